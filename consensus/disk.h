@@ -13,7 +13,6 @@ enum { DISK_NAME_BYTES = 64 };
 enum disk_op {
     DISK_WRITE,  /* write all of `data` at `offset`; with create_bytes, make the file first */
     DISK_READ,   /* read up to `len` bytes at `offset` into `data`; `done_len` says how many there were */
-    DISK_RENAME, /* `name` becomes `to`; durable when done */
     DISK_REMOVE, /* a missing file is no error; durable when done */
 };
 
@@ -21,12 +20,12 @@ enum disk_op {
 struct disk_job {
     enum disk_op op;
     char name[DISK_NAME_BYTES];
-    char to[DISK_NAME_BYTES];
     uint64_t offset;
-    uint64_t create_bytes; /* DISK_WRITE: not 0 creates the file with this many bytes reserved, its name durable */
+    uint64_t create_bytes; /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, its name durable */
     char *data;
     size_t len;
-    bool sync; /* DISK_WRITE: durable when done */
+    bool sync;      /* DISK_WRITE: durable when done */
+    bool sync_name; /* with sync: the file's name, too */
     size_t done_len;
     enum err err; /* ERR_FULL: no space, nothing harmed, may be tried again. ERR_SYSTEM: the disk is not to be trusted */
     void (*before)(struct disk_job *job); /* where the operation runs, before it: fill the data of a write; may be NULL */

@@ -476,9 +476,9 @@ uint64_t wal_batch_flushed(const struct wal *wal)
     return wal->batch_flushed;
 }
 
-bool wal_has_pending(const struct wal *wal)
+uint64_t wal_batch_last(const struct wal *wal)
 {
-    return wal->is_flushing || wal->open.bytes.len > 0;
+    return wal->open.bytes.len > 0 ? wal->open.number : wal->open.number - 1;
 }
 
 uint64_t wal_segment_count(const struct wal *wal)
@@ -510,6 +510,11 @@ static void reader_orphan(struct wal_log *log)
         log->reader->log = NULL;
         log->reader = NULL;
     }
+}
+
+void wal_read_cancel(struct wal_log *log)
+{
+    reader_orphan(log);
 }
 
 bool wal_is_reading(const struct wal_log *log)

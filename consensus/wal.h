@@ -81,7 +81,7 @@ void wal_put_snapshot(struct wal *wal, struct wal_log *log, const struct manifes
 /* The number of the batch that collects now: what was put is durable once on_flushed reports it. */
 uint64_t wal_batch(const struct wal *wal);
 uint64_t wal_batch_flushed(const struct wal *wal);
-bool wal_has_pending(const struct wal *wal); /* put, not yet durable */
+uint64_t wal_batch_last(const struct wal *wal); /* the newest batch that holds anything; what was put until now is in it or before */
 
 /* Start to flush what was put, unless a flush is in flight or there is nothing. */
 void wal_flush(struct wal *wal);
@@ -94,6 +94,7 @@ void wal_retry(struct wal *wal);
 void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_max,
               void (*on_done)(void *arg, enum err err), void *arg);
 bool wal_is_reading(const struct wal_log *log);
+void wal_read_cancel(struct wal_log *log); /* on_done will not be called */
 /* Forget the data of entries up to `upto` (which are flushed), oldest first, until at most keep_bytes are held. */
 void wal_evict(struct wal_log *log, uint64_t upto, uint64_t keep_bytes);
 

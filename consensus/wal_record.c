@@ -179,6 +179,7 @@ static void manifest_encode(struct buf *out, const struct manifest *m)
     put64(out, m->conf_index);
     put64(out, m->bytes);
     put64(out, m->crc);
+    put64(out, m->file);
     put64(out, m->conf.len);
     buf_append(out, buf_slice(&m->conf));
 }
@@ -191,6 +192,7 @@ static bool manifest_decode(struct reader *r, struct manifest *m)
     found.conf_index = take64(r);
     found.bytes = take64(r);
     found.crc = (uint32_t)take64(r);
+    found.file = take64(r);
     uint64_t conf_bytes = take64(r);
     if (r->is_short || conf_bytes > WAL_CONF_BYTES_MAX || conf_bytes != r->rest.len) {
         return false;

@@ -30,7 +30,8 @@ struct manifest {
     uint64_t term;
     uint64_t conf_index;
     uint64_t bytes;
-    uint32_t crc; /* CRC32C of the data */
+    uint32_t crc;  /* CRC32C of the data */
+    uint64_t file; /* number of the file that holds it on this node; never used twice */
     struct buf conf;
 };
 

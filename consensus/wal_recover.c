@@ -348,11 +348,13 @@ static enum err remove_file(struct scan *scan, size_t file)
     return disk_run(scan->wal->opts.disk, &job);
 }
 
-static enum err zero_torn(struct scan *scan)
+/* Overwrite what is torn, and flush: what a killed process left in the page cache was read, but is not on the disk yet. */
+static enum err clean_end(struct scan *scan)
 {
     struct disk_job job = {.op = DISK_WRITE, .offset = scan->end_offset, .len = scan->torn_bytes, .sync = true};
+    job.sync_name = true;
     wal_segment_name(job.name, scan->files[scan->end_file].number);
-    job.data = mem_new0(job.len);
+    job.data = mem_new0(job.len + 1);
     enum err err = disk_run(scan->wal->opts.disk, &job);
     mem_free(job.data);
     return err;
@@ -367,8 +369,8 @@ static enum err settle(struct scan *scan)
     for (size_t i = scan->file_count; i > keep && err == ERR_OK; i--) {
         err = remove_file(scan, i - 1);
     }
-    if (err == ERR_OK && keep > 0 && keep == scan->end_file + 1 && scan->torn_bytes > 0) {
-        err = zero_torn(scan);
+    if (err == ERR_OK && keep > 0 && keep == scan->end_file + 1) {
+        err = clean_end(scan);
     }
     if (err != ERR_OK) {
         return err;

@@ -1,4 +1,4 @@
-/* sim_disk: see sim_disk.h. Always: `durable` changes only at a sync, a durable rename and a crash. */
+/* sim_disk: see sim_disk.h. Always: `durable` changes only at a sync and a crash. */
 #include "sim/sim_disk.h"
 
 #include <stdio.h>
@@ -8,6 +8,7 @@
 struct sim_job { /* a job in flight and when it ends, in job->link's list */
     struct list link;
     struct disk_job *job;
+    void (*on_drop)(struct disk_job *job); /* the job itself may be gone by then */
     uint64_t due_ms;
 };
 
@@ -70,6 +71,9 @@ static enum err run_write(struct sim_disk *sd, struct disk_job *job)
         return sd->fail_with;
     }
     struct sim_file *file = sim_disk_find(sd, job->name);
+    if (file != NULL && job->create_bytes > 0) {
+        file->now.len = 0;
+    }
     uint64_t want = job->offset + job->len;
     want = want > job->create_bytes ? want : job->create_bytes;
     uint64_t have = file != NULL ? file->now.len : 0;
@@ -125,17 +129,6 @@ static enum err run(struct disk *disk, struct disk_job *job)
     case DISK_READ:
         job->err = run_read(sd, job);
         break;
-    case DISK_RENAME: {
-        struct sim_file *old = sim_disk_find(sd, job->to);
-        job->err = file != NULL ? ERR_OK : ERR_SYSTEM;
-        if (file != NULL && old != NULL) {
-            file_free(old);
-        }
-        if (file != NULL) {
-            snprintf(file->name, sizeof file->name, "%s", job->to);
-        }
-        break;
-    }
     case DISK_REMOVE:
         if (file != NULL) {
             file_free(file);
@@ -157,6 +150,7 @@ static void submit(struct disk *disk, struct disk_job *job)
         delay *= 10;
     }
     sj->job = job;
+    sj->on_drop = job->on_drop;
     sj->due_ms = sd->now_ms + delay;
     struct list *before = &sd->jobs;
     LIST_EACH(at, &sd->jobs) {
@@ -198,8 +192,8 @@ static void drop_jobs(struct sim_disk *sd)
 {
     while (!list_is_empty(&sd->jobs)) {
         struct sim_job *sj = CONTAINER_OF(list_pop_front(&sd->jobs), struct sim_job, link);
-        if (sj->job->on_drop != NULL) {
-            sj->job->on_drop(sj->job);
+        if (sj->on_drop != NULL) {
+            sj->on_drop(sj->job);
         }
         mem_free(sj);
     }
@@ -263,9 +257,12 @@ static void file_crash(struct sim_disk *sd, struct sim_file *file)
     copy(&file->now, &file->durable);
 }
 
-/* A part of what was on its way may have happened. */
-static void start_some_jobs(struct sim_disk *sd)
+void sim_disk_interrupt(struct sim_disk *sd)
 {
+    if (sd->is_interrupted) {
+        return;
+    }
+    sd->is_interrupted = true;
     LIST_EACH(at, &sd->jobs) {
         struct disk_job *job = CONTAINER_OF(at, struct sim_job, link)->job;
         if (job->op == DISK_WRITE && job->before == NULL && sim_random(&sd->random, 2) == 0) {
@@ -279,8 +276,9 @@ static void start_some_jobs(struct sim_disk *sd)
 
 void sim_disk_crash(struct sim_disk *sd)
 {
-    start_some_jobs(sd);
+    sim_disk_interrupt(sd);
     drop_jobs(sd);
+    sd->is_interrupted = false;
     LIST_EACH(at, &sd->files) {
         struct sim_file *file = CONTAINER_OF(at, struct sim_file, link);
         file_crash(sd, file);
@@ -289,8 +287,9 @@ void sim_disk_crash(struct sim_disk *sd)
 
 void sim_disk_kill(struct sim_disk *sd)
 {
-    start_some_jobs(sd);
+    sim_disk_interrupt(sd);
     drop_jobs(sd);
+    sd->is_interrupted = false;
 }
 
 bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t at)

@@ -25,6 +25,7 @@ struct sim_disk {
     uint64_t capacity_bytes;
     enum err fail_with; /* ERR_OK, or what every write answers */
     uint64_t sync_count;
+    bool is_interrupted;
 };
 
 void sim_disk_init(struct sim_disk *sd, uint64_t seed);
@@ -37,7 +38,10 @@ bool sim_disk_step(struct sim_disk *sd, uint64_t now_ms);
 /* End all jobs, also those that they start. */
 void sim_disk_drain(struct sim_disk *sd);
 
-/* The machine loses power: jobs in flight vanish (on_drop), each perhaps after a part of its work. */
+/* Stop in the middle of the jobs in flight: a part of each may have happened. To be called before their owners are freed,
+ * if these are freed before the crash. */
+void sim_disk_interrupt(struct sim_disk *sd);
+/* The machine loses power: jobs in flight vanish (on_drop). */
 void sim_disk_crash(struct sim_disk *sd);
 /* The process dies: jobs in flight vanish, the files stay as the process saw them. */
 void sim_disk_kill(struct sim_disk *sd);
