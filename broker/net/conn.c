@@ -11,8 +11,8 @@
 #include "net/worker_int.h"
 
 enum {
-    CONN_READ_LARGE_BYTES = 1 << 20,  /* of a large argument, per turn */
-    CONN_FLUSH_TURN_BYTES = 4 << 20,  /* of one connection's backlog, per writable event */
+    CONN_READ_LARGE_BYTES = 1 << 20, /* of a large argument, per turn */
+    CONN_FLUSH_TURN_BYTES = 4 << 20, /* of one connection's backlog, per writable event */
 };
 
 static const uint8_t conn_moves[CONN_STATES] = {
@@ -93,15 +93,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct conn *conn = arg;
-    if (conn->state != CONN_OPEN || conn->is_paused) {
-        return;
-    }
+    if (conn->state != CONN_OPEN || conn->is_paused) { return; }
     size_t room;
     char *at = read_target(conn, &room);
     ssize_t n = recv(fd, at, room, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return;
-    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) { return; }
     if (n <= 0) {
         conn_close(conn);
         return;
@@ -121,7 +117,8 @@ void conn_open(struct conn *conn, struct worker *worker, int fd, const struct co
 {
     CHECK(worker_is_current(worker));
     *conn = (struct conn){.worker = worker, .ops = ops, .fd = fd, .state = CONN_OPEN};
-    CHECK(event_assign(&conn->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable, conn) == 0);
+    CHECK(event_assign(&conn->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable,
+                       conn) == 0);
     CHECK(event_add(&conn->read_event, NULL) == 0);
 }
 
@@ -129,9 +126,7 @@ struct buf *conn_reply_begin(struct conn *conn)
 {
     struct buf *own = outbuf_reply_begin(&conn->out);
     struct worker *worker = conn->worker;
-    if (own->cap == 0 && worker->spare_count > 0) {
-        *own = worker->spare[--worker->spare_count];
-    }
+    if (own->cap == 0 && worker->spare_count > 0) { *own = worker->spare[--worker->spare_count]; }
     return own;
 }
 
@@ -156,9 +151,7 @@ static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned coun
         n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
     }
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
-            conn_close(conn);
-        }
+        if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS) { conn_close(conn); }
         return 0;
     }
     metric_add(METRIC_redis_net_output_bytes_total, (uint64_t)n);
@@ -168,23 +161,17 @@ static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned coun
 
 size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count, size_t bytes)
 {
-    if (conn->state != CONN_OPEN || conn->out.bytes > 0) {
-        return 0;
-    }
+    if (conn->state != CONN_OPEN || conn->out.bytes > 0) { return 0; }
     CHECK(count <= CONN_IOV_MAX);
     metric_add(METRIC_delivery_sends_total, 1);
     size_t sent = send_iov(conn, iov, count);
-    if (sent < bytes) {
-        metric_add(METRIC_delivery_short_sends_total, 1);
-    }
+    if (sent < bytes) { metric_add(METRIC_delivery_short_sends_total, 1); }
     return sent;
 }
 
 void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
 {
-    if (conn->state != CONN_OPEN) {
-        return;
-    }
+    if (conn->state != CONN_OPEN) { return; }
     size_t before = conn->out.bytes;
     outbuf_add_spans(&conn->out, span, count, skip);
     metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
@@ -201,7 +188,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 static void want_write(struct conn *conn, bool wanted)
 {
     if (wanted && conn->write_event == NULL) {
-        conn->write_event = event_new(conn->worker->base, conn->fd, EV_WRITE | EV_PERSIST, on_writable, conn);
+        conn->write_event =
+            event_new(conn->worker->base, conn->fd, EV_WRITE | EV_PERSIST, on_writable, conn);
         CHECK(conn->write_event != NULL);
         CHECK(event_add(conn->write_event, NULL) == 0);
     } else if (!wanted && conn->write_event != NULL) {
@@ -241,15 +229,11 @@ void conn_flush(struct conn *conn)
         }
         budget -= sent;
     }
-    if (conn->state == CONN_CLOSING) {
-        return;
-    }
+    if (conn->state == CONN_CLOSING) { return; }
     want_write(conn, conn->out.bytes > 0);
     if (conn->out.bytes == 0) {
         give_spare(conn);
-        if (conn->state == CONN_FLUSHING) {
-            conn_close(conn);
-        }
+        if (conn->state == CONN_FLUSHING) { conn_close(conn); }
     }
 }
 
@@ -258,13 +242,9 @@ void worker_flush_replies(struct worker *worker)
     struct conn_array *dirty = &worker->dirty;
     for (uint32_t i = 0; i < dirty->count; i++) {
         struct conn *conn = dirty->conn[i];
-        if (conn == NULL) {
-            continue;
-        }
+        if (conn == NULL) { continue; }
         conn->dirty_at = 0;
-        if (conn->write_event == NULL) {
-            conn_flush(conn);
-        }
+        if (conn->write_event == NULL) { conn_flush(conn); }
     }
     dirty->count = 0;
 }
@@ -279,14 +259,10 @@ void conn_pause(struct conn *conn)
 
 void conn_resume(struct conn *conn)
 {
-    if (!conn->is_paused || conn->state != CONN_OPEN) {
-        return;
-    }
+    if (!conn->is_paused || conn->state != CONN_OPEN) { return; }
     conn->is_paused = false;
     CHECK(event_add(&conn->read_event, NULL) == 0);
-    if (conn->resumed_at == 0) {
-        conn->resumed_at = conn_array_push(&conn->worker->resumed, conn);
-    }
+    if (conn->resumed_at == 0) { conn->resumed_at = conn_array_push(&conn->worker->resumed, conn); }
 }
 
 void conn_present_resumed(struct worker *worker)
@@ -295,9 +271,7 @@ void conn_present_resumed(struct worker *worker)
     uint32_t count = resumed->count; /* those resumed meanwhile wait for the next turn */
     for (uint32_t i = 0; i < count; i++) {
         struct conn *conn = resumed->conn[i];
-        if (conn == NULL) {
-            continue;
-        }
+        if (conn == NULL) { continue; }
         conn->resumed_at = 0;
         if (conn->state == CONN_OPEN && !conn->is_paused && conn->in.len > 0) {
             present(conn, buf_slice(&conn->in), true);
@@ -305,9 +279,7 @@ void conn_present_resumed(struct worker *worker)
     }
     for (uint32_t i = count; i < resumed->count; i++) {
         resumed->conn[i - count] = resumed->conn[i];
-        if (resumed->conn[i] != NULL) {
-            resumed->conn[i]->resumed_at = i - count + 1;
-        }
+        if (resumed->conn[i] != NULL) { resumed->conn[i]->resumed_at = i - count + 1; }
     }
     resumed->count -= count;
 }
@@ -332,9 +304,7 @@ static void leave_arrays(struct conn *conn)
 
 void conn_close(struct conn *conn)
 {
-    if (conn->state == CONN_CLOSING) {
-        return;
-    }
+    if (conn->state == CONN_CLOSING) { return; }
     conn_move(conn, CONN_CLOSING);
     CHECK(event_del(&conn->read_event) == 0);
     want_write(conn, false);
@@ -344,9 +314,7 @@ void conn_close(struct conn *conn)
 
 void conn_close_after_flush(struct conn *conn)
 {
-    if (conn->state != CONN_OPEN) {
-        return;
-    }
+    if (conn->state != CONN_OPEN) { return; }
     if (conn->out.bytes == 0) {
         conn_close(conn);
         return;
@@ -359,7 +327,8 @@ void conn_close_after_flush(struct conn *conn)
 void conn_end_closing(struct worker *worker)
 {
     struct conn_array *closing = &worker->closing;
-    for (uint32_t i = 0; i < closing->count; i++) { /* on_close may close others: they join the end */
+    for (uint32_t i = 0; i < closing->count;
+         i++) { /* on_close may close others: they join the end */
         struct conn *conn = closing->conn[i];
         leave_arrays(conn);
         metric_sub(METRIC_backlog_bytes, conn->out.bytes);

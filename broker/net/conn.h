@@ -35,14 +35,15 @@ struct conn {
     const struct conn_ops *ops;
     struct event read_event;
     struct event *write_event; /* only while the socket does not take what is queued */
-    struct buf in;          /* input kept between reads */
+    struct buf in;             /* input kept between reads */
     struct outbuf out;
-    size_t in_expected;     /* size `in` for this many bytes: a hint by on_data */
+    size_t in_expected; /* size `in` for this many bytes: a hint by on_data */
     int fd;
-    uint32_t dirty_at;      /* place in the worker's dirty array plus one; 0: not in it */
-    uint32_t resumed_at;    /* likewise: its kept input is presented again at the end of this turn's events */
-    uint8_t state;          /* enum conn_state */
-    bool is_paused;         /* not read until conn_resume */
+    uint32_t dirty_at; /* place in the worker's dirty array plus one; 0: not in it */
+    uint32_t
+        resumed_at; /* likewise: its kept input is presented again at the end of this turn's events */
+    uint8_t state;  /* enum conn_state */
+    bool is_paused; /* not read until conn_resume */
 };
 
 /* Takes: fd, a connected non-blocking stream socket. Reading begins with the next loop turn. */

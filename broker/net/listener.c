@@ -31,9 +31,7 @@ struct listener {
 static bool split_address(char *text, const char **host, const char **port)
 {
     char *colon = strrchr(text, ':');
-    if (colon == NULL || colon[1] == '\0') {
-        return false;
-    }
+    if (colon == NULL || colon[1] == '\0') { return false; }
     *colon = '\0';
     *port = colon + 1;
     *host = text;
@@ -49,8 +47,8 @@ static bool split_address(char *text, const char **host, const char **port)
     return true;
 }
 
-static enum err bind_and_listen(struct listener *listener, const struct sockaddr *addr, socklen_t len,
-                                const char **why)
+static enum err bind_and_listen(struct listener *listener, const struct sockaddr *addr,
+                                socklen_t len, const char **why)
 {
     listener->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener->fd < 0) {
@@ -84,9 +82,7 @@ static enum err open_unix(struct listener *listener, const char *path, const cha
         (void)unlink(path); /* left by a process that was killed; if it cannot go, bind says so */
     }
     enum err err = bind_and_listen(listener, (const struct sockaddr *)&addr, sizeof addr, why);
-    if (err != ERR_OK) {
-        return err;
-    }
+    if (err != ERR_OK) { return err; }
     strcpy(listener->unix_path, path);
     if (chmod(path, listener->opts.unix_mode) != 0) {
         *why = strerror(errno);
@@ -103,11 +99,13 @@ static void describe(struct listener *listener)
     socklen_t len = sizeof addr;
     char host[64];
     CHECK(getsockname(listener->fd, (struct sockaddr *)&addr, &len) == 0);
-    CHECK(getnameinfo((const struct sockaddr *)&addr, len, host, sizeof host, NULL, 0, NI_NUMERICHOST) == 0);
+    CHECK(getnameinfo((const struct sockaddr *)&addr, len, host, sizeof host, NULL, 0,
+                      NI_NUMERICHOST) == 0);
     bool v6 = addr.ss_family == AF_INET6;
     listener->port = ntohs(v6 ? ((const struct sockaddr_in6 *)&addr)->sin6_port
                               : ((const struct sockaddr_in *)&addr)->sin_port);
-    snprintf(listener->address, sizeof listener->address, v6 ? "[%s]:%u" : "%s:%u", host, listener->port);
+    snprintf(listener->address, sizeof listener->address, v6 ? "[%s]:%u" : "%s:%u", host,
+             listener->port);
 }
 
 static enum err open_tcp(struct listener *listener, const char *address, const char **why)
@@ -115,7 +113,8 @@ static enum err open_tcp(struct listener *listener, const char *address, const c
     char text[LISTENER_ADDRESS_BYTES];
     const char *host;
     const char *port;
-    if (snprintf(text, sizeof text, "%s", address) >= (int)sizeof text || !split_address(text, &host, &port)) {
+    if (snprintf(text, sizeof text, "%s", address) >= (int)sizeof text ||
+        !split_address(text, &host, &port)) {
         *why = "an address is HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH";
         return ERR_INVALID;
     }
@@ -132,9 +131,7 @@ static enum err open_tcp(struct listener *listener, const char *address, const c
     }
     enum err err = bind_and_listen(listener, found->ai_addr, found->ai_addrlen, why);
     freeaddrinfo(found);
-    if (err == ERR_OK) {
-        describe(listener);
-    }
+    if (err == ERR_OK) { describe(listener); }
     return err;
 }
 
@@ -169,7 +166,8 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
         }
         if (listener->unix_path[0] == '\0') {
             const int on = 1;
-            (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a peer already gone */
+            (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on,
+                             sizeof on); /* fails on a peer already gone */
         }
         listener->opts.on_accept(listener->opts.arg, client);
     }

@@ -16,7 +16,8 @@
 struct listener;
 
 struct listener_opts {
-    const char *address;   /* "127.0.0.1:6379", "[::1]:6379", "*:6379", "unix:/run/fanfare.sock"; port 0: any */
+    const char *
+        address; /* "127.0.0.1:6379", "[::1]:6379", "*:6379", "unix:/run/fanfare.sock"; port 0: any */
     int backlog;
     mode_t unix_mode;
     /* A client has connected. Takes: fd (non-blocking, close-on-exec, TCP_NODELAY set). Thread: worker 0's. */
@@ -27,7 +28,8 @@ struct listener_opts {
 /* Bind and listen; nothing is accepted before listener_start. Thread: main, before the workers start.
  * Errors: ERR_INVALID for an address that does not parse or resolve, ERR_SYSTEM for one that cannot be bound; *why is
  * a text for people, static or errno's. */
-MUST_USE enum err listener_open(struct listener **out, const struct listener_opts *opts, const char **why);
+MUST_USE enum err listener_open(struct listener **out, const struct listener_opts *opts,
+                                const char **why);
 
 /* Accept on `worker`'s loop from now on. Thread: main, before the workers start. */
 void listener_start(struct listener *listener, struct worker *worker);

@@ -38,9 +38,7 @@ void outbuf_reply_end(struct outbuf *out)
     out->own_queued = out->own.len;
     out->bytes += added;
     struct span *last = last_seg(out);
-    if (last == NULL || added == 0) {
-        return;
-    }
+    if (last == NULL || added == 0) { return; }
     if (last->block == NULL) {
         last->len += added;
     } else {
@@ -73,9 +71,7 @@ void outbuf_add_spans(struct outbuf *out, const struct span *span, unsigned coun
 
 unsigned outbuf_peek(const struct outbuf *out, struct iovec *iov, unsigned iov_max)
 {
-    if (out->bytes == 0) {
-        return 0;
-    }
+    if (out->bytes == 0) { return 0; }
     if (out->seg_first == out->seg_end) {
         iov[0] = (struct iovec){out->own.data + out->own_sent, out->bytes};
         return 1;
@@ -128,9 +124,7 @@ void outbuf_consume(struct outbuf *out, size_t count)
         out->seg = NULL;
         out->seg_first = out->seg_end = out->seg_cap = 0;
         out->own.len = out->own_sent = out->own_queued = 0;
-        if (out->own.cap > OUTBUF_KEEP_BYTES) {
-            buf_fini(&out->own);
-        }
+        if (out->own.cap > OUTBUF_KEEP_BYTES) { buf_fini(&out->own); }
     } else if (out->own_sent > OUTBUF_COMPACT_BYTES && out->own_sent > out->own.len / 2) {
         buf_consume(&out->own, out->own_sent);
         out->own_queued -= out->own_sent;

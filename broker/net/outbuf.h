@@ -14,11 +14,12 @@
 
 /* Embedded in struct conn: one allocation less per connection. */
 struct outbuf {
-    struct buf own;      /* reply bytes; the first own_sent of them have left */
-    struct span *seg;    /* ring-free queue [seg_first, seg_end); block NULL: the next len bytes of `own` */
+    struct buf own; /* reply bytes; the first own_sent of them have left */
+    struct span
+        *seg; /* ring-free queue [seg_first, seg_end); block NULL: the next len bytes of `own` */
     size_t own_sent;
-    size_t own_queued;   /* own.len at the last outbuf_reply_end */
-    size_t bytes;        /* queued, all kinds */
+    size_t own_queued; /* own.len at the last outbuf_reply_end */
+    size_t bytes;      /* queued, all kinds */
     uint32_t seg_first;
     uint32_t seg_end;
     uint32_t seg_cap;

@@ -27,7 +27,8 @@ static void wake(void *arg)
     metric_add(METRIC_mailbox_wakeups_total, 1);
     uint64_t one = 1;
     ssize_t n = write(worker->wake_fd, &one, sizeof one);
-    CHECK(n == (ssize_t)sizeof one || (n < 0 && errno == EAGAIN)); /* EAGAIN: full, so a wake-up is on its way */
+    CHECK(n == (ssize_t)sizeof one ||
+          (n < 0 && errno == EAGAIN)); /* EAGAIN: full, so a wake-up is on its way */
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -35,16 +36,15 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct worker *worker = arg;
-    if (worker->opts.on_tick != NULL) {
-        worker->opts.on_tick(worker->opts.arg);
-    }
+    if (worker->opts.on_tick != NULL) { worker->opts.on_tick(worker->opts.arg); }
 }
 
 static struct event_base *base_new(void)
 {
     struct event_config *config = event_config_new();
     CHECK(config != NULL);
-    CHECK(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER) == 0);
+    CHECK(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER) ==
+          0);
     struct event_base *base = event_base_new_with_config(config);
     CHECK(base != NULL);
     event_config_free(config);
@@ -61,7 +61,8 @@ struct worker *worker_new(const struct worker_opts *opts)
     worker->now_ns = clock_mono_ns();
     atomic_init(&worker->heartbeat_ns, worker->now_ns);
     mailbox_init(&worker->mailbox, wake, worker);
-    worker->wake_event = event_new(worker->base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
+    worker->wake_event =
+        event_new(worker->base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     worker->tick_event = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
     CHECK(worker->wake_event != NULL && worker->tick_event != NULL);
     CHECK(event_add(worker->wake_event, NULL) == 0);
@@ -86,9 +87,7 @@ static void turn(struct worker *worker)
     atomic_store_explicit(&worker->heartbeat_ns, worker->now_ns, memory_order_relaxed);
     mailbox_run(&worker->mailbox);
     conn_present_resumed(worker);
-    if (worker->opts.on_turn_end != NULL) {
-        worker->opts.on_turn_end(worker->opts.arg);
-    }
+    if (worker->opts.on_turn_end != NULL) { worker->opts.on_turn_end(worker->opts.arg); }
     conn_end_closing(worker);
     metric_observe(METRIC_HISTOGRAM_loop_turn_seconds, clock_mono_ns() - worker->now_ns);
 }
@@ -122,9 +121,7 @@ void worker_join(struct worker *worker)
 
 void worker_free(struct worker *worker)
 {
-    if (worker == NULL) {
-        return;
-    }
+    if (worker == NULL) { return; }
     event_free(worker->wake_event);
     event_free(worker->tick_event);
     event_base_free(worker->base);

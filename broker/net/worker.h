@@ -17,10 +17,12 @@ struct worker;
 struct event_base;
 
 struct worker_opts {
-    uint32_t index;                           /* 0.. */
-    void (*on_turn_end)(void *arg);           /* after events and mailbox of each turn, on the worker's thread */
-    void (*on_tick)(void *arg);               /* about every 100 ms */
-    bool (*is_idle)(void *arg);               /* may the worker sleep? asked after it has announced its sleep; NULL: yes */
+    uint32_t index; /* 0.. */
+    void (*on_turn_end)(
+        void *arg);             /* after events and mailbox of each turn, on the worker's thread */
+    void (*on_tick)(void *arg); /* about every 100 ms */
+    bool (*is_idle)(
+        void *arg); /* may the worker sleep? asked after it has announced its sleep; NULL: yes */
     void *arg;
 };
 
@@ -55,6 +57,7 @@ struct worker_timer {
 };
 void worker_timer_start(struct worker *worker, struct worker_timer *timer, uint64_t delay_ms,
                         void (*on_due)(struct worker_timer *timer));
-void worker_timer_cancel(struct worker_timer *timer); /* also after it was due, or never started (zeroed) */
+void worker_timer_cancel(
+    struct worker_timer *timer); /* also after it was due, or never started (zeroed) */
 
 #endif

@@ -11,8 +11,8 @@
 #include "net/worker.h"
 
 enum {
-    WORKER_READ_BYTES = 65536,  /* one read of one connection in a turn */
-    WORKER_SPARE_BUFS = 64,     /* reply buffers kept for reuse */
+    WORKER_READ_BYTES = 65536, /* one read of one connection in a turn */
+    WORKER_SPARE_BUFS = 64,    /* reply buffers kept for reuse */
     WORKER_TICK_MS = 100,
 };
 
@@ -34,7 +34,7 @@ struct worker {
     atomic_bool is_stopping;
     atomic_uint_fast64_t heartbeat_ns;
     uint64_t now_ns;
-    struct conn_array dirty;    /* something queued since its last flush */
+    struct conn_array dirty; /* something queued since its last flush */
     struct conn_array resumed;
     struct conn_array closing;
     struct buf spare[WORKER_SPARE_BUFS];

@@ -32,19 +32,16 @@ static uint32_t slot_home(const struct subscription_set *set, const struct subsc
     return (uint32_t)((mixed ^ mixed >> 32) & (set->slot_count - 1));
 }
 
-struct subscription *subscription_find(const struct fanout *fanout, const struct subscriber *subscriber,
+struct subscription *subscription_find(const struct fanout *fanout,
+                                       const struct subscriber *subscriber,
                                        const struct topic *topic)
 {
     const struct subscription_set *set = &fanout->subscriptions;
-    if (set->count == 0) {
-        return NULL;
-    }
+    if (set->count == 0) { return NULL; }
     uint32_t at = slot_home(set, subscriber, topic);
     while (set->slot[at] != NULL) {
         struct subscription *found = set->slot[at];
-        if (found->subscriber == subscriber && found->topic == topic) {
-            return found;
-        }
+        if (found->subscriber == subscriber && found->topic == topic) { return found; }
         at = (at + 1) & (set->slot_count - 1);
     }
     return NULL;
@@ -66,9 +63,7 @@ static void set_resize(struct subscription_set *set, uint32_t slot_count)
     set->slot = mem_new0(slot_count * sizeof(struct subscription *));
     set->slot_count = slot_count;
     for (uint32_t i = 0; i < old_count; i++) {
-        if (old[i] != NULL) {
-            set_place(set, old[i]);
-        }
+        if (old[i] != NULL) { set_place(set, old[i]); }
     }
     mem_free(old);
 }
@@ -146,10 +141,9 @@ static void sit(struct subscription *subscription, bool is_solo)
  * when it is noted: with the chain and the subscriber's own list empty, nothing is lost or doubled. */
 static void reseat_first(struct fanout *fanout, struct subscriber *subscriber, bool to_solo)
 {
-    struct subscription *first = CONTAINER_OF(subscriber->subscriptions.next, struct subscription, link);
-    if (first->is_solo == to_solo) {
-        return;
-    }
+    struct subscription *first =
+        CONTAINER_OF(subscriber->subscriptions.next, struct subscription, link);
+    if (first->is_solo == to_solo) { return; }
     fanout_flush_topic(fanout, first->topic);
     fanout_flush_subscriber(fanout, subscriber);
     seats_remove(seats_of(first), first);
@@ -161,9 +155,7 @@ void subscription_seat(struct fanout *fanout, struct subscription *subscription)
     struct subscriber *subscriber = subscription->subscriber;
     bool is_solo = subscriber_total(subscriber) == 0;
     fanout_flush_topic(fanout, subscription->topic);
-    if (!is_solo) {
-        reseat_first(fanout, subscriber, false);
-    }
+    if (!is_solo) { reseat_first(fanout, subscriber, false); }
     set_add(&fanout->subscriptions, subscription);
     list_push_back(&subscriber->subscriptions, &subscription->link);
     subscriber->count[subscription->topic->kind]++;
@@ -188,7 +180,5 @@ void subscription_unseat(struct fanout *fanout, struct subscription *subscriptio
         fanout_flush_subscriber(fanout, subscriber);
     }
     subscription_discard(fanout, subscription);
-    if (subscriber_total(subscriber) == 1) {
-        reseat_first(fanout, subscriber, true);
-    }
+    if (subscriber_total(subscriber) == 1) { reseat_first(fanout, subscriber, true); }
 }

@@ -1,9 +1,8 @@
 /* directory: stripes of channel entries, the pattern set, and the sequence point of every publish. */
 #include "pubsub/directory.h"
 
-#include <pthread.h>
-
 #include "base/list.h"
+#include "base/lock.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -12,7 +11,8 @@
 
 enum {
     DIRECTORY_STRIPES = 256,
-    STRIPE_REMEMBERED_MAX = 64, /* channels without a subscriber whose pattern matches a stripe remembers */
+    STRIPE_REMEMBERED_MAX =
+        64, /* channels without a subscriber whose pattern matches a stripe remembers */
 };
 
 /* One worker's share of a channel or pattern. */
@@ -29,9 +29,9 @@ struct pattern {
 
 struct entry {
     struct map_node node;
-    struct list remembered;      /* in the stripe's list while total is 0 */
-    uint64_t total;              /* the sum of the shares */
-    struct pattern **match;      /* what matches this channel, valid while match_version is the set's */
+    struct list remembered; /* in the stripe's list while total is 0 */
+    uint64_t total;         /* the sum of the shares */
+    struct pattern **match; /* what matches this channel, valid while match_version is the set's */
     uint64_t match_version;
     uint32_t match_count;
     enum topic_kind kind;
@@ -39,7 +39,7 @@ struct entry {
 };
 
 struct stripe {
-    _Alignas(64) pthread_mutex_t lock;
+    _Alignas(64) struct lock lock;
     struct map entries;
     struct list remembered; /* oldest first */
     uint32_t remembered_count;
@@ -54,8 +54,8 @@ struct member {
 
 struct directory {
     struct stripe stripe[DIRECTORY_STRIPES];
-    struct patterns *patterns;  /* written under all stripes, read under any */
-    uint64_t pattern_version;   /* likewise; starts at 1 so that 0 means "never matched" */
+    struct patterns *patterns; /* written under all stripes, read under any */
+    uint64_t pattern_version;  /* likewise; starts at 1 so that 0 means "never matched" */
     struct member *member;
     uint32_t worker_count;
 };
@@ -69,7 +69,7 @@ struct directory *directory_new(uint32_t worker_count)
     d->patterns = patterns_new();
     d->pattern_version = 1;
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
-        CHECK(pthread_mutex_init(&d->stripe[i].lock, NULL) == 0);
+        lock_init(&d->stripe[i].lock);
         list_init(&d->stripe[i].remembered);
     }
     return d;
@@ -84,16 +84,14 @@ static void entry_free(struct stripe *stripe, struct entry *entry)
 
 void directory_free(struct directory *d)
 {
-    if (d == NULL) {
-        return;
-    }
+    if (d == NULL) { return; }
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
         struct stripe *stripe = &d->stripe[i];
-        LIST_EACH(at, &stripe->remembered) {
+        LIST_EACH (at, &stripe->remembered) {
             entry_free(stripe, CONTAINER_OF(at, struct entry, remembered));
         }
         CHECK(stripe->entries.count == 0); /* every subscriber has left */
-        CHECK(pthread_mutex_destroy(&stripe->lock) == 0);
+        lock_fini(&stripe->lock);
     }
     CHECK(patterns_count(d->patterns) == 0);
     patterns_free(d->patterns);
@@ -101,8 +99,8 @@ void directory_free(struct directory *d)
     mem_free(d);
 }
 
-void directory_attach(struct directory *d, uint32_t worker, struct fanout *fanout, struct mailbox *inbox,
-                      void (*on_delivery)(struct task *task))
+void directory_attach(struct directory *d, uint32_t worker, struct fanout *fanout,
+                      struct mailbox *inbox, void (*on_delivery)(struct task *task))
 {
     CHECK(worker < d->worker_count);
     d->member[worker] = (struct member){fanout, inbox, on_delivery};
@@ -118,19 +116,19 @@ static uint64_t name_hash(enum topic_kind kind, struct slice name)
 static struct stripe *stripe_lock(struct directory *d, uint64_t hash)
 {
     struct stripe *stripe = &d->stripe[hash >> 56];
-    CHECK(pthread_mutex_lock(&stripe->lock) == 0);
+    lock_take(&stripe->lock);
     return stripe;
 }
 
 static void stripe_unlock(struct stripe *stripe)
 {
-    CHECK(pthread_mutex_unlock(&stripe->lock) == 0);
+    lock_release(&stripe->lock);
 }
 
 static void all_lock(struct directory *d)
 {
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
-        CHECK(pthread_mutex_lock(&d->stripe[i].lock) == 0);
+        lock_take(&d->stripe[i].lock);
     }
 }
 
@@ -147,8 +145,8 @@ static struct entry *entry_find(struct stripe *stripe, struct slice name, uint64
     return node != NULL ? CONTAINER_OF(node, struct entry, node) : NULL;
 }
 
-static struct entry *entry_new(struct directory *d, struct stripe *stripe, enum topic_kind kind, struct slice name,
-                               uint64_t hash)
+static struct entry *entry_new(struct directory *d, struct stripe *stripe, enum topic_kind kind,
+                               struct slice name, uint64_t hash)
 {
     size_t shares_bytes = d->worker_count * sizeof(struct share);
     struct entry *entry = mem_new0(sizeof *entry + shares_bytes + name.len + 1);
@@ -184,7 +182,8 @@ static struct pattern *pattern_new(struct directory *d, struct slice text)
     return pattern;
 }
 
-struct topic *directory_topic(struct directory *d, uint32_t worker, enum topic_kind kind, struct slice name)
+struct topic *directory_topic(struct directory *d, uint32_t worker, enum topic_kind kind,
+                              struct slice name)
 {
     uint64_t hash = name_hash(kind, name);
     struct stripe *stripe = stripe_lock(d, hash);
@@ -213,16 +212,12 @@ static void share_leave(struct share *share, uint64_t *total)
     CHECK(share->count > 0);
     share->count--;
     (*total)--;
-    if (share->count == 0) {
-        share->topic = NULL;
-    }
+    if (share->count == 0) { share->topic = NULL; }
 }
 
 static void push_change(struct directory *d, uint32_t worker, struct task *change)
 {
-    if (change != NULL) {
-        mailbox_push(d->member[worker].inbox, change);
-    }
+    if (change != NULL) { mailbox_push(d->member[worker].inbox, change); }
 }
 
 void directory_join(struct directory *d, uint32_t worker, enum topic_kind kind, struct slice name,
@@ -287,7 +282,8 @@ void directory_leave(struct directory *d, uint32_t worker, enum topic_kind kind,
     stripe_unlock(stripe);
 }
 
-void directory_leave_patterns(struct directory *d, uint32_t worker, const struct slice *text, uint32_t count)
+void directory_leave_patterns(struct directory *d, uint32_t worker, const struct slice *text,
+                              uint32_t count)
 {
     all_lock(d);
     for (uint32_t i = 0; i < count; i++) {
@@ -326,17 +322,13 @@ static void entry_match(struct directory *d, struct entry *entry)
 
 /* The entry to publish through: with matches up to date; NULL if nobody can be interested. A channel without a subscriber
  * gets one, too, while there are patterns, so that its matches are not sought for each message. */
-static struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
-                                       uint64_t hash)
+static struct entry *entry_for_publish(struct directory *d, struct stripe *stripe,
+                                       const struct run *run, uint64_t hash)
 {
     struct entry *entry = entry_find(stripe, run->channel, hash);
-    if (run->kind != TOPIC_CHANNEL) {
-        return entry;
-    }
+    if (run->kind != TOPIC_CHANNEL) { return entry; }
     if (entry == NULL) {
-        if (patterns_count(d->patterns) == 0) {
-            return NULL;
-        }
+        if (patterns_count(d->patterns) == 0) { return NULL; }
         if (stripe->remembered_count == STRIPE_REMEMBERED_MAX) {
             struct list *oldest = list_pop_front(&stripe->remembered);
             stripe->remembered_count--;
@@ -346,22 +338,19 @@ static struct entry *entry_for_publish(struct directory *d, struct stripe *strip
         list_push_back(&stripe->remembered, &entry->remembered);
         stripe->remembered_count++;
     }
-    if (entry->match_version != d->pattern_version) {
-        entry_match(d, entry);
-    }
+    if (entry->match_version != d->pattern_version) { entry_match(d, entry); }
     return entry;
 }
 
 /* Post the run to one worker, if a subscriber of the channel or of a matching pattern is there. */
-static bool post_to(struct directory *d, const struct run *run, const struct entry *entry, uint32_t worker)
+static bool post_to(struct directory *d, const struct run *run, const struct entry *entry,
+                    uint32_t worker)
 {
     uint32_t pattern_count = 0;
     for (uint32_t i = 0; i < entry->match_count; i++) {
         pattern_count += entry->match[i]->share[worker].topic != NULL;
     }
-    if (entry->share[worker].topic == NULL && pattern_count == 0) {
-        return false;
-    }
+    if (entry->share[worker].topic == NULL && pattern_count == 0) { return false; }
     const struct member *member = &d->member[worker];
     struct delivery *delivery = mem_new(sizeof *delivery + pattern_count * sizeof(struct topic *));
     *delivery = (struct delivery){
@@ -378,9 +367,7 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
     };
     for (uint32_t i = 0, at = 0; at < pattern_count; i++) {
         struct topic *topic = entry->match[i]->share[worker].topic;
-        if (topic != NULL) {
-            delivery->pattern[at++] = topic;
-        }
+        if (topic != NULL) { delivery->pattern[at++] = topic; }
     }
     mailbox_push(member->inbox, &delivery->task);
     return true;
@@ -415,7 +402,8 @@ uint64_t directory_subscribers(struct directory *d, enum topic_kind kind, struct
     return total;
 }
 
-static void each_pattern(struct directory *d, void (*visit)(void *arg, struct slice name), void *arg)
+static void each_pattern(struct directory *d, void (*visit)(void *arg, struct slice name),
+                         void *arg)
 {
     struct stripe *stripe = stripe_lock(d, 0);
     const struct pattern_node *node = NULL;
@@ -425,8 +413,8 @@ static void each_pattern(struct directory *d, void (*visit)(void *arg, struct sl
     stripe_unlock(stripe);
 }
 
-void directory_each(struct directory *d, enum topic_kind kind, void (*visit)(void *arg, struct slice name),
-                    void *arg)
+void directory_each(struct directory *d, enum topic_kind kind,
+                    void (*visit)(void *arg, struct slice name), void *arg)
 {
     if (kind == TOPIC_PATTERN) {
         each_pattern(d, visit, arg);
@@ -437,9 +425,7 @@ void directory_each(struct directory *d, enum topic_kind kind, void (*visit)(voi
         struct map_node *node = NULL;
         while ((node = map_next(&stripe->entries, node)) != NULL) {
             const struct entry *entry = CONTAINER_OF(node, struct entry, node);
-            if (entry->kind == kind && entry->total > 0) {
-                visit(arg, node->key);
-            }
+            if (entry->kind == kind && entry->total > 0) { visit(arg, node->key); }
         }
         stripe_unlock(stripe);
     }

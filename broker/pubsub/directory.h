@@ -23,7 +23,8 @@ void directory_free(struct directory *directory); /* NULL is allowed */
 /* For PUBSUB, from any thread: */
 
 /* Subscribers of one channel (TOPIC_CHANNEL, TOPIC_SHARD) in the whole node; patterns are not counted. */
-uint64_t directory_subscribers(struct directory *directory, enum topic_kind kind, struct slice name);
+uint64_t directory_subscribers(struct directory *directory, enum topic_kind kind,
+                               struct slice name);
 
 /* Call visit for the name of each channel of that kind with a subscriber, or of each pattern; names are valid for the
  * call, which happens under a lock: visit copies and returns. */

@@ -14,7 +14,8 @@ void subscriber_init(struct subscriber *subscriber, uint8_t resp_version)
 /* ---- publish ---- */
 
 /* A new run for a frame of at most `bytes_max` bytes; its block has the room. */
-static struct run *run_begin(struct fanout *f, enum topic_kind kind, struct slice channel, size_t bytes_max)
+static struct run *run_begin(struct fanout *f, enum topic_kind kind, struct slice channel,
+                             size_t bytes_max)
 {
     ARRAY_GROW(f->run, f->run_count, f->run_cap);
     struct run *run = &f->run[f->run_count++];
@@ -31,11 +32,10 @@ static struct run *run_begin(struct fanout *f, enum topic_kind kind, struct slic
 }
 
 /* The last run, if it is this channel's and its block takes the frame. */
-static struct run *run_extend(struct fanout *f, enum topic_kind kind, struct slice channel, size_t bytes_max)
+static struct run *run_extend(struct fanout *f, enum topic_kind kind, struct slice channel,
+                              size_t bytes_max)
 {
-    if (f->run_count == 0) {
-        return NULL;
-    }
+    if (f->run_count == 0) { return NULL; }
     struct run *run = &f->run[f->run_count - 1];
     bool fits = run->block == f->arena && bytes_max < FANOUT_LARGE_BYTES &&
                 f->arena->cap - f->arena->len >= bytes_max;
@@ -56,8 +56,8 @@ static void record_publisher(struct fanout *f, void *publisher)
     f->record[f->record_count++] = (struct publish_record){publisher, run, 1};
 }
 
-void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel, struct slice payload,
-                    void *publisher)
+void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel,
+                    struct slice payload, void *publisher)
 {
     CHECK(kind != TOPIC_PATTERN);
     size_t bytes_max = msg_bytes_max(kind, channel, payload);
@@ -85,9 +85,7 @@ void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel
 void fanout_forget(struct fanout *f, void *publisher)
 {
     for (uint32_t i = 0; i < f->record_count; i++) {
-        if (f->record[i].publisher == publisher) {
-            f->record[i].publisher = NULL;
-        }
+        if (f->record[i].publisher == publisher) { f->record[i].publisher = NULL; }
     }
 }
 
@@ -129,9 +127,7 @@ static void runs_release(struct fanout *f)
     for (uint32_t i = 0; i < f->run_count; i++) {
         const struct run *run = &f->run[i];
         metric_add(METRIC_messages_published_total, run->message_count);
-        if (run->receivers == 0) {
-            metric_add(METRIC_messages_unheard_total, run->message_count);
-        }
+        if (run->receivers == 0) { metric_add(METRIC_messages_unheard_total, run->message_count); }
         block_unref(run->block);
     }
     f->run_count = 0;
@@ -145,9 +141,7 @@ void fanout_commit(struct fanout *f)
             directory_post(f->directory, &f->run[i], f->woken);
         }
         for (uint32_t worker = 0; worker < f->worker_count; worker++) {
-            if (f->woken[worker] && worker != f->index) {
-                mailbox_wake(f->mailbox[worker]);
-            }
+            if (f->woken[worker] && worker != f->index) { mailbox_wake(f->mailbox[worker]); }
         }
         answer_publishers(f);
         runs_release(f);
@@ -186,7 +180,8 @@ static void retire_if_empty(struct fanout *f, struct topic *topic)
     }
 }
 
-bool fanout_subscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind, struct slice name)
+bool fanout_subscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                      struct slice name)
 {
     struct topic *topic = directory_topic(f->directory, f->index, kind, name);
     if (topic == NULL) {
@@ -201,16 +196,35 @@ bool fanout_subscribe(struct fanout *f, struct subscriber *subscriber, enum topi
     return true;
 }
 
-bool fanout_unsubscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind, struct slice name)
+static void unsubscribe(struct fanout *f, struct subscription *subscription)
 {
-    struct topic *topic = directory_topic(f->directory, f->index, kind, name);
-    struct subscription *subscription = topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
-    if (subscription == NULL) {
-        return false;
-    }
+    struct topic *topic = subscription->topic;
     pass_change(f, subscription, false);
     retire_if_empty(f, topic);
+}
+
+bool fanout_unsubscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                        struct slice name)
+{
+    struct topic *topic = directory_topic(f->directory, f->index, kind, name);
+    struct subscription *subscription =
+        topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
+    if (subscription == NULL) { return false; }
+    unsubscribe(f, subscription);
     return true;
+}
+
+void fanout_unsubscribe_all(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                            void (*gone)(void *arg, struct slice name), void *arg)
+{
+    LIST_EACH (at, &subscriber->subscriptions) {
+        struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
+        const struct topic *topic = subscription->topic;
+        if (topic->kind == kind) {
+            unsubscribe(f, subscription);
+            gone(arg, topic_name(topic));
+        }
+    }
 }
 
 enum { DROP_PATTERNS_AT_ONCE = 256 };
@@ -220,12 +234,11 @@ static void drop_patterns(struct fanout *f, struct subscriber *subscriber)
 {
     struct slice text[DROP_PATTERNS_AT_ONCE];
     uint32_t count = 0;
-    LIST_EACH(at, &subscriber->subscriptions) {
+    LIST_EACH (at, &subscriber->subscriptions) {
         const struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
-        if (topic->kind == TOPIC_PATTERN) {
-            text[count++] = topic_name(topic);
-        }
-        if (count == DROP_PATTERNS_AT_ONCE || (at_next == &subscriber->subscriptions && count > 0)) {
+        if (topic->kind == TOPIC_PATTERN) { text[count++] = topic_name(topic); }
+        if (count == DROP_PATTERNS_AT_ONCE ||
+            (at_next == &subscriber->subscriptions && count > 0)) {
             directory_leave_patterns(f->directory, f->index, text, count);
             count = 0;
         }
@@ -235,14 +248,14 @@ static void drop_patterns(struct fanout *f, struct subscriber *subscriber)
 void fanout_drop(struct fanout *f, struct subscriber *subscriber)
 {
     drop_patterns(f, subscriber);
-    LIST_EACH(at, &subscriber->subscriptions) {
+    LIST_EACH (at, &subscriber->subscriptions) {
         struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
         if (topic->kind != TOPIC_PATTERN) {
             directory_leave(f->directory, f->index, topic->kind, topic_name(topic), NULL);
         }
     }
     mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
-    LIST_EACH(at, &subscriber->subscriptions) {
+    LIST_EACH (at, &subscriber->subscriptions) {
         struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
         struct topic *topic = subscription->topic;
         subscription_discard(f, subscription);
@@ -251,21 +264,9 @@ void fanout_drop(struct fanout *f, struct subscriber *subscriber)
     subscriber_forget_pending(f, subscriber);
 }
 
-bool fanout_first(const struct subscriber *subscriber, enum topic_kind kind, struct slice *name)
-{
-    LIST_EACH(at, &subscriber->subscriptions) {
-        const struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
-        if (topic->kind == kind) {
-            *name = topic_name(topic);
-            return true;
-        }
-    }
-    return false;
-}
-
 void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uint8_t resp_version)
 {
-    LIST_EACH(at, &subscriber->subscriptions) {
+    LIST_EACH (at, &subscriber->subscriptions) {
         fanout_flush_topic(f, CONTAINER_OF(at, struct subscription, link)->topic);
     }
     fanout_flush_subscriber(f, subscriber);
@@ -281,8 +282,8 @@ static void never_called(void *arg)
     UNREACHABLE();
 }
 
-struct fanout *fanout_new(struct directory *directory, struct mailbox *const *mailbox, uint32_t mailbox_count,
-                          uint32_t index, const struct fanout_ops *ops)
+struct fanout *fanout_new(struct directory *directory, struct mailbox *const *mailbox,
+                          uint32_t mailbox_count, uint32_t index, const struct fanout_ops *ops)
 {
     CHECK(index < mailbox_count);
     struct fanout *f = mem_new0(sizeof *f);
@@ -300,9 +301,7 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
 
 void fanout_free(struct fanout *f)
 {
-    if (f == NULL) {
-        return;
-    }
+    if (f == NULL) { return; }
     CHECK(f->subscriptions.count == 0);
     fanout_commit(f);
     fanout_flush(f);

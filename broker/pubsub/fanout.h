@@ -50,11 +50,11 @@ const struct span *batch_keep(struct batch *batch, unsigned *count);
 
 /* A client as this module sees it; embedded in the session. Zeroed plus subscriber_init is ready. */
 struct subscriber {
-    struct list subscriptions;  /* struct subscription, in the order of subscribing */
-    uint32_t *pending;           /* notes of this turn in order, for one with several subscriptions */
+    struct list subscriptions; /* struct subscription, in the order of subscribing */
+    uint32_t *pending;         /* notes of this turn in order, for one with several subscriptions */
     uint32_t pending_count;
     uint32_t pending_cap;
-    uint32_t waiting_at;         /* place in the fanout's list of those with something pending, plus one */
+    uint32_t waiting_at; /* place in the fanout's list of those with something pending, plus one */
     uint32_t count[TOPIC_KINDS]; /* subscriptions by kind */
     uint8_t resp_version;
 };
@@ -68,31 +68,38 @@ static inline uint32_t subscriber_total(const struct subscriber *s)
 }
 
 /* RESP version for what is delivered from now on; what waits goes out in the old one first. */
-void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber, uint8_t resp_version);
+void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber,
+                            uint8_t resp_version);
 
 /* Gives: the worker's half; `mailbox[i]` is worker i's, mailbox[index] this worker's own. Borrows directory, mailboxes. */
 MUST_USE struct fanout *fanout_new(struct directory *directory, struct mailbox *const *mailbox,
-                                   uint32_t mailbox_count, uint32_t index, const struct fanout_ops *ops);
+                                   uint32_t mailbox_count, uint32_t index,
+                                   const struct fanout_ops *ops);
 
 /* No subscriber has a subscription any more, and every mailbox has been run. NULL is allowed. */
 void fanout_free(struct fanout *fanout);
 
 /* Add a subscription. True: it is new. False: the client had it already. From the return on the client receives what is ordered. */
-bool fanout_subscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind, struct slice name);
+bool fanout_subscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind,
+                      struct slice name);
 
 /* Remove one. True: there was one. Everything ordered before has then been handed to deliver. */
-bool fanout_unsubscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind, struct slice name);
+bool fanout_unsubscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind,
+                        struct slice name);
+
+/* Remove all of one kind, in the order in which they were made. `gone` is called after each, as after
+ * fanout_unsubscribe; the name is valid until the next fanout_flush. */
+void fanout_unsubscribe_all(struct fanout *fanout, struct subscriber *subscriber,
+                            enum topic_kind kind, void (*gone)(void *arg, struct slice name),
+                            void *arg);
 
 /* Remove them all, of a connection that is going away: nothing more is delivered. */
 void fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
 
-/* The subscriber's first subscription of that kind, its name valid until it is removed; false if there is none. */
-bool fanout_first(const struct subscriber *subscriber, enum topic_kind kind, struct slice *name);
-
 /* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and ops->published called, at the
  * next fanout_commit. Borrows channel and payload for the call. `publisher` stays alive until then, or fanout_forget. */
-void fanout_publish(struct fanout *fanout, enum topic_kind kind, struct slice channel, struct slice payload,
-                    void *publisher);
+void fanout_publish(struct fanout *fanout, enum topic_kind kind, struct slice channel,
+                    struct slice payload, void *publisher);
 
 /* Order everything published so far. */
 void fanout_commit(struct fanout *fanout);

@@ -14,11 +14,14 @@
 #include "pubsub/msg.h"
 
 enum {
-    FANOUT_ARENA_BYTES = 65536,   /* small messages of this worker's publishers share blocks of this size */
-    FANOUT_LARGE_BYTES = 16384,   /* from here on a frame has a block of its own, and is referenced, not copied */
+    FANOUT_ARENA_BYTES =
+        65536, /* small messages of this worker's publishers share blocks of this size */
+    FANOUT_LARGE_BYTES =
+        16384, /* from here on a frame has a block of its own, and is referenced, not copied */
     FANOUT_BACKLOG_BYTES = 16384, /* blocks of what a topic's slow subscribers have yet to get */
     FANOUT_BATCH_NOTES = 30,      /* a note has two parts; a send takes CONN_IOV_MAX */
-    FANOUT_GATHER_NOTES = 4,      /* more small notes than this are copied together before they are sent */
+    FANOUT_GATHER_NOTES =
+        4, /* more small notes than this are copied together before they are sent */
     NOTE_NONE = UINT32_MAX,
 };
 
@@ -27,15 +30,16 @@ enum { VERSION_RESP2, VERSION_RESP3, VERSIONS };
 /* Frames for one topic. Small: all of it is `head`. Large, always one frame: `head` and, shared, `tail`. */
 struct note {
     struct topic *topic;
-    const char *head[VERSIONS];       /* RESP3's is made when first needed */
+    const char *head[VERSIONS]; /* RESP3's is made when first needed */
     const char *tail;
-    struct block *block;              /* holds head or, if there is one, tail; NULL: head is in the turn's scratch */
-    struct span kept[VERSIONS][2];    /* what batch_keep made; kept[v][0].block NULL: not yet */
+    struct block
+        *block; /* holds head or, if there is one, tail; NULL: head is in the turn's scratch */
+    struct span kept[VERSIONS][2]; /* what batch_keep made; kept[v][0].block NULL: not yet */
     size_t head_len;
     size_t tail_len;
-    size_t prefix_bytes;              /* of each frame in a small head */
+    size_t prefix_bytes; /* of each frame in a small head */
     uint32_t message_count;
-    uint32_t next;                    /* in the topic's chain */
+    uint32_t next; /* in the topic's chain */
 };
 
 struct seat {
@@ -53,19 +57,20 @@ struct seats {
 struct topic {
     struct seats solo;
     struct seats multi;
-    struct block *backlog;  /* where slow subscribers' small messages are kept: one copy for all of them */
-    uint32_t note_first;    /* the chain; NOTE_NONE: empty */
+    struct block
+        *backlog; /* where slow subscribers' small messages are kept: one copy for all of them */
+    uint32_t note_first; /* the chain; NOTE_NONE: empty */
     uint32_t note_last;
     uint32_t note_count;
     uint32_t name_len;
     uint8_t kind;
-    bool is_dirty;          /* in the fanout's dirty list */
-    bool is_dead;           /* out of the directory; freed at the end of the turn */
+    bool is_dirty; /* in the fanout's dirty list */
+    bool is_dead;  /* out of the directory; freed at the end of the turn */
     char name[];
 };
 
 struct subscription {
-    struct list link;       /* in the subscriber's list */
+    struct list link; /* in the subscriber's list */
     struct topic *topic;
     struct subscriber *subscriber;
     uint32_t seat_at;
@@ -103,27 +108,27 @@ struct fanout {
     struct mailbox inbox;
     struct change change;
     struct subscription_set subscriptions;
-    bool *woken;                     /* by worker; scratch of a commit */
+    bool *woken; /* by worker; scratch of a commit */
 
-    struct block *arena;             /* this turn's small messages are appended here */
-    struct run *run;                 /* published and not yet ordered */
+    struct block *arena; /* this turn's small messages are appended here */
+    struct run *run;     /* published and not yet ordered */
     uint32_t run_count;
     uint32_t run_cap;
     struct publish_record *record;
     uint32_t record_count;
     uint32_t record_cap;
 
-    struct note *note;               /* ordered and not yet flushed */
+    struct note *note; /* ordered and not yet flushed */
     uint32_t note_count;
     uint32_t note_cap;
-    uint32_t note_sealed;            /* notes below this one do not grow: somebody has been given them */
-    struct topic **dirty;            /* had a chain in this turn, or dead */
+    uint32_t note_sealed; /* notes below this one do not grow: somebody has been given them */
+    struct topic **dirty; /* had a chain in this turn, or dead */
     uint32_t dirty_count;
     uint32_t dirty_cap;
-    struct subscriber **waiting;     /* with something pending; a slot whose subscriber left is NULL */
+    struct subscriber **waiting; /* with something pending; a slot whose subscriber left is NULL */
     uint32_t waiting_count;
     uint32_t waiting_cap;
-    struct block *scratch;           /* bytes made on this worker for this turn */
+    struct block *scratch; /* bytes made on this worker for this turn */
     struct block **scratch_full;
     uint32_t scratch_full_count;
     uint32_t scratch_full_cap;
@@ -137,7 +142,8 @@ static inline struct slice topic_name(const struct topic *topic)
 /* channels.c */
 struct topic *topic_new(enum topic_kind kind, struct slice name);
 void topic_free(struct topic *topic);
-struct subscription *subscription_find(const struct fanout *fanout, const struct subscriber *subscriber,
+struct subscription *subscription_find(const struct fanout *fanout,
+                                       const struct subscriber *subscriber,
                                        const struct topic *topic);
 /* Seat the subscription, or take its seat away, and free it. Chains that the change would falsify are flushed first. */
 void subscription_seat(struct fanout *fanout, struct subscription *subscription);
@@ -157,12 +163,12 @@ void fanout_flush_topic(struct fanout *fanout, struct topic *topic);
 void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscriber);
 
 /* Room for one more element in a growable array. */
-#define ARRAY_GROW(array, count, cap)                                                              \
-    do {                                                                                           \
-        if ((count) == (cap)) {                                                                    \
-            (cap) = (cap) > 0 ? (cap) * 2 : 16;                                                    \
-            (array) = mem_resize((array), (size_t)(cap) * sizeof *(array));                        \
-        }                                                                                          \
+#define ARRAY_GROW(array, count, cap)                                       \
+    do {                                                                    \
+        if ((count) == (cap)) {                                             \
+            (cap) = (cap) > 0 ? (cap)*2 : 16;                               \
+            (array) = mem_resize((array), (size_t)(cap) * sizeof *(array)); \
+        }                                                                   \
     } while (0)
 
 #endif

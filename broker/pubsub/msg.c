@@ -39,9 +39,7 @@ char *msg_write_bulk(char *at, struct slice bytes)
     at += uint64_to_text(bytes.len, at);
     *at++ = '\r';
     *at++ = '\n';
-    if (bytes.len > 0) {
-        memcpy(at, bytes.data, bytes.len);
-    }
+    if (bytes.len > 0) { memcpy(at, bytes.data, bytes.len); }
     at += bytes.len;
     *at++ = '\r';
     *at++ = '\n';

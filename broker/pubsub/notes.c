@@ -25,7 +25,8 @@ static void scratch_reset(struct fanout *f)
     }
     f->scratch_full_count = 0;
     if (f->scratch != NULL) {
-        f->scratch->len = 0; /* nobody refers to scratch beyond the turn: batch_keep copies from it */
+        f->scratch->len =
+            0; /* nobody refers to scratch beyond the turn: batch_keep copies from it */
     }
 }
 
@@ -33,9 +34,7 @@ static void scratch_reset(struct fanout *f)
 
 void topic_mark_dirty(struct fanout *f, struct topic *topic)
 {
-    if (topic->is_dirty) {
-        return;
-    }
+    if (topic->is_dirty) { return; }
     topic->is_dirty = true;
     ARRAY_GROW(f->dirty, f->dirty_count, f->dirty_cap);
     f->dirty[f->dirty_count++] = topic;
@@ -56,16 +55,12 @@ static void subscriber_pend(struct fanout *f, struct subscriber *subscriber, uin
  * or a subscriber would see this topic ahead of another. */
 static bool note_extend(struct fanout *f, struct topic *topic, const struct note *more)
 {
-    if (topic->note_last == NOTE_NONE || topic->note_last < f->note_sealed) {
-        return false;
-    }
+    if (topic->note_last == NOTE_NONE || topic->note_last < f->note_sealed) { return false; }
     struct note *last = &f->note[topic->note_last];
     bool adjoins = last->tail == NULL && more->tail == NULL && last->block == more->block &&
                    last->head[VERSION_RESP2] + last->head_len == more->head[VERSION_RESP2];
     bool is_latest = topic->note_last == f->note_count - 1;
-    if (!adjoins || !(is_latest || topic->multi.count == 0)) {
-        return false;
-    }
+    if (!adjoins || !(is_latest || topic->multi.count == 0)) { return false; }
     last->head_len += more->head_len;
     last->message_count += more->message_count;
     return true;
@@ -74,17 +69,13 @@ static bool note_extend(struct fanout *f, struct topic *topic, const struct note
 /* Note frames for the topic; takes a reference on the block, if there is one. */
 static void note_add(struct fanout *f, struct topic *topic, const struct note *note)
 {
-    if (note_extend(f, topic, note)) {
-        return;
-    }
+    if (note_extend(f, topic, note)) { return; }
     ARRAY_GROW(f->note, f->note_count, f->note_cap);
     uint32_t at = f->note_count++;
     f->note[at] = *note;
     f->note[at].topic = topic;
     f->note[at].next = NOTE_NONE;
-    if (note->block != NULL) {
-        block_ref(note->block);
-    }
+    if (note->block != NULL) { block_ref(note->block); }
     if (topic->note_first == NOTE_NONE) {
         topic->note_first = at;
         topic_mark_dirty(f, topic);
@@ -122,8 +113,8 @@ static void note_channel(struct fanout *f, const struct delivery *d, const char 
 }
 
 /* One frame of the delivery, as a pattern's subscribers get it. */
-static void note_pattern(struct fanout *f, struct topic *topic, const struct delivery *d, const char *frame,
-                         size_t frame_len)
+static void note_pattern(struct fanout *f, struct topic *topic, const struct delivery *d,
+                         const char *frame, size_t frame_len)
 {
     size_t skip = msg_head_bytes(d->kind);
     size_t shared_len = frame_len - skip;
@@ -155,12 +146,11 @@ void note_delivery(struct fanout *f, const struct delivery *d)
         note_channel(f, d, d->data, d->len, d->message_count);
         return;
     }
-    const char *frame = d->data; /* message by message, so that who has both sees them in turn, as Redis sends them */
+    const char *frame =
+        d->data; /* message by message, so that who has both sees them in turn, as Redis sends them */
     for (uint32_t i = 0; i < d->message_count; i++) {
         size_t len = msg_frame_bytes(frame, d->prefix_bytes);
-        if (d->channel != NULL) {
-            note_channel(f, d, frame, len, 1);
-        }
+        if (d->channel != NULL) { note_channel(f, d, frame, len, 1); }
         for (uint32_t p = 0; p < d->pattern_count; p++) {
             note_pattern(f, d->pattern[p], d, frame, len);
         }
@@ -177,9 +167,7 @@ static void make_resp3(struct fanout *f, struct note *note)
     memcpy(copy, note->head[VERSION_RESP2], note->head_len);
     note->head[VERSION_RESP3] = copy;
     copy[0] = '>';
-    if (note->tail != NULL) {
-        return;
-    }
+    if (note->tail != NULL) { return; }
     for (uint32_t i = 1; i < note->message_count; i++) {
         copy += msg_frame_bytes(copy, note->prefix_bytes);
         copy[0] = '>';
@@ -191,18 +179,14 @@ static void make_resp3(struct fanout *f, struct note *note)
 static void note_keep(struct note *note, unsigned version)
 {
     struct span *kept = note->kept[version];
-    if (kept[0].block != NULL) {
-        return;
-    }
+    if (kept[0].block != NULL) { return; }
     struct block *backlog = block_room(&note->topic->backlog, note->head_len, FANOUT_BACKLOG_BYTES);
     char *copy = backlog->data + backlog->len;
     memcpy(copy, note->head[version], note->head_len);
     backlog->len += note->head_len;
     kept[0] = (struct span){block_ref(backlog), copy, note->head_len};
     kept[1] = (struct span){NULL, note->tail, note->tail_len};
-    if (note->tail != NULL) {
-        kept[1].block = block_ref(note->block);
-    }
+    if (note->tail != NULL) { kept[1].block = block_ref(note->block); }
 }
 
 struct batch_source {
@@ -276,13 +260,9 @@ static void sheet_fill(struct fanout *f, struct sheet *sheet, const uint32_t *in
     sheet->batch = (struct batch){.iov = sheet->iov, .source = &sheet->source};
     for (uint32_t i = 0; i < count; i++) {
         struct note *note = &f->note[index[i]];
-        if (note->head[version] == NULL) {
-            make_resp3(f, note);
-        }
+        if (note->head[version] == NULL) { make_resp3(f, note); }
         iov_add(sheet, note->head[version], note->head_len);
-        if (note->tail != NULL) {
-            iov_add(sheet, note->tail, note->tail_len);
-        }
+        if (note->tail != NULL) { iov_add(sheet, note->tail, note->tail_len); }
         sheet->batch.messages += note->message_count;
     }
     if (sheet->batch.iov_count > FANOUT_GATHER_NOTES && sheet->batch.bytes < FANOUT_ARENA_BYTES) {
@@ -296,8 +276,8 @@ static unsigned version_of(const struct subscriber *subscriber)
 }
 
 /* Deliver one batch of notes to each of the seats. */
-static void deliver_batch(struct fanout *f, const uint32_t *index, uint32_t count, const struct seat *seat,
-                          uint32_t seat_count)
+static void deliver_batch(struct fanout *f, const uint32_t *index, uint32_t count,
+                          const struct seat *seat, uint32_t seat_count)
 {
     struct sheet sheet[VERSIONS];
     bool is_filled[VERSIONS] = {false};
@@ -342,9 +322,7 @@ void subscriber_forget_pending(struct fanout *f, struct subscriber *subscriber)
 
 void fanout_flush_subscriber(struct fanout *f, struct subscriber *subscriber)
 {
-    if (subscriber->pending_count == 0) {
-        return;
-    }
+    if (subscriber->pending_count == 0) { return; }
     const struct seat self = {.subscriber = subscriber};
     f->note_sealed = f->note_count;
     for (uint32_t at = 0; at < subscriber->pending_count; at += FANOUT_BATCH_NOTES) {
@@ -375,7 +353,8 @@ static void topic_settle(struct topic *topic)
     topic->is_dirty = false;
     if (topic->is_dead) {
         topic_free(topic);
-    } else if (topic->backlog != NULL && atomic_load_explicit(&topic->backlog->refs, memory_order_acquire) == 1) {
+    } else if (topic->backlog != NULL &&
+               atomic_load_explicit(&topic->backlog->refs, memory_order_acquire) == 1) {
         block_unref(topic->backlog);
         topic->backlog = NULL;
     }
@@ -383,16 +362,12 @@ static void topic_settle(struct topic *topic)
 
 void fanout_flush(struct fanout *f)
 {
-    if (fanout_is_idle(f)) {
-        return;
-    }
+    if (fanout_is_idle(f)) { return; }
     for (uint32_t i = 0; i < f->dirty_count; i++) {
         fanout_flush_topic(f, f->dirty[i]);
     }
     for (uint32_t i = 0; i < f->waiting_count; i++) {
-        if (f->waiting[i] != NULL) {
-            fanout_flush_subscriber(f, f->waiting[i]);
-        }
+        if (f->waiting[i] != NULL) { fanout_flush_subscriber(f, f->waiting[i]); }
     }
     f->waiting_count = 0;
     notes_release(f);

@@ -123,22 +123,18 @@ static void worker_main(void *arg)
 }
 
 /* Does every pair of messages that both logs hold stand in the same order in both? */
-static bool same_order(const uint32_t *a, uint32_t a_count, const uint32_t *b, uint32_t b_count, uint32_t *place,
-                       uint32_t numbers)
+static bool same_order(const uint32_t *a, uint32_t a_count, const uint32_t *b, uint32_t b_count,
+                       uint32_t *place, uint32_t numbers)
 {
     memset(place, 0, numbers * sizeof *place);
     for (uint32_t i = 0; i < a_count; i++) {
-        if (place[a[i]] != 0) {
-            return false; /* twice */
-        }
+        if (place[a[i]] != 0) { return false; /* twice */ }
         place[a[i]] = i + 1;
     }
     uint32_t last = 0;
     for (uint32_t i = 0; i < b_count; i++) {
         uint32_t here = place[b[i]];
-        if (here != 0 && here < last) {
-            return false;
-        }
+        if (here != 0 && here < last) { return false; }
         last = here != 0 ? here : last;
     }
     return true;
@@ -154,7 +150,8 @@ static int check_orders(void)
             const struct client *ca = &worker[a / CLIENTS_EACH].client[a % CLIENTS_EACH];
             const struct client *cb = &worker[b / CLIENTS_EACH].client[b % CLIENTS_EACH];
             for (unsigned c = 0; c < CHANNELS; c++) {
-                failures += !same_order(ca->log[c], ca->log_count[c], cb->log[c], cb->log_count[c], place, numbers);
+                failures += !same_order(ca->log[c], ca->log_count[c], cb->log[c], cb->log_count[c],
+                                        place, numbers);
             }
         }
     }
@@ -199,8 +196,8 @@ int main(int argc, char **argv)
         received += worker[i].received;
     }
     int failures = check_orders();
-    printf("seed %u: answers say %llu, received %llu, order failures %d\n", seed, (unsigned long long)answered,
-           (unsigned long long)received, failures);
+    printf("seed %u: answers say %llu, received %llu, order failures %d\n", seed,
+           (unsigned long long)answered, (unsigned long long)received, failures);
     for (unsigned i = 0; i < WORKERS; i++) {
         fanout_free(worker[i].fanout);
         for (unsigned k = 0; k < CLIENTS_EACH; k++) {

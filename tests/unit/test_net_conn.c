@@ -139,9 +139,7 @@ static size_t receive(int fd, char *into, size_t len)
     while (have < len) {
         cr_assert_eq(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, WAIT_MS), 1);
         ssize_t n = recv(fd, into + have, len - have, 0);
-        if (n <= 0) {
-            break;
-        }
+        if (n <= 0) { break; }
         have += (size_t)n;
     }
     return have;
@@ -190,7 +188,8 @@ Test(conn, input_behind_a_pause_is_presented_at_resume)
     send_all(f.peer, SLICE("wait\nafter\n"));
     cr_assert_eq(receive(f.peer, back, 5), 5);
     wait_for(&f.echo.is_paused);
-    cr_assert_eq(poll(&(struct pollfd){.fd = f.peer, .events = POLLIN}, 1, 20), 0, "nothing before the resume");
+    cr_assert_eq(poll(&(struct pollfd){.fd = f.peer, .events = POLLIN}, 1, 20), 0,
+                 "nothing before the resume");
     post(&f, on_resume_task);
     cr_assert_eq(receive(f.peer, back, 6), 6);
     cr_assert_eq(memcmp(back, "after\n", 6), 0);

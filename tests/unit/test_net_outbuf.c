@@ -45,7 +45,8 @@ Test(outbuf, any_mix_leaves_in_order)
                 int len = snprintf(text, sizeof text, ":%u\r\n", step);
                 add_reply(&out, &expected, slice_of(text, (size_t)len));
             } else if (kind == 1) {
-                struct span span[2] = {{block, block->data + size, 100 + size}, {block, block->data, size}};
+                struct span span[2] = {{block, block->data + size, 100 + size},
+                                       {block, block->data, size}};
                 size_t skip = (unsigned)rand_r(&state) % (100 + 2 * size);
                 outbuf_add_spans(&out, span, 2, skip);
                 struct buf all = {0};
@@ -108,9 +109,7 @@ Test(outbuf, a_slow_reader_of_replies_does_not_make_the_buffer_grow_with_all_tha
     memset(text, 'r', sizeof text);
     for (unsigned i = 0; i < 5000; i++) { /* 5 MB pass through, at most about 10 KB wait */
         add_reply(&out, &expected, slice_of(text, sizeof text));
-        if (out.bytes > 10000) {
-            drain(&out, &sent, sizeof text, 8);
-        }
+        if (out.bytes > 10000) { drain(&out, &sent, sizeof text, 8); }
     }
     cr_assert_leq(out.own.cap, 512 * 1024);
     outbuf_fini(&out);

@@ -20,7 +20,7 @@ struct client {
     struct subscriber subscriber;
     struct span queued[QUEUED_MAX]; /* what its "socket" did not take */
     unsigned queued_count;
-    struct buf received;            /* what it took, in order; queued spans are appended when it "reads" */
+    struct buf received; /* what it took, in order; queued spans are appended when it "reads" */
     struct buf expected;
     bool is_subscribed[TOPIC_KINDS][CHANNELS];
 };
@@ -77,9 +77,7 @@ static void on_deliver(struct subscriber *subscriber, struct batch *batch)
         buf_append(&client->received, slice_of(batch->iov[i].iov_base, len));
         left -= len;
     }
-    if (takes == batch->bytes) {
-        return;
-    }
+    if (takes == batch->bytes) { return; }
     unsigned count;
     const struct span *span = batch_keep(batch, &count);
     for (unsigned i = 0; i < count; i++) {
@@ -99,7 +97,8 @@ static void on_published(void *publisher, uint64_t receivers, uint32_t count)
     cr_assert_eq(publisher, world);
     for (uint32_t i = 0; i < count; i++) {
         cr_assert_lt(world->answered_count, world->published_count);
-        cr_assert_eq(receivers, world->expected_receivers[world->answered_count++], "seed %u", world->seed);
+        cr_assert_eq(receivers, world->expected_receivers[world->answered_count++], "seed %u",
+                     world->seed);
     }
 }
 
@@ -155,8 +154,8 @@ static void world_free(void)
 }
 
 /* What one subscription of the client gets for one message. */
-static void expect_frame(struct client *client, enum topic_kind kind, const char *pattern, const char *channel,
-                         struct slice payload)
+static void expect_frame(struct client *client, enum topic_kind kind, const char *pattern,
+                         const char *channel, struct slice payload)
 {
     static const char *const word[TOPIC_KINDS] = {"message", "pmessage", "smessage"};
     char mark = client->subscriber.resp_version == 3 ? '>' : '*';
@@ -183,8 +182,10 @@ static uint64_t expect_everywhere(enum topic_kind kind, unsigned channel, struct
             receivers++;
         }
         for (unsigned p = 0; kind == TOPIC_CHANNEL && p < PATTERNS; p++) {
-            if (client->is_subscribed[TOPIC_PATTERN][p] && glob_match(slice_of_str(pattern_name[p]), name)) {
-                expect_frame(client, TOPIC_PATTERN, pattern_name[p], channel_name[channel], payload);
+            if (client->is_subscribed[TOPIC_PATTERN][p] &&
+                glob_match(slice_of_str(pattern_name[p]), name)) {
+                expect_frame(client, TOPIC_PATTERN, pattern_name[p], channel_name[channel],
+                             payload);
                 receivers++;
             }
         }
@@ -202,14 +203,17 @@ static void publish_burst(bool large)
     for (unsigned i = 0; i < count; i++) {
         unsigned channel = pick(CHANNELS);
         enum topic_kind kind = pick(4) == 0 ? TOPIC_SHARD : TOPIC_CHANNEL;
-        size_t len = (size_t)snprintf(payload_bytes, sizeof payload_bytes, "message %u", world->message_number++);
+        size_t len = (size_t)snprintf(payload_bytes, sizeof payload_bytes, "message %u",
+                                      world->message_number++);
         if (large && pick(3) == 0) {
             memset(payload_bytes + len, 'x', sizeof payload_bytes - len);
             len += pick((unsigned)(sizeof payload_bytes - len));
         }
         struct slice payload = slice_of(payload_bytes, len);
-        fanout_publish(world->fanout[worker], kind, slice_of_str(channel_name[channel]), payload, world);
-        world->expected_receivers[world->published_count++] = expect_everywhere(kind, channel, payload);
+        fanout_publish(world->fanout[worker], kind, slice_of_str(channel_name[channel]), payload,
+                       world);
+        world->expected_receivers[world->published_count++] =
+            expect_everywhere(kind, channel, payload);
     }
     fanout_commit(world->fanout[worker]);
     cr_assert_eq(world->answered_count, world->published_count);
@@ -229,10 +233,9 @@ static void change_subscription(void)
     struct slice name = slice_of_str(kind == TOPIC_PATTERN ? pattern_name[at] : channel_name[at]);
     bool *is_subscribed = &client->is_subscribed[kind][at];
     if (pick(2) == 0) {
-        if (kind == TOPIC_PATTERN && patterns_held(client) > 0 && !*is_subscribed) {
-            return;
-        }
-        cr_assert_eq(fanout_subscribe(fanout_of(i), &client->subscriber, kind, name), !*is_subscribed);
+        if (kind == TOPIC_PATTERN && patterns_held(client) > 0 && !*is_subscribed) { return; }
+        cr_assert_eq(fanout_subscribe(fanout_of(i), &client->subscriber, kind, name),
+                     !*is_subscribed);
         *is_subscribed = true;
     } else {
         size_t expected = client->expected.len;
@@ -247,7 +250,9 @@ static void drop_client(void)
 {
     unsigned i = pick(CLIENTS);
     struct client *client = &world->client[i];
-    turn_end(i % WORKERS); /* what was ordered before it went is delivered, so that the model need not guess */
+    turn_end(
+        i %
+        WORKERS); /* what was ordered before it went is delivered, so that the model need not guess */
     fanout_drop(fanout_of(i), &client->subscriber);
     memset(client->is_subscribed, 0, sizeof client->is_subscribed);
     cr_assert_eq(subscriber_total(&client->subscriber), 0);
@@ -258,7 +263,8 @@ static void change_version(void)
     unsigned i = pick(CLIENTS);
     struct client *client = &world->client[i];
     turn_end(i % WORKERS);
-    subscriber_set_version(fanout_of(i), &client->subscriber, client->subscriber.resp_version == 2 ? 3 : 2);
+    subscriber_set_version(fanout_of(i), &client->subscriber,
+                           client->subscriber.resp_version == 2 ? 3 : 2);
 }
 
 static void check_streams(void)
@@ -269,8 +275,9 @@ static void check_streams(void)
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct client *client = &world->client[i];
         client_read(client);
-        cr_assert_eq(client->received.len, client->expected.len, "client %u: %zu of %zu bytes, seed %u", i,
-                     client->received.len, client->expected.len, world->seed);
+        cr_assert_eq(client->received.len, client->expected.len,
+                     "client %u: %zu of %zu bytes, seed %u", i, client->received.len,
+                     client->expected.len, world->seed);
         cr_assert(slice_equal(buf_slice(&client->received), buf_slice(&client->expected)),
                   "client %u: streams differ, seed %u", i, world->seed);
         client->received.len = client->expected.len = 0;
@@ -282,25 +289,13 @@ static void run_world(unsigned seed, unsigned short_send_percent, bool large)
     world_new(seed, short_send_percent);
     for (unsigned step = 0; step < 400; step++) {
         switch (pick(16)) {
-        case 0 ... 5:
-            publish_burst(large);
-            break;
-        case 6 ... 10:
-            change_subscription();
-            break;
-        case 11 ... 12:
-            turn_end(pick(WORKERS));
-            break;
-        case 13:
-            client_read(&world->client[pick(CLIENTS)]);
-            break;
-        case 14:
-            change_version();
-            break;
+        case 0 ... 5: publish_burst(large); break;
+        case 6 ... 10: change_subscription(); break;
+        case 11 ... 12: turn_end(pick(WORKERS)); break;
+        case 13: client_read(&world->client[pick(CLIENTS)]); break;
+        case 14: change_version(); break;
         default:
-            if (pick(4) == 0) {
-                drop_client();
-            }
+            if (pick(4) == 0) { drop_client(); }
             check_streams();
             break;
         }
@@ -340,7 +335,8 @@ Test(fanout, a_large_message_is_one_block_for_all_slow_subscribers)
     char payload[65536] = {0};
     world->published_count = 1;
     world->expected_receivers[0] = CLIENTS;
-    fanout_publish(world->fanout[0], TOPIC_CHANNEL, SLICE("a1"), slice_of(payload, sizeof payload), world);
+    fanout_publish(world->fanout[0], TOPIC_CHANNEL, SLICE("a1"), slice_of(payload, sizeof payload),
+                   world);
     for (unsigned i = 0; i < WORKERS; i++) {
         turn_end(i);
     }
@@ -381,8 +377,31 @@ Test(fanout, counts_and_names_are_those_of_the_whole_node)
     cr_assert_eq(directory_subscribers(world->directory, TOPIC_CHANNEL, SLICE("a2")), 0);
     cr_assert_eq(directory_count(world->directory, TOPIC_CHANNEL), 1);
     cr_assert_eq(directory_count(world->directory, TOPIC_PATTERN), 1);
-    struct slice first;
-    cr_assert(fanout_first(&world->client[0].subscriber, TOPIC_PATTERN, &first));
-    cr_assert(slice_equal(first, SLICE("a*")));
+    world_free();
+}
+
+static void on_gone(void *arg, struct slice name)
+{
+    struct buf *names = arg;
+    buf_append(names, name);
+    buf_append(names, SLICE(" "));
+}
+
+Test(fanout, unsubscribing_from_all_of_a_kind_leaves_the_others)
+{
+    world_new(1, 0);
+    struct subscriber *subscriber = &world->client[0].subscriber;
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        fanout_subscribe(world->fanout[0], subscriber, TOPIC_CHANNEL,
+                         slice_of_str(channel_name[i]));
+        fanout_subscribe(world->fanout[0], subscriber, TOPIC_SHARD, slice_of_str(channel_name[i]));
+    }
+    struct buf names = {0};
+    fanout_unsubscribe_all(world->fanout[0], subscriber, TOPIC_CHANNEL, on_gone, &names);
+    cr_assert(slice_equal(buf_slice(&names), SLICE("a1 a2 b1 long-channel-name ")));
+    cr_assert_eq(subscriber->count[TOPIC_CHANNEL], 0);
+    cr_assert_eq(subscriber->count[TOPIC_SHARD], CHANNELS);
+    cr_assert_eq(directory_count(world->directory, TOPIC_CHANNEL), 0);
+    buf_fini(&names);
     world_free();
 }
