@@ -58,6 +58,7 @@ static bool note_extend(struct fanout *f, struct topic *topic, const struct note
     if (topic->note_last == NOTE_NONE || topic->note_last < f->note_sealed) { return false; }
     struct note *last = &f->note[topic->note_last];
     bool adjoins = last->tail == NULL && more->tail == NULL && last->block == more->block &&
+                   last->prefix_bytes == more->prefix_bytes && /* a pattern's channels differ in length */
                    last->head[VERSION_RESP2] + last->head_len == more->head[VERSION_RESP2];
     bool is_latest = topic->note_last == f->note_count - 1;
     if (!adjoins || !(is_latest || topic->multi.count == 0)) { return false; }
