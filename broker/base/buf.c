@@ -59,9 +59,7 @@ void buf_consume(struct buf *buf, size_t count)
 {
     CHECK(count <= buf->len);
     buf->len -= count;
-    if (buf->len > 0 && count > 0) {
-        memmove(buf->data, buf->data + count, buf->len);
-    }
+    if (buf->len > 0 && count > 0) { memmove(buf->data, buf->data + count, buf->len); }
 }
 
 void buf_fini(struct buf *buf)

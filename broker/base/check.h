@@ -12,7 +12,7 @@
 #define UNLIKELY(cond) __builtin_expect(!!(cond), 0)
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define CHECK(cond) (LIKELY(cond) ? (void)0 : check_failed(__FILE__, __LINE__, #cond))
 #define UNREACHABLE() check_failed(__FILE__, __LINE__, "unreachable")

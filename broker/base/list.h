@@ -47,16 +47,15 @@ static inline void list_remove(struct list *link)
 /* The first link taken out, or NULL. */
 static inline struct list *list_pop_front(struct list *head)
 {
-    if (list_is_empty(head)) {
-        return NULL;
-    }
+    if (list_is_empty(head)) { return NULL; }
     struct list *first = head->next;
     list_remove(first);
     return first;
 }
 
 /* `at` may be removed inside the loop; no other link may. */
-#define LIST_EACH(at, head)                                                                                            \
-    for (struct list *at = (head)->next, *at##_next = at->next; at != (head); at = at##_next, at##_next = at->next)
+#define LIST_EACH(at, head)                                                   \
+    for (struct list *at = (head)->next, *at##_next = at->next; at != (head); \
+         at = at##_next, at##_next = at->next)
 
 #endif

@@ -7,7 +7,13 @@
 
 #include "base/clock.h"
 
-enum { LOG_LINE_BYTES = 8192, LOG_VALUE_BYTES_MAX = 1024 };
+enum {
+    LOG_LINE_BYTES = 8192,
+    LOG_VALUE_BYTES_MAX = 1024,
+    LOG_FIELD_BYTES_MIN = 64, /* a field that would have less is left out */
+    LOG_ESCAPE_BYTES = 6,
+    LOG_LINE_END_BYTES = 4,
+};
 
 static _Atomic(enum log_level) log_level_now = LOG_LEVEL_INFO;
 static _Atomic(enum log_format) log_format_now = LOG_FORMAT_TEXT;
@@ -35,21 +41,25 @@ bool log_is_on(enum log_level level)
     return level <= atomic_load_explicit(&log_level_now, memory_order_relaxed);
 }
 
-/* Two bytes stay free for the closing brace and the newline. */
+/* What is left before the closing quote, the closing brace and the newline. */
+static size_t line_room(const struct line *line)
+{
+    return sizeof line->text - LOG_LINE_END_BYTES - line->len;
+}
+
 static void line_put(struct line *line, struct slice s)
 {
-    size_t room = sizeof line->text - 2 - line->len;
-    size_t len = s.len < room ? s.len : room;
-    if (len > 0) {
-        memcpy(line->text + line->len, s.data, len);
-        line->len += len;
+    CHECK(s.len <= line_room(line) + LOG_LINE_END_BYTES);
+    if (s.len > 0) {
+        memcpy(line->text + line->len, s.data, s.len);
+        line->len += s.len;
     }
 }
 
 static void line_put_escaped(struct line *line, struct slice s)
 {
     size_t len = s.len < LOG_VALUE_BYTES_MAX ? s.len : LOG_VALUE_BYTES_MAX;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len && line_room(line) >= LOG_ESCAPE_BYTES; i++) {
         unsigned char c = (unsigned char)s.data[i];
         if (c == '"' || c == '\\') {
             line_put(line, slice_of((char[]){'\\', (char)c}, 2));
@@ -67,9 +77,7 @@ static bool needs_quotes(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.data[i];
-        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\') {
-            return true;
-        }
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\') { return true; }
     }
     return s.len == 0;
 }
@@ -77,34 +85,26 @@ static bool needs_quotes(struct slice s)
 static void line_put_text(struct line *line, struct slice s, bool always_quote)
 {
     bool quote = always_quote || needs_quotes(s);
-    if (quote) {
-        line_put(line, SLICE("\""));
-    }
+    if (quote) { line_put(line, SLICE("\"")); }
     line_put_escaped(line, s);
-    if (quote) {
-        line_put(line, SLICE("\""));
-    }
+    if (quote) { line_put(line, SLICE("\"")); }
 }
 
 static void line_put_field(struct line *line, const struct log_field *field, bool json)
 {
+    if (line_room(line) < LOG_FIELD_BYTES_MIN + strlen(field->key)) { return; }
     line_put(line, json ? SLICE(",\"") : SLICE(" "));
     line_put(line, slice_of_str(field->key));
     line_put(line, json ? SLICE("\":") : SLICE("="));
     char digits[24];
     int n = 0;
     switch (field->kind) {
-    case LOG_KIND_TEXT:
-        line_put_text(line, field->as_text, json);
-        return;
-    case LOG_KIND_INT:
-        n = snprintf(digits, sizeof digits, "%lld", (long long)field->as_int);
-        break;
+    case LOG_KIND_TEXT: line_put_text(line, field->as_text, json); return;
+    case LOG_KIND_INT: n = snprintf(digits, sizeof digits, "%lld", (long long)field->as_int); break;
     case LOG_KIND_UINT:
         n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)field->as_uint);
         break;
-    case LOG_KIND_END:
-        return;
+    case LOG_KIND_END: return;
     }
     line_put(line, slice_of(digits, (size_t)n));
 }
@@ -130,9 +130,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     for (const struct log_field *field = fields; field->kind != LOG_KIND_END; field++) {
         line_put_field(&line, field, json);
     }
-    if (json) {
-        line.text[line.len++] = '}';
-    }
+    if (json) { line.text[line.len++] = '}'; }
     line.text[line.len++] = '\n';
     ssize_t written = write(STDERR_FILENO, line.text, line.len);
     (void)written; /* nobody is left to tell */

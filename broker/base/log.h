@@ -27,10 +27,22 @@ struct log_field {
     };
 };
 
-#define LOG_INT(name, value) {.key = (name), .kind = LOG_KIND_INT, .as_int = (value)}
-#define LOG_UINT(name, value) {.key = (name), .kind = LOG_KIND_UINT, .as_uint = (value)}
-#define LOG_STR(name, value) {.key = (name), .kind = LOG_KIND_TEXT, .as_text = slice_of_str(value)}
-#define LOG_SLICE(name, value) {.key = (name), .kind = LOG_KIND_TEXT, .as_text = (value)}
+#define LOG_INT(name, value)                                   \
+    {                                                          \
+        .key = (name), .kind = LOG_KIND_INT, .as_int = (value) \
+    }
+#define LOG_UINT(name, value)                                    \
+    {                                                            \
+        .key = (name), .kind = LOG_KIND_UINT, .as_uint = (value) \
+    }
+#define LOG_STR(name, value)                                                 \
+    {                                                                        \
+        .key = (name), .kind = LOG_KIND_TEXT, .as_text = slice_of_str(value) \
+    }
+#define LOG_SLICE(name, value)                                   \
+    {                                                            \
+        .key = (name), .kind = LOG_KIND_TEXT, .as_text = (value) \
+    }
 
 /* A call site's budget, for lines that a client can cause: at most LOG_LIMITED_PER_S a second, the rest counted and told
  * with the next line. */
@@ -49,19 +61,20 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 void log_write_limited(struct log_site *site, enum log_level level, const char *event,
                        const struct log_field *fields);
 
-#define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.kind = LOG_KIND_END}})
-#define LOG_AT(level, event, ...)                                                                                      \
+#define LOG_FIELDS(...) \
+    ((const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.kind = LOG_KIND_END}})
+#define LOG_AT(level, event, ...) \
     (log_is_on(level) ? log_write(level, event, LOG_FIELDS(__VA_ARGS__)) : (void)0)
 #define LOG_ERROR(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define LOG_WARN(event, ...) LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
 #define LOG_INFO(event, ...) LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)
 #define LOG_DEBUG(event, ...) LOG_AT(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
-#define LOG_LIMITED(level, event, ...)                                                                                 \
-    do {                                                                                                               \
-        static struct log_site log_site_here;                                                                          \
-        if (log_is_on(level)) {                                                                                        \
-            log_write_limited(&log_site_here, level, event, LOG_FIELDS(__VA_ARGS__));                                  \
-        }                                                                                                              \
+#define LOG_LIMITED(level, event, ...)                                                \
+    do {                                                                              \
+        static struct log_site log_site_here;                                         \
+        if (log_is_on(level)) {                                                       \
+            log_write_limited(&log_site_here, level, event, LOG_FIELDS(__VA_ARGS__)); \
+        }                                                                             \
     } while (0)
 
 #endif

@@ -3,7 +3,6 @@
  * at least one of them sees the other and no wake-up is lost. */
 #include "base/mailbox.h"
 
-
 void mailbox_init(struct mailbox *mb, void (*wake)(void *arg), void *wake_arg)
 {
     atomic_init(&mb->newest, NULL);
@@ -17,8 +16,8 @@ void mailbox_push(struct mailbox *mb, struct task *task)
     struct task *newest = atomic_load_explicit(&mb->newest, memory_order_relaxed);
     do {
         task->next = newest;
-    } while (!atomic_compare_exchange_weak_explicit(&mb->newest, &newest, task, memory_order_seq_cst,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&mb->newest, &newest, task,
+                                                    memory_order_seq_cst, memory_order_relaxed));
 }
 
 void mailbox_wake(struct mailbox *mb)
@@ -37,9 +36,7 @@ void mailbox_post(struct mailbox *mb, struct task *task)
 
 struct task *mailbox_take(struct mailbox *mb)
 {
-    if (mailbox_is_empty(mb)) {
-        return NULL;
-    }
+    if (mailbox_is_empty(mb)) { return NULL; }
     struct task *newest = atomic_exchange_explicit(&mb->newest, NULL, memory_order_acquire);
     struct task *oldest = NULL;
     while (newest != NULL) {

@@ -25,9 +25,7 @@ static void map_rehash(struct map *map, size_t bucket_count)
 
 struct map_node *map_find(const struct map *map, struct slice key, uint64_t hash)
 {
-    if (map->count == 0) {
-        return NULL;
-    }
+    if (map->count == 0) { return NULL; }
     struct map_node *node = map->bucket[hash & (map->bucket_count - 1)];
     while (node != NULL && !(node->hash == hash && slice_equal(node->key, key))) {
         node = node->next;
@@ -68,15 +66,11 @@ struct map_node *map_next(const struct map *map, const struct map_node *node)
 {
     size_t at = 0;
     if (node != NULL) {
-        if (node->next != NULL) {
-            return node->next;
-        }
+        if (node->next != NULL) { return node->next; }
         at = (node->hash & (map->bucket_count - 1)) + 1;
     }
     for (; at < map->bucket_count; at++) {
-        if (map->bucket[at] != NULL) {
-            return map->bucket[at];
-        }
+        if (map->bucket[at] != NULL) { return map->bucket[at]; }
     }
     return NULL;
 }

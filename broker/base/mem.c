@@ -17,9 +17,7 @@ void *mem_new(size_t bytes)
 {
     CHECK(bytes > 0);
     void *ptr = malloc(bytes);
-    if (ptr == NULL) {
-        out_of_memory(bytes);
-    }
+    if (ptr == NULL) { out_of_memory(bytes); }
     return ptr;
 }
 
@@ -27,9 +25,7 @@ void *mem_new0(size_t bytes)
 {
     CHECK(bytes > 0);
     void *ptr = calloc(1, bytes);
-    if (ptr == NULL) {
-        out_of_memory(bytes);
-    }
+    if (ptr == NULL) { out_of_memory(bytes); }
     return ptr;
 }
 
@@ -37,18 +33,14 @@ void *mem_resize(void *ptr, size_t bytes)
 {
     CHECK(bytes > 0);
     void *moved = realloc(ptr, bytes);
-    if (moved == NULL) {
-        out_of_memory(bytes);
-    }
+    if (moved == NULL) { out_of_memory(bytes); }
     return moved;
 }
 
 void *mem_copy(const void *from, size_t bytes)
 {
     void *to = mem_new(bytes > 0 ? bytes : 1);
-    if (bytes > 0) {
-        memcpy(to, from, bytes);
-    }
+    if (bytes > 0) { memcpy(to, from, bytes); }
     return to;
 }
 

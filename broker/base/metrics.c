@@ -71,9 +71,7 @@ static const struct {
 
 void metrics_thread_init(void)
 {
-    if (metric_cells_here != NULL) {
-        return;
-    }
+    if (metric_cells_here != NULL) { return; }
     struct metric_cells *cells = mem_new0(sizeof *cells);
     pthread_mutex_lock(&registry.lock);
     unsigned at = atomic_load_explicit(&registry.thread_count, memory_order_relaxed);
@@ -109,7 +107,8 @@ static uint64_t cells_sum(size_t offset)
 static uint64_t base_at(size_t offset)
 {
     const char *base = (const char *)&registry.base;
-    return atomic_load_explicit((const atomic_uint_fast64_t *)(const void *)(base + offset), memory_order_relaxed);
+    return atomic_load_explicit((const atomic_uint_fast64_t *)(const void *)(base + offset),
+                                memory_order_relaxed);
 }
 
 static uint64_t sum_since_reset(size_t offset)
@@ -119,7 +118,8 @@ static uint64_t sum_since_reset(size_t offset)
 
 uint64_t metric_sum(enum metric metric)
 {
-    return sum_since_reset(offsetof(struct metric_cells, value) + metric * sizeof(atomic_uint_fast64_t));
+    return sum_since_reset(offsetof(struct metric_cells, value) +
+                           metric * sizeof(atomic_uint_fast64_t));
 }
 
 uint64_t metric_family_sum(enum metric_family family, uint32_t label)
@@ -157,20 +157,24 @@ static void print_histogram(struct buf *out, unsigned histogram)
     const char *name = histogram_row[histogram].name;
     double divisor = histogram_row[histogram].divisor;
     print_head(out, name, histogram_row[histogram].help, "histogram");
-    size_t buckets = offsetof(struct metric_cells, bucket) + histogram * sizeof registry.base.bucket[0];
+    size_t buckets =
+        offsetof(struct metric_cells, bucket) + histogram * sizeof registry.base.bucket[0];
     uint64_t count = 0;
     for (unsigned bits = 0; bits < METRIC_BUCKETS - 1; bits++) {
         count += sum_since_reset(buckets + bits * sizeof(atomic_uint_fast64_t));
         if (bits % 2 == 1) { /* every second power of two keeps the text short */
             double bound = (double)((1ULL << bits) - 1) / divisor;
-            buf_appendf(out, "fanfare_%s_bucket{le=\"%.9g\"} %llu\n", name, bound, (unsigned long long)count);
+            buf_appendf(out, "fanfare_%s_bucket{le=\"%.9g\"} %llu\n", name, bound,
+                        (unsigned long long)count);
         }
     }
     count += sum_since_reset(buckets + (METRIC_BUCKETS - 1) * sizeof(atomic_uint_fast64_t));
-    size_t sum_at = offsetof(struct metric_cells, histogram_sum) + histogram * sizeof(atomic_uint_fast64_t);
-    buf_appendf(out, "fanfare_%s_bucket{le=\"+Inf\"} %llu\nfanfare_%s_sum %.9g\nfanfare_%s_count %llu\n", name,
-                (unsigned long long)count, name, (double)sum_since_reset(sum_at) / divisor, name,
-                (unsigned long long)count);
+    size_t sum_at =
+        offsetof(struct metric_cells, histogram_sum) + histogram * sizeof(atomic_uint_fast64_t);
+    buf_appendf(out,
+                "fanfare_%s_bucket{le=\"+Inf\"} %llu\nfanfare_%s_sum %.9g\nfanfare_%s_count %llu\n",
+                name, (unsigned long long)count, name, (double)sum_since_reset(sum_at) / divisor,
+                name, (unsigned long long)count);
 }
 
 static void print_family(struct buf *out, enum metric_family family)
@@ -180,8 +184,9 @@ static void print_family(struct buf *out, enum metric_family family)
     for (uint32_t label = 0; label < registry.label_count[family]; label++) {
         uint64_t value = metric_family_sum(family, label);
         if (value > 0) {
-            buf_appendf(out, "%s%s{%s=\"%s\"} %llu\n", name_prefix(name), name, family_row[family].label,
-                        registry.labels[family][label], (unsigned long long)value);
+            buf_appendf(out, "%s%s{%s=\"%s\"} %llu\n", name_prefix(name), name,
+                        family_row[family].label, registry.labels[family][label],
+                        (unsigned long long)value);
         }
     }
 }

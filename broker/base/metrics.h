@@ -53,7 +53,8 @@ enum { METRIC_BUCKETS = 48, METRIC_LABELS_MAX = 512, METRIC_THREADS_MAX = 256 };
 
 struct metric_cells {
     atomic_uint_fast64_t value[METRIC_COUNT];
-    atomic_uint_fast64_t bucket[METRIC_HISTOGRAM_COUNT][METRIC_BUCKETS]; /* [b]: values of b significant bits */
+    atomic_uint_fast64_t bucket[METRIC_HISTOGRAM_COUNT]
+                               [METRIC_BUCKETS]; /* [b]: values of b significant bits */
     atomic_uint_fast64_t histogram_sum[METRIC_HISTOGRAM_COUNT];
     atomic_uint_fast64_t family[METRIC_FAMILY_COUNT][METRIC_LABELS_MAX];
 };
@@ -68,7 +69,8 @@ void metrics_family_labels(enum metric_family family, const char *const *names, 
 
 static inline void metric_cell_add(atomic_uint_fast64_t *cell, uint64_t by)
 {
-    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + by, memory_order_relaxed);
+    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + by,
+                          memory_order_relaxed);
 }
 
 /* Threads that never called metrics_thread_init (unit tests of a module) count nothing. */

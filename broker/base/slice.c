@@ -8,9 +8,7 @@ int slice_compare(struct slice a, struct slice b)
 {
     size_t common = a.len < b.len ? a.len : b.len;
     int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
-    if (order != 0) {
-        return order;
-    }
+    if (order != 0) { return order; }
     return (a.len > b.len) - (a.len < b.len);
 }
 
@@ -53,9 +51,7 @@ uint64_t slice_hash(struct slice s)
         h = fold(load64(at) ^ k1 ^ h, load64(at + 8) ^ k0);
     }
     uint64_t tail[2] = {0, 0};
-    if (left > 0) {
-        memcpy(tail, at, left);
-    }
+    if (left > 0) { memcpy(tail, at, left); }
     h = fold(tail[0] ^ k1 ^ h, tail[1] ^ k0 ^ left);
     return fold(h ^ k1, 0x9e3779b97f4a7c15ULL ^ k0);
 }
@@ -65,23 +61,15 @@ bool slice_to_int64(struct slice s, int64_t *out)
     bool negative = s.len > 0 && s.data[0] == '-';
     size_t at = negative ? 1 : 0;
     size_t digits = s.len - at;
-    if (digits == 0 || digits > 19) {
-        return false;
-    }
-    if (s.data[at] == '0' && (digits > 1 || negative)) {
-        return false;
-    }
+    if (digits == 0 || digits > 19) { return false; }
+    if (s.data[at] == '0' && (digits > 1 || negative)) { return false; }
     uint64_t v = 0;
     for (; at < s.len; at++) {
         unsigned digit = (unsigned)(s.data[at] - '0');
-        if (digit > 9) {
-            return false;
-        }
+        if (digit > 9) { return false; }
         v = v * 10 + digit; /* 19 digits fit in 64 unsigned bits */
     }
-    if (v > (uint64_t)INT64_MAX + (negative ? 1 : 0)) {
-        return false;
-    }
+    if (v > (uint64_t)INT64_MAX + (negative ? 1 : 0)) { return false; }
     *out = negative ? (int64_t)(0 - v) : (int64_t)v;
     return true;
 }

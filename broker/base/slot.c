@@ -21,14 +21,10 @@ static uint16_t crc16(struct slice s)
 static struct slice hash_tag(struct slice key)
 {
     const char *open = key.len > 0 ? memchr(key.data, '{', key.len) : NULL;
-    if (open == NULL) {
-        return key;
-    }
+    if (open == NULL) { return key; }
     struct slice after = slice_of(open + 1, key.len - (size_t)(open + 1 - key.data));
     const char *close = after.len > 0 ? memchr(after.data, '}', after.len) : NULL;
-    if (close == NULL || close == after.data) {
-        return key;
-    }
+    if (close == NULL || close == after.data) { return key; }
     return slice_of(after.data, (size_t)(close - after.data));
 }
 

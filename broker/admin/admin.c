@@ -1,0 +1,292 @@
+/* admin: the thread, its HTTP server, and the table of what it serves. */
+#include "admin/admin.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "admin/admin_int.h"
+#include "admin/admin_viewers_int.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/thread.h"
+
+enum {
+    HEADER_BYTES_MAX = 8 * 1024, /* request line and headers, each */
+    BODY_BYTES_MAX = 1024,       /* nothing here reads a body */
+    CONNECTIONS_MAX = 64,
+    REQUEST_MS_MAX = 30 * 1000,
+    TICK_S = 1,
+};
+
+struct door {
+    struct evconnlistener *listener;
+    char address[ADMIN_ADDRESS_BYTES];
+};
+
+struct admin {
+    struct admin_opts opts;
+    struct thread thread;
+    struct event_base *base;
+    struct evhttp *http;
+    struct event *stop; /* on stop_fd, which admin_stop writes */
+    struct event *tick;
+    int stop_fd;
+    unsigned door_count;
+    struct door *doors;
+    struct viewers viewers;
+    struct metrics_page page;
+    uint64_t request_count;
+};
+
+/* ---- what is served ---- */
+
+static void serve_live(struct admin *admin, struct answer *answer)
+{
+    health_live(&admin->opts, answer);
+}
+
+static void serve_ready(struct admin *admin, struct answer *answer)
+{
+    health_ready(&admin->opts, answer);
+}
+
+static void serve_started(struct admin *admin, struct answer *answer)
+{
+    health_started(&admin->opts, answer);
+}
+
+static void serve_metrics(struct admin *admin, struct answer *answer)
+{
+    const struct http_counts counts = {
+        .requests_total = admin->request_count,
+        .shed_total = admin->viewers.shed_count,
+        .connections = admin->viewers.count,
+    };
+    metrics_page_refresh(&admin->page, &admin->opts, &counts);
+    answer->type = "text/plain; version=0.0.4; charset=utf-8";
+    buf_append(&answer->text, buf_slice(&admin->page.text));
+}
+
+static void serve_index(struct admin *admin, struct answer *answer);
+
+static const struct route {
+    const char *path;
+    const char *help;
+    void (*serve)(struct admin *admin, struct answer *answer);
+} routes[] = {
+    {"/", "this list", serve_index},
+    {"/livez", "200 while every worker's loop turns: restart the process if not", serve_live},
+    {"/readyz", "200 while clients should be sent here, else 503 and why not", serve_ready},
+    {"/startupz", "200 once the start is over", serve_started},
+    {"/metrics", "counters and gauges in the Prometheus text format", serve_metrics},
+};
+
+static void serve_index(struct admin *admin, struct answer *answer)
+{
+    (void)admin;
+    buf_append_str(&answer->text, "fanfare " FANFARE_VERSION "\n\n");
+    for (size_t i = 0; i < COUNT_OF(routes); i++) {
+        buf_appendf(&answer->text, "%-10s %s\n", routes[i].path, routes[i].help);
+    }
+}
+
+static const struct route *find_route(const struct evhttp_request *req)
+{
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+    const char *path = uri != NULL ? evhttp_uri_get_path(uri) : NULL;
+    for (size_t i = 0; path != NULL && i < COUNT_OF(routes); i++) {
+        if (strcmp(path, routes[i].path) == 0) { return &routes[i]; }
+    }
+    return NULL;
+}
+
+/* ---- requests ---- */
+
+static void add_header(struct evhttp_request *req, const char *name, const char *value)
+{
+    CHECK(evhttp_add_header(evhttp_request_get_output_headers(req), name, value) == 0);
+}
+
+static void send_answer(struct evhttp_request *req, const struct answer *answer)
+{
+    char length[24];
+    snprintf(length, sizeof length, "%zu", answer->text.len);
+    add_header(req, "Content-Type", answer->type);
+    add_header(req, "Content-Length", length);
+    add_header(req, "Cache-Control", "no-store");
+    struct evbuffer *body = evbuffer_new();
+    CHECK(body != NULL);
+    if (evhttp_request_get_command(req) != EVHTTP_REQ_HEAD) {
+        CHECK(evbuffer_add(body, answer->text.data, answer->text.len) == 0);
+    }
+    evhttp_send_reply(req, answer->code, NULL, body);
+    evbuffer_free(body);
+}
+
+static void on_answered(struct evhttp_request *req, void *arg)
+{
+    struct admin *admin = arg;
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    viewers_answered(&admin->viewers, evhttp_connection_get_bufferevent(conn));
+}
+
+static void on_request(struct evhttp_request *req, void *arg)
+{
+    struct admin *admin = arg;
+    enum evhttp_cmd_type method = evhttp_request_get_command(req);
+    const struct route *route = find_route(req);
+    struct answer answer = {.code = HTTP_OK, .type = "text/plain; charset=utf-8"};
+    admin->request_count++;
+    if (route == NULL) {
+        answer.code = HTTP_NOTFOUND;
+        buf_append_str(&answer.text, "not found; / lists what is here\n");
+    } else if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
+        answer.code = HTTP_BADMETHOD;
+        add_header(req, "Allow", "GET, HEAD");
+        buf_append_str(&answer.text, "only GET and HEAD\n");
+    } else {
+        route->serve(admin, &answer);
+    }
+    evhttp_request_set_on_complete_cb(req, on_answered, admin);
+    send_answer(req, &answer);
+    buf_fini(&answer.text);
+}
+
+/* ---- connections ---- */
+
+static struct bufferevent *on_connection(struct event_base *base, void *arg)
+{
+    struct admin *admin = arg;
+    return viewers_add(&admin->viewers, base);
+}
+
+/* Out of descriptors, most likely: the socket would stay readable and the loop spin. The tick tries
+ * again. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    (void)arg;
+    LOG_LIMITED(LOG_LEVEL_ERROR, "http accept failed", LOG_STR("why", strerror(errno)));
+    evconnlistener_disable(listener);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct admin *admin = arg;
+    viewers_tick(&admin->viewers);
+    for (unsigned i = 0; i < admin->door_count; i++) {
+        evconnlistener_enable(admin->doors[i].listener);
+    }
+}
+
+/* ---- start and stop ---- */
+
+static void on_stop(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct admin *admin = arg;
+    event_base_loopbreak(admin->base);
+}
+
+static void run(void *arg)
+{
+    struct admin *admin = arg;
+    CHECK(event_base_loop(admin->base, 0) >= 0);
+}
+
+static void make_server(struct admin *admin)
+{
+    admin->base = event_base_new();
+    CHECK(admin->base != NULL);
+    admin->http = evhttp_new(admin->base);
+    CHECK(admin->http != NULL);
+    evhttp_set_max_headers_size(admin->http, HEADER_BYTES_MAX);
+    evhttp_set_max_body_size(admin->http, BODY_BYTES_MAX);
+    evhttp_set_allowed_methods(admin->http, UINT16_MAX); /* on_request refuses, with 405 */
+    evhttp_set_bevcb(admin->http, on_connection, admin);
+    evhttp_set_gencb(admin->http, on_request, admin);
+
+    const struct timeval tick_every = {.tv_sec = TICK_S};
+    admin->tick = event_new(admin->base, -1, EV_PERSIST, on_tick, admin);
+    CHECK(admin->tick != NULL && event_add(admin->tick, &tick_every) == 0);
+    admin->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    CHECK(admin->stop_fd >= 0);
+    admin->stop = event_new(admin->base, admin->stop_fd, EV_READ, on_stop, admin);
+    CHECK(admin->stop != NULL && event_add(admin->stop, NULL) == 0);
+}
+
+static enum err open_door(struct admin *admin, const char *address, const char **why)
+{
+    struct door *door = &admin->doors[admin->door_count];
+    int fd;
+    enum err err = admin_listen(address, &fd, door->address, why);
+    if (err != ERR_OK) { return err; }
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(admin->http, fd);
+    CHECK(bound != NULL);
+    door->listener = evhttp_bound_socket_get_listener(bound);
+    evconnlistener_set_error_cb(door->listener, on_accept_error);
+    admin->door_count++;
+    return ERR_OK;
+}
+
+static void free_admin(struct admin *admin)
+{
+    evhttp_free(admin->http); /* closes the doors and the connections */
+    viewers_fini(&admin->viewers);
+    event_free(admin->tick);
+    event_free(admin->stop);
+    close(admin->stop_fd);
+    event_base_free(admin->base);
+    metrics_page_fini(&admin->page);
+    mem_free(admin->doors);
+    mem_free(admin);
+}
+
+enum err admin_start(struct admin **out, const struct admin_opts *opts, const char **why)
+{
+    CHECK(opts->listen_count > 0);
+    CHECK(opts->worker_count == 0 || opts->heartbeat_ns != NULL);
+    struct admin *admin = mem_new0(sizeof *admin);
+    admin->opts = *opts;
+    admin->opts.listen = NULL; /* borrowed for this call only */
+    admin->doors = mem_new0(opts->listen_count * sizeof *admin->doors);
+    uint64_t request_ms_max = opts->request_ms_max > 0 ? opts->request_ms_max : REQUEST_MS_MAX;
+    viewers_init(&admin->viewers,
+                 opts->connections_max > 0 ? opts->connections_max : CONNECTIONS_MAX,
+                 request_ms_max * NS_PER_MS);
+    make_server(admin);
+    for (unsigned i = 0; i < opts->listen_count; i++) {
+        enum err err = open_door(admin, opts->listen[i], why);
+        if (err != ERR_OK) {
+            free_admin(admin);
+            return err;
+        }
+    }
+    thread_start(&admin->thread, "admin", run, admin);
+    *out = admin;
+    return ERR_OK;
+}
+
+void admin_stop(struct admin *admin)
+{
+    if (admin == NULL) { return; }
+    const uint64_t one = 1;
+    CHECK(write(admin->stop_fd, &one, sizeof one) == sizeof one);
+    thread_join(&admin->thread);
+    free_admin(admin);
+}
+
+const char *admin_address(const struct admin *admin, unsigned index)
+{
+    CHECK(index < admin->door_count);
+    return admin->doors[index].address;
+}

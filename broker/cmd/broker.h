@@ -1,0 +1,56 @@
+/* broker: what every worker's command layer shares: built by server.c before the workers start,
+ * constant afterwards but for the atomics. Thread: any. */
+#ifndef FANFARE_CMD_BROKER_H
+#define FANFARE_CMD_BROKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmd/command.h"
+#include "config/config.h"
+#include "net/listener.h"
+#include "net/worker.h"
+#include "pubsub/directory.h"
+
+struct service;
+
+/* The Redis version whose behaviour clients may expect: INFO, HELLO. */
+#define BROKER_REDIS_VERSION "7.4.0"
+
+enum { BROKER_WORKERS_MAX = 64, BROKER_ID_HEX = 40, BROKER_PAUSE_ALL = 1 };
+
+struct broker {
+    struct config *config;
+    struct directory *directory;
+    uint32_t worker_count;
+    struct command_index *commands; /* made by service_begin */
+    struct worker
+        *worker[BROKER_WORKERS_MAX]; /* this and the next two are entered by service_new */
+    struct service *service[BROKER_WORKERS_MAX]; /* service[i] belongs to worker[i] */
+    struct mailbox *mailbox[BROKER_WORKERS_MAX]; /* and so does mailbox[i] */
+    char name[64];                               /* --name */
+    char run_id[BROKER_ID_HEX + 1];              /* random, of this start: INFO run_id */
+    char node_id[BROKER_ID_HEX + 1]; /* random, kept in the data directory: CLUSTER MYID */
+    char host[64]; /* what CLUSTER SLOTS tells clients: the address, or "" for "the one you used" */
+    uint16_t port; /* first TCP listen port */
+    const char *executable;
+    const char *config_file; /* "" if none */
+    uint64_t started_wall_us;
+    uint64_t started_mono_ns;
+    uint64_t file_limit; /* descriptors this process may open */
+    atomic_uint_fast64_t next_client_id;
+    atomic_uint_fast64_t next_slowlog_id;
+    atomic_uint_fast64_t client_count; /* accepted and not yet closed */
+    atomic_uint_fast64_t
+        pause; /* CLIENT PAUSE: its end, monotonic ns; lowest bit: BROKER_PAUSE_ALL; 0: none */
+    /* Rates of the last second, set by the main thread. */
+    atomic_uint_fast64_t commands_per_s;
+    atomic_uint_fast64_t input_bytes_per_s;
+    atomic_uint_fast64_t output_bytes_per_s;
+    /* Ask the process to end, as SIGTERM does (SHUTDOWN). Any thread. */
+    void (*request_shutdown)(void *arg, bool now);
+    void *request_shutdown_arg;
+};
+
+#endif

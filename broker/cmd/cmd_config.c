@@ -1,0 +1,88 @@
+/* cmd_config: CONFIG GET, SET, RESETSTAT, REWRITE. The options themselves are config's; the workers
+ * see a change by its version. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "cmd/call.h"
+
+/* One walk counts, the next writes: the set of names is constant. */
+static void count_option(void *arg, struct slice name, struct slice value)
+{
+    (void)name;
+    (void)value;
+    (*(size_t *)arg)++;
+}
+
+static void write_option(void *arg, struct slice name, struct slice value)
+{
+    struct reply *reply = arg;
+    reply_bulk(reply, name);
+    reply_bulk(reply, value);
+}
+
+void cmd_config_get(struct call *call)
+{
+    struct config *config = call->broker->config;
+    size_t count = 0;
+    config_each(config, call->argv + 2, call->argc - 2, count_option, &count);
+    reply_map(call->reply, count);
+    config_each(config, call->argv + 2, call->argc - 2, write_option, call->reply);
+}
+
+void cmd_config_set(struct call *call)
+{
+    enum { PAIRS_MAX = 64 };
+    uint32_t count = (call->argc - 2) / 2;
+    if (call->argc % 2 != 0) {
+        reply_error(call->reply, "ERR syntax error");
+        return;
+    }
+    if (count > PAIRS_MAX) {
+        reply_error(call->reply, "ERR too many arguments for CONFIG SET");
+        return;
+    }
+    struct slice name[PAIRS_MAX];
+    struct slice value[PAIRS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        name[i] = call->argv[2 + 2 * i];
+        value[i] = call->argv[3 + 2 * i];
+    }
+    struct buf why = {0};
+    buf_append_str(&why, "ERR ");
+    if (config_set(call->broker->config, name, value, count, &why)) {
+        for (uint32_t i = 0; i < count; i++) { /* the name alone: a value may be a secret */
+            LOG_LIMITED(LOG_LEVEL_INFO, "option set by a client", LOG_SLICE("option", name[i]),
+                        LOG_UINT("client", call->session->id));
+        }
+        reply_ok(call->reply);
+    } else {
+        reply_error_slice(call->reply, buf_slice(&why));
+    }
+    buf_fini(&why);
+}
+
+void cmd_config_resetstat(struct call *call)
+{
+    metrics_reset();
+    reply_ok(call->reply);
+}
+
+void cmd_config_rewrite(struct call *call)
+{
+    enum err err = config_rewrite(call->broker->config);
+    if (err == ERR_OK) {
+        LOG_INFO("config file rewritten", LOG_STR("file", call->broker->config_file));
+        reply_ok(call->reply);
+        return;
+    }
+    if (err == ERR_INVALID) {
+        reply_error(call->reply, "ERR The server is running without a config file");
+        return;
+    }
+    char reason[128];
+    const char *text = strerror_r(errno, reason, sizeof reason);
+    LOG_ERROR("cannot rewrite the config file", LOG_STR("file", call->broker->config_file),
+              LOG_STR("why", text));
+    reply_errorf(call->reply, "ERR Rewriting config file: %s", text);
+}

@@ -1,0 +1,79 @@
+/* cmd_memory: MEMORY DOCTOR, MALLOC-STATS, PURGE, STATS, USAGE: what is known without counting
+ * every allocation. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/metrics.h"
+#include "cmd/call.h"
+#include "cmd/process_stat.h"
+
+void cmd_memory_usage(struct call *call)
+{
+    int64_t samples;
+    bool has_samples = call->argc == 5 && slice_equal_nocase(call->argv[3], SLICE("samples"));
+    if (call->argc != 3 && !has_samples) {
+        reply_error(call->reply, "ERR syntax error");
+    } else if (has_samples && (!slice_to_int64(call->argv[4], &samples) || samples < 0)) {
+        reply_error(call->reply, "ERR value is out of range, must be positive");
+    } else {
+        reply_null(call->reply); /* there are no keys */
+    }
+}
+
+void cmd_memory_stats(struct call *call)
+{
+    struct process_memory memory = process_memory();
+    uint64_t clients = atomic_load(&call->broker->client_count);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        {"peak.allocated", memory.peak_bytes},
+        {"total.allocated", memory.used_bytes},
+        {"clients.count", clients},
+        {"clients.normal", metric_sum(METRIC_backlog_bytes)},
+        {"keys.count", 0},
+        {"keys.bytes-per-key", 0},
+        {"dataset.bytes", 0},
+        {"allocator.resident", memory.resident_bytes},
+    };
+    reply_map(call->reply, COUNT_OF(rows));
+    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+        reply_bulk_str(call->reply, rows[i].name);
+        reply_int(call->reply, (int64_t)rows[i].value);
+    }
+}
+
+void cmd_memory_doctor(struct call *call)
+{
+    struct process_memory memory = process_memory();
+    struct buf text = {0};
+    buf_appendf(
+        &text,
+        "This broker keeps no data: its memory is its clients' and what waits to be sent to them.\n"
+        "Used now: %llu bytes, of which %llu wait for clients that do not read fast enough.\n"
+        "The option output-buffer-limit bounds what may wait.\n",
+        (unsigned long long)memory.used_bytes,
+        (unsigned long long)metric_sum(METRIC_backlog_bytes));
+    reply_verbatim(call->reply, buf_slice(&text));
+    buf_fini(&text);
+}
+
+void cmd_memory_malloc_stats(struct call *call)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *stream = open_memstream(&text, &len);
+    CHECK(stream != NULL);
+    CHECK(malloc_info(0, stream) == 0);
+    CHECK(fclose(stream) == 0);
+    reply_verbatim(call->reply, slice_of(text, len));
+    free(text);
+}
+
+void cmd_memory_purge(struct call *call)
+{
+    malloc_trim(0);
+    reply_ok(call->reply);
+}

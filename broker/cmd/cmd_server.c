@@ -1,0 +1,237 @@
+/* cmd_server: ACL's few answers, DBSIZE, DEBUG, LATENCY, LOLWUT, REPLICAOF, ROLE, SHUTDOWN, TIME.
+ * */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "cmd/call.h"
+
+static void syntax_error(struct call *call)
+{
+    reply_error(call->reply, "ERR syntax error");
+}
+
+void cmd_time(struct call *call)
+{
+    uint64_t now_us = clock_wall_us();
+    char digits[20];
+    reply_array(call->reply, 2);
+    reply_bulk(call->reply, slice_of(digits, uint64_to_text(now_us / 1000000, digits)));
+    reply_bulk(call->reply, slice_of(digits, uint64_to_text(now_us % 1000000, digits)));
+}
+
+void cmd_role(struct call *call)
+{
+    reply_array(call->reply, 3);
+    reply_bulk_str(call->reply, "master");
+    reply_int(call->reply, 0);
+    reply_array(call->reply, 0);
+}
+
+void cmd_replicaof(struct call *call)
+{
+    if (slice_equal_nocase(call->argv[1], SLICE("no")) &&
+        slice_equal_nocase(call->argv[2], SLICE("one"))) {
+        reply_ok(call->reply);
+    } else {
+        reply_error(call->reply, "ERR REPLICAOF not allowed: nodes replicate by themselves.");
+    }
+}
+
+void cmd_dbsize(struct call *call)
+{
+    reply_int(call->reply, 0);
+}
+
+void cmd_lolwut(struct call *call)
+{
+    reply_verbatim(call->reply, SLICE("                           .  *\n"
+                                      "              ____....--- .  *   news\n"
+                                      "  __     __.-'         )   .  *    news\n"
+                                      " (__)===[__      o  o  )  -- -- *    news\n"
+                                      "           '-.__       )   '  *    news\n"
+                                      "                ''''---' '  *   news\n"
+                                      "                           '  *\n"
+                                      "one message, everyone who listens\n\n"
+                                      "fanfare ver. " FANFARE_VERSION
+                                      ", as Redis ver. " BROKER_REDIS_VERSION "\n"));
+}
+
+void cmd_shutdown(struct call *call)
+{
+    bool is_now = false, aborts = false, saves = false, saves_not = false;
+    for (uint32_t i = 1; i < call->argc; i++) {
+        struct slice word = call->argv[i];
+        if (slice_equal_nocase(word, SLICE("now"))) {
+            is_now = true;
+        } else if (slice_equal_nocase(word, SLICE("abort"))) {
+            aborts = true;
+        } else if (slice_equal_nocase(word, SLICE("save"))) {
+            saves = true;
+        } else if (slice_equal_nocase(word, SLICE("nosave"))) {
+            saves_not = true;
+        } else if (!slice_equal_nocase(word, SLICE("force"))) {
+            syntax_error(call);
+            return;
+        }
+    }
+    if ((saves && saves_not) || (aborts && call->argc > 2)) {
+        syntax_error(call);
+    } else if (aborts) {
+        reply_error(call->reply, "ERR No shutdown in progress.");
+    } else { /* the answer is the end of the connection */
+        call->broker->request_shutdown(call->broker->request_shutdown_arg, is_now);
+    }
+}
+
+/* ---- DEBUG ---- */
+
+static bool debug_is_allowed(const struct call *call)
+{
+    enum { DEBUG_NO, DEBUG_YES, DEBUG_LOCAL }; /* the option's choices */
+    int64_t choice = config_number(call->broker->config, CONFIG_enable_debug_command);
+    if (choice != DEBUG_LOCAL) { return choice == DEBUG_YES; }
+    char text[SESSION_ADDRESS_BYTES];
+    struct slice address = session_address(call->session, text);
+    return (call->session->flags & SESSION_UNIX) != 0 ||
+           slice_starts_with(address, SLICE("127.")) || slice_starts_with(address, SLICE("[::1]:"));
+}
+
+/* Holds up this worker and its clients, on purpose: tests of timeouts and backlogs need a server
+ * that does not answer. */
+static void debug_sleep(struct call *call)
+{
+    enum { SECONDS_MAX = 60 };
+    char text[32];
+    snprintf(text, sizeof text, "%.*s", SLICE_ARG(call->argv[2]));
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= SECONDS_MAX)) {
+        reply_error(call->reply, "ERR DEBUG SLEEP takes seconds from 0 to 60");
+        return;
+    }
+    const struct timespec pause = {(time_t)seconds,
+                                   (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&pause, NULL);
+    reply_ok(call->reply);
+}
+
+static void debug_help(struct call *call)
+{
+    static const char *const lines[] = {
+        "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "SLEEP <seconds>",
+        "    Stop the thread that serves this client for a time. Decimals allowed.",
+        "HELP",
+        "    Print this help.",
+    };
+    reply_array(call->reply, COUNT_OF(lines));
+    for (unsigned i = 0; i < COUNT_OF(lines); i++) {
+        reply_status(call->reply, lines[i]);
+    }
+}
+
+void cmd_debug(struct call *call)
+{
+    if (!debug_is_allowed(call)) {
+        reply_error(call->reply,
+                    "ERR DEBUG command not allowed. If the enable-debug-command option is set to "
+                    "\"local\", you can run it from a local connection, otherwise you need to set "
+                    "this option in the configuration file, and then restart the server.");
+    } else if (call->argc == 3 && slice_equal_nocase(call->argv[1], SLICE("sleep"))) {
+        debug_sleep(call);
+    } else if (call->argc == 2 && slice_equal_nocase(call->argv[1], SLICE("help"))) {
+        debug_help(call);
+    } else {
+        reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",
+            (int)(call->argv[1].len < 128 ? call->argv[1].len : 128), call->argv[1].data);
+    }
+}
+
+/* ---- LATENCY: events are not recorded one by one ---- */
+
+void cmd_latency_latest(struct call *call)
+{
+    reply_array(call->reply, 0);
+}
+
+void cmd_latency_history(struct call *call)
+{
+    reply_array(call->reply, 0);
+}
+
+void cmd_latency_reset(struct call *call)
+{
+    reply_int(call->reply, 0);
+}
+
+void cmd_latency_histogram(struct call *call)
+{
+    reply_map(call->reply, 0);
+}
+
+void cmd_latency_graph(struct call *call)
+{
+    reply_errorf(call->reply, "ERR No samples available for event '%.*s'",
+                 (int)(call->argv[2].len < 128 ? call->argv[2].len : 128), call->argv[2].data);
+}
+
+void cmd_latency_doctor(struct call *call)
+{
+    reply_verbatim(call->reply, SLICE("Single events are not recorded here. SLOWLOG GET lists slow "
+                                      "commands, and the histogram\n"
+                                      "fanfare_loop_turn_seconds of the metrics page shows how "
+                                      "long clients wait for a worker.\n"));
+}
+
+/* ---- ACL: there is one user ---- */
+
+void cmd_acl_whoami(struct call *call)
+{
+    reply_bulk_str(call->reply, "default");
+}
+
+void cmd_acl_users(struct call *call)
+{
+    reply_array(call->reply, 1);
+    reply_bulk_str(call->reply, "default");
+}
+
+static void acl_categories(struct call *call)
+{
+    reply_array(call->reply, COMMAND_CATEGORY_COUNT);
+    for (unsigned i = 0; i < COMMAND_CATEGORY_COUNT; i++) {
+        reply_bulk_str(call->reply, command_category_word[i] + 1); /* without the @ */
+    }
+}
+
+void cmd_acl_cat(struct call *call)
+{
+    if (call->argc == 2) {
+        acl_categories(call);
+        return;
+    }
+    unsigned category = 0;
+    while (category < COMMAND_CATEGORY_COUNT &&
+           !slice_equal_nocase(call->argv[2], slice_of_str(command_category_word[category] + 1))) {
+        category++;
+    }
+    if (call->argc > 3 || category == COMMAND_CATEGORY_COUNT) {
+        reply_errorf(call->reply, "ERR Unknown category '%.*s'",
+                     (int)(call->argv[2].len < 128 ? call->argv[2].len : 128), call->argv[2].data);
+        return;
+    }
+    size_t count = 0;
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
+        count += command_acl(&command_table[i]) >> category & 1;
+    }
+    reply_array(call->reply, count);
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
+        if ((command_acl(&command_table[i]) >> category & 1) != 0) {
+            reply_bulk_str(call->reply, command_table[i].full_name);
+        }
+    }
+}

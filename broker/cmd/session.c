@@ -1,0 +1,385 @@
+/* session: input to requests, answers to output, and the end of both. */
+#include "cmd/session.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "cmd/backlog.h"
+#include "cmd/dispatch.h"
+#include "cmd/error_stats.h"
+#include "cmd/gather.h"
+#include "cmd/multi.h"
+#include "cmd/service.h"
+#include "resp/resp_write.h"
+
+enum {
+    SWAP_BYTES = 16 << 10, /* an answer of this size changes buffers rather than being copied */
+    REPLY_KEEP_BYTES = 64 << 10,
+    EXPECT_BYTES_MIN = 1 << 20,
+};
+
+/* The least a client costs matters: there are very many of them. */
+_Static_assert(sizeof(struct session) <= 376, "a session has grown out of its 384 bytes of heap");
+
+static struct session *session_of(struct conn *conn)
+{
+    return CONTAINER_OF(conn, struct session, conn);
+}
+
+static bool is_unix_socket(int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof address;
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && address.ss_family == AF_UNIX;
+}
+
+void session_open(struct service *service, int fd)
+{
+    struct session *session = mem_new0(sizeof *session);
+    conn_open(&session->conn, service->worker, fd, &service->conn_ops);
+    subscriber_init(&session->subscriber, 2);
+    session->id =
+        atomic_fetch_add_explicit(&service->broker->next_client_id, 1, memory_order_relaxed) + 1;
+    session->created_s = service->now_s;
+    session->active_s = service->now_s;
+    session->command = COMMAND_COUNT;
+    service_refresh_options(service);
+    session->flags = (service->options.needs_password ? 0 : SESSION_AUTHENTICATED) |
+                     (is_unix_socket(fd) ? SESSION_UNIX : 0);
+    list_push_back(&service->sessions, &session->link);
+    metric_add(METRIC_redis_connections_received_total, 1);
+    metric_add(METRIC_redis_connected_clients, 1);
+}
+
+struct session_extra *session_extra(struct session *session)
+{
+    if (session->extra == NULL) { session->extra = mem_new0(sizeof *session->extra); }
+    return session->extra;
+}
+
+static void extra_free(struct session *session)
+{
+    struct session_extra *extra = session->extra;
+    if (extra == NULL) { return; }
+    multi_free(extra->multi);
+    resp_parser_free(extra->parser);
+    mem_free(extra->name);
+    mem_free(extra->lib_name);
+    mem_free(extra->lib_version);
+    mem_free(extra);
+    session->extra = NULL;
+}
+
+static void end_subscriptions(struct session *session)
+{
+    if (subscriber_total(&session->subscriber) > 0) { metric_sub(METRIC_redis_pubsub_clients, 1); }
+    fanout_drop(service_of(session)->fanout, &session->subscriber);
+}
+
+void session_on_close(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+    struct service *service = service_of(session);
+    end_subscriptions(session);
+    if (session->flags & SESSION_PUBLISHED) { fanout_forget(service->fanout, session); }
+    if (session->flags & SESSION_PARKED) {
+        service->parked_count--;
+        metric_sub(METRIC_redis_blocked_clients, 1);
+    }
+    backlog_forget(session);
+    struct gather *gather = session->extra != NULL ? session->extra->gather : NULL;
+    extra_free(session);
+    list_remove(&session->link);
+    metric_sub(METRIC_redis_connected_clients, 1);
+    mem_free(session);
+    if (gather != NULL) {
+        gather_forget(gather);
+    } else {
+        service_client_left(service);
+    }
+}
+
+/* What may come before the password is bounded more tightly. */
+static const struct resp_limits *limits_of(const struct session *session)
+{
+    const struct service_options *options = &service_of(session)->options;
+    bool is_known = session->flags & SESSION_AUTHENTICATED || !options->needs_password;
+    return is_known ? &options->limits : &resp_limits_unauthenticated;
+}
+
+static void refuse_input(struct session *session, const char *text)
+{
+    struct reply reply = {.out = &service_of(session)->reply,
+                          .version = session->subscriber.resp_version};
+    reply_errorf(&reply, "ERR %s", text);
+    error_stats_add(buf_slice(reply.out), 1);
+    char address[SESSION_ADDRESS_BYTES];
+    LOG_LIMITED(LOG_LEVEL_INFO, "client closed", LOG_STR("reason", "protocol error"),
+                LOG_STR("error", text), LOG_UINT("id", session->id),
+                LOG_SLICE("address", session_address(session, address)));
+    session_leave(session);
+    session_answer(session, reply.out, false);
+}
+
+static void close_for_input(struct session *session, size_t bytes)
+{
+    char address[SESSION_ADDRESS_BYTES];
+    LOG_LIMITED(LOG_LEVEL_WARN, "client closed", LOG_STR("reason", "query-buffer-limit"),
+                LOG_UINT("id", session->id),
+                LOG_SLICE("address", session_address(session, address)), LOG_UINT("bytes", bytes),
+                LOG_UINT("limit", service_of(session)->options.query_bytes_max));
+    metric_add(METRIC_clients_dropped_total, 1);
+    conn_close(&session->conn);
+}
+
+/* Unread input, and commands queued by MULTI, which are input not yet run. */
+static bool is_over_query_limit(struct session *session, size_t input_bytes)
+{
+    size_t queued_bytes = session->extra != NULL ? multi_bytes(session->extra->multi) : 0;
+    if (LIKELY(input_bytes + queued_bytes <= service_of(session)->options.query_bytes_max)) {
+        return false;
+    }
+    close_for_input(session, input_bytes + queued_bytes);
+    return true;
+}
+
+/* The request is not whole: keep the parser that has seen its beginning, and size the input for the
+ * rest; but a client does not get much more memory than it has filled. */
+static void await_rest(struct session *session, struct resp_parser *parser, size_t input_bytes)
+{
+    struct service *service = service_of(session);
+    size_t bytes = resp_bytes_expected(parser);
+    size_t bytes_max = input_bytes * 4 > EXPECT_BYTES_MIN ? input_bytes * 4 : EXPECT_BYTES_MIN;
+    if (parser == service->parser) {
+        session_extra(session)->parser = parser;
+        service->parser = resp_parser_new();
+    }
+    if (!is_over_query_limit(session, input_bytes)) {
+        conn_expect(&session->conn, bytes < bytes_max ? bytes : bytes_max);
+    }
+}
+
+static bool may_run(const struct session *session)
+{
+    return conn_is_open(&session->conn) &&
+           !(session->flags & (SESSION_WAITS | SESSION_CHOKED | SESSION_LEAVING));
+}
+
+/* Parse and run what is there. Returns the bytes done with. */
+static size_t run_requests(struct session *session, struct slice input)
+{
+    size_t done = 0;
+    while (done < input.len && may_run(session)) {
+        bool has_own = session->extra != NULL && session->extra->parser != NULL;
+        struct resp_parser *parser = has_own ? session->extra->parser : service_of(session)->parser;
+        struct slice rest = slice_of(input.data + done, input.len - done);
+        enum resp_status status = resp_parse(parser, rest, limits_of(session));
+        if (status == RESP_INCOMPLETE) {
+            await_rest(session, parser, rest.len);
+            return done;
+        }
+        if (status == RESP_ERROR) {
+            refuse_input(session, resp_error_text(parser));
+            return input.len;
+        }
+        if (!dispatch(session, resp_argv(parser), resp_argc(parser))) { return done; }
+        done += resp_bytes(parser);
+    }
+    return done;
+}
+
+size_t session_on_data(struct conn *conn, struct slice input)
+{
+    struct session *session = session_of(conn);
+    struct service *service = service_of(session);
+    service_refresh_options(service);
+    session->active_s = service->now_s;
+    if (UNLIKELY(session->flags & SESSION_MULTI) && is_over_query_limit(session, input.len)) {
+        return input.len;
+    }
+    size_t done = run_requests(session, input);
+    dispatch_end_publishes(service);
+    if (done == input.len && session->extra != NULL) { /* nothing is unfinished */
+        resp_parser_free(session->extra->parser);
+        session->extra->parser = NULL;
+    }
+    return done;
+}
+
+void session_settle(struct session *session)
+{
+    if (session->flags & SESSION_PUBLISHED) {
+        fanout_commit(service_of(session)->fanout);
+        session->flags &= ~(uint32_t)SESSION_PUBLISHED;
+    }
+}
+
+void session_wait(struct session *session)
+{
+    session->flags |= SESSION_WAITS;
+    conn_pause(&session->conn);
+}
+
+void session_resume(struct session *session)
+{
+    session->flags &= ~(uint32_t)SESSION_WAITS;
+    if (session->flags & SESSION_LEAVING) {
+        conn_close_after_flush(&session->conn);
+    } else if (!(session->flags & (SESSION_PARKED | SESSION_CHOKED))) {
+        conn_resume(&session->conn);
+    }
+}
+
+/* Append `reply` to what the connection sends, by exchange of buffers if it is long. */
+static void send_reply(struct session *session, struct buf *reply)
+{
+    struct buf *own = conn_reply_begin(&session->conn);
+    if (reply->len >= SWAP_BYTES && own->len == 0) {
+        struct buf empty = *own;
+        *own = *reply;
+        *reply = empty;
+    } else {
+        buf_append(own, buf_slice(reply));
+    }
+    conn_reply_end(&session->conn);
+    reply->len = 0;
+    if (UNLIKELY(conn_backlog_bytes(&session->conn) > service_of(session)->options.watch_bytes)) {
+        backlog_grew(session);
+    }
+}
+
+void session_answer(struct session *session, struct buf *reply, bool pushes)
+{
+    session_settle(session);
+    bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) && !pushes;
+    if (is_silent || !conn_is_open(&session->conn)) {
+        reply->len = 0;
+    } else if (reply->len > 0) {
+        send_reply(session, reply);
+    }
+    if (reply->cap > REPLY_KEEP_BYTES) { buf_fini(reply); }
+    if (session->flags & SESSION_LEAVING) { conn_close_after_flush(&session->conn); }
+}
+
+void session_leave(struct session *session)
+{
+    session->flags |= SESSION_LEAVING;
+}
+
+void session_reset(struct session *session)
+{
+    enum {
+        FORGOTTEN = SESSION_REPLY_OFF | SESSION_REPLY_SKIP | SESSION_REPLY_SKIPPING |
+                    SESSION_NO_EVICT | SESSION_NO_TOUCH | SESSION_READONLY | SESSION_AUTHENTICATED
+    };
+    struct service *service = service_of(session);
+    multi_discard(session);
+    end_subscriptions(session);
+    subscriber_set_version(service->fanout, &session->subscriber, 2);
+    session->flags &= ~(uint32_t)FORGOTTEN;
+    session->flags |= service->options.needs_password ? 0 : SESSION_AUTHENTICATED;
+    session->database = 0;
+    if (session->extra != NULL) {
+        mem_free(session->extra->name);
+        session->extra->name = NULL;
+    }
+}
+
+void session_deliver(struct subscriber *subscriber, struct batch *batch)
+{
+    struct session *session = CONTAINER_OF(subscriber, struct session, subscriber);
+    struct conn *conn = &session->conn;
+    if (!conn_is_open(conn)) { return; }
+    session->active_s = service_of(session)->now_s;
+    metric_add(METRIC_deliveries_total, batch->messages);
+    metric_add(METRIC_delivery_bytes_total, batch->bytes);
+    if (UNLIKELY(session->flags & SESSION_EXECUTING) && multi_hold(session->extra->multi, batch)) {
+        return;
+    }
+    size_t sent = conn_send_now(conn, batch->iov, batch->iov_count, batch->bytes);
+    if (LIKELY(sent == batch->bytes)) { return; }
+    unsigned count;
+    const struct span *span = batch_keep(batch, &count);
+    conn_queue(conn, span, count, sent);
+    if (conn_backlog_bytes(conn) > service_of(session)->options.watch_bytes) {
+        backlog_grew(session);
+    }
+}
+
+void session_published(void *publisher, uint64_t receivers, uint32_t count)
+{
+    struct session *session = publisher;
+    if (session == NULL || !conn_is_open(&session->conn)) { return; }
+    bool executes = session->flags & SESSION_EXECUTING;
+    struct buf *out =
+        executes ? multi_reply(session->extra->multi) : conn_reply_begin(&session->conn);
+    char line[24] = ":";
+    size_t len = 1 + uint64_to_text(receivers, line + 1);
+    memcpy(line + len, "\r\n", 2);
+    len += 2;
+    char *at = buf_reserve(out, len * count);
+    for (uint32_t i = 0; i < count; i++, at += len) {
+        memcpy(at, line, len);
+    }
+    out->len += len * count;
+    if (executes) { return; }
+    conn_reply_end(&session->conn);
+    if (UNLIKELY(conn_backlog_bytes(&session->conn) > service_of(session)->options.watch_bytes)) {
+        backlog_grew(session);
+    }
+}
+
+static struct slice address_text(const struct sockaddr_storage *address, char *out)
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+    int len;
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+        inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip);
+        len = snprintf(out, SESSION_ADDRESS_BYTES, "%s:%u", ip, ntohs(in->sin_port));
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)address;
+        inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof ip);
+        len = snprintf(out, SESSION_ADDRESS_BYTES, "[%s]:%u", ip, ntohs(in6->sin6_port));
+    } else {
+        len = snprintf(out, SESSION_ADDRESS_BYTES, "?:0");
+    }
+    return slice_of(out, (size_t)len);
+}
+
+/* Both ends of a unix socket are shown as its path. */
+static struct slice unix_text(const struct session *session, char *out)
+{
+    struct sockaddr_un address = {0};
+    socklen_t size = sizeof address;
+    if (getsockname(session->conn.fd, (struct sockaddr *)&address, &size) != 0) {
+        address.sun_path[0] = '\0';
+    }
+    int len = snprintf(out, SESSION_ADDRESS_BYTES, "%.108s:0", address.sun_path);
+    return slice_of(out, (size_t)len);
+}
+
+struct slice session_address(const struct session *session, char *out)
+{
+    if (session->flags & SESSION_UNIX) { return unix_text(session, out); }
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    bool is_known = getpeername(session->conn.fd, (struct sockaddr *)&address, &size) == 0;
+    if (!is_known) { address.ss_family = AF_UNSPEC; }
+    return address_text(&address, out);
+}
+
+struct slice session_local_address(const struct session *session, char *out)
+{
+    if (session->flags & SESSION_UNIX) { return unix_text(session, out); }
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    bool is_known = getsockname(session->conn.fd, (struct sockaddr *)&address, &size) == 0;
+    if (!is_known) { address.ss_family = AF_UNSPEC; }
+    return address_text(&address, out);
+}

@@ -1,0 +1,98 @@
+/* config: every option of the program, from config.def: flags, environment, file, CONFIG GET and
+ * SET.
+ * Later sources win: defaults < config file < FANFARE_... environment < command line < CONFIG SET.
+ * Owns: the values; the process-wide log level and format (base/log) follow them.
+ * Thread: config_load and config_free: main, while no other thread runs. Everything else: any.
+ * Numbers are relaxed atomics; texts are copied out under the config's own lock (they are read at
+ * connect and reload, never per message). */
+#ifndef FANFARE_CONFIG_CONFIG_H
+#define FANFARE_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+struct config;
+
+enum config_option {
+#define OPTION(id, ...) CONFIG_##id,
+#include "config/config.def"
+#undef OPTION
+    CONFIG_COUNT
+};
+
+/* What main should do after loading. */
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_EXIT_OK,    /* --help, --version, --print-config: the text is on stdout */
+    CONFIG_EXIT_USAGE, /* unknown or bad option: the message is on stderr; exit 64 (EX_USAGE) */
+};
+
+/* Read the sources. `environment` as in environ(7). Sets *out only for CONFIG_RUN.
+ * Borrows argv and environment until config_free: a reload reads them again. */
+MUST_USE enum config_action config_load(struct config **out, int argc, char *const *argv,
+                                        char *const *environment);
+void config_free(struct config *config); /* NULL is allowed */
+
+/* The value of a number, size, duration (in the unit of its row), boolean (0, 1) or choice (its
+ * index). */
+int64_t config_number(const struct config *config, enum config_option option);
+
+/* Append a copy of a text option's value. */
+void config_text(struct config *config, enum config_option option, struct buf *out);
+
+/* Is the text empty? Without a lock: for the question "is a password required". */
+bool config_text_is_empty(const struct config *config, enum config_option option);
+
+/* The next item of a list value (listen): set *item, without a leading '-', and *is_optional if
+ * there was one; shorten *rest.
+ * False at the end. */
+bool config_list_next(struct slice *rest, struct slice *item, bool *is_optional);
+
+/* The classes of client that output-buffer-limit knows. */
+enum config_client_class { CONFIG_CLIENT_NORMAL, CONFIG_CLIENT_PUBSUB, CONFIG_CLIENT_CLASSES };
+struct config_output_limit {
+    uint64_t hard_bytes; /* 0: none */
+    uint64_t soft_bytes;
+    uint64_t soft_seconds;
+};
+struct config_output_limit config_output_limit(const struct config *config,
+                                               enum config_client_class class);
+
+/* CONFIG GET: call visit once with the name and printed value of every option, Redis alias and
+ * compatibility answer that matches one of the globs (case ignored). The slices are valid for the
+ * call, which happens under the lock. */
+void config_each(struct config *config, const struct slice *pattern, uint32_t pattern_count,
+                 void (*visit)(void *arg, struct slice name, struct slice value), void *arg);
+
+/* CONFIG SET: all pairs or none. On failure *why says what, in Redis's words, without "ERR ". Those
+ * that cannot change while running are refused. */
+MUST_USE bool config_set(struct config *config, const struct slice *name, const struct slice *value,
+                         uint32_t count, struct buf *why);
+
+/* max-clients never passes `count` from now on; one that is set above is lowered. True: it was. */
+bool config_cap_clients(struct config *config, uint64_t count);
+
+/* SIGHUP: read all sources again, as a start would; mutable options take effect, so CONFIG SETs
+ * that were not rewritten are gone.
+ * Others that differ are logged as needing a restart.
+ * Errors: ERR_INVALID, logged, nothing changed. */
+MUST_USE enum err config_reload(struct config *config);
+
+/* CONFIG REWRITE: put what CONFIG SET changed into the config file; comments and all other lines
+ * stay.
+ * Errors: ERR_INVALID if there is no file, ERR_SYSTEM with errno if it cannot be read or replaced.
+ * */
+MUST_USE enum err config_rewrite(struct config *config);
+
+/* The config file's path as given; "" if none. */
+const char *config_file(const struct config *config);
+
+/* Incremented by each successful set or reload: for those who cache. */
+uint64_t config_version(const struct config *config);
+
+#endif

@@ -1,0 +1,106 @@
+/* main: argv, signals and exit codes; nothing else.
+ * Signals are blocked in every thread and taken here: SIGTERM and SIGINT drain, a second one ends
+ * at once; SIGHUP reloads. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "config/config.h"
+#include "server.h"
+
+enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, ABORT_MS = 2000 };
+
+static void signals_prepare(sigset_t *waited)
+{
+    sigemptyset(waited);
+    sigaddset(waited, SIGTERM);
+    sigaddset(waited, SIGINT);
+    sigaddset(waited, SIGHUP);
+    CHECK(sigprocmask(SIG_BLOCK, waited, NULL) == 0);
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    CHECK(sigaction(SIGPIPE, &ignore, NULL) == 0);
+}
+
+/* The next signal, or 0 after `wait_ms`. */
+static int signal_wait(const sigset_t *waited, int wait_ms)
+{
+    const struct timespec wait = {wait_ms / 1000, wait_ms % 1000 * (long)NS_PER_MS};
+    int got = sigtimedwait(waited, NULL, &wait);
+    CHECK(got > 0 || errno == EAGAIN || errno == EINTR);
+    return got > 0 ? got : 0;
+}
+
+/* Returns once a signal, or a client's SHUTDOWN, asks for the end. */
+static void serve(struct server *server, struct config *config, const sigset_t *waited)
+{
+    int got;
+    while ((got = signal_wait(waited, TICK_MS)) == 0 || got == SIGHUP) {
+        if (got == 0) {
+            server_tick(server);
+        } else if (config_reload(config) == ERR_OK) {
+            LOG_INFO("options reloaded", LOG_STR("file", config_file(config)));
+        }
+    }
+    LOG_INFO("stopping", LOG_STR("reason", got == SIGINT ? "SIGINT" : "SIGTERM"),
+             LOG_UINT("clients", server_client_count(server)));
+}
+
+/* Wait until no client is left. False: `deadline_ns` has passed. A second signal to end does not
+ * return. */
+static bool wait_for_clients(struct server *server, const sigset_t *waited, uint64_t deadline_ns)
+{
+    while (server_client_count(server) > 0) {
+        if (clock_mono_ns() >= deadline_ns) { return false; }
+        int got = signal_wait(waited, DRAIN_POLL_MS);
+        if (got == SIGTERM || got == SIGINT) {
+            LOG_WARN("ended by a second signal", LOG_UINT("clients", server_client_count(server)));
+            _exit(EXIT_FAILURE);
+        }
+    }
+    return true;
+}
+
+static void drain(struct server *server, struct config *config, const sigset_t *waited)
+{
+    uint64_t timeout_ms = (uint64_t)config_number(config, CONFIG_shutdown_timeout) * 1000;
+    if (server_shutdown_is_urgent(server)) { timeout_ms = 0; }
+    server_drain(server);
+    if (wait_for_clients(server, waited, clock_mono_ns() + timeout_ms * NS_PER_MS)) { return; }
+    LOG_WARN("closing clients that did not take their data in time",
+             LOG_UINT("clients", server_client_count(server)));
+    server_abort(server);
+    if (!wait_for_clients(server, waited, clock_mono_ns() + ABORT_MS * NS_PER_MS)) {
+        LOG_ERROR("a worker does not answer, ended anyway");
+        _exit(EXIT_FAILURE);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct config *config = NULL;
+    switch (config_load(&config, argc, argv, environ)) {
+    case CONFIG_EXIT_OK: return EXIT_SUCCESS;
+    case CONFIG_EXIT_USAGE: return EX_USAGE;
+    case CONFIG_RUN: break;
+    }
+    struct thread main_thread;
+    thread_adopt(&main_thread, "main");
+    sigset_t waited;
+    signals_prepare(&waited);
+    struct server *server = NULL;
+    enum err err = server_start(&server, config);
+    if (err == ERR_OK) {
+        serve(server, config, &waited);
+        drain(server, config, &waited);
+        server_free(server);
+        LOG_INFO("stopped");
+    }
+    config_free(config);
+    return err == ERR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,342 @@
+/* conn: reads into the worker's buffer, keeps only what a request leaves over, writes from the outbuf. */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "net/worker_int.h"
+
+enum {
+    CONN_READ_LARGE_BYTES = 1 << 20, /* of a large argument, per turn */
+    CONN_FLUSH_TURN_BYTES = 4 << 20, /* of one connection's backlog, per writable event */
+};
+
+static const uint8_t conn_moves[CONN_STATES] = {
+    [CONN_OPEN] = 1 << CONN_FLUSHING | 1 << CONN_CLOSING,
+    [CONN_FLUSHING] = 1 << CONN_CLOSING,
+    [CONN_CLOSING] = 0,
+};
+
+static void conn_move(struct conn *conn, enum conn_state to)
+{
+    CHECK(conn_moves[conn->state] & (1 << to));
+    conn->state = (uint8_t)to;
+}
+
+uint32_t conn_array_push(struct conn_array *array, struct conn *conn)
+{
+    if (array->count == array->cap) {
+        array->cap = array->cap > 0 ? array->cap * 2 : 64;
+        array->conn = mem_resize(array->conn, array->cap * sizeof(struct conn *));
+    }
+    array->conn[array->count++] = conn;
+    return array->count;
+}
+
+static void mark_dirty(struct conn *conn)
+{
+    if (conn->dirty_at == 0 && conn->state != CONN_CLOSING) {
+        conn->dirty_at = conn_array_push(&conn->worker->dirty, conn);
+    }
+}
+
+/* Hand input to the layer above and keep what it leaves. `kept` tells whether input is conn->in itself. */
+static void present(struct conn *conn, struct slice input, bool kept)
+{
+    conn->in_expected = 0;
+    size_t used = conn->ops->on_data(conn, input);
+    CHECK(used <= input.len);
+    if (conn->state != CONN_OPEN || used == input.len) {
+        buf_fini(&conn->in);
+        return;
+    }
+    if (kept) {
+        buf_consume(&conn->in, used);
+        return;
+    }
+    conn->in.len = 0;
+    buf_append(&conn->in, slice_of(input.data + used, input.len - used));
+}
+
+/* Where the next read goes: behind the kept input in place if that is large, or in the worker's buffer behind a copy. */
+static char *read_target(struct conn *conn, size_t *room)
+{
+    struct worker *worker = conn->worker;
+    if (conn->in.len + conn->in_expected == 0) {
+        *room = WORKER_READ_BYTES;
+        return worker->read_buffer;
+    }
+    if (conn->in.len <= WORKER_READ_BYTES / 4 && conn->in_expected <= WORKER_READ_BYTES) {
+        memcpy(worker->read_buffer, conn->in.data, conn->in.len);
+        *room = WORKER_READ_BYTES - conn->in.len;
+        return worker->read_buffer + conn->in.len;
+    }
+    if (conn->in_expected > conn->in.cap) {
+        conn->in.data = mem_resize(conn->in.data, conn->in_expected);
+        conn->in.cap = conn->in_expected;
+    }
+    buf_reserve(&conn->in, 1);
+    size_t left = conn->in.cap - conn->in.len;
+    if (left < WORKER_READ_BYTES && conn->in_expected <= conn->in.len) {
+        buf_reserve(&conn->in, WORKER_READ_BYTES);
+        left = conn->in.cap - conn->in.len;
+    }
+    *room = left < CONN_READ_LARGE_BYTES ? left : CONN_READ_LARGE_BYTES;
+    return conn->in.data + conn->in.len;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct conn *conn = arg;
+    if (conn->state != CONN_OPEN || conn->is_paused) { return; }
+    size_t room;
+    char *at = read_target(conn, &room);
+    ssize_t n = recv(fd, at, room, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) { return; }
+    if (n <= 0) {
+        conn_close(conn);
+        return;
+    }
+    metric_add(METRIC_redis_net_input_bytes_total, (uint64_t)n);
+    char *shared = conn->worker->read_buffer;
+    bool kept = at < shared || at >= shared + WORKER_READ_BYTES;
+    if (kept) {
+        conn->in.len += (size_t)n;
+        present(conn, buf_slice(&conn->in), true);
+    } else {
+        present(conn, slice_of(shared, (size_t)(at - shared) + (size_t)n), false);
+    }
+}
+
+void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops)
+{
+    CHECK(worker_is_current(worker));
+    *conn = (struct conn){.worker = worker, .ops = ops, .fd = fd, .state = CONN_OPEN};
+    CHECK(event_assign(&conn->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable,
+                       conn) == 0);
+    CHECK(event_add(&conn->read_event, NULL) == 0);
+}
+
+struct buf *conn_reply_begin(struct conn *conn)
+{
+    struct buf *own = outbuf_reply_begin(&conn->out);
+    struct worker *worker = conn->worker;
+    if (own->cap == 0 && worker->spare_count > 0) { *own = worker->spare[--worker->spare_count]; }
+    return own;
+}
+
+void conn_reply_end(struct conn *conn)
+{
+    size_t before = conn->out.bytes;
+    outbuf_reply_end(&conn->out);
+    if (conn->out.bytes > before) {
+        metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
+        mark_dirty(conn);
+    }
+}
+
+/* One send. Returns the bytes taken; a dead socket closes the connection and takes none. */
+static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned count)
+{
+    ssize_t n;
+    if (count == 1) {
+        n = send(conn->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
+    } else {
+        struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
+        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+    }
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS) { conn_close(conn); }
+        return 0;
+    }
+    metric_add(METRIC_redis_net_output_bytes_total, (uint64_t)n);
+    metric_observe(METRIC_HISTOGRAM_flush_bytes, (uint64_t)n);
+    return (size_t)n;
+}
+
+size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count, size_t bytes)
+{
+    if (conn->state != CONN_OPEN || conn->out.bytes > 0) { return 0; }
+    CHECK(count <= CONN_IOV_MAX);
+    metric_add(METRIC_delivery_sends_total, 1);
+    size_t sent = send_iov(conn, iov, count);
+    if (sent < bytes) { metric_add(METRIC_delivery_short_sends_total, 1); }
+    return sent;
+}
+
+void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
+{
+    if (conn->state != CONN_OPEN) { return; }
+    size_t before = conn->out.bytes;
+    outbuf_add_spans(&conn->out, span, count, skip);
+    metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
+    mark_dirty(conn);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    conn_flush(arg);
+}
+
+static void want_write(struct conn *conn, bool wanted)
+{
+    if (wanted && conn->write_event == NULL) {
+        conn->write_event =
+            event_new(conn->worker->base, conn->fd, EV_WRITE | EV_PERSIST, on_writable, conn);
+        CHECK(conn->write_event != NULL);
+        CHECK(event_add(conn->write_event, NULL) == 0);
+    } else if (!wanted && conn->write_event != NULL) {
+        event_free(conn->write_event);
+        conn->write_event = NULL;
+    }
+}
+
+/* An empty outbuf's reply buffer goes to the worker, so that an idle connection holds none. */
+static void give_spare(struct conn *conn)
+{
+    struct worker *worker = conn->worker;
+    struct buf *own = &conn->out.own;
+    if (own->cap > 0 && worker->spare_count < WORKER_SPARE_BUFS) {
+        worker->spare[worker->spare_count++] = *own;
+        *own = (struct buf){0};
+    } else {
+        buf_fini(own);
+    }
+}
+
+void conn_flush(struct conn *conn)
+{
+    struct iovec iov[CONN_IOV_MAX];
+    size_t budget = CONN_FLUSH_TURN_BYTES;
+    while (conn->state != CONN_CLOSING && conn->out.bytes > 0) {
+        unsigned count = outbuf_peek(&conn->out, iov, CONN_IOV_MAX);
+        size_t offered = 0;
+        for (unsigned i = 0; i < count; i++) {
+            offered += iov[i].iov_len;
+        }
+        size_t sent = send_iov(conn, iov, count);
+        outbuf_consume(&conn->out, sent);
+        metric_sub(METRIC_backlog_bytes, sent);
+        if (sent < offered || sent >= budget) {
+            break; /* the rest when the socket is writable again, after the other connections */
+        }
+        budget -= sent;
+    }
+    if (conn->state == CONN_CLOSING) { return; }
+    want_write(conn, conn->out.bytes > 0);
+    if (conn->out.bytes == 0) {
+        give_spare(conn);
+        if (conn->state == CONN_FLUSHING) { conn_close(conn); }
+    }
+}
+
+void worker_flush_replies(struct worker *worker)
+{
+    struct conn_array *dirty = &worker->dirty;
+    for (uint32_t i = 0; i < dirty->count; i++) {
+        struct conn *conn = dirty->conn[i];
+        if (conn == NULL) { continue; }
+        conn->dirty_at = 0;
+        if (conn->write_event == NULL) { conn_flush(conn); }
+    }
+    dirty->count = 0;
+}
+
+void conn_pause(struct conn *conn)
+{
+    if (!conn->is_paused && conn->state == CONN_OPEN) {
+        conn->is_paused = true;
+        CHECK(event_del(&conn->read_event) == 0);
+    }
+}
+
+void conn_resume(struct conn *conn)
+{
+    if (!conn->is_paused || conn->state != CONN_OPEN) { return; }
+    conn->is_paused = false;
+    CHECK(event_add(&conn->read_event, NULL) == 0);
+    if (conn->resumed_at == 0) { conn->resumed_at = conn_array_push(&conn->worker->resumed, conn); }
+}
+
+void conn_present_resumed(struct worker *worker)
+{
+    struct conn_array *resumed = &worker->resumed;
+    uint32_t count = resumed->count; /* those resumed meanwhile wait for the next turn */
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = resumed->conn[i];
+        if (conn == NULL) { continue; }
+        conn->resumed_at = 0;
+        if (conn->state == CONN_OPEN && !conn->is_paused && conn->in.len > 0) {
+            present(conn, buf_slice(&conn->in), true);
+        }
+    }
+    for (uint32_t i = count; i < resumed->count; i++) {
+        resumed->conn[i - count] = resumed->conn[i];
+        if (resumed->conn[i] != NULL) { resumed->conn[i]->resumed_at = i - count + 1; }
+    }
+    resumed->count -= count;
+}
+
+void conn_expect(struct conn *conn, size_t bytes)
+{
+    conn->in_expected = bytes;
+}
+
+/* Leave every array of the worker but `closing`. */
+static void leave_arrays(struct conn *conn)
+{
+    if (conn->dirty_at > 0) {
+        conn->worker->dirty.conn[conn->dirty_at - 1] = NULL;
+        conn->dirty_at = 0;
+    }
+    if (conn->resumed_at > 0) {
+        conn->worker->resumed.conn[conn->resumed_at - 1] = NULL;
+        conn->resumed_at = 0;
+    }
+}
+
+void conn_close(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSING) { return; }
+    conn_move(conn, CONN_CLOSING);
+    CHECK(event_del(&conn->read_event) == 0);
+    want_write(conn, false);
+    leave_arrays(conn);
+    conn_array_push(&conn->worker->closing, conn);
+}
+
+void conn_close_after_flush(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN) { return; }
+    if (conn->out.bytes == 0) {
+        conn_close(conn);
+        return;
+    }
+    conn_move(conn, CONN_FLUSHING);
+    CHECK(event_del(&conn->read_event) == 0);
+    mark_dirty(conn);
+}
+
+void conn_end_closing(struct worker *worker)
+{
+    struct conn_array *closing = &worker->closing;
+    for (uint32_t i = 0; i < closing->count;
+         i++) { /* on_close may close others: they join the end */
+        struct conn *conn = closing->conn[i];
+        leave_arrays(conn);
+        metric_sub(METRIC_backlog_bytes, conn->out.bytes);
+        outbuf_fini(&conn->out);
+        buf_fini(&conn->in);
+        CHECK(close(conn->fd) == 0);
+        conn->fd = -1;
+        conn->ops->on_close(conn);
+    }
+    closing->count = 0;
+}

@@ -1,0 +1,51 @@
+/* worker_int: what worker.c and conn.c share. */
+#ifndef FANFARE_NET_WORKER_INT_H
+#define FANFARE_NET_WORKER_INT_H
+
+#include <event2/event.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/thread.h"
+#include "net/conn.h"
+#include "net/worker.h"
+
+enum {
+    WORKER_READ_BYTES = 65536, /* one read of one connection in a turn */
+    WORKER_SPARE_BUFS = 64,    /* reply buffers kept for reuse */
+    WORKER_TICK_MS = 100,
+};
+
+/* Connections in some order; a slot whose connection left early is NULL. */
+struct conn_array {
+    struct conn **conn;
+    uint32_t count;
+    uint32_t cap;
+};
+
+struct worker {
+    struct worker_opts opts;
+    struct thread thread;
+    struct event_base *base;
+    struct mailbox mailbox;
+    struct event *wake_event;
+    struct event *tick_event;
+    int wake_fd;
+    atomic_bool is_stopping;
+    atomic_uint_fast64_t heartbeat_ns;
+    uint64_t now_ns;
+    struct conn_array dirty; /* something queued since its last flush */
+    struct conn_array resumed;
+    struct conn_array closing;
+    struct buf spare[WORKER_SPARE_BUFS];
+    uint32_t spare_count;
+    char read_buffer[WORKER_READ_BYTES];
+};
+
+uint32_t conn_array_push(struct conn_array *array, struct conn *conn);
+
+/* conn.c: present kept input of resumed connections; end those that are closing. */
+void conn_present_resumed(struct worker *worker);
+void conn_end_closing(struct worker *worker);
+
+#endif

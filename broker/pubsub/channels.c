@@ -1,0 +1,184 @@
+/* channels: the worker's index: topics, their seats, and who has subscribed to what. */
+#include "base/mem.h"
+#include "pubsub/fanout_int.h"
+
+enum { SUBSCRIPTION_SLOTS_MIN = 64 };
+
+struct topic *topic_new(enum topic_kind kind, struct slice name)
+{
+    struct topic *topic = mem_new0(sizeof *topic + name.len + 1);
+    topic->kind = (uint8_t)kind;
+    topic->note_first = NOTE_NONE;
+    topic->note_last = NOTE_NONE;
+    topic->name_len = (uint32_t)name.len;
+    memcpy(topic->name, name.data, name.len);
+    return topic;
+}
+
+void topic_free(struct topic *topic)
+{
+    CHECK(topic->solo.count == 0 && topic->multi.count == 0);
+    block_unref(topic->backlog);
+    mem_free(topic->solo.seat);
+    mem_free(topic->multi.seat);
+    mem_free(topic);
+}
+
+static uint32_t slot_home(const struct subscription_set *set, const struct subscriber *subscriber,
+                          const struct topic *topic)
+{
+    uint64_t mixed = ((uintptr_t)subscriber >> 4) * 0x9e3779b97f4a7c15ULL ^
+                     ((uintptr_t)topic >> 4) * 0xd6e8feb86659fd93ULL;
+    return (uint32_t)((mixed ^ mixed >> 32) & (set->slot_count - 1));
+}
+
+struct subscription *subscription_find(const struct fanout *fanout,
+                                       const struct subscriber *subscriber,
+                                       const struct topic *topic)
+{
+    const struct subscription_set *set = &fanout->subscriptions;
+    if (set->count == 0) { return NULL; }
+    uint32_t at = slot_home(set, subscriber, topic);
+    while (set->slot[at] != NULL) {
+        struct subscription *found = set->slot[at];
+        if (found->subscriber == subscriber && found->topic == topic) { return found; }
+        at = (at + 1) & (set->slot_count - 1);
+    }
+    return NULL;
+}
+
+static void set_place(struct subscription_set *set, struct subscription *subscription)
+{
+    uint32_t at = slot_home(set, subscription->subscriber, subscription->topic);
+    while (set->slot[at] != NULL) {
+        at = (at + 1) & (set->slot_count - 1);
+    }
+    set->slot[at] = subscription;
+}
+
+static void set_resize(struct subscription_set *set, uint32_t slot_count)
+{
+    struct subscription **old = set->slot;
+    uint32_t old_count = set->slot_count;
+    set->slot = mem_new0(slot_count * sizeof(struct subscription *));
+    set->slot_count = slot_count;
+    for (uint32_t i = 0; i < old_count; i++) {
+        if (old[i] != NULL) { set_place(set, old[i]); }
+    }
+    mem_free(old);
+}
+
+static void set_add(struct subscription_set *set, struct subscription *subscription)
+{
+    if (set->count >= set->slot_count / 4 * 3) {
+        set_resize(set, set->slot_count > 0 ? set->slot_count * 2 : SUBSCRIPTION_SLOTS_MIN);
+    }
+    set_place(set, subscription);
+    set->count++;
+}
+
+/* Take one out and move back those that its slot had pushed along. */
+static void set_remove(struct subscription_set *set, const struct subscription *subscription)
+{
+    uint32_t mask = set->slot_count - 1;
+    uint32_t hole = slot_home(set, subscription->subscriber, subscription->topic);
+    while (set->slot[hole] != subscription) {
+        CHECK(set->slot[hole] != NULL);
+        hole = (hole + 1) & mask;
+    }
+    for (uint32_t at = (hole + 1) & mask; set->slot[at] != NULL; at = (at + 1) & mask) {
+        uint32_t home = slot_home(set, set->slot[at]->subscriber, set->slot[at]->topic);
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            set->slot[hole] = set->slot[at];
+            hole = at;
+        }
+    }
+    set->slot[hole] = NULL;
+    set->count--;
+    if (set->count == 0) {
+        mem_free(set->slot);
+        *set = (struct subscription_set){0};
+    } else if (set->slot_count > SUBSCRIPTION_SLOTS_MIN && set->count < set->slot_count / 8) {
+        set_resize(set, set->slot_count / 2);
+    }
+}
+
+static void seats_add(struct seats *seats, struct subscription *subscription)
+{
+    if (seats->count == seats->cap) {
+        seats->cap = seats->cap > 0 ? seats->cap * 2 : 1;
+        seats->seat = mem_resize(seats->seat, seats->cap * sizeof *seats->seat);
+    }
+    subscription->seat_at = seats->count;
+    seats->seat[seats->count++] = (struct seat){subscription->subscriber, subscription};
+}
+
+static void seats_remove(struct seats *seats, const struct subscription *subscription)
+{
+    CHECK(seats->seat[subscription->seat_at].subscription == subscription);
+    struct seat last = seats->seat[--seats->count];
+    seats->seat[subscription->seat_at] = last;
+    last.subscription->seat_at = subscription->seat_at;
+    if (seats->cap > 16 && seats->count < seats->cap / 4) {
+        seats->cap /= 2;
+        seats->seat = mem_resize(seats->seat, seats->cap * sizeof *seats->seat);
+    }
+}
+
+static struct seats *seats_of(struct subscription *subscription)
+{
+    struct topic *topic = subscription->topic;
+    return subscription->is_solo ? &topic->solo : &topic->multi;
+}
+
+static void sit(struct subscription *subscription, bool is_solo)
+{
+    subscription->is_solo = is_solo;
+    seats_add(seats_of(subscription), subscription);
+}
+
+/* The subscriber's first subscription changes its kind of seat. Solo seats get a chain when it is flushed, multi seats
+ * when it is noted: with the chain and the subscriber's own list empty, nothing is lost or doubled. */
+static void reseat_first(struct fanout *fanout, struct subscriber *subscriber, bool to_solo)
+{
+    struct subscription *first =
+        CONTAINER_OF(subscriber->subscriptions.next, struct subscription, link);
+    if (first->is_solo == to_solo) { return; }
+    fanout_flush_topic(fanout, first->topic);
+    fanout_flush_subscriber(fanout, subscriber);
+    seats_remove(seats_of(first), first);
+    sit(first, to_solo);
+}
+
+void subscription_seat(struct fanout *fanout, struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+    bool is_solo = subscriber_total(subscriber) == 0;
+    fanout_flush_topic(fanout, subscription->topic);
+    if (!is_solo) { reseat_first(fanout, subscriber, false); }
+    set_add(&fanout->subscriptions, subscription);
+    list_push_back(&subscriber->subscriptions, &subscription->link);
+    subscriber->count[subscription->topic->kind]++;
+    sit(subscription, is_solo);
+}
+
+void subscription_discard(struct fanout *fanout, struct subscription *subscription)
+{
+    set_remove(&fanout->subscriptions, subscription);
+    list_remove(&subscription->link);
+    subscription->subscriber->count[subscription->topic->kind]--;
+    seats_remove(seats_of(subscription), subscription);
+    mem_free(subscription);
+}
+
+void subscription_unseat(struct fanout *fanout, struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+    if (subscription->is_solo) {
+        fanout_flush_topic(fanout, subscription->topic);
+    } else {
+        fanout_flush_subscriber(fanout, subscriber);
+    }
+    subscription_discard(fanout, subscription);
+    if (subscriber_total(subscriber) == 1) { reseat_first(fanout, subscriber, true); }
+}

@@ -1,0 +1,66 @@
+/* directory_int: what the directory and the workers' fanouts share. */
+#ifndef FANFARE_PUBSUB_DIRECTORY_INT_H
+#define FANFARE_PUBSUB_DIRECTORY_INT_H
+
+#include "base/block.h"
+#include "base/mailbox.h"
+#include "pubsub/directory.h"
+
+struct fanout;
+struct topic;
+
+/* One run of messages of a channel, as it is posted to one worker. The poster allocates, the receiver frees.
+ * Owns: one reference on `block`. */
+struct delivery {
+    struct task task;
+    struct fanout *fanout; /* the receiver's */
+    struct topic *channel; /* the receiver's own topic, or NULL if only patterns match there */
+    struct block *block;
+    const char *data;
+    size_t len;
+    size_t prefix_bytes; /* of each frame */
+    uint32_t message_count;
+    uint32_t pattern_count;
+    enum topic_kind kind;
+    struct topic *pattern[]; /* the receiver's own topics of the matching patterns */
+};
+
+/* The messages to post: frames of one channel, back to back. */
+struct run {
+    struct slice channel;
+    struct block *block;
+    const char *data;
+    size_t len;
+    size_t prefix_bytes;
+    uint64_t receivers; /* set by directory_post */
+    uint32_t message_count;
+    enum topic_kind kind;
+};
+
+/* A worker's place in the directory. `inbox` takes its deliveries and its own index changes; whoever pushes to it wakes the
+ * worker afterwards. Set once before the workers start. */
+void directory_attach(struct directory *directory, uint32_t worker, struct fanout *fanout,
+                      struct mailbox *inbox, void (*on_delivery)(struct task *task));
+
+/* This worker's topic for the name, or NULL. Valid until the worker itself removes its last subscriber. */
+struct topic *directory_topic(struct directory *directory, uint32_t worker, enum topic_kind kind,
+                              struct slice name);
+
+/* One subscriber more on `worker`, whose topic for the name is `topic` from now on. Under the lock `change` is pushed to the
+ * worker's own inbox: what is in front of it was ordered without this subscriber, what is behind it with it. */
+void directory_join(struct directory *directory, uint32_t worker, enum topic_kind kind,
+                    struct slice name, struct topic *topic, struct task *change);
+
+/* One subscriber less. With the last one of the worker its topic leaves the directory. `change` as above, or NULL for a
+ * subscriber that is not to hear any more. */
+void directory_leave(struct directory *directory, uint32_t worker, enum topic_kind kind,
+                     struct slice name, struct task *change);
+
+/* directory_leave without a change for several patterns at once: they cost all stripes, taken once. */
+void directory_leave_patterns(struct directory *directory, uint32_t worker,
+                              const struct slice *text, uint32_t count);
+
+/* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for those. */
+void directory_post(struct directory *directory, struct run *run, bool *woken);
+
+#endif

@@ -1,0 +1,318 @@
+/* fanout: publish, order, subscribe. What a turn brings is noted and flushed in notes.c. */
+#include "pubsub/fanout.h"
+
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "pubsub/fanout_int.h"
+
+void subscriber_init(struct subscriber *subscriber, uint8_t resp_version)
+{
+    *subscriber = (struct subscriber){.resp_version = resp_version};
+    list_init(&subscriber->subscriptions);
+}
+
+/* ---- publish ---- */
+
+/* A new run for a frame of at most `bytes_max` bytes; its block has the room. */
+static struct run *run_begin(struct fanout *f, enum topic_kind kind, struct slice channel,
+                             size_t bytes_max)
+{
+    ARRAY_GROW(f->run, f->run_count, f->run_cap);
+    struct run *run = &f->run[f->run_count++];
+    struct block *block = bytes_max >= FANOUT_LARGE_BYTES
+                              ? block_new(bytes_max)
+                              : block_ref(block_room(&f->arena, bytes_max, FANOUT_ARENA_BYTES));
+    *run = (struct run){
+        .block = block,
+        .data = block->data + block->len,
+        .prefix_bytes = msg_prefix_bytes(kind, channel),
+        .kind = kind,
+    };
+    return run;
+}
+
+/* The last run, if it is this channel's and its block takes the frame. */
+static struct run *run_extend(struct fanout *f, enum topic_kind kind, struct slice channel,
+                              size_t bytes_max)
+{
+    if (f->run_count == 0) { return NULL; }
+    struct run *run = &f->run[f->run_count - 1];
+    bool fits = run->block == f->arena && bytes_max < FANOUT_LARGE_BYTES &&
+                f->arena->cap - f->arena->len >= bytes_max;
+    return fits && run->kind == kind && slice_equal(run->channel, channel) ? run : NULL;
+}
+
+static void record_publisher(struct fanout *f, void *publisher)
+{
+    uint32_t run = f->run_count - 1;
+    if (f->record_count > 0) {
+        struct publish_record *last = &f->record[f->record_count - 1];
+        if (last->publisher == publisher && last->run == run) {
+            last->count++;
+            return;
+        }
+    }
+    ARRAY_GROW(f->record, f->record_count, f->record_cap);
+    f->record[f->record_count++] = (struct publish_record){publisher, run, 1};
+}
+
+void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel,
+                    struct slice payload, void *publisher)
+{
+    CHECK(kind != TOPIC_PATTERN);
+    size_t bytes_max = msg_bytes_max(kind, channel, payload);
+    struct run *run = run_extend(f, kind, channel, bytes_max);
+    char *frame;
+    char *at;
+    if (run != NULL) {
+        frame = run->block->data + run->block->len;
+        memcpy(frame, run->data, run->prefix_bytes);
+        at = frame + run->prefix_bytes;
+    } else {
+        run = run_begin(f, kind, channel, bytes_max);
+        frame = run->block->data + run->block->len;
+        at = msg_write_prefix(frame, kind, channel);
+        run->channel = msg_channel(kind, frame);
+    }
+    at = msg_write_payload(at, payload);
+    size_t len = (size_t)(at - frame);
+    run->block->len += len;
+    run->len += len;
+    run->message_count++;
+    record_publisher(f, publisher);
+}
+
+void fanout_forget(struct fanout *f, void *publisher)
+{
+    for (uint32_t i = 0; i < f->record_count; i++) {
+        if (f->record[i].publisher == publisher) { f->record[i].publisher = NULL; }
+    }
+}
+
+/* ---- order ---- */
+
+static void on_delivery(struct task *task)
+{
+    struct delivery *d = CONTAINER_OF(task, struct delivery, task);
+    note_delivery(d->fanout, d);
+    block_unref(d->block);
+    mem_free(d);
+}
+
+static void on_change(struct task *task)
+{
+    struct change *change = CONTAINER_OF(task, struct change, task);
+    struct subscription *subscription = change->subscription;
+    change->subscription = NULL;
+    if (change->is_join) {
+        subscription_seat(change->fanout, subscription);
+    } else {
+        subscription_unseat(change->fanout, subscription);
+    }
+}
+
+static void answer_publishers(struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->record_count; i++) {
+        const struct publish_record *record = &f->record[i];
+        if (record->publisher != NULL) {
+            f->ops->published(record->publisher, f->run[record->run].receivers, record->count);
+        }
+    }
+    f->record_count = 0;
+}
+
+static void runs_release(struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->run_count; i++) {
+        const struct run *run = &f->run[i];
+        metric_add(METRIC_messages_published_total, run->message_count);
+        if (run->receivers == 0) { metric_add(METRIC_messages_unheard_total, run->message_count); }
+        block_unref(run->block);
+    }
+    f->run_count = 0;
+}
+
+void fanout_commit(struct fanout *f)
+{
+    if (f->run_count > 0) {
+        memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+        for (uint32_t i = 0; i < f->run_count; i++) {
+            directory_post(f->directory, &f->run[i], f->woken);
+        }
+        for (uint32_t worker = 0; worker < f->worker_count; worker++) {
+            if (f->woken[worker] && worker != f->index) { mailbox_wake(f->mailbox[worker]); }
+        }
+        answer_publishers(f);
+        runs_release(f);
+    }
+    mailbox_run(&f->inbox);
+}
+
+bool fanout_is_idle(const struct fanout *f)
+{
+    return f->run_count == 0 && f->dirty_count == 0 && f->waiting_count == 0 &&
+           atomic_load_explicit(&f->inbox.newest, memory_order_seq_cst) == NULL;
+}
+
+/* ---- subscribe ---- */
+
+static void pass_change(struct fanout *f, struct subscription *subscription, bool is_join)
+{
+    f->change.subscription = subscription;
+    f->change.is_join = is_join;
+    const struct topic *topic = subscription->topic;
+    if (is_join) {
+        directory_join(f->directory, f->index, topic->kind, topic_name(topic), subscription->topic,
+                       &f->change.task);
+    } else {
+        directory_leave(f->directory, f->index, topic->kind, topic_name(topic), &f->change.task);
+    }
+    mailbox_run(&f->inbox);
+    CHECK(f->change.subscription == NULL);
+}
+
+static void retire_if_empty(struct fanout *f, struct topic *topic)
+{
+    if (topic->solo.count + topic->multi.count == 0) {
+        topic->is_dead = true;
+        topic_mark_dirty(f, topic);
+    }
+}
+
+bool fanout_subscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                      struct slice name)
+{
+    struct topic *topic = directory_topic(f->directory, f->index, kind, name);
+    if (topic == NULL) {
+        topic = topic_new(kind, name);
+    } else if (subscription_find(f, subscriber, topic) != NULL) {
+        return false;
+    }
+    struct subscription *subscription = mem_new0(sizeof *subscription);
+    subscription->topic = topic;
+    subscription->subscriber = subscriber;
+    pass_change(f, subscription, true);
+    return true;
+}
+
+static void unsubscribe(struct fanout *f, struct subscription *subscription)
+{
+    struct topic *topic = subscription->topic;
+    pass_change(f, subscription, false);
+    retire_if_empty(f, topic);
+}
+
+bool fanout_unsubscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                        struct slice name)
+{
+    struct topic *topic = directory_topic(f->directory, f->index, kind, name);
+    struct subscription *subscription =
+        topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
+    if (subscription == NULL) { return false; }
+    unsubscribe(f, subscription);
+    return true;
+}
+
+void fanout_unsubscribe_all(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                            void (*gone)(void *arg, struct slice name), void *arg)
+{
+    LIST_EACH (at, &subscriber->subscriptions) {
+        struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
+        const struct topic *topic = subscription->topic;
+        if (topic->kind == kind) {
+            unsubscribe(f, subscription);
+            gone(arg, topic_name(topic));
+        }
+    }
+}
+
+enum { DROP_PATTERNS_AT_ONCE = 256 };
+
+/* Patterns leave the directory in groups: each change of the pattern set takes every stripe. */
+static void drop_patterns(struct fanout *f, struct subscriber *subscriber)
+{
+    struct slice text[DROP_PATTERNS_AT_ONCE];
+    uint32_t count = 0;
+    LIST_EACH (at, &subscriber->subscriptions) {
+        const struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
+        if (topic->kind == TOPIC_PATTERN) { text[count++] = topic_name(topic); }
+        if (count == DROP_PATTERNS_AT_ONCE ||
+            (at_next == &subscriber->subscriptions && count > 0)) {
+            directory_leave_patterns(f->directory, f->index, text, count);
+            count = 0;
+        }
+    }
+}
+
+void fanout_drop(struct fanout *f, struct subscriber *subscriber)
+{
+    drop_patterns(f, subscriber);
+    LIST_EACH (at, &subscriber->subscriptions) {
+        struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
+        if (topic->kind != TOPIC_PATTERN) {
+            directory_leave(f->directory, f->index, topic->kind, topic_name(topic), NULL);
+        }
+    }
+    mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
+    LIST_EACH (at, &subscriber->subscriptions) {
+        struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
+        struct topic *topic = subscription->topic;
+        subscription_discard(f, subscription);
+        retire_if_empty(f, topic);
+    }
+    subscriber_forget_pending(f, subscriber);
+}
+
+void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uint8_t resp_version)
+{
+    LIST_EACH (at, &subscriber->subscriptions) {
+        fanout_flush_topic(f, CONTAINER_OF(at, struct subscription, link)->topic);
+    }
+    fanout_flush_subscriber(f, subscriber);
+    subscriber->resp_version = resp_version;
+}
+
+/* ---- life ---- */
+
+/* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's mailbox. */
+static void never_called(void *arg)
+{
+    (void)arg;
+    UNREACHABLE();
+}
+
+struct fanout *fanout_new(struct directory *directory, struct mailbox *const *mailbox,
+                          uint32_t mailbox_count, uint32_t index, const struct fanout_ops *ops)
+{
+    CHECK(index < mailbox_count);
+    struct fanout *f = mem_new0(sizeof *f);
+    f->directory = directory;
+    f->mailbox = mailbox;
+    f->worker_count = mailbox_count;
+    f->index = index;
+    f->ops = ops;
+    f->woken = mem_new0(mailbox_count * sizeof *f->woken);
+    f->change = (struct change){.task.run = on_change, .fanout = f};
+    mailbox_init(&f->inbox, never_called, f);
+    directory_attach(directory, index, f, &f->inbox, on_delivery);
+    return f;
+}
+
+void fanout_free(struct fanout *f)
+{
+    if (f == NULL) { return; }
+    CHECK(f->subscriptions.count == 0);
+    fanout_commit(f);
+    fanout_flush(f);
+    block_unref(f->arena);
+    block_unref(f->scratch);
+    mem_free(f->scratch_full);
+    mem_free(f->run);
+    mem_free(f->record);
+    mem_free(f->note);
+    mem_free(f->dirty);
+    mem_free(f->waiting);
+    mem_free(f->woken);
+    mem_free(f);
+}

@@ -1,0 +1,174 @@
+/* fanout_int: one worker's index (channels.c) and its turn (fanout.c).
+ *
+ * What a turn brings for a topic is a chain of notes, in the order of the mailbox. A subscriber with a single
+ * subscription has a solo seat: it is written straight from its topic's chain. One with several has multi seats and a list of its own, so that it
+ * sees its channels in their common order. Seats change only when the chain is flushed, so a note is for exactly those
+ * who sat when it was noted. */
+#ifndef FANFARE_PUBSUB_FANOUT_INT_H
+#define FANFARE_PUBSUB_FANOUT_INT_H
+
+#include "base/block.h"
+#include "base/mailbox.h"
+#include "pubsub/directory_int.h"
+#include "pubsub/fanout.h"
+#include "pubsub/msg.h"
+
+enum {
+    FANOUT_ARENA_BYTES =
+        65536, /* small messages of this worker's publishers share blocks of this size */
+    FANOUT_LARGE_BYTES =
+        16384, /* from here on a frame has a block of its own, and is referenced, not copied */
+    FANOUT_BACKLOG_BYTES = 16384, /* blocks of what a topic's slow subscribers have yet to get */
+    FANOUT_BATCH_NOTES = 30,      /* a note has two parts; a send takes CONN_IOV_MAX */
+    FANOUT_GATHER_NOTES =
+        4, /* more small notes than this are copied together before they are sent */
+    NOTE_NONE = UINT32_MAX,
+};
+
+enum { VERSION_RESP2, VERSION_RESP3, VERSIONS };
+
+/* Frames for one topic. Small: all of it is `head`. Large, always one frame: `head` and, shared, `tail`. */
+struct note {
+    struct topic *topic;
+    const char *head[VERSIONS]; /* RESP3's is made when first needed */
+    const char *tail;
+    struct block
+        *block; /* holds head or, if there is one, tail; NULL: head is in the turn's scratch */
+    struct span kept[VERSIONS][2]; /* what batch_keep made; kept[v][0].block NULL: not yet */
+    size_t head_len;
+    size_t tail_len;
+    size_t prefix_bytes; /* of each frame in a small head */
+    uint32_t message_count;
+    uint32_t next; /* in the topic's chain */
+};
+
+struct seat {
+    struct subscriber *subscriber;
+    struct subscription *subscription;
+};
+
+struct seats {
+    struct seat *seat;
+    uint32_t count;
+    uint32_t cap;
+};
+
+/* A channel or pattern that this worker's clients have subscribed to. */
+struct topic {
+    struct seats solo;
+    struct seats multi;
+    struct block
+        *backlog; /* where slow subscribers' small messages are kept: one copy for all of them */
+    uint32_t note_first; /* the chain; NOTE_NONE: empty */
+    uint32_t note_last;
+    uint32_t note_count;
+    uint32_t name_len;
+    uint8_t kind;
+    bool is_dirty; /* in the fanout's dirty list */
+    bool is_dead;  /* out of the directory; freed at the end of the turn */
+    char name[];
+};
+
+struct subscription {
+    struct list link; /* in the subscriber's list */
+    struct topic *topic;
+    struct subscriber *subscriber;
+    uint32_t seat_at;
+    bool is_solo;
+};
+
+/* (subscriber, topic) -> subscription: open addressing, linear probing. */
+struct subscription_set {
+    struct subscription **slot;
+    uint32_t slot_count;
+    uint32_t count;
+};
+
+/* Whose publishes wait for the commit: `count` in a row of one publisher in one run. */
+struct publish_record {
+    void *publisher;
+    uint32_t run;
+    uint32_t count;
+};
+
+/* The worker's own index change, on its way through its inbox. */
+struct change {
+    struct task task;
+    struct fanout *fanout;
+    struct subscription *subscription;
+    bool is_join;
+};
+
+struct fanout {
+    struct directory *directory;
+    struct mailbox *const *mailbox;
+    const struct fanout_ops *ops;
+    uint32_t index;
+    uint32_t worker_count;
+    struct mailbox inbox;
+    struct change change;
+    struct subscription_set subscriptions;
+    bool *woken; /* by worker; scratch of a commit */
+
+    struct block *arena; /* this turn's small messages are appended here */
+    struct run *run;     /* published and not yet ordered */
+    uint32_t run_count;
+    uint32_t run_cap;
+    struct publish_record *record;
+    uint32_t record_count;
+    uint32_t record_cap;
+
+    struct note *note; /* ordered and not yet flushed */
+    uint32_t note_count;
+    uint32_t note_cap;
+    uint32_t note_sealed; /* notes below this one do not grow: somebody has been given them */
+    struct topic **dirty; /* had a chain in this turn, or dead */
+    uint32_t dirty_count;
+    uint32_t dirty_cap;
+    struct subscriber **waiting; /* with something pending; a slot whose subscriber left is NULL */
+    uint32_t waiting_count;
+    uint32_t waiting_cap;
+    struct block *scratch; /* bytes made on this worker for this turn */
+    struct block **scratch_full;
+    uint32_t scratch_full_count;
+    uint32_t scratch_full_cap;
+};
+
+static inline struct slice topic_name(const struct topic *topic)
+{
+    return slice_of(topic->name, topic->name_len);
+}
+
+/* channels.c */
+struct topic *topic_new(enum topic_kind kind, struct slice name);
+void topic_free(struct topic *topic);
+struct subscription *subscription_find(const struct fanout *fanout,
+                                       const struct subscriber *subscriber,
+                                       const struct topic *topic);
+/* Seat the subscription, or take its seat away, and free it. Chains that the change would falsify are flushed first. */
+void subscription_seat(struct fanout *fanout, struct subscription *subscription);
+void subscription_unseat(struct fanout *fanout, struct subscription *subscription);
+/* The same for a subscriber that is to hear nothing more. */
+void subscription_discard(struct fanout *fanout, struct subscription *subscription);
+
+/* notes.c */
+/* Note what one delivery brings. Borrows it. */
+void note_delivery(struct fanout *fanout, const struct delivery *delivery);
+/* The topic is looked at again at the end of the turn. */
+void topic_mark_dirty(struct fanout *fanout, struct topic *topic);
+/* What waits for this subscriber is not to be delivered. */
+void subscriber_forget_pending(struct fanout *fanout, struct subscriber *subscriber);
+/* Deliver what waits for the topic's solo seats, or for one subscriber. */
+void fanout_flush_topic(struct fanout *fanout, struct topic *topic);
+void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscriber);
+
+/* Room for one more element in a growable array. */
+#define ARRAY_GROW(array, count, cap)                                       \
+    do {                                                                    \
+        if ((count) == (cap)) {                                             \
+            (cap) = (cap) > 0 ? (cap)*2 : 16;                               \
+            (array) = mem_resize((array), (size_t)(cap) * sizeof *(array)); \
+        }                                                                   \
+    } while (0)
+
+#endif

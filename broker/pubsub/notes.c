@@ -1,0 +1,384 @@
+/* notes: what a turn brings for this worker's topics: noted in mailbox order, sent at the flush, kept for slow sockets. */
+#include "base/mem.h"
+#include "pubsub/fanout_int.h"
+
+/* ---- bytes made for this turn ---- */
+
+static char *scratch_new(struct fanout *f, size_t bytes)
+{
+    if (f->scratch == NULL || f->scratch->cap - f->scratch->len < bytes) {
+        if (f->scratch != NULL) {
+            ARRAY_GROW(f->scratch_full, f->scratch_full_count, f->scratch_full_cap);
+            f->scratch_full[f->scratch_full_count++] = f->scratch;
+        }
+        f->scratch = block_new(bytes > FANOUT_ARENA_BYTES ? bytes : FANOUT_ARENA_BYTES);
+    }
+    char *at = f->scratch->data + f->scratch->len;
+    f->scratch->len += bytes;
+    return at;
+}
+
+static void scratch_reset(struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->scratch_full_count; i++) {
+        block_unref(f->scratch_full[i]);
+    }
+    f->scratch_full_count = 0;
+    if (f->scratch != NULL) {
+        f->scratch->len =
+            0; /* nobody refers to scratch beyond the turn: batch_keep copies from it */
+    }
+}
+
+/* ---- notes ---- */
+
+void topic_mark_dirty(struct fanout *f, struct topic *topic)
+{
+    if (topic->is_dirty) { return; }
+    topic->is_dirty = true;
+    ARRAY_GROW(f->dirty, f->dirty_count, f->dirty_cap);
+    f->dirty[f->dirty_count++] = topic;
+}
+
+static void subscriber_pend(struct fanout *f, struct subscriber *subscriber, uint32_t note)
+{
+    if (subscriber->pending_count == 0) {
+        ARRAY_GROW(f->waiting, f->waiting_count, f->waiting_cap);
+        f->waiting[f->waiting_count++] = subscriber;
+        subscriber->waiting_at = f->waiting_count;
+    }
+    ARRAY_GROW(subscriber->pending, subscriber->pending_count, subscriber->pending_cap);
+    subscriber->pending[subscriber->pending_count++] = note;
+}
+
+/* Grow the topic's last note by frames that follow it in memory. With multi seats only the last note of all may grow,
+ * or a subscriber would see this topic ahead of another. */
+static bool note_extend(struct fanout *f, struct topic *topic, const struct note *more)
+{
+    if (topic->note_last == NOTE_NONE || topic->note_last < f->note_sealed) { return false; }
+    struct note *last = &f->note[topic->note_last];
+    bool adjoins = last->tail == NULL && more->tail == NULL && last->block == more->block &&
+                   last->prefix_bytes == more->prefix_bytes && /* a pattern's channels differ in length */
+                   last->head[VERSION_RESP2] + last->head_len == more->head[VERSION_RESP2];
+    bool is_latest = topic->note_last == f->note_count - 1;
+    if (!adjoins || !(is_latest || topic->multi.count == 0)) { return false; }
+    last->head_len += more->head_len;
+    last->message_count += more->message_count;
+    return true;
+}
+
+/* Note frames for the topic; takes a reference on the block, if there is one. */
+static void note_add(struct fanout *f, struct topic *topic, const struct note *note)
+{
+    if (note_extend(f, topic, note)) { return; }
+    ARRAY_GROW(f->note, f->note_count, f->note_cap);
+    uint32_t at = f->note_count++;
+    f->note[at] = *note;
+    f->note[at].topic = topic;
+    f->note[at].next = NOTE_NONE;
+    if (note->block != NULL) { block_ref(note->block); }
+    if (topic->note_first == NOTE_NONE) {
+        topic->note_first = at;
+        topic_mark_dirty(f, topic);
+    } else {
+        f->note[topic->note_last].next = at;
+    }
+    topic->note_last = at;
+    topic->note_count++;
+    for (uint32_t i = 0; i < topic->multi.count; i++) {
+        subscriber_pend(f, topic->multi.seat[i].subscriber, at);
+    }
+}
+
+static const char mark_of_version[VERSIONS][MSG_MARK_BYTES + 1] = {"*3\r\n", ">3\r\n"};
+
+/* Frames of the delivery as they are: for the channel's own topic. */
+static void note_channel(struct fanout *f, const struct delivery *d, const char *frames, size_t len,
+                         uint32_t message_count)
+{
+    struct note note = {
+        .head = {frames},
+        .head_len = len,
+        .block = d->block,
+        .prefix_bytes = d->prefix_bytes,
+        .message_count = message_count,
+    };
+    if (message_count == 1 && len >= FANOUT_LARGE_BYTES) {
+        note.head[VERSION_RESP2] = mark_of_version[VERSION_RESP2];
+        note.head[VERSION_RESP3] = mark_of_version[VERSION_RESP3];
+        note.head_len = MSG_MARK_BYTES;
+        note.tail = frames + MSG_MARK_BYTES;
+        note.tail_len = len - MSG_MARK_BYTES;
+    }
+    note_add(f, d->channel, &note);
+}
+
+/* One frame of the delivery, as a pattern's subscribers get it. */
+static void note_pattern(struct fanout *f, struct topic *topic, const struct delivery *d,
+                         const char *frame, size_t frame_len)
+{
+    size_t skip = msg_head_bytes(d->kind);
+    size_t shared_len = frame_len - skip;
+    bool is_large = frame_len >= FANOUT_LARGE_BYTES;
+    struct slice name = topic_name(topic);
+    size_t own_len = msg_prefix_bytes(TOPIC_PATTERN, name);
+    char *head = scratch_new(f, own_len + (is_large ? 0 : shared_len));
+    char *at = msg_write_prefix(head, TOPIC_PATTERN, name);
+    struct note note = {
+        .head = {head},
+        .head_len = own_len,
+        .prefix_bytes = own_len + d->prefix_bytes - skip,
+        .message_count = 1,
+    };
+    if (is_large) {
+        note.block = d->block;
+        note.tail = frame + skip;
+        note.tail_len = shared_len;
+    } else {
+        memcpy(at, frame + skip, shared_len);
+        note.head_len += shared_len;
+    }
+    note_add(f, topic, &note);
+}
+
+void note_delivery(struct fanout *f, const struct delivery *d)
+{
+    if (d->pattern_count == 0) {
+        note_channel(f, d, d->data, d->len, d->message_count);
+        return;
+    }
+    const char *frame =
+        d->data; /* message by message, so that who has both sees them in turn, as Redis sends them */
+    for (uint32_t i = 0; i < d->message_count; i++) {
+        size_t len = msg_frame_bytes(frame, d->prefix_bytes);
+        if (d->channel != NULL) { note_channel(f, d, frame, len, 1); }
+        for (uint32_t p = 0; p < d->pattern_count; p++) {
+            note_pattern(f, d->pattern[p], d, frame, len);
+        }
+        frame += len;
+    }
+    CHECK(frame == d->data + d->len);
+}
+
+/* ---- keeping ---- */
+
+static void make_resp3(struct fanout *f, struct note *note)
+{
+    char *copy = scratch_new(f, note->head_len);
+    memcpy(copy, note->head[VERSION_RESP2], note->head_len);
+    note->head[VERSION_RESP3] = copy;
+    copy[0] = '>';
+    if (note->tail != NULL) { return; }
+    for (uint32_t i = 1; i < note->message_count; i++) {
+        copy += msg_frame_bytes(copy, note->prefix_bytes);
+        copy[0] = '>';
+    }
+}
+
+/* Bytes of the note that may be referenced after the turn: copied once for the topic, or the block itself if it is the
+ * note's alone. */
+static void note_keep(struct note *note, unsigned version)
+{
+    struct span *kept = note->kept[version];
+    if (kept[0].block != NULL) { return; }
+    struct block *backlog = block_room(&note->topic->backlog, note->head_len, FANOUT_BACKLOG_BYTES);
+    char *copy = backlog->data + backlog->len;
+    memcpy(copy, note->head[version], note->head_len);
+    backlog->len += note->head_len;
+    kept[0] = (struct span){block_ref(backlog), copy, note->head_len};
+    kept[1] = (struct span){NULL, note->tail, note->tail_len};
+    if (note->tail != NULL) { kept[1].block = block_ref(note->block); }
+}
+
+struct batch_source {
+    struct fanout *fanout;
+    const uint32_t *note;
+    uint32_t note_count;
+    unsigned version;
+    unsigned span_count; /* 0: not kept yet */
+    struct span span[2 * FANOUT_BATCH_NOTES];
+};
+
+const struct span *batch_keep(struct batch *batch, unsigned *count)
+{
+    struct batch_source *source = batch->source;
+    for (uint32_t i = 0; i < source->note_count && (i > 0 || source->span_count == 0); i++) {
+        struct note *note = &source->fanout->note[source->note[i]];
+        note_keep(note, source->version);
+        source->span[source->span_count++] = note->kept[source->version][0];
+        if (note->tail != NULL) {
+            source->span[source->span_count++] = note->kept[source->version][1];
+        }
+    }
+    *count = source->span_count;
+    return source->span;
+}
+
+/* ---- flush ---- */
+
+/* A batch of at most FANOUT_BATCH_NOTES notes in one version. */
+struct sheet {
+    struct batch batch;
+    struct batch_source source;
+    struct iovec iov[2 * FANOUT_BATCH_NOTES];
+};
+
+static void iov_add(struct sheet *sheet, const char *data, size_t len)
+{
+    struct batch *batch = &sheet->batch;
+    batch->bytes += len;
+    if (batch->iov_count > 0) {
+        struct iovec *last = &sheet->iov[batch->iov_count - 1];
+        if ((const char *)last->iov_base + last->iov_len == data) {
+            last->iov_len += len;
+            return;
+        }
+    }
+    sheet->iov[batch->iov_count++] = (struct iovec){(char *)(uintptr_t)data, len};
+}
+
+/* Many small pieces cost a send more than one copy of them does. */
+static void sheet_gather(struct fanout *f, struct sheet *sheet)
+{
+    char *all = scratch_new(f, sheet->batch.bytes);
+    char *at = all;
+    for (unsigned i = 0; i < sheet->batch.iov_count; i++) {
+        memcpy(at, sheet->iov[i].iov_base, sheet->iov[i].iov_len);
+        at += sheet->iov[i].iov_len;
+    }
+    sheet->iov[0] = (struct iovec){all, sheet->batch.bytes};
+    sheet->batch.iov_count = 1;
+}
+
+static void sheet_fill(struct fanout *f, struct sheet *sheet, const uint32_t *index, uint32_t count,
+                       unsigned version)
+{
+    sheet->source.fanout = f;
+    sheet->source.note = index;
+    sheet->source.note_count = count;
+    sheet->source.version = version;
+    sheet->source.span_count = 0;
+    sheet->batch = (struct batch){.iov = sheet->iov, .source = &sheet->source};
+    for (uint32_t i = 0; i < count; i++) {
+        struct note *note = &f->note[index[i]];
+        if (note->head[version] == NULL) { make_resp3(f, note); }
+        iov_add(sheet, note->head[version], note->head_len);
+        if (note->tail != NULL) { iov_add(sheet, note->tail, note->tail_len); }
+        sheet->batch.messages += note->message_count;
+    }
+    if (sheet->batch.iov_count > FANOUT_GATHER_NOTES && sheet->batch.bytes < FANOUT_ARENA_BYTES) {
+        sheet_gather(f, sheet);
+    }
+}
+
+static unsigned version_of(const struct subscriber *subscriber)
+{
+    return subscriber->resp_version == 3 ? VERSION_RESP3 : VERSION_RESP2;
+}
+
+/* Deliver one batch of notes to each of the seats. */
+static void deliver_batch(struct fanout *f, const uint32_t *index, uint32_t count,
+                          const struct seat *seat, uint32_t seat_count)
+{
+    struct sheet sheet[VERSIONS];
+    bool is_filled[VERSIONS] = {false};
+    for (uint32_t i = 0; i < seat_count; i++) {
+        struct subscriber *subscriber = seat[i].subscriber;
+        unsigned version = version_of(subscriber);
+        if (!is_filled[version]) {
+            sheet_fill(f, &sheet[version], index, count, version);
+            is_filled[version] = true;
+        }
+        f->ops->deliver(subscriber, &sheet[version].batch);
+    }
+}
+
+void fanout_flush_topic(struct fanout *f, struct topic *topic)
+{
+    uint32_t at = topic->note_first;
+    f->note_sealed = f->note_count;
+    while (at != NOTE_NONE && topic->solo.count > 0) {
+        uint32_t index[FANOUT_BATCH_NOTES];
+        uint32_t count = 0;
+        for (; at != NOTE_NONE && count < FANOUT_BATCH_NOTES; at = f->note[at].next) {
+            index[count++] = at;
+        }
+        deliver_batch(f, index, count, topic->solo.seat, topic->solo.count);
+    }
+    topic->note_first = NOTE_NONE;
+    topic->note_last = NOTE_NONE;
+    topic->note_count = 0;
+}
+
+void subscriber_forget_pending(struct fanout *f, struct subscriber *subscriber)
+{
+    if (subscriber->pending_count > 0) {
+        f->waiting[subscriber->waiting_at - 1] = NULL;
+        mem_free(subscriber->pending);
+        subscriber->pending = NULL;
+        subscriber->pending_count = subscriber->pending_cap = 0;
+        subscriber->waiting_at = 0;
+    }
+}
+
+void fanout_flush_subscriber(struct fanout *f, struct subscriber *subscriber)
+{
+    if (subscriber->pending_count == 0) { return; }
+    const struct seat self = {.subscriber = subscriber};
+    f->note_sealed = f->note_count;
+    for (uint32_t at = 0; at < subscriber->pending_count; at += FANOUT_BATCH_NOTES) {
+        uint32_t left = subscriber->pending_count - at;
+        uint32_t count = left < FANOUT_BATCH_NOTES ? left : FANOUT_BATCH_NOTES;
+        deliver_batch(f, subscriber->pending + at, count, &self, 1);
+    }
+    subscriber_forget_pending(f, subscriber);
+}
+
+static void notes_release(struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->note_count; i++) {
+        struct note *note = &f->note[i];
+        block_unref(note->block);
+        for (unsigned version = 0; version < VERSIONS; version++) {
+            block_unref(note->kept[version][0].block);
+            block_unref(note->kept[version][1].block);
+        }
+    }
+    f->note_count = 0;
+    f->note_sealed = 0;
+}
+
+/* A backlog block that no slow subscriber refers to is not worth keeping. */
+static void topic_settle(struct topic *topic)
+{
+    topic->is_dirty = false;
+    if (topic->is_dead) {
+        topic_free(topic);
+    } else if (topic->backlog != NULL &&
+               atomic_load_explicit(&topic->backlog->refs, memory_order_acquire) == 1) {
+        block_unref(topic->backlog);
+        topic->backlog = NULL;
+    }
+}
+
+void fanout_flush(struct fanout *f)
+{
+    if (fanout_is_idle(f)) { return; }
+    for (uint32_t i = 0; i < f->dirty_count; i++) {
+        fanout_flush_topic(f, f->dirty[i]);
+    }
+    for (uint32_t i = 0; i < f->waiting_count; i++) {
+        if (f->waiting[i] != NULL) { fanout_flush_subscriber(f, f->waiting[i]); }
+    }
+    f->waiting_count = 0;
+    notes_release(f);
+    for (uint32_t i = 0; i < f->dirty_count; i++) {
+        topic_settle(f->dirty[i]);
+    }
+    f->dirty_count = 0;
+    scratch_reset(f);
+    if (f->run_count == 0 && f->arena != NULL &&
+        atomic_load_explicit(&f->arena->refs, memory_order_acquire) == 1) {
+        f->arena->len = 0; /* all of it has left: start over where the cache is warm */
+    }
+}

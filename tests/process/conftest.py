@@ -1,0 +1,9 @@
+"""Shared set-up of the process tests: makes tests/lib importable and its fixtures known."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.dont_write_bytecode = True
+
+from lib.fixtures import *  # noqa: E402,F401,F403
