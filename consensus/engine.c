@@ -2,14 +2,14 @@
  * Owns: the groups, the log. Not: the event loop, the connections. Thread: the raft thread.
  * Always, in a turn: what came in was stepped; then proposals are submitted, messages that need no flush leave, the flush
  * starts, what is committed is applied. Messages that tell of something put leave when its flush has ended. */
-#include "engine.h"
+#include "consensus/engine.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "group.h"
-#include "group_int.h"
-#include "read.h"
-#include "snapshot.h"
+#include "consensus/group.h"
+#include "consensus/group_int.h"
+#include "consensus/read.h"
+#include "consensus/snapshot.h"
 
 enum { FULL_CHECK_MS = 100 };
 
@@ -115,7 +115,7 @@ static void on_flushed(void *arg, uint64_t batch)
 {
     struct engine *e = arg;
     snapshot_flushed(e, batch);
-    LIST_EACH(at, &e->groups) {
+    LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         group_flushed(g, batch);
     }
@@ -127,12 +127,13 @@ static void on_failed(void *arg, enum err err, const char *file)
     LOG_ERROR("the log's disk failed", LOG_STR("file", file), LOG_STR("err", err_word(err)));
     if (!e->is_broken) {
         e->is_broken = true;
-        e->world.on_fatal(e->world.arg, "the log's disk failed: what it holds cannot be trusted any more");
+        e->world.on_fatal(e->world.arg,
+                          "the log's disk failed: what it holds cannot be trusted any more");
     }
 }
 
-enum err engine_open(struct engine **out, const struct engine_opts *opts, const struct engine_world *world,
-                     struct wal_report *report)
+enum err engine_open(struct engine **out, const struct engine_opts *opts,
+                     const struct engine_world *world, struct wal_report *report)
 {
     raft_heap_set(&heap);
     struct engine *e = mem_new0(sizeof *e);
@@ -153,9 +154,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts, const 
         .arg = e,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
-    if (err == ERR_OK) {
-        err = snapshot_clean(e);
-    }
+    if (err == ERR_OK) { err = snapshot_clean(e); }
     if (err != ERR_OK) {
         engine_free(e);
         return err;
@@ -174,9 +173,7 @@ static void close_group(struct engine *e, struct group *g)
 
 void engine_free(struct engine *e)
 {
-    if (e == NULL) {
-        return;
-    }
+    if (e == NULL) { return; }
     while (!list_is_empty(&e->groups)) {
         close_group(e, CONTAINER_OF(e->groups.next, struct group, link));
     }
@@ -189,7 +186,8 @@ void engine_free(struct engine *e)
 
 /* ---- groups ---- */
 
-static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm_ops *ops, void *fsm)
+static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm_ops *ops,
+                         void *fsm)
 {
     struct group *g = group_new(e, log, ops, fsm);
     enum err err = group_open(g);
@@ -204,7 +202,8 @@ static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm
     return ERR_OK;
 }
 
-static enum err put_first_entry(struct engine *e, struct wal_log *log, const struct engine_server *servers, size_t count)
+static enum err put_first_entry(struct engine *e, struct wal_log *log,
+                                const struct engine_server *servers, size_t count)
 {
     struct raft_configuration conf;
     struct buf bytes = {0};
@@ -223,38 +222,32 @@ static enum err put_first_entry(struct engine *e, struct wal_log *log, const str
     return rv == 0 ? ERR_OK : ERR_INVALID;
 }
 
-enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self, const struct fsm_ops *ops, void *fsm,
+enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
+                             const struct fsm_ops *ops, void *fsm,
                              const struct engine_server *servers, size_t server_count)
 {
-    if (group == 0 || self == 0 || wal_log_find(e->wal, group) != NULL || ops->applied_index(fsm) != 0) {
+    if (group == 0 || self == 0 || wal_log_find(e->wal, group) != NULL ||
+        ops->applied_index(fsm) != 0) {
         return ERR_INVALID;
     }
     struct wal_log *log = wal_log_create(e->wal, group, self);
     enum err err = server_count > 0 ? put_first_entry(e, log, servers, server_count) : ERR_OK;
-    if (err == ERR_OK) {
-        err = open_log(e, log, ops, fsm);
-    }
-    if (err != ERR_OK) {
-        wal_log_delete(e->wal, log);
-    }
+    if (err == ERR_OK) { err = open_log(e, log, ops, fsm); }
+    if (err != ERR_OK) { wal_log_delete(e->wal, log); }
     return err;
 }
 
 enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops, void *fsm)
 {
     struct wal_log *log = wal_log_find(e->wal, group);
-    if (log == NULL || engine_group(e, group) != NULL) {
-        return ERR_INVALID;
-    }
+    if (log == NULL || engine_group(e, group) != NULL) { return ERR_INVALID; }
     return open_log(e, log, ops, fsm);
 }
 
 void engine_group_close(struct engine *e, uint64_t group)
 {
     struct group *g = engine_group(e, group);
-    if (g != NULL) {
-        close_group(e, g);
-    }
+    if (g != NULL) { close_group(e, g); }
 }
 
 void engine_group_delete(struct engine *e, uint64_t group)
@@ -264,14 +257,13 @@ void engine_group_delete(struct engine *e, uint64_t group)
     if (log != NULL && wal_log_snapshot(log) != NULL) {
         snapshot_forget(e, wal_log_snapshot(log)->file);
     }
-    if (log != NULL) {
-        wal_log_delete(e->wal, log);
-    }
+    if (log != NULL) { wal_log_delete(e->wal, log); }
 }
 
 uint64_t engine_group_next(const struct engine *e, uint64_t group)
 {
-    const struct wal_log *log = wal_log_next(e->wal, group != 0 ? wal_log_find(e->wal, group) : NULL);
+    const struct wal_log *log =
+        wal_log_next(e->wal, group != 0 ? wal_log_find(e->wal, group) : NULL);
     return log != NULL ? wal_log_group(log) : 0;
 }
 
@@ -285,7 +277,8 @@ void engine_propose(struct engine *e, struct proposal *p)
     group_propose(g, p);
 }
 
-enum err engine_change(struct engine *e, uint64_t group, enum engine_change change, uint64_t id, const char *node_name)
+enum err engine_change(struct engine *e, uint64_t group, enum engine_change change, uint64_t id,
+                       const char *node_name)
 {
     struct group *g = engine_group(e, group);
     return g != NULL ? group_change(g, change, id, node_name) : ERR_NOT_LEADER;
@@ -313,17 +306,13 @@ bool engine_status(const struct engine *e, uint64_t group, struct engine_status 
     const struct wal_log *log = wal_log_find(e->wal, group);
     const struct group *g = engine_group(e, group);
     *out = (struct engine_status){0};
-    if (log == NULL) {
-        return false;
-    }
+    if (log == NULL) { return false; }
     const struct manifest *snapshot = wal_log_snapshot(log);
     out->self = wal_log_self(log);
     out->last = wal_log_last_index(log);
     out->snapshot = snapshot != NULL ? snapshot->index : 0;
     out->term = wal_log_hard(log).term;
-    if (g == NULL) {
-        return true;
-    }
+    if (g == NULL) { return true; }
     out->is_open = true;
     out->is_stopped = g->state == GROUP_STOPPED;
     out->is_leader = group_is_leader(g);
@@ -354,9 +343,7 @@ static void on_message(void *arg, const struct message *m)
         return;
     }
     struct group *g = engine_group(r->e, m->group);
-    if (g != NULL) {
-        group_receive(g, r->from_name, m);
-    }
+    if (g != NULL) { group_receive(g, r->from_name, m); }
 }
 
 enum err engine_receive(struct engine *e, const char *from_name, struct slice frame)
@@ -368,28 +355,24 @@ enum err engine_receive(struct engine *e, const char *from_name, struct slice fr
 
 static void check_space(struct engine *e, uint64_t now)
 {
-    if (now < e->full_checked_ms + FULL_CHECK_MS) {
-        return;
-    }
+    if (now < e->full_checked_ms + FULL_CHECK_MS) { return; }
     e->full_checked_ms = now;
     bool was_full = e->is_full;
-    e->is_full = wal_is_full(e->wal) || e->world.disk->ops->free_bytes(e->world.disk) < e->opts.free_bytes_min;
+    e->is_full = wal_is_full(e->wal) ||
+                 e->world.disk->ops->free_bytes(e->world.disk) < e->opts.free_bytes_min;
     if (e->is_full != was_full) {
-        LOG_WARN(e->is_full ? "the disk is nearly full: proposals are refused" : "the disk has space again",
+        LOG_WARN(e->is_full ? "the disk is nearly full: proposals are refused"
+                            : "the disk has space again",
                  LOG_UINT("free_bytes", e->world.disk->ops->free_bytes(e->world.disk)));
     }
-    if (wal_is_full(e->wal)) {
-        wal_retry(e->wal);
-    }
+    if (wal_is_full(e->wal)) { wal_retry(e->wal); }
 }
 
 void engine_tick(struct engine *e)
 {
-    if (e->is_broken) {
-        return;
-    }
+    if (e->is_broken) { return; }
     uint64_t now = now_ms(e);
-    LIST_EACH(at, &e->groups) {
+    LIST_EACH (at, &e->groups) {
         group_tick(CONTAINER_OF(at, struct group, link), now);
     }
     snapshot_tick(e, now);
@@ -399,7 +382,7 @@ void engine_tick(struct engine *e)
 uint64_t engine_next_ms(const struct engine *e)
 {
     uint64_t next = e->full_checked_ms + FULL_CHECK_MS;
-    LIST_EACH(at, &e->groups) {
+    LIST_EACH (at, &e->groups) {
         uint64_t due = group_next_ms(CONTAINER_OF(at, struct group, link));
         next = due < next ? due : next;
     }
@@ -412,16 +395,14 @@ uint64_t engine_next_ms(const struct engine *e)
 
 void engine_turn(struct engine *e)
 {
-    if (e->is_broken) {
-        return;
-    }
-    LIST_EACH(at, &e->groups) {
+    if (e->is_broken) { return; }
+    LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         group_service(g);
         group_send_out(g);
     }
     wal_flush(e->wal);
-    LIST_EACH(at, &e->groups) {
+    LIST_EACH (at, &e->groups) {
         fsm_apply(CONTAINER_OF(at, struct group, link));
     }
     read_service(e);

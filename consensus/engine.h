@@ -27,25 +27,25 @@ struct engine_opts {
     uint32_t heartbeat_ms;
     uint32_t lease_margin_percent; /* clocks may differ in rate by less than this */
     uint64_t segment_bytes;
-    size_t entry_bytes_max;       /* commands coalesced into one entry */
-    size_t append_bytes_max;      /* entries in one message, at least one */
+    size_t entry_bytes_max;         /* commands coalesced into one entry */
+    size_t append_bytes_max;        /* entries in one message, at least one */
     unsigned entries_in_flight_max; /* own entries of a group not committed yet */
-    size_t queued_bytes_max;      /* proposals of a group that wait */
-    uint64_t cache_bytes;         /* applied entries of a group kept in memory */
-    uint64_t snapshot_log_bytes;  /* a group takes a snapshot when its log holds this */
-    unsigned trailing_entries;    /* kept behind a snapshot for followers that lag */
-    size_t chunk_bytes;           /* of snapshot data */
-    uint64_t bulk_bytes_per_s;    /* snapshot data sent */
-    uint64_t segments_max;        /* above this the group that holds the oldest takes a snapshot */
-    uint64_t free_bytes_min;      /* below this proposals are refused */
+    size_t queued_bytes_max;        /* proposals of a group that wait */
+    uint64_t cache_bytes;           /* applied entries of a group kept in memory */
+    uint64_t snapshot_log_bytes;    /* a group takes a snapshot when its log holds this */
+    unsigned trailing_entries;      /* kept behind a snapshot for followers that lag */
+    size_t chunk_bytes;             /* of snapshot data */
+    uint64_t bulk_bytes_per_s;      /* snapshot data sent */
+    uint64_t segments_max;   /* above this the group that holds the oldest takes a snapshot */
+    uint64_t free_bytes_min; /* below this proposals are refused */
 };
 
 /* Good values for a broker; name, id and seed are the caller's. */
 struct engine_opts engine_opts_default(void);
 
 /* Errors: as wal_open. Borrows: world, opts->node_name. */
-MUST_USE enum err engine_open(struct engine **out, const struct engine_opts *opts, const struct engine_world *world,
-                              struct wal_report *report);
+MUST_USE enum err engine_open(struct engine **out, const struct engine_opts *opts,
+                              const struct engine_world *world, struct wal_report *report);
 /* Proposals and reads that wait end with ERR_INDOUBT or ERR_NOT_LEADER. Nothing may be in flight on the disk, or it must
  * end by on_drop. `e` may be NULL. */
 void engine_free(struct engine *e);
@@ -57,10 +57,12 @@ struct engine_server {
 };
 /* A new replica. With servers (its first voters, itself among them): the group is created here, now, for the first time.
  * Without: it waits to be added. Errors: ERR_INVALID (the group is here already). */
-MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self, const struct fsm_ops *ops,
-                                      void *fsm, const struct engine_server *servers, size_t server_count);
+MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
+                                      const struct fsm_ops *ops, void *fsm,
+                                      const struct engine_server *servers, size_t server_count);
 /* A replica that is in the log. Errors: ERR_INVALID (no such), ERR_CORRUPT (state machine and log do not fit). */
-MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops, void *fsm);
+MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops,
+                                    void *fsm);
 /* Stop running it here; it stays in the log. The state machine is not touched any more. */
 void engine_group_close(struct engine *e, uint64_t group);
 /* Remove it from this node for good; open or not. The caller removes the state machine's data. */
@@ -89,8 +91,8 @@ enum engine_change { ENGINE_ADD_STANDBY, ENGINE_PROMOTE, ENGINE_REMOVE };
 /* Change the membership by one server. ERR_OK: begun; look at engine_status for the outcome.
  * Errors: ERR_NOT_LEADER, ERR_SLOW (another change, or a new leader's first entry, is not finished), ERR_INVALID (the
  * server is not in a state for it; a voter other than the leader is removed, never demoted; a leader moves away first). */
-MUST_USE enum err engine_change(struct engine *e, uint64_t group, enum engine_change change, uint64_t id,
-                                const char *node_name);
+MUST_USE enum err engine_change(struct engine *e, uint64_t group, enum engine_change change,
+                                uint64_t id, const char *node_name);
 /* Move leadership to a voter. ERR_OK: begun. Errors: ERR_NOT_LEADER, ERR_SLOW, ERR_INVALID. */
 MUST_USE enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id);
 
@@ -116,10 +118,11 @@ struct engine_status {
 bool engine_status(const struct engine *e, uint64_t group, struct engine_status *out);
 
 /* Events. After any of them, and before waiting, call engine_turn. */
-MUST_USE enum err engine_receive(struct engine *e, const char *from_name, struct slice frame); /* ERR_INVALID: garbage */
-void engine_tick(struct engine *e);              /* at engine_next_ms, or any time */
-uint64_t engine_next_ms(const struct engine *e); /* when engine_tick has something to do */
-void engine_turn(struct engine *e);              /* submit, start the flush, send, apply */
+MUST_USE enum err engine_receive(struct engine *e, const char *from_name,
+                                 struct slice frame); /* ERR_INVALID: garbage */
+void engine_tick(struct engine *e);                   /* at engine_next_ms, or any time */
+uint64_t engine_next_ms(const struct engine *e);      /* when engine_tick has something to do */
+void engine_turn(struct engine *e);                   /* submit, start the flush, send, apply */
 
 uint64_t engine_flush_count(const struct engine *e);
 bool engine_is_full(const struct engine *e); /* the disk is: proposals are refused */

@@ -28,9 +28,9 @@ struct engine {
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_fetch *fetching; /* the one snapshot that is fetched now */
-    uint64_t next_file;             /* number of the next snapshot file */
-    struct list stale_files;        /* struct stale_file */
-    struct list pulls;      /* struct snapshot_pull, to be served when the rate allows */
+    uint64_t next_file;              /* number of the next snapshot file */
+    struct list stale_files;         /* struct stale_file */
+    struct list pulls;               /* struct snapshot_pull, to be served when the rate allows */
     double bulk_tokens;
     uint64_t bulk_ms;
     struct buf scratch;

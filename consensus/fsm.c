@@ -1,11 +1,11 @@
 /* fsm: feeds committed entries to a state machine.
  * Owns: nothing; the position is group->applied. Thread: the raft thread.
  * Always: entries are applied once, in order, and only when they are committed and durable on this node. */
-#include "fsm.h"
+#include "consensus/fsm.h"
 
 #include "base/mem.h"
-#include "group_int.h"
-#include "guards.h"
+#include "consensus/group_int.h"
+#include "consensus/guards.h"
 
 enum { BATCH_COMMANDS_MAX = 4096, BATCH_BYTES_MAX = 4 << 20 };
 
@@ -22,13 +22,9 @@ void fsm_command_encode(struct buf *out, struct slice command)
 bool fsm_command_decode(struct slice *entry, struct slice *command)
 {
     const unsigned char *p = (const unsigned char *)entry->data;
-    if (entry->len < 4) {
-        return false;
-    }
+    if (entry->len < 4) { return false; }
     size_t len = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-    if (len > entry->len - 4) {
-        return false;
-    }
+    if (len > entry->len - 4) { return false; }
     *command = slice_of(entry->data + 4, len);
     *entry = slice_of(entry->data + 4 + len, entry->len - 4 - len);
     return true;
@@ -56,9 +52,7 @@ static bool collect_entry(struct collected *c, uint64_t index, const struct wal_
     struct slice rest = slice_of(entry->data, entry->len);
     struct fsm_command command = {.index = index, .term = entry->term};
     while (rest.len > 0) {
-        if (!fsm_command_decode(&rest, &command.data)) {
-            return false;
-        }
+        if (!fsm_command_decode(&rest, &command.data)) { return false; }
         collect(c, &command);
     }
     return true;
@@ -85,9 +79,7 @@ static void end_origins(struct group *g, uint64_t upto)
 {
     while (!list_is_empty(&g->proposed)) {
         struct proposal *p = CONTAINER_OF(g->proposed.next, struct proposal, link);
-        if (p->index > upto) {
-            return;
-        }
+        if (p->index > upto) { return; }
         list_remove(&p->link);
         bool is_ours = wal_log_term(g->log, p->index) == p->term;
         p->on_done(p, is_ours ? ERR_OK : ERR_INDOUBT);

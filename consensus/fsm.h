@@ -26,7 +26,8 @@ struct fsm_command {
     uint64_t index; /* of the entry; commands of one entry share it */
     uint64_t term;
     struct slice data;
-    struct proposal *origin; /* proposed on this node and still waiting: its reply is wanted; else NULL */
+    struct proposal
+        *origin; /* proposed on this node and still waiting: its reply is wanted; else NULL */
 };
 
 struct fsm_batch {
@@ -42,7 +43,8 @@ struct fsm_ops {
 
     /* An unchanging image of the state, read as a stream while apply goes on; it may outlive the group's closing. */
     void *(*snapshot_begin)(void *fsm);
-    enum err (*snapshot_read)(void *image, char *out, size_t bytes_max, size_t *bytes); /* pool; 0 bytes: the end */
+    enum err (*snapshot_read)(void *image, char *out, size_t bytes_max,
+                              size_t *bytes); /* pool; 0 bytes: the end */
     void (*snapshot_end)(void *image);
 
     /* Replace the whole state by a stream; nothing else is called between begin and end. A crash before the end

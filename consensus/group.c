@@ -4,14 +4,14 @@
  * Always, after each step and in this order: term and vote to the log, entries to the log, a snapshot begun, messages
  * made (to leave once what they tell is durable), committed configurations given back. The library's contract is checked
  * after each step; a group that breaks it stops. */
-#include "group.h"
+#include "consensus/group.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "group_int.h"
-#include "guards.h"
-#include "read.h"
-#include "snapshot.h"
+#include "consensus/group_int.h"
+#include "consensus/guards.h"
+#include "consensus/read.h"
+#include "consensus/snapshot.h"
 
 enum {
     INSTALL_TIMEOUT_FACTOR = 20, /* election timeouts until the library offers a snapshot again */
@@ -38,15 +38,14 @@ uint64_t group_commit_index(const struct group *g)
 
 bool group_owns_term(const struct group *g)
 {
-    return group_is_leader(g) && wal_log_term(g->log, group_commit_index(g)) == raft_current_term(&g->raft);
+    return group_is_leader(g) &&
+           wal_log_term(g->log, group_commit_index(g)) == raft_current_term(&g->raft);
 }
 
 const struct raft_server *group_server(const struct group *g, uint64_t id)
 {
     for (unsigned i = 0; i < g->raft.configuration.n; i++) {
-        if (g->raft.configuration.servers[i].id == id) {
-            return &g->raft.configuration.servers[i];
-        }
+        if (g->raft.configuration.servers[i].id == id) { return &g->raft.configuration.servers[i]; }
     }
     return NULL;
 }
@@ -98,21 +97,18 @@ static void end_queued(struct group *g, enum err err)
 /* End proposals in entries from `index` on. */
 static void end_proposed(struct group *g, uint64_t index, enum err err)
 {
-    LIST_EACH(at, &g->proposed) {
+    LIST_EACH (at, &g->proposed) {
         struct proposal *p = CONTAINER_OF(at, struct proposal, link);
-        if (p->index >= index) {
-            proposal_end(p, err);
-        }
+        if (p->index >= index) { proposal_end(p, err); }
     }
 }
 
 void group_stop(struct group *g, const char *reason)
 {
-    if (g->state == GROUP_STOPPED) {
-        return;
-    }
+    if (g->state == GROUP_STOPPED) { return; }
     LOG_ERROR("a raft group stopped", LOG_UINT("group", g->id), LOG_STR("reason", reason),
-              LOG_UINT("term", raft_current_term(&g->raft)), LOG_UINT("commit", group_commit_index(g)));
+              LOG_UINT("term", raft_current_term(&g->raft)),
+              LOG_UINT("commit", group_commit_index(g)));
     g->state = GROUP_STOPPED;
     g->stop_reason = reason;
     end_queued(g, ERR_NOT_LEADER);
@@ -142,7 +138,8 @@ static struct group_out *out_new(struct group *g, const char *to_name, uint64_t 
     return out;
 }
 
-void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message, uint64_t gate)
+void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
+                uint64_t gate)
 {
     struct group_out *out = out_new(g, to_name, gate);
     message->group = g->id;
@@ -164,7 +161,8 @@ static bool append_fill(struct group *g, struct group_out *out, uint64_t *missin
             mem_free(entries);
             return false;
         }
-        entries[i] = (struct raft_entry){.term = entry->term, .type = entry->type, .buf = {entry->data, entry->len}};
+        entries[i] = (struct raft_entry){
+            .term = entry->term, .type = entry->type, .buf = {entry->data, entry->len}};
     }
     uint64_t gate = guard_change_gate(g, entries, a->n_entries, a->prev_log_index + 1);
     out->gate = gate > out->gate ? gate : out->gate;
@@ -188,7 +186,8 @@ static void append_park(struct group *g, struct group_out *out, uint64_t missing
     list_push_back(&g->reading, &out->link);
     g->reading_count++;
     if (!wal_is_reading(g->log)) {
-        wal_read(g->engine->wal, g->log, missing, g->engine->opts.append_bytes_max, group_on_read, g);
+        wal_read(g->engine->wal, g->log, missing, g->engine->opts.append_bytes_max, group_on_read,
+                 g);
     }
 }
 
@@ -228,9 +227,7 @@ static unsigned append_count(const struct group *g, uint64_t first, unsigned cou
     for (; fit < count && fit < MESSAGE_ENTRIES_MAX; fit++) {
         const struct wal_entry *entry = wal_log_entry(g->log, first + fit);
         bytes += entry != NULL ? entry->len : 0;
-        if (fit > 0 && bytes > g->engine->opts.append_bytes_max) {
-            break;
-        }
+        if (fit > 0 && bytes > g->engine->opts.append_bytes_max) { break; }
     }
     return fit;
 }
@@ -254,17 +251,13 @@ static void take_append(struct group *g, const struct raft_message *message)
         }
         rest.n_entries -= taken;
         rest.prev_log_index += taken;
-        if (taken > 0) {
-            rest.prev_log_term = wal_log_term(g->log, rest.prev_log_index);
-        }
+        if (taken > 0) { rest.prev_log_term = wal_log_term(g->log, rest.prev_log_index); }
     } while (rest.n_entries > 0);
 }
 
 static void take_message(struct group *g, const struct raft_message *from)
 {
-    if (from->server_id == FAKE_CANDIDATE) {
-        return;
-    }
+    if (from->server_id == FAKE_CANDIDATE) { return; }
     if (from->type == RAFT_APPEND_ENTRIES) {
         take_append(g, from);
         return;
@@ -276,12 +269,11 @@ static void take_message(struct group *g, const struct raft_message *from)
     struct message message = {.kind = MESSAGE_RAFT, .raft = *from};
     guard_prevote_denial(g, &message.raft);
     bool is_reply = from->type == RAFT_APPEND_ENTRIES_RESULT;
-    if (is_reply && g->heard_term == from->append_entries_result.term && g->heard_from == from->server_id) {
+    if (is_reply && g->heard_term == from->append_entries_result.term &&
+        g->heard_from == from->server_id) {
         message.stamp_ms = g->heard_stamp_ms;
     }
-    if (from->type == RAFT_TIMEOUT_NOW) {
-        g->lease_is_void = true;
-    }
+    if (from->type == RAFT_TIMEOUT_NOW) { g->lease_is_void = true; }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
 }
 
@@ -290,9 +282,7 @@ void group_send_out(struct group *g)
     uint64_t flushed = wal_batch_flushed(g->engine->wal);
     while (!list_is_empty(&g->out)) {
         struct group_out *out = CONTAINER_OF(g->out.next, struct group_out, link);
-        if (out->gate > flushed) {
-            return;
-        }
+        if (out->gate > flushed) { return; }
         list_remove(&out->link);
         g->engine->world.send(g->engine->world.arg, out->to_name, buf_slice(&out->frame), false);
         out_free(out);
@@ -312,9 +302,7 @@ void group_put_hard(struct group *g)
 static void note_write(struct group *g, uint64_t index, uint64_t last)
 {
     for (size_t i = 0; i < COUNT_OF(g->writes); i++) {
-        if (g->writes[i].last_index >= index) {
-            g->writes[i].last_index = index - 1;
-        }
+        if (g->writes[i].last_index >= index) { g->writes[i].last_index = index - 1; }
     }
     uint64_t batch = wal_batch(g->engine->wal);
     if (g->writes[1].batch != batch) {
@@ -366,17 +354,13 @@ static bool scan_configurations(struct group *g)
             return false;
         }
         g->conf_scanned = index;
-        if (entry->type != RAFT_CHANGE) {
-            continue;
-        }
+        if (entry->type != RAFT_CHANGE) { continue; }
         struct raft_event event = {.type = RAFT_CONFIGURATION, .configuration.index = index};
         if (!group_conf_decode(slice_of(entry->data, entry->len), &event.configuration.conf)) {
             group_stop(g, "a committed configuration cannot be read");
             return false;
         }
-        if (!group_step(g, &event, NULL)) {
-            return false;
-        }
+        if (!group_step(g, &event, NULL)) { return false; }
     }
     return g->state != GROUP_STOPPED;
 }
@@ -385,11 +369,9 @@ static void on_state(struct group *g, int before)
 {
     bool was_leader = before == RAFT_LEADER;
     bool is_leader = g->raft.state == RAFT_LEADER;
-    if (was_leader == is_leader) {
-        return;
-    }
-    LOG_INFO(is_leader ? "leader of a raft group" : "not the leader of a raft group any more", LOG_UINT("group", g->id),
-             LOG_UINT("term", raft_current_term(&g->raft)));
+    if (was_leader == is_leader) { return; }
+    LOG_INFO(is_leader ? "leader of a raft group" : "not the leader of a raft group any more",
+             LOG_UINT("group", g->id), LOG_UINT("term", raft_current_term(&g->raft)));
     g->needs_barrier = is_leader;
     g->promotee = 0;
     g->transferee = 0;
@@ -416,16 +398,13 @@ static const char *broken_contract(const struct group *g, const struct before *b
 {
     uint64_t term = raft_current_term(&g->raft);
     uint64_t commit = group_commit_index(g);
-    if (term < before->term) {
-        return "the term went back";
-    }
-    if (commit < before->commit) {
-        return "the commit index went back";
-    }
+    if (term < before->term) { return "the term went back"; }
+    if (commit < before->commit) { return "the commit index went back"; }
     if (!g->is_installing && commit > wal_log_last_index(g->log)) {
         return "committed past the end of the log";
     }
-    bool counts = g->raft.state == RAFT_LEADER && before->state == RAFT_LEADER && type != RAFT_START;
+    bool counts =
+        g->raft.state == RAFT_LEADER && before->state == RAFT_LEADER && type != RAFT_START;
     if (counts && commit > before->commit && wal_log_term(g->log, commit) != term) {
         return "an entry of an older term was committed by counting";
     }
@@ -442,32 +421,22 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
     int type = event->type;
     event->time = group_now_ms(g);
     int rv = raft_step(&g->raft, event, &update);
-    if (rv_out != NULL) {
-        *rv_out = rv;
-    }
+    if (rv_out != NULL) { *rv_out = rv; }
     if (rv != 0) {
         if (type != RAFT_SUBMIT && type != RAFT_TRANSFER) {
             group_stop(g, "the library refused an event");
         }
         return false;
     }
-    if (update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) {
-        group_put_hard(g);
-    }
+    if (update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) { group_put_hard(g); }
     if (update.flags & (RAFT_UPDATE_ENTRIES)) {
         take_entries(g, &update);
         raft_free(update.entries.batch[0].batch);
     }
-    if (update.flags & (RAFT_UPDATE_SNAPSHOT)) {
-        take_snapshot(g, &update);
-    }
+    if (update.flags & (RAFT_UPDATE_SNAPSHOT)) { take_snapshot(g, &update); }
     const char *broken = broken_contract(g, &before, type);
-    if (broken != NULL) {
-        group_stop(g, broken);
-    }
-    if (g->state == GROUP_STOPPED) {
-        return false;
-    }
+    if (broken != NULL) { group_stop(g, broken); }
+    if (g->state == GROUP_STOPPED) { return false; }
     if (update.flags & (RAFT_UPDATE_MESSAGES)) {
         for (unsigned i = 0; i < update.messages.n; i++) {
             take_message(g, &update.messages.batch[i]);
@@ -479,21 +448,16 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
 
 enum err group_submit(struct group *g, int type, struct slice data)
 {
-    struct raft_entry entry = {.term = raft_current_term(&g->raft), .type = (enum raft_entry_type)type};
+    struct raft_entry entry = {.term = raft_current_term(&g->raft),
+                               .type = (enum raft_entry_type)type};
     entry.batch = raft_malloc(data.len > 0 ? data.len : 1);
     CHECK(entry.batch != NULL);
     entry.buf = (struct raft_buffer){entry.batch, data.len};
-    if (data.len > 0) {
-        memcpy(entry.batch, data.data, data.len);
-    }
+    if (data.len > 0) { memcpy(entry.batch, data.data, data.len); }
     struct raft_event event = {.type = RAFT_SUBMIT, .submit = {&entry, 1}};
     int rv;
-    if (group_step(g, &event, &rv)) {
-        return ERR_OK;
-    }
-    if (rv != 0) {
-        raft_free(entry.batch);
-    }
+    if (group_step(g, &event, &rv)) { return ERR_OK; }
+    if (rv != 0) { raft_free(entry.batch); }
     return rv == RAFT_CANTCHANGE ? ERR_SLOW : ERR_NOT_LEADER;
 }
 
@@ -519,7 +483,8 @@ static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     for (uint64_t i = upto; i >= wal_log_first_index(g->log) && i > 0; i--) {
         const struct wal_entry *entry = wal_log_entry(g->log, i);
-        if (entry != NULL && entry->type == RAFT_CHANGE && (snapshot == NULL || i > snapshot->conf_index)) {
+        if (entry != NULL && entry->type == RAFT_CHANGE &&
+            (snapshot == NULL || i > snapshot->conf_index)) {
             *index = i;
             return slice_of(entry->data, entry->len);
         }
@@ -580,7 +545,8 @@ enum err group_open(struct group *g)
     uint64_t base = snapshot != NULL ? snapshot->index : 0;
     g->applied = g->fsm_ops->applied_index(g->fsm);
     if (g->applied > wal_log_last_index(g->log)) {
-        LOG_ERROR("a state machine is ahead of its log", LOG_UINT("group", g->id), LOG_UINT("applied", g->applied));
+        LOG_ERROR("a state machine is ahead of its log", LOG_UINT("group", g->id),
+                  LOG_UINT("applied", g->applied));
         return ERR_CORRUPT;
     }
     renew_term(g);
@@ -621,9 +587,7 @@ void group_flushed(struct group *g, uint64_t batch)
         g->restore_is_due = false;
         snapshot_restore_start(g);
     }
-    if (g->state == GROUP_STARTING) {
-        (void)group_try_start(g);
-    }
+    if (g->state == GROUP_STARTING) { (void)group_try_start(g); }
     uint64_t last = 0;
     for (size_t i = 0; i < COUNT_OF(g->writes); i++) {
         if (g->writes[i].batch != 0 && g->writes[i].batch <= batch) {
@@ -642,7 +606,8 @@ void group_flushed(struct group *g, uint64_t batch)
 /* By a vote that nobody asks for, with a log too old for it to be granted. */
 bool group_bump_term(struct group *g, uint64_t term)
 {
-    struct raft_message message = {.type = RAFT_REQUEST_VOTE, .server_id = FAKE_CANDIDATE, .server_address = "-"};
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE, .server_id = FAKE_CANDIDATE, .server_address = "-"};
     message.request_vote = (struct raft_request_vote){
         .version = 2,
         .term = term,
@@ -650,9 +615,7 @@ bool group_bump_term(struct group *g, uint64_t term)
         .disrupt_leader = true,
     };
     struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message};
-    if (!group_step(g, &event, NULL)) {
-        return false;
-    }
+    if (!group_step(g, &event, NULL)) { return false; }
     const struct raft_server *self = group_server(g, g->self);
     bool is_voter = self != NULL && self->role == RAFT_VOTER;
     if (raft_current_term(&g->raft) != term || (is_voter && raft_voted_for(&g->raft) != 0)) {
@@ -664,38 +627,28 @@ bool group_bump_term(struct group *g, uint64_t term)
 
 uint64_t group_next_ms(const struct group *g)
 {
-    if (g->state != GROUP_RUNNING) {
-        return UINT64_MAX;
-    }
+    if (g->state != GROUP_RUNNING) { return UINT64_MAX; }
     uint64_t spaced = g->tick_ms + 1 + g->engine->opts.heartbeat_ms / 10;
     uint64_t due = raft_timeout(&g->raft);
-    if (g->orphaned_until_ms != 0 && g->orphaned_until_ms < due) {
-        due = g->orphaned_until_ms;
-    }
+    if (g->orphaned_until_ms != 0 && g->orphaned_until_ms < due) { due = g->orphaned_until_ms; }
     return due > spaced ? due : spaced;
 }
 
 void group_tick(struct group *g, uint64_t now_ms)
 {
-    if (group_next_ms(g) > now_ms) {
-        return;
-    }
+    if (group_next_ms(g) > now_ms) { return; }
     g->tick_ms = now_ms;
     if (g->orphaned_until_ms != 0 && now_ms >= g->orphaned_until_ms) {
         g->orphaned_until_ms = 0;
         end_proposed(g, 0, ERR_INDOUBT);
     }
-    if (now_ms < raft_timeout(&g->raft)) {
-        return;
-    }
+    if (now_ms < raft_timeout(&g->raft)) { return; }
     bool is_stored = g->raft.last_stored == wal_log_last_index(g->log);
     if (g->raft.state == RAFT_FOLLOWER && guard_sole_voter(g) && !g->is_installing && is_stored) {
         (void)group_bump_term(g, raft_current_term(&g->raft) + 1);
     }
     struct raft_event event = {.type = RAFT_TIMEOUT};
-    if (g->state == GROUP_RUNNING) {
-        (void)group_step(g, &event, NULL);
-    }
+    if (g->state == GROUP_RUNNING) { (void)group_step(g, &event, NULL); }
 }
 
 /* ---- the leader's work ---- */
@@ -711,7 +664,8 @@ void group_propose(struct group *g, struct proposal *p)
         p->on_done(p, ERR_FULL);
         return;
     }
-    if (g->queued_bytes + p->data.len > opts->queued_bytes_max || p->data.len > opts->entry_bytes_max) {
+    if (g->queued_bytes + p->data.len > opts->queued_bytes_max ||
+        p->data.len > opts->entry_bytes_max) {
         p->on_done(p, ERR_SLOW);
         return;
     }
@@ -730,9 +684,7 @@ static void submit_queued(struct group *g)
     list_init(&taken);
     while (!list_is_empty(&g->queued)) {
         struct proposal *p = CONTAINER_OF(g->queued.next, struct proposal, link);
-        if (data->len > 0 && data->len + p->data.len > g->engine->opts.entry_bytes_max) {
-            break;
-        }
+        if (data->len > 0 && data->len + p->data.len > g->engine->opts.entry_bytes_max) { break; }
         fsm_command_encode(data, p->data);
         list_remove(&p->link);
         list_push_back(&taken, &p->link);
@@ -747,7 +699,8 @@ static void submit_queued(struct group *g)
         if (err == ERR_OK) {
             list_push_back(&g->proposed, link);
         } else {
-            CONTAINER_OF(link, struct proposal, link)->on_done(CONTAINER_OF(link, struct proposal, link), err);
+            CONTAINER_OF(link, struct proposal, link)
+                ->on_done(CONTAINER_OF(link, struct proposal, link), err);
         }
     }
 }
@@ -755,7 +708,8 @@ static void submit_queued(struct group *g)
 static void service_transfer(struct group *g)
 {
     raft_index match;
-    if (group_now_ms(g) > g->transfer_until_ms || raft_match_index(&g->raft, g->transferee, &match) != 0) {
+    if (group_now_ms(g) > g->transfer_until_ms ||
+        raft_match_index(&g->raft, g->transferee, &match) != 0) {
         g->transferee = 0;
         return;
     }
@@ -784,12 +738,11 @@ static enum err submit_change(struct group *g, uint64_t id, int role, const char
     for (unsigned i = 0; i < now->n; i++) {
         const struct raft_server *s = &now->servers[i];
         if (s->id != id || role != -1) {
-            CHECK(raft_configuration_add(&next, s->id, s->address, s->id == id ? role : s->role) == 0);
+            CHECK(raft_configuration_add(&next, s->id, s->address, s->id == id ? role : s->role) ==
+                  0);
         }
     }
-    if (added != NULL) {
-        CHECK(raft_configuration_add(&next, id, added, role) == 0);
-    }
+    if (added != NULL) { CHECK(raft_configuration_add(&next, id, added, role) == 0); }
     enum err err = submit_conf(g, &next);
     raft_configuration_close(&next);
     return err;
@@ -821,21 +774,13 @@ static size_t entries_in_flight(const struct group *g)
 
 void group_service(struct group *g)
 {
-    if (!group_is_leader(g)) {
-        return;
-    }
+    if (!group_is_leader(g)) { return; }
     if (g->needs_barrier) {
         g->needs_barrier = false;
-        if (guard_needs_barrier(g)) {
-            (void)group_submit(g, RAFT_BARRIER, slice_of("", 0));
-        }
+        if (guard_needs_barrier(g)) { (void)group_submit(g, RAFT_BARRIER, slice_of("", 0)); }
     }
-    if (g->promotee != 0) {
-        service_promotion(g);
-    }
-    if (g->transferee != 0 && group_is_leader(g)) {
-        service_transfer(g);
-    }
+    if (g->promotee != 0) { service_promotion(g); }
+    if (g->transferee != 0 && group_is_leader(g)) { service_transfer(g); }
     bool may_submit = g->transferee == 0 && raft_transferee(&g->raft) == 0;
     while (group_is_leader(g) && may_submit && !list_is_empty(&g->queued) &&
            entries_in_flight(g) < g->engine->opts.entries_in_flight_max) {
@@ -843,35 +788,25 @@ void group_service(struct group *g)
     }
 }
 
-enum err group_change(struct group *g, enum engine_change change, uint64_t id, const char *node_name)
+enum err group_change(struct group *g, enum engine_change change, uint64_t id,
+                      const char *node_name)
 {
     enum err err = guard_change(g, change, id, node_name);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (change == ENGINE_ADD_STANDBY) {
-        return submit_change(g, id, RAFT_STANDBY, node_name);
-    }
-    if (change == ENGINE_REMOVE) {
-        return submit_change(g, id, -1, NULL);
-    }
+    if (err != ERR_OK) { return err; }
+    if (change == ENGINE_ADD_STANDBY) { return submit_change(g, id, RAFT_STANDBY, node_name); }
+    if (change == ENGINE_REMOVE) { return submit_change(g, id, -1, NULL); }
     g->promotee = id;
     struct raft_event event = {.type = RAFT_CATCH_UP, .catch_up.server_id = id};
-    if (!group_step(g, &event, NULL)) {
-        return ERR_NOT_LEADER;
-    }
-    return group_submit(g, RAFT_BARRIER, slice_of("", 0)); /* one that is up to date would never finish without */
+    if (!group_step(g, &event, NULL)) { return ERR_NOT_LEADER; }
+    return group_submit(g, RAFT_BARRIER,
+                        slice_of("", 0)); /* one that is up to date would never finish without */
 }
 
 enum err group_transfer(struct group *g, uint64_t id)
 {
-    if (!group_is_leader(g)) {
-        return ERR_NOT_LEADER;
-    }
+    if (!group_is_leader(g)) { return ERR_NOT_LEADER; }
     const struct raft_server *server = group_server(g, id);
-    if (server == NULL || server->role != RAFT_VOTER || id == g->self) {
-        return ERR_INVALID;
-    }
+    if (server == NULL || server->role != RAFT_VOTER || id == g->self) { return ERR_INVALID; }
     if (g->transferee != 0 || g->promotee != 0 || raft_transferee(&g->raft) != 0) {
         return ERR_SLOW;
     }

@@ -8,7 +8,8 @@
 struct group;
 
 /* A group over `log`, not yet started. */
-struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_ops *ops, void *fsm);
+struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_ops *ops,
+                        void *fsm);
 void group_free(struct group *g); /* what waits ends with an error */
 
 /* Check that log and state machine fit, and start as soon as everything is durable. Errors: ERR_CORRUPT. */
@@ -24,7 +25,8 @@ void group_service(struct group *g);  /* submit what waits */
 void group_send_out(struct group *g); /* send what may leave */
 
 void group_propose(struct group *g, struct proposal *p);
-MUST_USE enum err group_change(struct group *g, enum engine_change change, uint64_t id, const char *node_name);
+MUST_USE enum err group_change(struct group *g, enum engine_change change, uint64_t id,
+                               const char *node_name);
 MUST_USE enum err group_transfer(struct group *g, uint64_t id);
 
 #endif

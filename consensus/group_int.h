@@ -29,7 +29,7 @@ struct group_out {
     struct list link;
     uint64_t gate; /* batch that must be durable before */
     char *to_name;
-    struct buf frame;             /* encoded, or empty while `append` waits for its entries */
+    struct buf frame; /* encoded, or empty while `append` waits for its entries */
     struct raft_append_entries append;
     uint64_t to;
 };
@@ -66,7 +66,7 @@ struct group {
     /* configuration */
     uint64_t conf_scanned; /* configurations up to here were reported committed */
     uint64_t promotee;     /* catching up, then to be promoted; 0: none */
-    uint64_t transferee;   /* leadership is to move there; nothing is submitted meanwhile; 0: none */
+    uint64_t transferee; /* leadership is to move there; nothing is submitted meanwhile; 0: none */
     uint64_t transfer_until_ms;
     bool needs_barrier;
 
@@ -80,7 +80,8 @@ struct group {
     struct list proposed; /* in an entry, by index */
     size_t queued_count;
     size_t queued_bytes;
-    uint64_t orphaned_until_ms; /* leadership was lost with proposals in entries: in doubt from then on; 0: none */
+    uint64_t
+        orphaned_until_ms; /* leadership was lost with proposals in entries: in doubt from then on; 0: none */
 
     /* leases and reads */
     struct group_peer peers[GROUP_SERVERS_MAX];
@@ -102,8 +103,8 @@ struct group {
     struct snapshot_take *take;
     struct snapshot_fetch *fetch;
     struct snapshot_restore *restore;
-    bool is_installing;       /* a snapshot replaces log and state: nothing is applied or read */
-    bool restore_is_due;      /* once install_batch is durable */
+    bool is_installing;  /* a snapshot replaces log and state: nothing is applied or read */
+    bool restore_is_due; /* once install_batch is durable */
     uint64_t install_batch;
     uint64_t pulled_ms; /* somebody last asked for a piece of our snapshot */
 };
@@ -122,7 +123,8 @@ void group_stop(struct group *g, const char *reason);
 bool group_step(struct group *g, struct raft_event *event, int *rv);
 
 /* Send a message of this group to the replica `to` at node `to_name`, once what was put so far may be relied on. */
-void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message, uint64_t gate);
+void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
+                uint64_t gate);
 
 /* wal_read's on_done, with the group: goes on with what waited for entries, messages and application alike. */
 void group_on_read(void *group, enum err err);

@@ -2,11 +2,11 @@
  * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code expects, not what a peer
  * happened to send. */
 #include "base/mem.h"
-#include "group.h"
-#include "group_int.h"
-#include "guards.h"
-#include "read.h"
-#include "snapshot.h"
+#include "consensus/group.h"
+#include "consensus/group_int.h"
+#include "consensus/guards.h"
+#include "consensus/read.h"
+#include "consensus/snapshot.h"
 
 /* Step a message that the library takes as it is. */
 static bool step_message(struct group *g, const char *from_name, const struct message *m)
@@ -19,7 +19,8 @@ static bool step_message(struct group *g, const char *from_name, const struct me
 }
 
 /* Step a part of an AppendEntries: its entries in one block of the library's memory, which it frees or keeps. */
-static bool step_append(struct group *g, const char *from_name, const struct message *m, const struct guard_piece *piece)
+static bool step_append(struct group *g, const char *from_name, const struct message *m,
+                        const struct guard_piece *piece)
 {
     struct message copy = *m;
     struct raft_append_entries *a = &copy.raft.append_entries;
@@ -31,9 +32,7 @@ static bool step_append(struct group *g, const char *from_name, const struct mes
     a->prev_log_term = piece->prev_term;
     a->n_entries = piece->count;
     a->entries = NULL;
-    if (piece->count == 0) {
-        return step_message(g, from_name, &copy);
-    }
+    if (piece->count == 0) { return step_message(g, from_name, &copy); }
     struct raft_entry *entries = mem_new0(piece->count * sizeof *entries);
     char *batch = raft_malloc(bytes);
     CHECK(batch != NULL);
@@ -42,9 +41,7 @@ static bool step_append(struct group *g, const char *from_name, const struct mes
         const struct raft_entry *from = &piece->entries[i];
         entries[i] = (struct raft_entry){.term = from->term, .type = from->type, .batch = batch};
         entries[i].buf = (struct raft_buffer){batch + at, from->buf.len};
-        if (from->buf.len > 0) {
-            memcpy(batch + at, from->buf.base, from->buf.len);
-        }
+        if (from->buf.len > 0) { memcpy(batch + at, from->buf.base, from->buf.len); }
         at += from->buf.len;
     }
     a->entries = entries;
@@ -68,9 +65,7 @@ static void note_leader(struct group *g, const struct message *m)
         g->heard_from = m->from;
         g->heard_stamp_ms = 0;
     }
-    if (m->stamp_ms > g->heard_stamp_ms) {
-        g->heard_stamp_ms = m->stamp_ms;
-    }
+    if (m->stamp_ms > g->heard_stamp_ms) { g->heard_stamp_ms = m->stamp_ms; }
     g->heard_ms = group_now_ms(g);
 }
 
@@ -96,13 +91,12 @@ static void receive_append(struct group *g, const char *from_name, const struct 
         bool needs_empty;
         unsigned count = guard_split_change(g, &rest, &needs_empty);
         struct guard_piece piece = {rest.prev_index, rest.prev_term, rest.entries, 0};
-        if (needs_empty && (!step_append(g, from_name, m, &piece) || !may_go_on(g, &rest, a->term))) {
+        if (needs_empty &&
+            (!step_append(g, from_name, m, &piece) || !may_go_on(g, &rest, a->term))) {
             return;
         }
         piece.count = count;
-        if (!step_append(g, from_name, m, &piece) || count == 0) {
-            return;
-        }
+        if (!step_append(g, from_name, m, &piece) || count == 0) { return; }
         rest.prev_term = rest.entries[count - 1].term;
         rest.prev_index += count;
         rest.entries += count;
@@ -126,9 +120,7 @@ static void grant_vote(struct group *g, const char *from_name, const struct mess
 {
     const struct raft_request_vote *vote = &m->raft.request_vote;
     if (!vote->pre_vote) {
-        if (vote->term > raft_current_term(&g->raft) && !group_bump_term(g, vote->term)) {
-            return;
-        }
+        if (vote->term > raft_current_term(&g->raft) && !group_bump_term(g, vote->term)) { return; }
         g->raft.voted_for = vote->candidate_id; /* the library has no event for it */
         group_put_hard(g);
     }
@@ -141,9 +133,7 @@ static void grant_vote(struct group *g, const char *from_name, const struct mess
 
 static void receive_vote(struct group *g, const char *from_name, const struct message *m)
 {
-    if (guard_restart_hold(g, &m->raft.request_vote)) {
-        return;
-    }
+    if (guard_restart_hold(g, &m->raft.request_vote)) { return; }
     if (guard_unaware_voter(g, &m->raft.request_vote)) {
         grant_vote(g, from_name, m);
         return;
@@ -154,51 +144,29 @@ static void receive_vote(struct group *g, const char *from_name, const struct me
 static void receive_raft(struct group *g, const char *from_name, const struct message *m)
 {
     switch (m->raft.type) {
-    case RAFT_APPEND_ENTRIES:
-        receive_append(g, from_name, m);
-        return;
-    case RAFT_APPEND_ENTRIES_RESULT:
-        receive_append_reply(g, from_name, m);
-        return;
-    case RAFT_REQUEST_VOTE:
-        receive_vote(g, from_name, m);
-        return;
+    case RAFT_APPEND_ENTRIES: receive_append(g, from_name, m); return;
+    case RAFT_APPEND_ENTRIES_RESULT: receive_append_reply(g, from_name, m); return;
+    case RAFT_REQUEST_VOTE: receive_vote(g, from_name, m); return;
     case RAFT_REQUEST_VOTE_RESULT:
-        if (!guard_prevote_stale(g, &m->raft)) {
-            (void)step_message(g, from_name, m);
-        }
+        if (!guard_prevote_stale(g, &m->raft)) { (void)step_message(g, from_name, m); }
         return;
     case RAFT_TIMEOUT_NOW:
-        if (!guard_sole_voter(g)) {
-            (void)step_message(g, from_name, m);
-        }
+        if (!guard_sole_voter(g)) { (void)step_message(g, from_name, m); }
         return;
-    case RAFT_INSTALL_SNAPSHOT:
-        break; /* arrives as an offer */
+    case RAFT_INSTALL_SNAPSHOT: break; /* arrives as an offer */
     }
 }
 
 void group_receive(struct group *g, const char *from_name, const struct message *m)
 {
-    if (g->state != GROUP_RUNNING || m->to != g->self || m->from == g->self) {
-        return;
-    }
+    if (g->state != GROUP_RUNNING || m->to != g->self || m->from == g->self) { return; }
     switch (m->kind) {
-    case MESSAGE_RAFT:
-        receive_raft(g, from_name, m);
-        return;
-    case MESSAGE_SNAPSHOT_OFFER:
-        snapshot_on_offer(g, from_name, m);
-        return;
-    case MESSAGE_SNAPSHOT_PULL:
-        snapshot_on_pull(g, from_name, m);
-        return;
-    case MESSAGE_SNAPSHOT_CHUNK:
-        snapshot_on_chunk(g, m);
-        return;
+    case MESSAGE_RAFT: receive_raft(g, from_name, m); return;
+    case MESSAGE_SNAPSHOT_OFFER: snapshot_on_offer(g, from_name, m); return;
+    case MESSAGE_SNAPSHOT_PULL: snapshot_on_pull(g, from_name, m); return;
+    case MESSAGE_SNAPSHOT_CHUNK: snapshot_on_chunk(g, m); return;
     case MESSAGE_TERM_QUERY:
     case MESSAGE_TERM_REPLY:
-    case MESSAGE_NONE:
-        return;
+    case MESSAGE_NONE: return;
     }
 }

@@ -1,7 +1,7 @@
 /* guards: see guards.h. Owns: nothing; all but two only look. Thread: the raft thread. */
-#include "guards.h"
+#include "consensus/guards.h"
 
-#include "group_int.h"
+#include "consensus/group_int.h"
 
 bool guard_is_on(const struct group *g, enum guard guard)
 {
@@ -17,8 +17,8 @@ bool guard_stale_term(const struct group *g, uint64_t message_term, struct messa
     }
     *reply = (struct message){.kind = MESSAGE_RAFT};
     reply->raft.type = RAFT_APPEND_ENTRIES_RESULT;
-    reply->raft.append_entries_result =
-        (struct raft_append_entries_result){.version = 1, .term = raft_current_term(&g->raft), .rejected = 1};
+    reply->raft.append_entries_result = (struct raft_append_entries_result){
+        .version = 1, .term = raft_current_term(&g->raft), .rejected = 1};
     return true;
 }
 
@@ -26,9 +26,7 @@ bool guard_sole_voter_in(const struct raft_configuration *conf, uint64_t self)
 {
     bool is_voter = false;
     for (unsigned i = 0; i < conf->n; i++) {
-        if (conf->servers[i].role == RAFT_VOTER && conf->servers[i].id != self) {
-            return false;
-        }
+        if (conf->servers[i].role == RAFT_VOTER && conf->servers[i].id != self) { return false; }
         is_voter = is_voter || conf->servers[i].role == RAFT_VOTER;
     }
     return is_voter;
@@ -52,10 +50,9 @@ bool guard_trim_committed(const struct group *g, struct guard_piece *piece)
     uint64_t term = wal_log_term(g->log, commit);
     uint64_t behind = commit - piece->prev_index;
     unsigned cut = behind < piece->count ? (unsigned)behind : piece->count;
-    if (term == 0 || (cut == behind && piece->entries[cut - 1].term != term)) {
-        return false;
-    }
-    *piece = (struct guard_piece){commit, term, piece->count > cut ? piece->entries + cut : NULL, piece->count - cut};
+    if (term == 0 || (cut == behind && piece->entries[cut - 1].term != term)) { return false; }
+    *piece = (struct guard_piece){commit, term, piece->count > cut ? piece->entries + cut : NULL,
+                                  piece->count - cut};
     return true;
 }
 
@@ -66,10 +63,12 @@ uint64_t guard_term_gate(const struct group *g)
 }
 
 /* A leader that forgets a CHANGE it has sent comes back with a configuration older than its followers'. */
-uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entries, unsigned count, uint64_t first)
+uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entries, unsigned count,
+                           uint64_t first)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (entries[i].type == RAFT_CHANGE && first + i > g->raft.last_stored && guard_is_on(g, GUARD_CHANGE_GATE)) {
+        if (entries[i].type == RAFT_CHANGE && first + i > g->raft.last_stored &&
+            guard_is_on(g, GUARD_CHANGE_GATE)) {
             return wal_batch_last(g->engine->wal);
         }
     }
@@ -79,14 +78,14 @@ uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entri
 /* The library gives a CHANGE the index of the first new entry of its step, and a second CHANGE before the first one's
  * commit overwrites the configuration to fall back to. So a new CHANGE comes first in its step, and an empty step before
  * it lets what precedes be committed and applied. */
-unsigned guard_split_change(const struct group *g, const struct guard_piece *rest, bool *needs_empty)
+unsigned guard_split_change(const struct group *g, const struct guard_piece *rest,
+                            bool *needs_empty)
 {
     *needs_empty = false;
-    if (!guard_is_on(g, GUARD_SPLIT_CHANGE) || rest->count == 0) {
-        return rest->count;
-    }
+    if (!guard_is_on(g, GUARD_SPLIT_CHANGE) || rest->count == 0) { return rest->count; }
     const struct raft_entry *first = &rest->entries[0];
-    *needs_empty = first->type == RAFT_CHANGE && wal_log_term(g->log, rest->prev_index + 1) != first->term;
+    *needs_empty =
+        first->type == RAFT_CHANGE && wal_log_term(g->log, rest->prev_index + 1) != first->term;
     unsigned count = 1;
     while (count < rest->count && rest->entries[count].type != RAFT_CHANGE) {
         count++;
@@ -97,18 +96,16 @@ unsigned guard_split_change(const struct group *g, const struct guard_piece *res
 /* Raft changes membership safely only after an entry of the leader's own term is committed, one server at a time; a
  * voter that is demoted, or a leader that removes itself, wedges this library; an id that comes back with an empty disk
  * has forgotten its votes. */
-enum err guard_change(const struct group *g, enum engine_change change, uint64_t id, const char *node_name)
+enum err guard_change(const struct group *g, enum engine_change change, uint64_t id,
+                      const char *node_name)
 {
     const struct raft_configuration *conf = &g->raft.configuration;
     const struct raft_server *server = group_server(g, id);
-    if (!group_is_leader(g)) {
-        return ERR_NOT_LEADER;
-    }
+    if (!group_is_leader(g)) { return ERR_NOT_LEADER; }
     if (guard_is_on(g, GUARD_CHANGE)) {
-        bool is_busy = g->raft.configuration_uncommitted_index != 0 || g->promotee != 0 || g->transferee != 0;
-        if (!group_owns_term(g) || is_busy || raft_transferee(&g->raft) != 0) {
-            return ERR_SLOW;
-        }
+        bool is_busy =
+            g->raft.configuration_uncommitted_index != 0 || g->promotee != 0 || g->transferee != 0;
+        if (!group_owns_term(g) || is_busy || raft_transferee(&g->raft) != 0) { return ERR_SLOW; }
     }
     switch (change) {
     case ENGINE_ADD_STANDBY:
@@ -118,10 +115,8 @@ enum err guard_change(const struct group *g, enum engine_change change, uint64_t
             }
         }
         return id != 0 && conf->n < GROUP_SERVERS_MAX ? ERR_OK : ERR_INVALID;
-    case ENGINE_PROMOTE:
-        return server != NULL && server->role != RAFT_VOTER ? ERR_OK : ERR_INVALID;
-    case ENGINE_REMOVE:
-        return server != NULL && id != g->self ? ERR_OK : ERR_INVALID;
+    case ENGINE_PROMOTE: return server != NULL && server->role != RAFT_VOTER ? ERR_OK : ERR_INVALID;
+    case ENGINE_REMOVE: return server != NULL && id != g->self ? ERR_OK : ERR_INVALID;
     }
     UNREACHABLE();
 }
@@ -136,12 +131,11 @@ bool guard_needs_barrier(const struct group *g)
 
 /* A rejection that was overtaken by its own success trips an assertion, or, without assertions, moves the follower's
  * progress below what it is known to hold. */
-void guard_old_rejection(const struct group *g, uint64_t from, struct raft_append_entries_result *result)
+void guard_old_rejection(const struct group *g, uint64_t from,
+                         struct raft_append_entries_result *result)
 {
     raft_index match;
-    if (!guard_is_on(g, GUARD_OLD_REJECTION) || result->rejected == 0) {
-        return;
-    }
+    if (!guard_is_on(g, GUARD_OLD_REJECTION) || result->rejected == 0) { return; }
     if (raft_match_index(&g->raft, from, &match) == 0 && match >= result->rejected) {
         result->rejected = 0;
         result->last_log_index = 0;
@@ -155,18 +149,16 @@ bool guard_unaware_voter(const struct group *g, const struct raft_request_vote *
 {
     const struct raft_server *self = group_server(g, g->self);
     bool is_aware = self != NULL && self->role == RAFT_VOTER;
-    if (!guard_is_on(g, GUARD_UNAWARE_VOTER) || is_aware || g->is_installing || g->raft.state != RAFT_FOLLOWER) {
+    if (!guard_is_on(g, GUARD_UNAWARE_VOTER) || is_aware || g->is_installing ||
+        g->raft.state != RAFT_FOLLOWER) {
         return false;
     }
-    if (group_now_ms(g) < g->heard_ms + g->engine->opts.election_ms) {
-        return false;
-    }
+    if (group_now_ms(g) < g->heard_ms + g->engine->opts.election_ms) { return false; }
     uint64_t last = wal_log_last_index(g->log);
     uint64_t last_term = last > 0 ? wal_log_term(g->log, last) : 0;
-    bool is_as_new = vote->last_log_term > last_term || (vote->last_log_term == last_term && vote->last_log_index >= last);
-    if (!is_as_new || vote->term < raft_current_term(&g->raft)) {
-        return false;
-    }
+    bool is_as_new = vote->last_log_term > last_term ||
+                     (vote->last_log_term == last_term && vote->last_log_index >= last);
+    if (!is_as_new || vote->term < raft_current_term(&g->raft)) { return false; }
     bool has_vote = vote->term > raft_current_term(&g->raft) || raft_voted_for(&g->raft) == 0 ||
                     raft_voted_for(&g->raft) == vote->candidate_id;
     return vote->pre_vote || has_vote;

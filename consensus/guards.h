@@ -10,20 +10,20 @@
 struct group;
 
 enum guard {
-    GUARD_STALE_TERM = 1,    /* 1: a stale leader's message is answered, not stepped */
-    GUARD_SOLE_VOTER,        /* 2: a sole voter elects itself in a new term only */
-    GUARD_TRIM_COMMITTED,    /* 3: entries that are committed here are not offered again */
-    GUARD_TERM_GATE,         /* 4: term and vote are durable before a message that follows */
-    GUARD_SPLIT_CHANGE,      /* 5: a CHANGE is the first new entry of its step */
-    GUARD_CHANGE,            /* 6: no membership change before the leader's term has committed, one at a time */
-    GUARD_OLD_REJECTION,     /* 7: a rejection of what is known to match is stale */
-    GUARD_UNAWARE_VOTER,     /* 8: who does not know of its promotion votes by Raft's rules all the same */
-    GUARD_PREVOTE_DENIAL,    /* 9: a denied pre-vote tells the own term */
-    GUARD_PREVOTE_STALE,     /* 10: a pre-vote's answer is dropped by who is no candidate */
-    GUARD_RESTART_HOLD,      /* 11: who restarted keeps the promise behind a leader's lease */
-    GUARD_TRANSFER_LEASE,    /* 12: a leader that hands over has no lease */
-    GUARD_CHANGE_GATE,       /* 13: a leader's CHANGE is on its own disk before it leaves */
-    GUARD_APPLY_DURABLE,     /* 14: only what is durable here is applied */
+    GUARD_STALE_TERM = 1, /* 1: a stale leader's message is answered, not stepped */
+    GUARD_SOLE_VOTER,     /* 2: a sole voter elects itself in a new term only */
+    GUARD_TRIM_COMMITTED, /* 3: entries that are committed here are not offered again */
+    GUARD_TERM_GATE,      /* 4: term and vote are durable before a message that follows */
+    GUARD_SPLIT_CHANGE,   /* 5: a CHANGE is the first new entry of its step */
+    GUARD_CHANGE, /* 6: no membership change before the leader's term has committed, one at a time */
+    GUARD_OLD_REJECTION, /* 7: a rejection of what is known to match is stale */
+    GUARD_UNAWARE_VOTER, /* 8: who does not know of its promotion votes by Raft's rules all the same */
+    GUARD_PREVOTE_DENIAL, /* 9: a denied pre-vote tells the own term */
+    GUARD_PREVOTE_STALE,  /* 10: a pre-vote's answer is dropped by who is no candidate */
+    GUARD_RESTART_HOLD,   /* 11: who restarted keeps the promise behind a leader's lease */
+    GUARD_TRANSFER_LEASE, /* 12: a leader that hands over has no lease */
+    GUARD_CHANGE_GATE,    /* 13: a leader's CHANGE is on its own disk before it leaves */
+    GUARD_APPLY_DURABLE,  /* 14: only what is durable here is applied */
     GUARD_LAST
 };
 
@@ -47,12 +47,16 @@ MUST_USE bool guard_trim_committed(const struct group *g, struct guard_piece *pi
 /* The batch that must be durable before a message made now may leave. */
 uint64_t guard_term_gate(const struct group *g);
 /* The same for an AppendEntries with a CHANGE that is not durable here. */
-uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entries, unsigned count, uint64_t first);
+uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entries, unsigned count,
+                           uint64_t first);
 /* How many entries of `rest` may be stepped together; *needs_empty: an empty step must come first. */
-unsigned guard_split_change(const struct group *g, const struct guard_piece *rest, bool *needs_empty);
-MUST_USE enum err guard_change(const struct group *g, enum engine_change change, uint64_t id, const char *node_name);
+unsigned guard_split_change(const struct group *g, const struct guard_piece *rest,
+                            bool *needs_empty);
+MUST_USE enum err guard_change(const struct group *g, enum engine_change change, uint64_t id,
+                               const char *node_name);
 bool guard_needs_barrier(const struct group *g);
-void guard_old_rejection(const struct group *g, uint64_t from, struct raft_append_entries_result *result);
+void guard_old_rejection(const struct group *g, uint64_t from,
+                         struct raft_append_entries_result *result);
 /* Must the driver grant this vote itself? */
 bool guard_unaware_voter(const struct group *g, const struct raft_request_vote *vote);
 void guard_prevote_denial(const struct group *g, struct raft_message *message);

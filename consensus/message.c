@@ -1,6 +1,6 @@
 /* message: between struct message and the bytes of proto/raft.proto.
  * Owns: nothing. Thread: any. Always: a decoded message is complete and within its limits, whatever the bytes are. */
-#include "message.h"
+#include "consensus/message.h"
 
 #include "base/mem.h"
 #include "proto/raft.pb-c.h"
@@ -36,8 +36,10 @@ static void encode_append(struct buf *out, Fanfare__Raft__Message *wire, const s
     const struct raft_append_entries *a = &m->raft.append_entries;
     CHECK(a->n_entries <= MESSAGE_ENTRIES_MAX);
     Fanfare__Raft__Append body = FANFARE__RAFT__APPEND__INIT;
-    Fanfare__Raft__Entry *entries = a->n_entries > 0 ? mem_new(a->n_entries * sizeof *entries) : NULL;
-    Fanfare__Raft__Entry **pointers = a->n_entries > 0 ? mem_new(a->n_entries * sizeof *pointers) : NULL;
+    Fanfare__Raft__Entry *entries =
+        a->n_entries > 0 ? mem_new(a->n_entries * sizeof *entries) : NULL;
+    Fanfare__Raft__Entry **pointers =
+        a->n_entries > 0 ? mem_new(a->n_entries * sizeof *pointers) : NULL;
     for (unsigned i = 0; i < a->n_entries; i++) {
         fanfare__raft__entry__init(&entries[i]);
         entries[i].term = a->entries[i].term;
@@ -73,7 +75,8 @@ static void encode_vote(struct buf *out, Fanfare__Raft__Message *wire, const str
     pack_message(out, wire);
 }
 
-static void encode_vote_reply(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
+static void encode_vote_reply(struct buf *out, Fanfare__Raft__Message *wire,
+                              const struct message *m)
 {
     const struct raft_request_vote_result *v = &m->raft.request_vote_result;
     Fanfare__Raft__VoteReply body = FANFARE__RAFT__VOTE_REPLY__INIT;
@@ -85,7 +88,8 @@ static void encode_vote_reply(struct buf *out, Fanfare__Raft__Message *wire, con
     pack_message(out, wire);
 }
 
-static void encode_append_reply(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
+static void encode_append_reply(struct buf *out, Fanfare__Raft__Message *wire,
+                                const struct message *m)
 {
     const struct raft_append_entries_result *a = &m->raft.append_entries_result;
     Fanfare__Raft__AppendReply body = FANFARE__RAFT__APPEND_REPLY__INIT;
@@ -98,7 +102,8 @@ static void encode_append_reply(struct buf *out, Fanfare__Raft__Message *wire, c
     pack_message(out, wire);
 }
 
-static void encode_timeout_now(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
+static void encode_timeout_now(struct buf *out, Fanfare__Raft__Message *wire,
+                               const struct message *m)
 {
     Fanfare__Raft__TimeoutNow body = FANFARE__RAFT__TIMEOUT_NOW__INIT;
     body.term = m->raft.timeout_now.term;
@@ -112,23 +117,12 @@ static void encode_timeout_now(struct buf *out, Fanfare__Raft__Message *wire, co
 static void encode_raft(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
 {
     switch (m->raft.type) {
-    case RAFT_APPEND_ENTRIES:
-        encode_append(out, wire, m);
-        return;
-    case RAFT_APPEND_ENTRIES_RESULT:
-        encode_append_reply(out, wire, m);
-        return;
-    case RAFT_REQUEST_VOTE:
-        encode_vote(out, wire, m);
-        return;
-    case RAFT_REQUEST_VOTE_RESULT:
-        encode_vote_reply(out, wire, m);
-        return;
-    case RAFT_TIMEOUT_NOW:
-        encode_timeout_now(out, wire, m);
-        return;
-    case RAFT_INSTALL_SNAPSHOT: /* sent as an offer */
-        break;
+    case RAFT_APPEND_ENTRIES: encode_append(out, wire, m); return;
+    case RAFT_APPEND_ENTRIES_RESULT: encode_append_reply(out, wire, m); return;
+    case RAFT_REQUEST_VOTE: encode_vote(out, wire, m); return;
+    case RAFT_REQUEST_VOTE_RESULT: encode_vote_reply(out, wire, m); return;
+    case RAFT_TIMEOUT_NOW: encode_timeout_now(out, wire, m); return;
+    case RAFT_INSTALL_SNAPSHOT: /* sent as an offer */ break;
     }
     UNREACHABLE();
 }
@@ -212,24 +206,13 @@ void message_encode(struct buf *out, const struct message *m)
     wire.from = m->from;
     wire.to = m->to;
     switch (m->kind) {
-    case MESSAGE_RAFT:
-        encode_raft(out, &wire, m);
-        return;
-    case MESSAGE_SNAPSHOT_OFFER:
-        encode_offer(out, &wire, m);
-        return;
-    case MESSAGE_SNAPSHOT_PULL:
-        encode_pull(out, &wire, m);
-        return;
-    case MESSAGE_SNAPSHOT_CHUNK:
-        encode_chunk(out, &wire, m);
-        return;
+    case MESSAGE_RAFT: encode_raft(out, &wire, m); return;
+    case MESSAGE_SNAPSHOT_OFFER: encode_offer(out, &wire, m); return;
+    case MESSAGE_SNAPSHOT_PULL: encode_pull(out, &wire, m); return;
+    case MESSAGE_SNAPSHOT_CHUNK: encode_chunk(out, &wire, m); return;
     case MESSAGE_TERM_QUERY:
-    case MESSAGE_TERM_REPLY:
-        encode_terms(out, &wire, m);
-        return;
-    case MESSAGE_NONE:
-        break;
+    case MESSAGE_TERM_REPLY: encode_terms(out, &wire, m); return;
+    case MESSAGE_NONE: break;
     }
     UNREACHABLE();
 }
@@ -306,7 +289,8 @@ static struct slice view(ProtobufCBinaryData data)
 
 static bool decode_append(const Fanfare__Raft__Append *wire, struct message *m, struct arena *arena)
 {
-    if (wire->n_entries > MESSAGE_ENTRIES_MAX || wire->term == 0 || (wire->prev_index == 0) != (wire->prev_term == 0)) {
+    if (wire->n_entries > MESSAGE_ENTRIES_MAX || wire->term == 0 ||
+        (wire->prev_index == 0) != (wire->prev_term == 0)) {
         return false;
     }
     struct raft_append_entries *a = &m->raft.append_entries;
@@ -321,10 +305,12 @@ static bool decode_append(const Fanfare__Raft__Append *wire, struct message *m, 
     for (size_t i = 0; i < wire->n_entries; i++) {
         const Fanfare__Raft__Entry *e = wire->entries[i];
         bool known = e->type == RAFT_COMMAND || e->type == RAFT_BARRIER || e->type == RAFT_CHANGE;
-        if (!known || e->term == 0 || e->term > wire->term || e->data.len > WAL_CONTENT_BYTES_MAX / 2) {
+        if (!known || e->term == 0 || e->term > wire->term ||
+            e->data.len > WAL_CONTENT_BYTES_MAX / 2) {
             return false;
         }
-        a->entries[i] = (struct raft_entry){.term = e->term, .type = e->type, .buf = {e->data.data, e->data.len}};
+        a->entries[i] = (struct raft_entry){
+            .term = e->term, .type = e->type, .buf = {e->data.data, e->data.len}};
     }
     return true;
 }
@@ -342,7 +328,8 @@ static bool decode_offer(const Fanfare__Raft__SnapshotOffer *wire, struct messag
         .conf = {(char *)wire->conf.data, wire->conf.len, 0},
     };
     return wire->term > 0 && wire->index > 0 && wire->index_term > 0 && wire->conf_index > 0 &&
-           wire->conf_index <= wire->index && wire->conf.len > 0 && wire->conf.len <= WAL_CONF_BYTES_MAX;
+           wire->conf_index <= wire->index && wire->conf.len > 0 &&
+           wire->conf.len <= WAL_CONF_BYTES_MAX;
 }
 
 static bool decode_terms(const Fanfare__Raft__Message *wire, struct message *m)
@@ -401,12 +388,9 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
 {
     m->kind = MESSAGE_RAFT;
     switch (wire->body_case) {
-    case FANFARE__RAFT__MESSAGE__BODY_VOTE_REQUEST:
-        return decode_vote(wire->vote_request, m);
-    case FANFARE__RAFT__MESSAGE__BODY_VOTE_REPLY:
-        return decode_vote_reply(wire->vote_reply, m);
-    case FANFARE__RAFT__MESSAGE__BODY_APPEND:
-        return decode_append(wire->append, m, arena);
+    case FANFARE__RAFT__MESSAGE__BODY_VOTE_REQUEST: return decode_vote(wire->vote_request, m);
+    case FANFARE__RAFT__MESSAGE__BODY_VOTE_REPLY: return decode_vote_reply(wire->vote_reply, m);
+    case FANFARE__RAFT__MESSAGE__BODY_APPEND: return decode_append(wire->append, m, arena);
     case FANFARE__RAFT__MESSAGE__BODY_APPEND_REPLY:
         return decode_append_reply(wire->append_reply, m);
     case FANFARE__RAFT__MESSAGE__BODY_TIMEOUT_NOW:
@@ -417,8 +401,7 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
             .last_log_term = wire->timeout_now->last_term,
         };
         return wire->timeout_now->term > 0;
-    case FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_OFFER:
-        return decode_offer(wire->snapshot_offer, m);
+    case FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_OFFER: return decode_offer(wire->snapshot_offer, m);
     case FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_PULL:
         m->kind = MESSAGE_SNAPSHOT_PULL;
         m->index = wire->snapshot_pull->index;
@@ -432,12 +415,9 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
         m->crc = wire->snapshot_chunk->crc;
         return true;
     case FANFARE__RAFT__MESSAGE__BODY_TERM_QUERY:
-    case FANFARE__RAFT__MESSAGE__BODY_TERM_REPLY:
-        return decode_terms(wire, m);
+    case FANFARE__RAFT__MESSAGE__BODY_TERM_REPLY: return decode_terms(wire, m);
     case FANFARE__RAFT__MESSAGE__BODY__NOT_SET:
-    case _FANFARE__RAFT__MESSAGE__BODY__CASE_IS_INT_SIZE:
-        m->kind = MESSAGE_NONE;
-        return true;
+    case _FANFARE__RAFT__MESSAGE__BODY__CASE_IS_INT_SIZE: m->kind = MESSAGE_NONE; return true;
     }
     return false;
 }
@@ -447,21 +427,15 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
 {
     if (frame->hello != NULL) {
         const Fanfare__Raft__Hello *h = frame->hello;
-        if (handler->on_hello == NULL) {
-            return ERR_INVALID;
-        }
+        if (handler->on_hello == NULL) { return ERR_INVALID; }
         struct hello hello = {h->cluster_id, h->node_id, h->node_name, h->version, h->is_bulk};
         handler->on_hello(arg, &hello);
     }
     for (size_t i = 0; i < frame->n_messages; i++) {
         const Fanfare__Raft__Message *wire = frame->messages[i];
         struct message message = {.group = wire->group, .from = wire->from, .to = wire->to};
-        if (!decode_body(wire, &message, arena)) {
-            return ERR_INVALID;
-        }
-        if (message.kind != MESSAGE_NONE) {
-            handler->on_message(arg, &message);
-        }
+        if (!decode_body(wire, &message, arena)) { return ERR_INVALID; }
+        if (message.kind != MESSAGE_NONE) { handler->on_message(arg, &message); }
     }
     return ERR_OK;
 }

@@ -62,6 +62,7 @@ struct message_handler {
 };
 
 /* Decode a frame and hand over what it holds, in order. Errors: ERR_INVALID (nothing, or only a part, was handed over). */
-MUST_USE enum err message_decode(struct slice frame, const struct message_handler *handler, void *arg);
+MUST_USE enum err message_decode(struct slice frame, const struct message_handler *handler,
+                                 void *arg);
 
 #endif

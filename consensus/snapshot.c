@@ -4,23 +4,24 @@
  * Always: a snapshot named in the log is whole and durable in its file; a fetch goes on where it stopped as long as its
  * manifest is the same, and its data is checked as a whole before it is used. A node fetches one snapshot at a time and
  * sends no more than bulk_bytes_per_s. */
-#include "snapshot.h"
+#include "consensus/snapshot.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "crc32c.h"
-#include "group.h"
-#include "group_int.h"
-#include "guards.h"
+#include "consensus/crc32c.h"
+#include "consensus/group.h"
+#include "consensus/group_int.h"
+#include "consensus/guards.h"
 
 enum {
     PULLS_MAX = 64,
     FETCH_STALL_FACTOR = 10, /* election timeouts without progress until a fetch is given up */
-    PULLED_HOLD_FACTOR = 5,  /* election timeouts for which a snapshot that is being fetched is not replaced */
-    PULLED_LOG_FACTOR = 4,   /* unless the log has grown to this many times its limit */
+    PULLED_HOLD_FACTOR =
+        5, /* election timeouts for which a snapshot that is being fetched is not replaced */
+    PULLED_LOG_FACTOR = 4, /* unless the log has grown to this many times its limit */
 };
 
 static void file_name(char name[DISK_NAME_BYTES], uint64_t file)
@@ -67,10 +68,9 @@ struct cleaning {
 
 static bool is_named(const struct engine *e, uint64_t file)
 {
-    for (struct wal_log *log = wal_log_next(e->wal, NULL); log != NULL; log = wal_log_next(e->wal, log)) {
-        if (wal_log_snapshot(log) != NULL && wal_log_snapshot(log)->file == file) {
-            return true;
-        }
+    for (struct wal_log *log = wal_log_next(e->wal, NULL); log != NULL;
+         log = wal_log_next(e->wal, log)) {
+        if (wal_log_snapshot(log) != NULL && wal_log_snapshot(log)->file == file) { return true; }
     }
     return false;
 }
@@ -81,9 +81,7 @@ static void on_clean_file(void *arg, const char *name, uint64_t bytes)
     struct engine *e = cleaning->e;
     uint64_t file;
     (void)bytes;
-    if (sscanf(name, "snap-%" SCNu64, &file) != 1) {
-        return;
-    }
+    if (sscanf(name, "snap-%" SCNu64, &file) != 1) { return; }
     e->next_file = file >= e->next_file ? file + 1 : e->next_file;
     if (!is_named(e, file)) {
         struct stale_file *stale = mem_new0(sizeof *stale);
@@ -99,12 +97,11 @@ enum err snapshot_clean(struct engine *e)
     list_init(&cleaning.stale);
     enum err err = e->world.disk->ops->list(e->world.disk, on_clean_file, &cleaning);
     while (!list_is_empty(&cleaning.stale)) {
-        struct stale_file *stale = CONTAINER_OF(list_pop_front(&cleaning.stale), struct stale_file, link);
+        struct stale_file *stale =
+            CONTAINER_OF(list_pop_front(&cleaning.stale), struct stale_file, link);
         struct disk_job job = {.op = DISK_REMOVE};
         file_name(job.name, stale->file);
-        if (err == ERR_OK) {
-            err = disk_run(e->world.disk, &job);
-        }
+        if (err == ERR_OK) { err = disk_run(e->world.disk, &job); }
         mem_free(stale);
     }
     return err;
@@ -120,7 +117,7 @@ void snapshot_forget(struct engine *e, uint64_t file)
 
 void snapshot_flushed(struct engine *e, uint64_t batch)
 {
-    LIST_EACH(at, &e->stale_files) {
+    LIST_EACH (at, &e->stale_files) {
         struct stale_file *stale = CONTAINER_OF(at, struct stale_file, link);
         if (stale->batch <= batch) {
             list_remove(at);
@@ -148,9 +145,7 @@ struct snapshot_take {
 
 static void take_free(struct snapshot_take *take)
 {
-    if (take->group != NULL) {
-        take->group->take = NULL;
-    }
+    if (take->group != NULL) { take->group->take = NULL; }
     take->ops->snapshot_end(take->image);
     manifest_fini(&take->manifest);
     mem_free(take->buffer);
@@ -193,9 +188,7 @@ static void take_finish(struct snapshot_take *take)
         wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
         (void)group_step(g, &event, NULL);
     }
-    if (old_file != 0) {
-        snapshot_forget(g->engine, old_file);
-    }
+    if (old_file != 0) { snapshot_forget(g->engine, old_file); }
     take_free(take);
 }
 
@@ -245,12 +238,11 @@ void snapshot_take_start(struct group *g, unsigned trailing)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     bool is_new = g->applied > (old != NULL ? old->index : 0) && g->applied_conf.len > 0;
-    if (g->take != NULL || g->fetch != NULL || g->is_installing || g->state != GROUP_RUNNING || !is_new) {
+    if (g->take != NULL || g->fetch != NULL || g->is_installing || g->state != GROUP_RUNNING ||
+        !is_new) {
         return;
     }
-    if (g->conf_scanned < g->applied) {
-        return;
-    }
+    if (g->conf_scanned < g->applied) { return; }
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = g->engine;
     take->group = g;
@@ -321,9 +313,7 @@ void snapshot_on_pull(struct group *g, const char *from_name, const struct messa
 {
     struct engine *e = g->engine;
     const struct manifest *snapshot = wal_log_snapshot(g->log);
-    if (snapshot == NULL || g->is_installing) {
-        return;
-    }
+    if (snapshot == NULL || g->is_installing) { return; }
     if (snapshot->index != m->index || m->offset >= snapshot->bytes) {
         if (group_is_leader(g)) {
             snapshot_offer(g, m->from, from_name); /* there is a newer one */
@@ -331,16 +321,12 @@ void snapshot_on_pull(struct group *g, const char *from_name, const struct messa
         return;
     }
     size_t waiting = 0;
-    LIST_EACH(at, &e->pulls) {
+    LIST_EACH (at, &e->pulls) {
         struct snapshot_pull *other = CONTAINER_OF(at, struct snapshot_pull, link);
         waiting++;
-        if (other->group == g->id && other->to == m->from) {
-            return; /* asked twice */
-        }
+        if (other->group == g->id && other->to == m->from) { return; /* asked twice */ }
     }
-    if (waiting >= PULLS_MAX) {
-        return;
-    }
+    if (waiting >= PULLS_MAX) { return; }
     struct snapshot_pull *pull = mem_new0(sizeof *pull);
     uint64_t rest = snapshot->bytes - m->offset;
     pull->engine = e;
@@ -348,7 +334,8 @@ void snapshot_on_pull(struct group *g, const char *from_name, const struct messa
     pull->to = m->from;
     pull->index = m->index;
     snprintf(pull->to_name, sizeof pull->to_name, "%s", from_name);
-    pull->job = (struct disk_job){.op = DISK_READ, .offset = m->offset, .on_done = on_pull_read, .on_drop = pull_free};
+    pull->job = (struct disk_job){
+        .op = DISK_READ, .offset = m->offset, .on_done = on_pull_read, .on_drop = pull_free};
     pull->job.len = rest < e->opts.chunk_bytes ? rest : e->opts.chunk_bytes;
     pull->job.owner = pull;
     file_name(pull->job.name, snapshot->file);
@@ -363,7 +350,8 @@ static void serve_pulls(struct engine *e, uint64_t now_ms)
     e->bulk_tokens = e->bulk_tokens > burst ? burst : e->bulk_tokens;
     e->bulk_ms = now_ms;
     while (e->bulk_tokens > 0 && !list_is_empty(&e->pulls)) {
-        struct snapshot_pull *pull = CONTAINER_OF(list_pop_front(&e->pulls), struct snapshot_pull, link);
+        struct snapshot_pull *pull =
+            CONTAINER_OF(list_pop_front(&e->pulls), struct snapshot_pull, link);
         e->bulk_tokens -= (double)pull->job.len;
         pull_serve(pull);
     }
@@ -386,7 +374,8 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name)
         group_stop(g, "a snapshot is wanted and there is none");
         return;
     }
-    struct message offer = {.kind = MESSAGE_SNAPSHOT_OFFER, .term = raft_current_term(&g->raft), .manifest = *snapshot};
+    struct message offer = {
+        .kind = MESSAGE_SNAPSHOT_OFFER, .term = raft_current_term(&g->raft), .manifest = *snapshot};
     g->pulled_ms = group_now_ms(g);
     group_send(g, id, node_name, &offer, guard_term_gate(g));
 }
@@ -405,8 +394,8 @@ struct snapshot_fetch {
     uint32_t crc;
     uint64_t asked_ms;
     uint64_t progress_ms;
-    bool is_active;  /* not only remembered */
-    bool is_busy;    /* the job is in flight */
+    bool is_active; /* not only remembered */
+    bool is_busy;   /* the job is in flight */
     bool is_given_up;
     bool is_whole; /* checked and durable */
     char *chunk;
@@ -415,9 +404,7 @@ struct snapshot_fetch {
 /* Let another group fetch. */
 static void fetch_resign(struct snapshot_fetch *fetch)
 {
-    if (fetch->engine->fetching == fetch) {
-        fetch->engine->fetching = NULL;
-    }
+    if (fetch->engine->fetching == fetch) { fetch->engine->fetching = NULL; }
 }
 
 static void fetch_free(struct snapshot_fetch *fetch)
@@ -443,16 +430,15 @@ static void fetch_abandon(struct snapshot_fetch *fetch)
         fetch->is_given_up = true;
         return;
     }
-    if (fetch->is_active) {
-        remove_file(fetch->engine, fetch->manifest.file);
-    }
+    if (fetch->is_active) { remove_file(fetch->engine, fetch->manifest.file); }
     fetch_free(fetch);
 }
 
 static void fetch_ask(struct snapshot_fetch *fetch)
 {
     struct group *g = fetch->group;
-    struct message pull = {.kind = MESSAGE_SNAPSHOT_PULL, .index = fetch->manifest.index, .offset = fetch->offset};
+    struct message pull = {
+        .kind = MESSAGE_SNAPSHOT_PULL, .index = fetch->manifest.index, .offset = fetch->offset};
     fetch->asked_ms = group_now_ms(g);
     group_send(g, fetch->from, fetch->from_name, &pull, 0);
 }
@@ -460,14 +446,16 @@ static void fetch_ask(struct snapshot_fetch *fetch)
 static bool has_already(const struct group *g, const struct manifest *offered)
 {
     const struct manifest *own = wal_log_snapshot(g->log);
-    return (own != NULL && own->index >= offered->index) || wal_log_term(g->log, offered->index) == offered->term;
+    return (own != NULL && own->index >= offered->index) ||
+           wal_log_term(g->log, offered->index) == offered->term;
 }
 
 /* The snapshot is here: one InstallSnapshot tells the library. */
 static void fetch_step(struct snapshot_fetch *fetch)
 {
     struct group *g = fetch->group;
-    if (fetch->term < raft_current_term(&g->raft) || g->is_installing || g->state != GROUP_RUNNING) {
+    if (fetch->term < raft_current_term(&g->raft) || g->is_installing ||
+        g->state != GROUP_RUNNING) {
         return; /* a new leader offers it again, or another one */
     }
     struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = fetch->from};
@@ -502,9 +490,7 @@ static void fetch_submit(struct snapshot_fetch *fetch)
 static bool fetch_job_ended(struct snapshot_fetch *fetch)
 {
     fetch->is_busy = false;
-    if (fetch->job.err == ERR_SYSTEM) {
-        fail(fetch->engine, "a snapshot could not be written");
-    }
+    if (fetch->job.err == ERR_SYSTEM) { fail(fetch->engine, "a snapshot could not be written"); }
     if (fetch->group == NULL) {
         remove_file(fetch->engine, fetch->manifest.file);
         fetch_free(fetch);
@@ -526,7 +512,8 @@ static void on_fetch_synced(struct disk_job *job)
     }
 }
 
-static void fetch_write(struct snapshot_fetch *fetch, size_t bytes, void (*on_done)(struct disk_job *job));
+static void fetch_write(struct snapshot_fetch *fetch, size_t bytes,
+                        void (*on_done)(struct disk_job *job));
 
 static void fetch_next(struct snapshot_fetch *fetch)
 {
@@ -535,7 +522,8 @@ static void fetch_next(struct snapshot_fetch *fetch)
         return;
     }
     if (fetch->crc != fetch->manifest.crc) {
-        LOG_WARN("a snapshot arrived damaged", LOG_UINT("group", fetch->group->id), LOG_STR("from", fetch->from_name));
+        LOG_WARN("a snapshot arrived damaged", LOG_UINT("group", fetch->group->id),
+                 LOG_STR("from", fetch->from_name));
         fetch_abandon(fetch);
         return;
     }
@@ -545,9 +533,7 @@ static void fetch_next(struct snapshot_fetch *fetch)
 static void on_fetch_written(struct disk_job *job)
 {
     struct snapshot_fetch *fetch = job->owner;
-    if (!fetch_job_ended(fetch)) {
-        return;
-    }
+    if (!fetch_job_ended(fetch)) { return; }
     fetch->crc = crc32c(fetch->crc, fetch->chunk, job->len);
     fetch->offset += job->len;
     fetch->progress_ms = group_now_ms(fetch->group);
@@ -555,7 +541,8 @@ static void on_fetch_written(struct disk_job *job)
 }
 
 /* Write `bytes` of the chunk at the offset; no bytes: make all durable. */
-static void fetch_write(struct snapshot_fetch *fetch, size_t bytes, void (*on_done)(struct disk_job *job))
+static void fetch_write(struct snapshot_fetch *fetch, size_t bytes,
+                        void (*on_done)(struct disk_job *job))
 {
     fetch->job = (struct disk_job){
         .op = DISK_WRITE,
@@ -581,9 +568,7 @@ static bool is_same(const struct manifest *a, const struct manifest *b)
 /* Begin if no other snapshot is being fetched on this node; else it is only remembered. */
 static void fetch_begin(struct snapshot_fetch *fetch)
 {
-    if (fetch->is_active || fetch->engine->fetching != NULL) {
-        return;
-    }
+    if (fetch->is_active || fetch->engine->fetching != NULL) { return; }
     fetch->engine->fetching = fetch;
     fetch->is_active = true;
     fetch->manifest.file = fetch->engine->next_file++;
@@ -609,20 +594,14 @@ void snapshot_on_offer(struct group *g, const char *from_name, const struct mess
         group_send(g, m->from, from_name, &reply, guard_term_gate(g));
         return;
     }
-    if (g->is_installing) {
-        return;
-    }
+    if (g->is_installing) { return; }
     struct snapshot_fetch *fetch = g->fetch;
     if (fetch != NULL && !is_same(&fetch->manifest, &m->manifest)) {
         fetch_abandon(fetch);
-        if (g->fetch != NULL) {
-            return; /* busy: the next offer finds it gone */
-        }
+        if (g->fetch != NULL) { return; /* busy: the next offer finds it gone */ }
         fetch = NULL;
     }
-    if (fetch == NULL) {
-        fetch = fetch_new(g, &m->manifest);
-    }
+    if (fetch == NULL) { fetch = fetch_new(g, &m->manifest); }
     fetch->from = m->from;
     fetch->term = m->term;
     snprintf(fetch->from_name, sizeof fetch->from_name, "%s", from_name);
@@ -637,17 +616,12 @@ void snapshot_on_offer(struct group *g, const char *from_name, const struct mess
 void snapshot_on_chunk(struct group *g, const struct message *m)
 {
     struct snapshot_fetch *fetch = g->fetch;
-    if (fetch == NULL || !fetch->is_active || fetch->is_busy || fetch->is_whole) {
-        return;
-    }
+    if (fetch == NULL || !fetch->is_active || fetch->is_busy || fetch->is_whole) { return; }
     uint64_t rest = fetch->manifest.bytes - fetch->offset;
-    bool fits = m->data.len > 0 && m->data.len <= rest && m->data.len <= g->engine->opts.chunk_bytes;
-    if (m->index != fetch->manifest.index || m->offset != fetch->offset || !fits) {
-        return;
-    }
-    if (crc32c(0, m->data.data, m->data.len) != m->crc) {
-        return; /* asked for again */
-    }
+    bool fits =
+        m->data.len > 0 && m->data.len <= rest && m->data.len <= g->engine->opts.chunk_bytes;
+    if (m->index != fetch->manifest.index || m->offset != fetch->offset || !fits) { return; }
+    if (crc32c(0, m->data.data, m->data.len) != m->crc) { return; /* asked for again */ }
     memcpy(fetch->chunk, m->data.data, m->data.len);
     fetch_write(fetch, m->data.len, on_fetch_written);
 }
@@ -657,9 +631,7 @@ void snapshot_install(struct group *g)
     struct snapshot_fetch *fetch = g->fetch;
     CHECK(fetch != NULL && fetch->is_whole && !fetch->is_busy);
     const struct manifest *old = wal_log_snapshot(g->log);
-    if (old != NULL) {
-        snapshot_forget(g->engine, old->file);
-    }
+    if (old != NULL) { snapshot_forget(g->engine, old->file); }
     if (g->take != NULL) {
         g->take->group = NULL;
         g->take = NULL;
@@ -668,8 +640,8 @@ void snapshot_install(struct group *g)
     wal_put_snapshot(g->engine->wal, g->log, &fetch->manifest, fetch->manifest.index + 1, true);
     g->install_batch = wal_batch(g->engine->wal);
     g->restore_is_due = true;
-    LOG_INFO("a snapshot is installed", LOG_UINT("group", g->id), LOG_UINT("index", fetch->manifest.index),
-             LOG_UINT("bytes", fetch->manifest.bytes));
+    LOG_INFO("a snapshot is installed", LOG_UINT("group", g->id),
+             LOG_UINT("index", fetch->manifest.index), LOG_UINT("bytes", fetch->manifest.bytes));
     fetch_free(fetch);
 }
 
@@ -685,9 +657,7 @@ struct snapshot_restore {
 
 static void restore_free(struct snapshot_restore *restore)
 {
-    if (restore->group != NULL) {
-        restore->group->restore = NULL;
-    }
+    if (restore->group != NULL) { restore->group->restore = NULL; }
     mem_free(restore->buffer);
     mem_free(restore);
 }
@@ -720,7 +690,8 @@ static void on_restore_read(struct disk_job *job)
     }
     restore->crc = crc32c(restore->crc, job->data, job->len);
     restore->offset += job->len;
-    if (job->len > 0 && g->fsm_ops->restore_write(g->fsm, slice_of(job->data, job->len)) != ERR_OK) {
+    if (job->len > 0 &&
+        g->fsm_ops->restore_write(g->fsm, slice_of(job->data, job->len)) != ERR_OK) {
         restore_failed(restore);
         return;
     }
@@ -733,7 +704,8 @@ static void restore_step(struct snapshot_restore *restore)
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     uint64_t rest = snapshot->bytes - restore->offset;
     if (rest == 0) {
-        bool ok = restore->crc == snapshot->crc && g->fsm_ops->restore_end(g->fsm, snapshot->index) == ERR_OK;
+        bool ok = restore->crc == snapshot->crc &&
+                  g->fsm_ops->restore_end(g->fsm, snapshot->index) == ERR_OK;
         if (!ok) {
             restore_failed(restore);
             return;
@@ -793,9 +765,7 @@ static void tick_fetch(struct group *g, uint64_t now_ms)
 {
     struct snapshot_fetch *fetch = g->fetch;
     uint64_t election_ms = g->engine->opts.election_ms;
-    if (fetch == NULL || fetch->is_busy) {
-        return;
-    }
+    if (fetch == NULL || fetch->is_busy) { return; }
     if (!fetch->is_active) {
         fetch_begin(fetch);
         return;
@@ -811,8 +781,10 @@ static void tick_take(struct group *g, uint64_t now_ms)
 {
     const struct engine_opts *opts = &g->engine->opts;
     uint64_t bytes = wal_log_live_bytes(g->log);
-    bool is_pulled = g->pulled_ms != 0 && now_ms < g->pulled_ms + (uint64_t)opts->election_ms * PULLED_HOLD_FACTOR;
-    if (bytes >= opts->snapshot_log_bytes && (!is_pulled || bytes >= opts->snapshot_log_bytes * PULLED_LOG_FACTOR)) {
+    bool is_pulled = g->pulled_ms != 0 &&
+                     now_ms < g->pulled_ms + (uint64_t)opts->election_ms * PULLED_HOLD_FACTOR;
+    if (bytes >= opts->snapshot_log_bytes &&
+        (!is_pulled || bytes >= opts->snapshot_log_bytes * PULLED_LOG_FACTOR)) {
         snapshot_take_start(g, opts->trailing_entries);
     }
 }
@@ -821,9 +793,7 @@ static void tick_take(struct group *g, uint64_t now_ms)
 static void tick_laggard(struct engine *e)
 {
     struct group *g = engine_group(e, wal_laggard(e->wal, e->opts.segments_max));
-    if (g == NULL || g->state != GROUP_RUNNING) {
-        return;
-    }
+    if (g == NULL || g->state != GROUP_RUNNING) { return; }
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     bool is_idle = snapshot != NULL && snapshot->index == g->applied;
     if (is_idle && group_owns_term(g) && wal_log_last_index(g->log) == g->applied) {
@@ -836,7 +806,7 @@ void snapshot_tick(struct engine *e, uint64_t now_ms)
 {
     serve_pulls(e, now_ms);
     tick_laggard(e);
-    LIST_EACH(at, &e->groups) {
+    LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         if (g->state == GROUP_RUNNING) {
             tick_fetch(g, now_ms);

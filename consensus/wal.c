@@ -4,7 +4,7 @@
  * Always: batches are contiguous and written one at a time, so that a valid record proves that everything before its
  * batch had been flushed; the first batch of a segment repeats the state of all groups, so that older segments may go
  * when no entry in them is needed. */
-#include "wal_int.h"
+#include "consensus/wal_int.h"
 
 #include <inttypes.h>
 #include <raft.h>
@@ -22,9 +22,7 @@ void wal_segment_name(char name[DISK_NAME_BYTES], uint32_t number)
 bool wal_segment_number(const char *name, uint32_t *number)
 {
     char again[DISK_NAME_BYTES];
-    if (sscanf(name, "wal-%10" SCNu32, number) != 1) {
-        return false;
-    }
+    if (sscanf(name, "wal-%10" SCNu32, number) != 1) { return false; }
     wal_segment_name(again, *number);
     return strcmp(again, name) == 0;
 }
@@ -64,11 +62,10 @@ static void on_removed(struct disk_job *job)
  * leaves no hole. */
 static void trim(struct wal *wal)
 {
-    if (wal->is_removing || wal->has_failed || wal->segment_count < 2) {
-        return;
-    }
+    if (wal->is_removing || wal->has_failed || wal->segment_count < 2) { return; }
     struct wal_segment *oldest = &wal->segments[0];
-    if (oldest->number >= wal->flushed_segment || oldest->live_count > 0 || oldest->dead_batch > wal->batch_flushed) {
+    if (oldest->number >= wal->flushed_segment || oldest->live_count > 0 ||
+        oldest->dead_batch > wal->batch_flushed) {
         return;
     }
     struct disk_job *job = &wal->remove_job;
@@ -82,10 +79,8 @@ static void trim(struct wal *wal)
 
 uint64_t wal_laggard(const struct wal *wal, uint64_t segments_max)
 {
-    if (wal->segment_count <= segments_max) {
-        return 0;
-    }
-    LIST_EACH(at, &wal->logs) {
+    if (wal->segment_count <= segments_max) { return 0; }
+    LIST_EACH (at, &wal->logs) {
         const struct wal_log *log = CONTAINER_OF(at, struct wal_log, link);
         if (log->count > 0 && log->entries[log->head].segment == wal->segments[0].number) {
             return log->group;
@@ -125,9 +120,7 @@ static void entry_release(struct wal *wal, struct wal_log *log, struct wal_entry
 {
     struct wal_segment *segment = segment_of(wal, entry->segment);
     CHECK(segment->live_count > 0);
-    if (--segment->live_count == 0) {
-        segment->dead_batch = wal->open.number;
-    }
+    if (--segment->live_count == 0) { segment->dead_batch = wal->open.number; }
     if (entry->data != NULL) {
         log->cached_bytes -= entry->len;
         mem_free(entry->data);
@@ -158,12 +151,11 @@ void wal_log_drop(struct wal *wal, struct wal_log *log, uint64_t first_index)
         log->head = 0;
         log->first_index = first_index > log->first_index ? first_index : log->first_index;
     }
-    if (log->evict_from < log->first_index) {
-        log->evict_from = log->first_index;
-    }
+    if (log->evict_from < log->first_index) { log->evict_from = log->first_index; }
 }
 
-void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry, const char *data)
+void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry,
+                    const char *data)
 {
     if (log->head + log->count == log->cap) {
         if (log->head > log->cap / 2) {
@@ -185,8 +177,8 @@ void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry
     segment_of(wal, entry->segment)->live_count++;
 }
 
-void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot, uint64_t first_index,
-                          bool is_installed)
+void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
+                          uint64_t first_index, bool is_installed)
 {
     if (is_installed) {
         wal_log_drop(wal, log, UINT64_MAX);
@@ -251,18 +243,14 @@ uint64_t wal_log_last_index(const struct wal_log *log)
 
 const struct wal_entry *wal_log_entry(const struct wal_log *log, uint64_t index)
 {
-    if (index < log->first_index || index - log->first_index >= log->count) {
-        return NULL;
-    }
+    if (index < log->first_index || index - log->first_index >= log->count) { return NULL; }
     return &log->entries[log->head + (index - log->first_index)];
 }
 
 uint64_t wal_log_term(const struct wal_log *log, uint64_t index)
 {
     const struct wal_entry *entry = wal_log_entry(log, index);
-    if (entry != NULL) {
-        return entry->term;
-    }
+    if (entry != NULL) { return entry->term; }
     return log->has_snapshot && log->snapshot.index == index ? log->snapshot.term : 0;
 }
 
@@ -280,9 +268,7 @@ void wal_evict(struct wal_log *log, uint64_t upto, uint64_t keep_bytes)
 {
     uint64_t at = log->evict_from;
     for (; log->cached_bytes > keep_bytes && at <= upto; at++) {
-        if (at < log->first_index || at - log->first_index >= log->count) {
-            break;
-        }
+        if (at < log->first_index || at - log->first_index >= log->count) { break; }
         struct wal_entry *entry = &log->entries[log->head + (at - log->first_index)];
         if (entry->data != NULL && entry->type != RAFT_CHANGE) {
             log->cached_bytes -= entry->len;
@@ -297,9 +283,7 @@ void wal_evict(struct wal_log *log, uint64_t upto, uint64_t keep_bytes)
 
 static void put(struct wal *wal, enum wal_type type, uint64_t group, struct slice content)
 {
-    if (wal->open.bytes.len == 0) {
-        wal->open.first_sequence = wal->next_sequence;
-    }
+    if (wal->open.bytes.len == 0) { wal->open.first_sequence = wal->next_sequence; }
     wal_record_append(&wal->open.bytes, &(struct wal_record){
                                             .sequence = wal->next_sequence++,
                                             .batch_sequence = wal->open.first_sequence,
@@ -327,10 +311,9 @@ static void put_state(struct wal *wal, const struct wal_log *log)
 
 void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset)
 {
-    wal->open = (struct wal_batch){.number = wal->open.number + 1, .segment = segment, .offset = offset};
-    if (segment != 0 && offset < wal->opts.segment_bytes) {
-        return;
-    }
+    wal->open =
+        (struct wal_batch){.number = wal->open.number + 1, .segment = segment, .offset = offset};
+    if (segment != 0 && offset < wal->opts.segment_bytes) { return; }
     wal->open.segment = segment + 1;
     wal->open.offset = 0;
     wal->open.creates_segment = true;
@@ -340,7 +323,7 @@ void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset)
     wal_hard_encode(&content, &id);
     put(wal, WAL_SEGMENT, 0, buf_slice(&content));
     buf_fini(&content);
-    LIST_EACH(at, &wal->logs) {
+    LIST_EACH (at, &wal->logs) {
         put_state(wal, CONTAINER_OF(at, struct wal_log, link));
     }
 }
@@ -369,8 +352,8 @@ void wal_put_hard(struct wal *wal, struct wal_log *log, struct wal_hard hard)
     buf_fini(&content);
 }
 
-void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term, uint8_t type,
-                   struct slice data)
+void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term,
+                   uint8_t type, struct slice data)
 {
     CHECK(index >= log->first_index);
     CHECK(index <= log->first_index + log->count);
@@ -389,8 +372,8 @@ void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_
     wal_log_append(wal, log, &entry, data.data != NULL ? data.data : "");
 }
 
-void wal_put_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot, uint64_t first_index,
-                      bool is_installed)
+void wal_put_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
+                      uint64_t first_index, bool is_installed)
 {
     struct buf content = {0};
     struct wal_snapshot_record record = {is_installed, first_index, *snapshot};
@@ -406,7 +389,8 @@ static void on_flush_done(struct disk_job *job)
 {
     struct wal *wal = job->owner;
     if (job->err == ERR_FULL) {
-        wal->is_full = true; /* the batch stays as it is; wal_retry writes it again at the same place */
+        wal->is_full =
+            true; /* the batch stays as it is; wal_retry writes it again at the same place */
         return;
     }
     if (job->err != ERR_OK) {
@@ -446,9 +430,7 @@ static void flush_submit(struct wal *wal)
 
 void wal_flush(struct wal *wal)
 {
-    if (wal->is_flushing || wal->has_failed || wal->open.bytes.len == 0) {
-        return;
-    }
+    if (wal->is_flushing || wal->has_failed || wal->open.bytes.len == 0) { return; }
     wal->inflight = wal->open;
     wal->is_flushing = true;
     wal_batch_begin(wal, wal->inflight.segment, wal->inflight.offset + wal->inflight.bytes.len);
@@ -523,18 +505,18 @@ bool wal_is_reading(const struct wal_log *log)
 }
 
 /* The record of `entry` in what was read, checked against what the index says of it. */
-static bool reader_find(const struct wal_reader *reader, uint64_t index, const struct wal_entry *entry,
-                        struct wal_entry_record *found)
+static bool reader_find(const struct wal_reader *reader, uint64_t index,
+                        const struct wal_entry *entry, struct wal_entry_record *found)
 {
     struct wal_record record;
     size_t at = entry->offset - reader->job.offset;
-    if (at >= reader->job.done_len) {
+    if (at >= reader->job.done_len) { return false; }
+    if (wal_record_parse(slice_of(reader->job.data + at, reader->job.done_len - at), &record) !=
+        WAL_PARSE_OK) {
         return false;
     }
-    if (wal_record_parse(slice_of(reader->job.data + at, reader->job.done_len - at), &record) != WAL_PARSE_OK) {
-        return false;
-    }
-    if (record.type != WAL_ENTRY || record.group != reader->log->group || !wal_entry_decode(record.content, found)) {
+    if (record.type != WAL_ENTRY || record.group != reader->log->group ||
+        !wal_entry_decode(record.content, found)) {
         return false;
     }
     return found->index == index && found->term == entry->term && found->data.len == entry->len;
@@ -545,25 +527,18 @@ static enum err reader_take(struct wal_reader *reader)
 {
     struct wal_log *log = reader->log;
     for (uint64_t index = reader->from; index < reader->from + reader->count; index++) {
-        if (index < log->first_index || index - log->first_index >= log->count) {
-            continue;
-        }
+        if (index < log->first_index || index - log->first_index >= log->count) { continue; }
         struct wal_entry *entry = &log->entries[log->head + (index - log->first_index)];
-        if (entry->data != NULL || entry->segment != reader->segment || entry->offset < reader->job.offset) {
+        if (entry->data != NULL || entry->segment != reader->segment ||
+            entry->offset < reader->job.offset) {
             continue;
         }
-        if (reader->job.err != ERR_OK) {
-            return reader->job.err;
-        }
+        if (reader->job.err != ERR_OK) { return reader->job.err; }
         struct wal_entry_record found;
-        if (!reader_find(reader, index, entry, &found)) {
-            return ERR_CORRUPT;
-        }
+        if (!reader_find(reader, index, entry, &found)) { return ERR_CORRUPT; }
         entry->data = mem_copy(found.data.data, found.data.len);
         log->cached_bytes += entry->len;
-        if (log->evict_from > index) {
-            log->evict_from = index;
-        }
+        if (log->evict_from > index) { log->evict_from = index; }
     }
     return ERR_OK;
 }
@@ -599,9 +574,7 @@ void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_
         if (at->segment != first->segment || at->data != NULL || at->offset < first->offset) {
             break;
         }
-        if (count > 0 && at_end - first->offset > bytes_max) {
-            break;
-        }
+        if (count > 0 && at_end - first->offset > bytes_max) { break; }
         end = at_end;
         count++;
     }
@@ -613,7 +586,8 @@ void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_
     reader->segment = first->segment;
     reader->on_done = on_done;
     reader->arg = arg;
-    reader->job = (struct disk_job){.op = DISK_READ, .offset = first->offset, .len = end - first->offset};
+    reader->job =
+        (struct disk_job){.op = DISK_READ, .offset = first->offset, .len = end - first->offset};
     reader->job.data = mem_new(reader->job.len);
     reader->job.on_done = on_read;
     reader->job.on_drop = on_read_drop;
@@ -636,9 +610,7 @@ struct wal *wal_new(const struct wal_opts *opts)
 
 void wal_free(struct wal *wal)
 {
-    if (wal == NULL) {
-        return;
-    }
+    if (wal == NULL) { return; }
     while (!list_is_empty(&wal->logs)) {
         wal_log_remove(wal, CONTAINER_OF(wal->logs.next, struct wal_log, link));
     }

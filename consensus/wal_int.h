@@ -71,11 +71,13 @@ void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset);
 /* Changes of a log in memory, the same when put and when read back. */
 struct wal_log *wal_log_add(struct wal *wal, uint64_t group, uint64_t self, uint64_t next_index);
 void wal_log_remove(struct wal *wal, struct wal_log *log);
-void wal_log_truncate(struct wal *wal, struct wal_log *log, uint64_t index); /* entries from index on go */
+void wal_log_truncate(struct wal *wal, struct wal_log *log,
+                      uint64_t index); /* entries from index on go */
 void wal_log_drop(struct wal *wal, struct wal_log *log, uint64_t first_index);
 /* data: a copy is taken, or NULL for not in memory. */
-void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry, const char *data);
-void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot, uint64_t first_index,
-                          bool is_installed);
+void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry,
+                    const char *data);
+void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
+                          uint64_t first_index, bool is_installed);
 
 #endif

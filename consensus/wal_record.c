@@ -1,14 +1,22 @@
 /* wal_record: encodes and decodes the records of the write-ahead log.
  * Owns: the format. Not: files, order, meaning. Thread: any.
  * Always: a decoder reads only inside its slice, whatever the bytes say (tests/fuzz/fuzz_consensus_wal.c). */
-#include "wal_record.h"
+#include "consensus/wal_record.h"
 
 #include "base/mem.h"
-#include "crc32c.h"
+#include "consensus/crc32c.h"
 
 /* The header: crc of the rest of the header, crc of the content, sequence, group, content length, distance to the batch's
  * first record, segment, type, format, two zero bytes. */
-enum { AT_CONTENT_CRC = 4, AT_SEQUENCE = 8, AT_GROUP = 16, AT_BYTES = 24, AT_BATCH = 28, AT_SEGMENT = 32, AT_TYPE = 36 };
+enum {
+    AT_CONTENT_CRC = 4,
+    AT_SEQUENCE = 8,
+    AT_GROUP = 16,
+    AT_BYTES = 24,
+    AT_BATCH = 28,
+    AT_SEGMENT = 32,
+    AT_TYPE = 36
+};
 
 static void put32(struct buf *out, uint32_t v)
 {
@@ -83,21 +91,16 @@ void wal_record_append(struct buf *out, const struct wal_record *record)
 
 bool wal_header_is_valid(struct slice bytes, uint32_t *content_bytes)
 {
-    if (bytes.len < WAL_HEADER_BYTES) {
-        return false;
-    }
+    if (bytes.len < WAL_HEADER_BYTES) { return false; }
     uint32_t kind = get32(bytes.data + AT_TYPE);
     uint32_t type = kind & 0xff;
     uint32_t length = get32(bytes.data + AT_BYTES);
-    if (type == 0 || type >= WAL_TYPE_END || kind >> 8 != WAL_FORMAT || length > WAL_CONTENT_BYTES_MAX) {
+    if (type == 0 || type >= WAL_TYPE_END || kind >> 8 != WAL_FORMAT ||
+        length > WAL_CONTENT_BYTES_MAX) {
         return false;
     }
-    if (get32(bytes.data + AT_BATCH) > get64(bytes.data + AT_SEQUENCE)) {
-        return false;
-    }
-    if (get32(bytes.data) != crc32c(0, bytes.data + 4, WAL_HEADER_BYTES - 4)) {
-        return false;
-    }
+    if (get32(bytes.data + AT_BATCH) > get64(bytes.data + AT_SEQUENCE)) { return false; }
+    if (get32(bytes.data) != crc32c(0, bytes.data + 4, WAL_HEADER_BYTES - 4)) { return false; }
     *content_bytes = length;
     return true;
 }
@@ -105,9 +108,7 @@ bool wal_header_is_valid(struct slice bytes, uint32_t *content_bytes)
 static bool is_zero(struct slice bytes)
 {
     for (size_t i = 0; i < bytes.len; i++) {
-        if (bytes.data[i] != 0) {
-            return false;
-        }
+        if (bytes.data[i] != 0) { return false; }
     }
     return true;
 }
@@ -116,12 +117,11 @@ enum wal_parse wal_record_parse(struct slice bytes, struct wal_record *record)
 {
     uint32_t length;
     if (!wal_header_is_valid(bytes, &length)) {
-        struct slice header = slice_of(bytes.data, bytes.len < WAL_HEADER_BYTES ? bytes.len : WAL_HEADER_BYTES);
+        struct slice header =
+            slice_of(bytes.data, bytes.len < WAL_HEADER_BYTES ? bytes.len : WAL_HEADER_BYTES);
         return is_zero(header) ? WAL_PARSE_END : WAL_PARSE_BROKEN;
     }
-    if (wal_record_bytes(length) > bytes.len) {
-        return WAL_PARSE_BROKEN;
-    }
+    if (wal_record_bytes(length) > bytes.len) { return WAL_PARSE_BROKEN; }
     struct slice content = slice_of(bytes.data + WAL_HEADER_BYTES, length);
     if (crc32c(0, content.data, content.len) != get32(bytes.data + AT_CONTENT_CRC)) {
         return WAL_PARSE_BROKEN;
@@ -143,9 +143,7 @@ void wal_hard_encode(struct buf *out, const struct wal_hard *hard)
 
 bool wal_hard_decode(struct slice content, struct wal_hard *hard)
 {
-    if (content.len != 16) {
-        return false;
-    }
+    if (content.len != 16) { return false; }
     hard->term = get64(content.data);
     hard->vote = get64(content.data + 8);
     return true;
@@ -165,9 +163,7 @@ bool wal_entry_decode(struct slice content, struct wal_entry_record *entry)
     uint64_t index = take64(&r);
     uint64_t term = take64(&r);
     uint64_t type = take64(&r);
-    if (r.is_short || index == 0 || term == 0 || type == 0 || type > UINT8_MAX) {
-        return false;
-    }
+    if (r.is_short || index == 0 || term == 0 || type == 0 || type > UINT8_MAX) { return false; }
     *entry = (struct wal_entry_record){index, term, (uint8_t)type, r.rest};
     return true;
 }
@@ -197,7 +193,8 @@ static bool manifest_decode(struct reader *r, struct manifest *m)
     if (r->is_short || conf_bytes > WAL_CONF_BYTES_MAX || conf_bytes != r->rest.len) {
         return false;
     }
-    if (found.index == 0 || found.term == 0 || found.conf_index == 0 || found.conf_index > found.index) {
+    if (found.index == 0 || found.term == 0 || found.conf_index == 0 ||
+        found.conf_index > found.index) {
         return false;
     }
     buf_append(&found.conf, r->rest);
@@ -211,9 +208,7 @@ void wal_state_encode(struct buf *out, const struct wal_state *state)
     put64(out, state->hard.vote);
     put64(out, state->self);
     put64(out, state->next_index);
-    if (state->has_snapshot) {
-        manifest_encode(out, &state->snapshot);
-    }
+    if (state->has_snapshot) { manifest_encode(out, &state->snapshot); }
 }
 
 bool wal_state_decode(struct slice content, struct wal_state *state)
@@ -224,13 +219,9 @@ bool wal_state_decode(struct slice content, struct wal_state *state)
     found.hard.vote = take64(&r);
     found.self = take64(&r);
     found.next_index = take64(&r);
-    if (r.is_short || found.next_index == 0) {
-        return false;
-    }
+    if (r.is_short || found.next_index == 0) { return false; }
     found.has_snapshot = r.rest.len > 0;
-    if (found.has_snapshot && !manifest_decode(&r, &found.snapshot)) {
-        return false;
-    }
+    if (found.has_snapshot && !manifest_decode(&r, &found.snapshot)) { return false; }
     *state = found;
     return true;
 }
@@ -248,7 +239,8 @@ bool wal_snapshot_decode(struct slice content, struct wal_snapshot_record *snaps
     struct wal_snapshot_record found = {0};
     uint64_t installed = take64(&r);
     found.first_index = take64(&r);
-    if (r.is_short || installed > 1 || found.first_index == 0 || !manifest_decode(&r, &found.snapshot)) {
+    if (r.is_short || installed > 1 || found.first_index == 0 ||
+        !manifest_decode(&r, &found.snapshot)) {
         return false;
     }
     found.is_installed = installed == 1;

@@ -7,7 +7,8 @@
 
 enum {
     WAL_FORMAT = 1,
-    WAL_PADDING = 0xa5, /* not zero, so that the last sector of a record that was written never is */
+    WAL_PADDING =
+        0xa5, /* not zero, so that the last sector of a record that was written never is */
     WAL_HEADER_BYTES = 40,
     WAL_CONTENT_BYTES_MAX = 64 << 20, /* bounds an entry; larger lengths are damage */
     WAL_CONF_BYTES_MAX = 64 << 10,
@@ -16,11 +17,11 @@ enum {
 
 enum wal_type {
     WAL_SEGMENT = 1, /* first record of a segment: node id */
-    WAL_STATE,       /* a group exists: all of it but its entries; repeated at the start of each segment */
-    WAL_HARD,        /* term and vote of a group */
-    WAL_ENTRY,       /* one entry; removes what the log held from its index on */
-    WAL_SNAPSHOT,    /* a snapshot is on disk: entries below first_index are not needed any more */
-    WAL_DELETE,      /* the group is gone from this node */
+    WAL_STATE, /* a group exists: all of it but its entries; repeated at the start of each segment */
+    WAL_HARD,  /* term and vote of a group */
+    WAL_ENTRY,    /* one entry; removes what the log held from its index on */
+    WAL_SNAPSHOT, /* a snapshot is on disk: entries below first_index are not needed any more */
+    WAL_DELETE,   /* the group is gone from this node */
     WAL_TYPE_END
 };
 
@@ -107,7 +108,8 @@ MUST_USE bool wal_state_decode(struct slice content, struct wal_state *state);
 void wal_snapshot_encode(struct buf *out, const struct wal_snapshot_record *snapshot);
 MUST_USE bool wal_snapshot_decode(struct slice content, struct wal_snapshot_record *snapshot);
 
-void manifest_copy(struct manifest *to, const struct manifest *from); /* to is overwritten, not freed */
+void manifest_copy(struct manifest *to,
+                   const struct manifest *from); /* to is overwritten, not freed */
 void manifest_fini(struct manifest *manifest);
 
 #endif

@@ -3,7 +3,7 @@
  * Always: nothing that had been flushed is dropped silently. Batches are written one at a time, so a valid record whose
  * batch began after a broken place proves that the place had been flushed: that is damage. Without such a proof the place
  * is a torn write if a sector of it still holds the zeros it was preallocated with, and damage if none does. */
-#include "wal_int.h"
+#include "consensus/wal_int.h"
 
 #include <inttypes.h>
 #include <raft.h>
@@ -37,8 +37,8 @@ struct scan {
 static enum err damage(struct scan *scan, size_t file, uint64_t offset, const char *what)
 {
     snprintf(scan->report->damage, sizeof scan->report->damage,
-             "%s in segment %" PRIu32 " at offset %" PRIu64 ", record %" PRIu64, what, scan->files[file].number, offset,
-             scan->expected_sequence);
+             "%s in segment %" PRIu32 " at offset %" PRIu64 ", record %" PRIu64, what,
+             scan->files[file].number, offset, scan->expected_sequence);
     return ERR_CORRUPT;
 }
 
@@ -46,9 +46,7 @@ static void on_file(void *arg, const char *name, uint64_t bytes)
 {
     struct scan *scan = arg;
     uint32_t number;
-    if (!wal_segment_number(name, &number)) {
-        return;
-    }
+    if (!wal_segment_number(name, &number)) { return; }
     if (scan->file_count == scan->file_cap) {
         scan->file_cap = scan->file_cap > 0 ? scan->file_cap * 2 : 16;
         scan->files = mem_resize(scan->files, scan->file_cap * sizeof *scan->files);
@@ -67,9 +65,7 @@ static enum err load(struct scan *scan, size_t file, struct buf *data)
 {
     data->len = 0;
     struct disk_job job = {.op = DISK_READ, .len = scan->files[file].bytes};
-    if (job.len == 0) {
-        return ERR_OK;
-    }
+    if (job.len == 0) { return ERR_OK; }
     job.data = buf_reserve(data, job.len);
     wal_segment_name(job.name, scan->files[file].number);
     enum err err = disk_run(scan->wal->opts.disk, &job);
@@ -82,9 +78,7 @@ static enum err load(struct scan *scan, size_t file, struct buf *data)
 static enum err apply_state(struct scan *scan, const struct wal_record *record)
 {
     struct wal_state state;
-    if (!wal_state_decode(record->content, &state)) {
-        return ERR_CORRUPT;
-    }
+    if (!wal_state_decode(record->content, &state)) { return ERR_CORRUPT; }
     struct wal_log *log = wal_log_find(scan->wal, record->group);
     if (log == NULL) {
         log = wal_log_add(scan->wal, record->group, state.self, state.next_index);
@@ -95,12 +89,14 @@ static enum err apply_state(struct scan *scan, const struct wal_record *record)
             return ERR_OK;
         }
     }
-    bool same = log->self == state.self && log->hard.term == state.hard.term && log->hard.vote == state.hard.vote;
+    bool same = log->self == state.self && log->hard.term == state.hard.term &&
+                log->hard.vote == state.hard.vote;
     manifest_fini(&state.snapshot);
     return same ? ERR_OK : ERR_CORRUPT;
 }
 
-static enum err apply_entry(struct scan *scan, struct wal_log *log, const struct wal_record *record, uint64_t offset)
+static enum err apply_entry(struct scan *scan, struct wal_log *log, const struct wal_record *record,
+                            uint64_t offset)
 {
     struct wal_entry_record e;
     if (!wal_entry_decode(record->content, &e) || e.index > log->first_index + log->count) {
@@ -119,12 +115,11 @@ static enum err apply_entry(struct scan *scan, struct wal_log *log, const struct
     return ERR_OK;
 }
 
-static enum err apply_snapshot(struct scan *scan, struct wal_log *log, const struct wal_record *record)
+static enum err apply_snapshot(struct scan *scan, struct wal_log *log,
+                               const struct wal_record *record)
 {
     struct wal_snapshot_record s;
-    if (!wal_snapshot_decode(record->content, &s)) {
-        return ERR_CORRUPT;
-    }
+    if (!wal_snapshot_decode(record->content, &s)) { return ERR_CORRUPT; }
     wal_log_set_snapshot(scan->wal, log, &s.snapshot, s.first_index, s.is_installed);
     manifest_fini(&s.snapshot);
     return ERR_OK;
@@ -141,21 +136,16 @@ static enum err apply(struct scan *scan, const struct wal_record *record, uint64
     case WAL_SEGMENT: {
         struct wal_hard id;
         uint64_t want = scan->wal->opts.node_id;
-        return wal_hard_decode(record->content, &id) && (want == 0 || id.term == want) ? ERR_OK : ERR_CORRUPT;
+        return wal_hard_decode(record->content, &id) && (want == 0 || id.term == want)
+                   ? ERR_OK
+                   : ERR_CORRUPT;
     }
-    case WAL_STATE:
-        return apply_state(scan, record);
-    case WAL_HARD:
-        return wal_hard_decode(record->content, &log->hard) ? ERR_OK : ERR_CORRUPT;
-    case WAL_ENTRY:
-        return apply_entry(scan, log, record, offset);
-    case WAL_SNAPSHOT:
-        return apply_snapshot(scan, log, record);
-    case WAL_DELETE:
-        wal_log_remove(scan->wal, log);
-        return ERR_OK;
-    case WAL_TYPE_END:
-        break;
+    case WAL_STATE: return apply_state(scan, record);
+    case WAL_HARD: return wal_hard_decode(record->content, &log->hard) ? ERR_OK : ERR_CORRUPT;
+    case WAL_ENTRY: return apply_entry(scan, log, record, offset);
+    case WAL_SNAPSHOT: return apply_snapshot(scan, log, record);
+    case WAL_DELETE: wal_log_remove(scan->wal, log); return ERR_OK;
+    case WAL_TYPE_END: break;
     }
     return ERR_CORRUPT;
 }
@@ -163,7 +153,8 @@ static enum err apply(struct scan *scan, const struct wal_record *record, uint64
 /* Every log must reach from its snapshot, or from entry 1, without a gap. */
 static enum err check_logs(struct scan *scan)
 {
-    for (struct wal_log *log = wal_log_next(scan->wal, NULL); log != NULL; log = wal_log_next(scan->wal, log)) {
+    for (struct wal_log *log = wal_log_next(scan->wal, NULL); log != NULL;
+         log = wal_log_next(scan->wal, log)) {
         uint64_t base = log->has_snapshot ? log->snapshot.index : 0;
         if (log->first_index > base + 1 || log->first_index + log->count < base + 1) {
             return damage(scan, scan->end_file, scan->end_offset, "entries are missing");
@@ -178,9 +169,7 @@ static enum err check_logs(struct scan *scan)
 static bool is_zero(const char *data, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
-        if (data[i] != 0) {
-            return false;
-        }
+        if (data[i] != 0) { return false; }
     }
     return true;
 }
@@ -191,9 +180,7 @@ static bool has_unwritten_sector(struct slice file, size_t from, size_t to)
     while (from < to) {
         size_t end = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
         end = end < to ? end : to;
-        if (is_zero(file.data + from, end - from)) {
-            return true;
-        }
+        if (is_zero(file.data + from, end - from)) { return true; }
         from = end;
     }
     return false;
@@ -204,9 +191,7 @@ static bool looks_torn(struct slice file, size_t at)
 {
     struct slice rest = slice_of(file.data + at, file.len - at);
     uint32_t content_bytes;
-    if (rest.len < WAL_HEADER_BYTES) {
-        return true;
-    }
+    if (rest.len < WAL_HEADER_BYTES) { return true; }
     if (!wal_header_is_valid(rest, &content_bytes)) {
         return has_unwritten_sector(file, at, at + WAL_HEADER_BYTES);
     }
@@ -222,9 +207,7 @@ static bool has_proof(const struct scan *scan, struct slice file, size_t at)
         if (wal_record_parse(slice_of(file.data + at, file.len - at), &record) != WAL_PARSE_OK) {
             continue;
         }
-        if (record.batch_sequence > scan->expected_sequence) {
-            return true;
-        }
+        if (record.batch_sequence > scan->expected_sequence) { return true; }
     }
     return false;
 }
@@ -241,12 +224,8 @@ static enum err judge_end(struct scan *scan, size_t file, size_t at)
         enum err err = load(scan, later, &data);
         bool proof = err == ERR_OK && has_proof(scan, buf_slice(&data), 0);
         buf_fini(&data);
-        if (err != ERR_OK) {
-            return err;
-        }
-        if (proof) {
-            return damage(scan, file, at, "a record that had been flushed is damaged");
-        }
+        if (err != ERR_OK) { return err; }
+        if (proof) { return damage(scan, file, at, "a record that had been flushed is damaged"); }
     }
     if (at == 0 && file == 0 && scan->files[0].number != 1) {
         return damage(scan, file, at, "the oldest segment has no beginning");
@@ -277,10 +256,9 @@ static enum err scan_segment(struct scan *scan, size_t file, size_t *at)
         if (wal_record_parse(slice_of(data.data + *at, data.len - *at), &record) != WAL_PARSE_OK) {
             return ERR_OK;
         }
-        if (scan->expected_sequence == 0) {
-            scan->expected_sequence = record.sequence;
-        }
-        if (record.sequence != scan->expected_sequence || record.segment != scan->files[file].number) {
+        if (scan->expected_sequence == 0) { scan->expected_sequence = record.sequence; }
+        if (record.sequence != scan->expected_sequence ||
+            record.segment != scan->files[file].number) {
             return damage(scan, file, *at, "a record is not where it belongs");
         }
         if (apply(scan, &record, *at) != ERR_OK) {
@@ -317,24 +295,16 @@ static enum err scan_all(struct scan *scan)
             return damage(scan, i, 0, "a segment is missing before it:");
         }
         enum err err = load(scan, i, &scan->data);
-        if (err != ERR_OK) {
-            return err;
-        }
+        if (err != ERR_OK) { return err; }
         wal_segment_add(scan->wal, scan->files[i].number);
         scan->report->segment_count++;
         size_t at;
         err = scan_segment(scan, i, &at);
-        if (err != ERR_OK) {
-            return err;
-        }
+        if (err != ERR_OK) { return err; }
         bool goes_on;
         err = continues(scan, i, at, &goes_on);
-        if (err == ERR_OK && !goes_on) {
-            return judge_end(scan, i, at);
-        }
-        if (err != ERR_OK) {
-            return err;
-        }
+        if (err == ERR_OK && !goes_on) { return judge_end(scan, i, at); }
+        if (err != ERR_OK) { return err; }
     }
     return ERR_OK;
 }
@@ -351,7 +321,8 @@ static enum err remove_file(struct scan *scan, size_t file)
 /* Overwrite what is torn, and flush: what a killed process left in the page cache was read, but is not on the disk yet. */
 static enum err clean_end(struct scan *scan)
 {
-    struct disk_job job = {.op = DISK_WRITE, .offset = scan->end_offset, .len = scan->torn_bytes, .sync = true};
+    struct disk_job job = {
+        .op = DISK_WRITE, .offset = scan->end_offset, .len = scan->torn_bytes, .sync = true};
     job.sync_name = true;
     wal_segment_name(job.name, scan->files[scan->end_file].number);
     job.data = mem_new0(job.len + 1);
@@ -369,12 +340,8 @@ static enum err settle(struct scan *scan)
     for (size_t i = scan->file_count; i > keep && err == ERR_OK; i--) {
         err = remove_file(scan, i - 1);
     }
-    if (err == ERR_OK && keep > 0 && keep == scan->end_file + 1) {
-        err = clean_end(scan);
-    }
-    if (err != ERR_OK) {
-        return err;
-    }
+    if (err == ERR_OK && keep > 0 && keep == scan->end_file + 1) { err = clean_end(scan); }
+    if (err != ERR_OK) { return err; }
     wal->segment_count = keep;
     wal->next_sequence = scan->expected_sequence > 0 ? scan->expected_sequence : 1;
     uint32_t last = keep > 0 ? scan->files[keep - 1].number : 0;
@@ -387,9 +354,7 @@ static enum err scan_start(struct scan *scan)
 {
     struct disk *disk = scan->wal->opts.disk;
     enum err err = disk->ops->list(disk, on_file, scan);
-    if (err != ERR_OK) {
-        return err;
-    }
+    if (err != ERR_OK) { return err; }
     if (scan->file_count > 0) {
         qsort(scan->files, scan->file_count, sizeof *scan->files, compare_files);
     }
@@ -408,13 +373,12 @@ enum err wal_open(struct wal **out, const struct wal_opts *opts, struct wal_repo
     *report = (struct wal_report){0};
     struct scan scan = {.wal = wal_new(opts), .report = report};
     enum err err = scan_start(&scan);
-    if (err == ERR_OK) {
-        err = settle(&scan);
-    }
+    if (err == ERR_OK) { err = settle(&scan); }
     if (err == ERR_OK) {
         *out = scan.wal;
     } else {
-        LOG_ERROR("the write-ahead log cannot be used", LOG_STR("err", err_word(err)), LOG_STR("what", report->damage));
+        LOG_ERROR("the write-ahead log cannot be used", LOG_STR("err", err_word(err)),
+                  LOG_STR("what", report->damage));
         wal_free(scan.wal);
     }
     scan_fini(&scan);
@@ -422,13 +386,15 @@ enum err wal_open(struct wal **out, const struct wal_opts *opts, struct wal_repo
 }
 
 enum err wal_check(struct disk *disk, struct wal_report *report,
-                   void (*on_group)(void *arg, uint64_t group, const struct wal_log *log), void *arg)
+                   void (*on_group)(void *arg, uint64_t group, const struct wal_log *log),
+                   void *arg)
 {
     *report = (struct wal_report){0};
     struct wal_opts opts = {.disk = disk};
     struct scan scan = {.wal = wal_new(&opts), .report = report};
     enum err err = scan_start(&scan);
-    for (struct wal_log *log = wal_log_next(scan.wal, NULL); log != NULL; log = wal_log_next(scan.wal, log)) {
+    for (struct wal_log *log = wal_log_next(scan.wal, NULL); log != NULL;
+         log = wal_log_next(scan.wal, log)) {
         on_group(arg, log->group, log);
     }
     wal_free(scan.wal);

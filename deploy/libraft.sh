@@ -28,6 +28,7 @@ apt_version() { apt-cache policy libraft-dev 2>/dev/null | sed -n 's/^  Candidat
 
 # This machine's own Debian archive entries, turned to the source packages of the release that has the version.
 source_entries() {
+    # shellcheck disable=SC1091
     codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
     for f in /etc/apt/sources.list.d/*.sources; do
         [ -f "$f" ] || continue

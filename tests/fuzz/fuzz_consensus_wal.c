@@ -57,7 +57,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     /* A record with a right checksum around these bytes must come back as it was. */
     struct buf framed = {0};
-    record = (struct wal_record){.sequence = 9, .batch_sequence = 7, .group = 3, .segment = 1, .type = WAL_HARD, .content = bytes};
+    record = (struct wal_record){.sequence = 9,
+                                 .batch_sequence = 7,
+                                 .group = 3,
+                                 .segment = 1,
+                                 .type = WAL_HARD,
+                                 .content = bytes};
     wal_record_append(&framed, &record);
     struct wal_record parsed;
     CHECK(wal_record_parse(buf_slice(&framed), &parsed) == WAL_PARSE_OK);

@@ -8,7 +8,14 @@
 #include "consensus/group_int.h"
 #include "sim/sim_disk.h"
 
-enum { SIM_NODES_MAX = 7, SIM_GROUPS = 2, SIM_INDEX_MAX = 20000, SIM_TERM_MAX = 4000, SIM_VALUES_MAX = 60000, SIM_REPLICAS_MAX = 400 };
+enum {
+    SIM_NODES_MAX = 7,
+    SIM_GROUPS = 2,
+    SIM_INDEX_MAX = 20000,
+    SIM_TERM_MAX = 4000,
+    SIM_VALUES_MAX = 60000,
+    SIM_REPLICAS_MAX = 400
+};
 
 struct sim;
 struct sim_node;
@@ -26,7 +33,7 @@ struct sim_fsm {
 };
 
 struct sim_replica {
-    uint64_t self; /* 0: no replica of this group here */
+    uint64_t self;    /* 0: no replica of this group here */
     uint64_t checked; /* the oracle has seen its commits up to here */
     uint64_t term_seen;
     uint64_t commit_seen;
@@ -82,8 +89,8 @@ struct sim_truth {
 };
 
 struct sim_stats {
-    uint64_t events, applied, elections, crashes, kills, wipes, snapshots, installs, changes, transfers, acked, reads,
-        lease_reads, corrupt;
+    uint64_t events, applied, elections, crashes, kills, wipes, snapshots, installs, changes,
+        transfers, acked, reads, lease_reads, corrupt;
 };
 
 struct sim {
@@ -119,11 +126,9 @@ struct sim {
     char failure_text[400];
 };
 
-#define SIM_LOG(sim, ...)                                                                                              \
-    do {                                                                                                               \
-        if ((sim)->is_verbose) {                                                                                       \
-            sim_print((sim), __VA_ARGS__);                                                                             \
-        }                                                                                                              \
+#define SIM_LOG(sim, ...)                                         \
+    do {                                                          \
+        if ((sim)->is_verbose) { sim_print((sim), __VA_ARGS__); } \
     } while (0)
 void sim_print(struct sim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
 
@@ -148,7 +153,8 @@ void oracle_applied(struct sim_fsm *fsm, uint64_t index, struct slice data);
 void oracle_state(struct sim_fsm *fsm);
 void oracle_fate(struct sim *sim, uint64_t value, enum sim_fate fate);
 bool oracle_is_member(const struct sim *sim, uint64_t group, uint64_t id, int *role);
-struct sim_node *oracle_leader(struct sim *sim, uint64_t group); /* of the highest term; may be deposed already */
+struct sim_node *oracle_leader(struct sim *sim,
+                               uint64_t group); /* of the highest term; may be deposed already */
 
 /* Storm. */
 void storm_begin(struct sim *sim);

@@ -24,11 +24,9 @@ uint64_t sim_random(uint64_t *state, uint64_t below)
 
 struct sim_file *sim_disk_find(struct sim_disk *sd, const char *name)
 {
-    LIST_EACH(at, &sd->files) {
+    LIST_EACH (at, &sd->files) {
         struct sim_file *file = CONTAINER_OF(at, struct sim_file, link);
-        if (strcmp(file->name, name) == 0) {
-            return file;
-        }
+        if (strcmp(file->name, name) == 0) { return file; }
     }
     return NULL;
 }
@@ -43,9 +41,7 @@ static void file_free(struct sim_file *file)
 
 static void resize(struct buf *buf, size_t len)
 {
-    if (len > buf->len) {
-        memset(buf_reserve(buf, len - buf->len), 0, len - buf->len);
-    }
+    if (len > buf->len) { memset(buf_reserve(buf, len - buf->len), 0, len - buf->len); }
     buf->len = len;
 }
 
@@ -58,7 +54,7 @@ static void copy(struct buf *to, const struct buf *from)
 uint64_t sim_disk_used_bytes(const struct sim_disk *sd)
 {
     uint64_t bytes = 0;
-    LIST_EACH(at, &sd->files) {
+    LIST_EACH (at, &sd->files) {
         const struct sim_file *file = CONTAINER_OF(at, struct sim_file, link);
         bytes += file->now.len;
     }
@@ -67,13 +63,9 @@ uint64_t sim_disk_used_bytes(const struct sim_disk *sd)
 
 static enum err run_write(struct sim_disk *sd, struct disk_job *job)
 {
-    if (sd->fail_with != ERR_OK) {
-        return sd->fail_with;
-    }
+    if (sd->fail_with != ERR_OK) { return sd->fail_with; }
     struct sim_file *file = sim_disk_find(sd, job->name);
-    if (file != NULL && job->create_bytes > 0) {
-        file->now.len = 0;
-    }
+    if (file != NULL && job->create_bytes > 0) { file->now.len = 0; }
     uint64_t want = job->offset + job->len;
     want = want > job->create_bytes ? want : job->create_bytes;
     uint64_t have = file != NULL ? file->now.len : 0;
@@ -81,16 +73,12 @@ static enum err run_write(struct sim_disk *sd, struct disk_job *job)
         return ERR_FULL;
     }
     if (file == NULL) {
-        if (job->create_bytes == 0) {
-            return ERR_SYSTEM;
-        }
+        if (job->create_bytes == 0) { return ERR_SYSTEM; }
         file = mem_new0(sizeof *file);
         snprintf(file->name, sizeof file->name, "%s", job->name);
         list_push_back(&sd->files, &file->link);
     }
-    if (want > have) {
-        resize(&file->now, want);
-    }
+    if (want > have) { resize(&file->now, want); }
     memcpy(file->now.data + job->offset, job->data, job->len);
     if (job->sync) {
         copy(&file->durable, &file->now);
@@ -102,9 +90,7 @@ static enum err run_write(struct sim_disk *sd, struct disk_job *job)
 static enum err run_read(struct sim_disk *sd, struct disk_job *job)
 {
     struct sim_file *file = sim_disk_find(sd, job->name);
-    if (file == NULL) {
-        return ERR_SYSTEM;
-    }
+    if (file == NULL) { return ERR_SYSTEM; }
     job->done_len = 0;
     if (job->offset < file->now.len) {
         size_t have = file->now.len - job->offset;
@@ -117,27 +103,17 @@ static enum err run_read(struct sim_disk *sd, struct disk_job *job)
 static enum err run(struct disk *disk, struct disk_job *job)
 {
     struct sim_disk *sd = CONTAINER_OF(disk, struct sim_disk, disk);
-    if (job->before != NULL) {
-        job->before(job);
-    }
+    if (job->before != NULL) { job->before(job); }
     struct sim_file *file = sim_disk_find(sd, job->name);
     job->err = ERR_OK;
     switch (job->op) {
-    case DISK_WRITE:
-        job->err = run_write(sd, job);
-        break;
-    case DISK_READ:
-        job->err = run_read(sd, job);
-        break;
+    case DISK_WRITE: job->err = run_write(sd, job); break;
+    case DISK_READ: job->err = run_read(sd, job); break;
     case DISK_REMOVE:
-        if (file != NULL) {
-            file_free(file);
-        }
+        if (file != NULL) { file_free(file); }
         break;
     }
-    if (job->after != NULL) {
-        job->after(job);
-    }
+    if (job->after != NULL) { job->after(job); }
     return job->err;
 }
 
@@ -146,14 +122,12 @@ static void submit(struct disk *disk, struct disk_job *job)
     struct sim_disk *sd = CONTAINER_OF(disk, struct sim_disk, disk);
     struct sim_job *sj = mem_new0(sizeof *sj);
     uint64_t delay = sim_random(&sd->random, sd->delay_ms_max + 1);
-    if (sim_random(&sd->random, 20) == 0) {
-        delay *= 10;
-    }
+    if (sim_random(&sd->random, 20) == 0) { delay *= 10; }
     sj->job = job;
     sj->on_drop = job->on_drop;
     sj->due_ms = sd->now_ms + delay;
     struct list *before = &sd->jobs;
-    LIST_EACH(at, &sd->jobs) {
+    LIST_EACH (at, &sd->jobs) {
         if (CONTAINER_OF(at, struct sim_job, link)->due_ms > sj->due_ms) {
             before = at;
             break;
@@ -162,10 +136,11 @@ static void submit(struct disk *disk, struct disk_job *job)
     list_push_back(before, &sj->link);
 }
 
-static enum err list_files(struct disk *disk, void (*found)(void *arg, const char *name, uint64_t bytes), void *arg)
+static enum err list_files(struct disk *disk,
+                           void (*found)(void *arg, const char *name, uint64_t bytes), void *arg)
 {
     struct sim_disk *sd = CONTAINER_OF(disk, struct sim_disk, disk);
-    LIST_EACH(at, &sd->files) {
+    LIST_EACH (at, &sd->files) {
         struct sim_file *file = CONTAINER_OF(at, struct sim_file, link);
         found(arg, file->name, file->now.len);
     }
@@ -183,7 +158,8 @@ static const struct disk_ops sim_disk_ops = {submit, run, list_files, free_bytes
 
 void sim_disk_init(struct sim_disk *sd, uint64_t seed)
 {
-    *sd = (struct sim_disk){.disk = {&sim_disk_ops}, .random = seed, .delay_ms_max = 4, .capacity_bytes = 1 << 30};
+    *sd = (struct sim_disk){
+        .disk = {&sim_disk_ops}, .random = seed, .delay_ms_max = 4, .capacity_bytes = 1 << 30};
     list_init(&sd->files);
     list_init(&sd->jobs);
 }
@@ -192,9 +168,7 @@ static void drop_jobs(struct sim_disk *sd)
 {
     while (!list_is_empty(&sd->jobs)) {
         struct sim_job *sj = CONTAINER_OF(list_pop_front(&sd->jobs), struct sim_job, link);
-        if (sj->on_drop != NULL) {
-            sj->on_drop(sj->job);
-        }
+        if (sj->on_drop != NULL) { sj->on_drop(sj->job); }
         mem_free(sj);
     }
 }
@@ -209,14 +183,13 @@ void sim_disk_fini(struct sim_disk *sd)
 
 uint64_t sim_disk_next_ms(const struct sim_disk *sd)
 {
-    return list_is_empty(&sd->jobs) ? UINT64_MAX : CONTAINER_OF(sd->jobs.next, struct sim_job, link)->due_ms;
+    return list_is_empty(&sd->jobs) ? UINT64_MAX
+                                    : CONTAINER_OF(sd->jobs.next, struct sim_job, link)->due_ms;
 }
 
 bool sim_disk_step(struct sim_disk *sd, uint64_t now_ms)
 {
-    if (sim_disk_next_ms(sd) > now_ms) {
-        return false;
-    }
+    if (sim_disk_next_ms(sd) > now_ms) { return false; }
     struct sim_job *sj = CONTAINER_OF(list_pop_front(&sd->jobs), struct sim_job, link);
     struct disk_job *job = sj->job;
     mem_free(sj);
@@ -243,11 +216,10 @@ static void file_crash(struct sim_disk *sd, struct sim_file *file)
         resize(&file->durable, file->now.len);
     }
     for (size_t at = 0; at < file->durable.len && at < file->now.len; at += SIM_SECTOR_BYTES) {
-        size_t bytes = file->durable.len - at < SIM_SECTOR_BYTES ? file->durable.len - at : SIM_SECTOR_BYTES;
+        size_t bytes =
+            file->durable.len - at < SIM_SECTOR_BYTES ? file->durable.len - at : SIM_SECTOR_BYTES;
         bool is_kept = keep == KEEP_ALL || (keep != KEEP_NONE && sim_random(&sd->random, 2) == 0);
-        if (memcmp(file->durable.data + at, file->now.data + at, bytes) == 0) {
-            continue;
-        }
+        if (memcmp(file->durable.data + at, file->now.data + at, bytes) == 0) { continue; }
         if (is_kept) {
             memcpy(file->durable.data + at, file->now.data + at, bytes);
         } else if (keep == KEEP_PREFIX) {
@@ -259,11 +231,9 @@ static void file_crash(struct sim_disk *sd, struct sim_file *file)
 
 void sim_disk_interrupt(struct sim_disk *sd)
 {
-    if (sd->is_interrupted) {
-        return;
-    }
+    if (sd->is_interrupted) { return; }
     sd->is_interrupted = true;
-    LIST_EACH(at, &sd->jobs) {
+    LIST_EACH (at, &sd->jobs) {
         struct disk_job *job = CONTAINER_OF(at, struct sim_job, link)->job;
         if (job->op == DISK_WRITE && job->before == NULL && sim_random(&sd->random, 2) == 0) {
             bool sync = job->sync;
@@ -279,7 +249,7 @@ void sim_disk_crash(struct sim_disk *sd)
     sim_disk_interrupt(sd);
     drop_jobs(sd);
     sd->is_interrupted = false;
-    LIST_EACH(at, &sd->files) {
+    LIST_EACH (at, &sd->files) {
         struct sim_file *file = CONTAINER_OF(at, struct sim_file, link);
         file_crash(sd, file);
     }
@@ -297,7 +267,8 @@ bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t at)
     struct sim_file *file = sim_disk_find(sd, name);
     for (; file != NULL && at < file->durable.len; at++) {
         if (file->durable.data[at] != 0) {
-            file->durable.data[at] = (char)(file->durable.data[at] ^ (1 << sim_random(&sd->random, 8)));
+            file->durable.data[at] =
+                (char)(file->durable.data[at] ^ (1 << sim_random(&sd->random, 8)));
             file->now.data[at] = file->durable.data[at];
             return true;
         }

@@ -26,7 +26,8 @@ static uint64_t seed_running;
 static void on_abort(int signal_number)
 {
     char text[64];
-    int n = snprintf(text, sizeof text, "aborted in seed %lu (signal %d)\n", (unsigned long)seed_running, signal_number);
+    int n = snprintf(text, sizeof text, "aborted in seed %lu (signal %d)\n",
+                     (unsigned long)seed_running, signal_number);
     ssize_t ignored = write(2, text, (size_t)n);
     (void)ignored;
     _exit(3);
@@ -38,29 +39,14 @@ static void parse(int argc, char **argv, struct options *o)
     int option;
     while ((option = getopt(argc, argv, "s:n:t:e:g:xv")) != -1) {
         switch (option) {
-        case 's':
-            o->first = strtoull(optarg, NULL, 10);
-            break;
-        case 'n':
-            o->seeds = strtoull(optarg, NULL, 10);
-            break;
-        case 't':
-            o->seconds = strtoull(optarg, NULL, 10);
-            break;
-        case 'e':
-            o->events = strtoull(optarg, NULL, 10);
-            break;
-        case 'g':
-            o->guards_off |= 1U << atoi(optarg);
-            break;
-        case 'x':
-            o->expect_failure = true;
-            break;
-        case 'v':
-            o->is_verbose = true;
-            break;
-        default:
-            exit(2);
+        case 's': o->first = strtoull(optarg, NULL, 10); break;
+        case 'n': o->seeds = strtoull(optarg, NULL, 10); break;
+        case 't': o->seconds = strtoull(optarg, NULL, 10); break;
+        case 'e': o->events = strtoull(optarg, NULL, 10); break;
+        case 'g': o->guards_off |= 1U << atoi(optarg); break;
+        case 'x': o->expect_failure = true; break;
+        case 'v': o->is_verbose = true; break;
+        default: exit(2);
         }
     }
 }
@@ -76,11 +62,14 @@ static void add_stats(struct sim_stats *sum, const struct sim_stats *one)
 
 static void report(const struct options *o, uint64_t seeds, const struct sim_stats *s)
 {
-    printf("seeds %lu from %lu, events %lu, applied %lu, acked %lu, reads %lu (%lu by lease), elections %lu, power cuts %lu, "
-           "kills %lu, disks lost %lu (%lu by flipped bits), snapshots %lu, installed %lu, changes %lu, transfers %lu\n",
-           (unsigned long)seeds, (unsigned long)o->first, (unsigned long)s->events, (unsigned long)s->applied,
-           (unsigned long)s->acked, (unsigned long)s->reads, (unsigned long)s->lease_reads, (unsigned long)s->elections,
-           (unsigned long)s->crashes, (unsigned long)s->kills, (unsigned long)s->wipes, (unsigned long)s->corrupt,
+    printf("seeds %lu from %lu, events %lu, applied %lu, acked %lu, reads %lu (%lu by lease), "
+           "elections %lu, power cuts %lu, "
+           "kills %lu, disks lost %lu (%lu by flipped bits), snapshots %lu, installed %lu, changes "
+           "%lu, transfers %lu\n",
+           (unsigned long)seeds, (unsigned long)o->first, (unsigned long)s->events,
+           (unsigned long)s->applied, (unsigned long)s->acked, (unsigned long)s->reads,
+           (unsigned long)s->lease_reads, (unsigned long)s->elections, (unsigned long)s->crashes,
+           (unsigned long)s->kills, (unsigned long)s->wipes, (unsigned long)s->corrupt,
            (unsigned long)s->snapshots, (unsigned long)s->installs, (unsigned long)s->changes,
            (unsigned long)s->transfers);
 }
@@ -91,9 +80,7 @@ int main(int argc, char **argv)
     parse(argc, argv, &o);
     signal(SIGABRT, on_abort);
     log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    if (!o.is_verbose) {
-        log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    }
+    if (!o.is_verbose) { log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT); }
     struct sim *sim = mem_new(sizeof *sim);
     struct sim_stats sum = {0};
     time_t end = time(NULL) + (time_t)o.seconds;
@@ -104,9 +91,7 @@ int main(int argc, char **argv)
         failed = !sim_run(sim, seed_running, o.events, o.guards_off, o.is_verbose);
         add_stats(&sum, &sim->stats);
     }
-    if (failed) {
-        printf("FAILED %s\n", sim->failure);
-    }
+    if (failed) { printf("FAILED %s\n", sim->failure); }
     report(&o, done, &sum);
     mem_free(sim);
     return failed == o.expect_failure ? 0 : 1;

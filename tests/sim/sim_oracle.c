@@ -42,12 +42,10 @@ static void check_leader(struct sim_node *node, const struct group *g)
     struct sim *sim = node->sim;
     struct sim_truth *truth = &sim->truth[g->id];
     uint64_t term = raft_current_term(&g->raft);
-    if (!group_is_leader(g) || term >= SIM_TERM_MAX || truth->leader[term] == g->self) {
-        return;
-    }
+    if (!group_is_leader(g) || term >= SIM_TERM_MAX || truth->leader[term] == g->self) { return; }
     if (truth->leader[term] != 0) {
-        sim_fail(sim, "two leaders in term %lu of group %lu: %lu and %lu", (unsigned long)term, (unsigned long)g->id,
-                 (unsigned long)truth->leader[term], (unsigned long)g->self);
+        sim_fail(sim, "two leaders in term %lu of group %lu: %lu and %lu", (unsigned long)term,
+                 (unsigned long)g->id, (unsigned long)truth->leader[term], (unsigned long)g->self);
         return;
     }
     truth->leader[term] = g->self;
@@ -56,17 +54,18 @@ static void check_leader(struct sim_node *node, const struct group *g)
         uint64_t base = wal_log_snapshot(g->log) != NULL ? wal_log_snapshot(g->log)->index : 0;
         if (truth->term[i] < term && i >= wal_log_first_index(g->log) && i > base &&
             wal_log_term(g->log, i) != truth->term[i]) {
-            sim_fail(sim, "the leader of term %lu of group %lu lacks committed entry %lu", (unsigned long)term,
-                     (unsigned long)g->id, (unsigned long)i);
+            sim_fail(sim, "the leader of term %lu of group %lu lacks committed entry %lu",
+                     (unsigned long)term, (unsigned long)g->id, (unsigned long)i);
         }
     }
     if (wal_log_last_index(g->log) < truth->committed && truth->term[truth->committed] < term) {
-        sim_fail(sim, "the leader of term %lu of group %lu lacks the committed end", (unsigned long)term,
-                 (unsigned long)g->id);
+        sim_fail(sim, "the leader of term %lu of group %lu lacks the committed end",
+                 (unsigned long)term, (unsigned long)g->id);
     }
 }
 
-static void note_configuration(struct sim *sim, uint64_t group, uint64_t index, const struct wal_entry *entry)
+static void note_configuration(struct sim *sim, uint64_t group, uint64_t index,
+                               const struct wal_entry *entry)
 {
     struct sim_truth *truth = &sim->truth[group];
     struct raft_configuration conf;
@@ -79,9 +78,7 @@ static void note_configuration(struct sim *sim, uint64_t group, uint64_t index, 
     for (unsigned i = 0; i < conf.n && i < GROUP_SERVERS_MAX; i++) {
         truth->members[truth->member_count] = conf.servers[i].id;
         truth->roles[truth->member_count++] = conf.servers[i].role;
-        if (conf.servers[i].id < SIM_REPLICAS_MAX) {
-            truth->was_member[conf.servers[i].id] = true;
-        }
+        if (conf.servers[i].id < SIM_REPLICAS_MAX) { truth->was_member[conf.servers[i].id] = true; }
     }
     raft_configuration_close(&conf);
     sim->stats.changes++;
@@ -93,9 +90,7 @@ static void check_committed(struct sim_node *node, const struct group *g, uint64
     struct sim *sim = node->sim;
     struct sim_truth *truth = &sim->truth[g->id];
     const struct wal_entry *entry = wal_log_entry(g->log, index);
-    if (entry == NULL || index >= SIM_INDEX_MAX) {
-        return;
-    }
+    if (entry == NULL || index >= SIM_INDEX_MAX) { return; }
     uint64_t hash = 0;
     if (entry->data != NULL) {
         hash = mix(1469598103934665603ULL + entry->type, entry->data, entry->len);
@@ -108,9 +103,7 @@ static void check_committed(struct sim_node *node, const struct group *g, uint64
         truth->committed = index;
         truth->term[index] = entry->term;
         truth->entry_hash[index] = hash;
-        if (entry->type == RAFT_CHANGE) {
-            note_configuration(sim, g->id, index, entry);
-        }
+        if (entry->type == RAFT_CHANGE) { note_configuration(sim, g->id, index, entry); }
         return;
     }
     bool same_data = hash == 0 || truth->entry_hash[index] == 0 || truth->entry_hash[index] == hash;
@@ -127,25 +120,20 @@ static void check_replica(struct sim_node *node, struct group *g)
     struct sim_replica *replica = &node->replicas[g->id];
     if (g->state == GROUP_STOPPED) {
         if (!node->is_flipped) {
-            sim_fail(sim, "%s stopped group %lu: %s", node->name, (unsigned long)g->id, g->stop_reason);
+            sim_fail(sim, "%s stopped group %lu: %s", node->name, (unsigned long)g->id,
+                     g->stop_reason);
         }
         return;
     }
-    if (g->state != GROUP_RUNNING) {
-        return;
-    }
+    if (g->state != GROUP_RUNNING) { return; }
     uint64_t commit = group_commit_index(g);
-    if (commit < replica->commit_seen) {
-        sim_fail(sim, "the commit index of %s fell", node->name);
-    }
+    if (commit < replica->commit_seen) { sim_fail(sim, "the commit index of %s fell", node->name); }
     if (g->applied < replica->applied_seen && !g->is_installing && replica->commit_seen > 0) {
         sim_fail(sim, "the applied index of %s fell", node->name);
     }
     replica->commit_seen = commit;
     replica->applied_seen = g->is_installing ? 0 : g->applied;
-    if (g->is_installing) {
-        return;
-    }
+    if (g->is_installing) { return; }
     uint64_t first = wal_log_first_index(g->log);
     uint64_t from = replica->checked + 1 > first ? replica->checked + 1 : first;
     for (uint64_t i = from; i <= commit && sim->failure == NULL; i++) {
@@ -159,9 +147,7 @@ void oracle_check(struct sim_node *node)
 {
     for (uint64_t id = 1; id <= SIM_GROUPS; id++) {
         struct group *g = sim_group(node, id);
-        if (g != NULL) {
-            check_replica(node, g);
-        }
+        if (g != NULL) { check_replica(node, g); }
     }
 }
 
@@ -179,7 +165,8 @@ void oracle_applied(struct sim_fsm *fsm, uint64_t index, struct slice data)
     }
     memcpy(&value, data.data, sizeof value);
     if (value >= SIM_VALUES_MAX || sim->values[value].fate == FATE_REFUSED) {
-        sim_fail(sim, "%s applies value %lu, which was refused", fsm->node->name, (unsigned long)value);
+        sim_fail(sim, "%s applies value %lu, which was refused", fsm->node->name,
+                 (unsigned long)value);
         return;
     }
     sim->values[value].is_applied = true;
@@ -189,9 +176,7 @@ void oracle_applied(struct sim_fsm *fsm, uint64_t index, struct slice data)
 void oracle_state(struct sim_fsm *fsm)
 {
     struct sim_truth *truth = &fsm->sim->truth[fsm->group];
-    if (fsm->applied >= SIM_INDEX_MAX) {
-        return;
-    }
+    if (fsm->applied >= SIM_INDEX_MAX) { return; }
     uint64_t hash = mix(fsm->hash, &fsm->count, sizeof fsm->count) | 1;
     if (truth->state_hash[fsm->applied] == 0) {
         truth->state_hash[fsm->applied] = hash;

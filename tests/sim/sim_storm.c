@@ -14,7 +14,8 @@ void storm_begin(struct sim *sim)
         (void)roll(sim, 2);
     }
     sim->initial_count = counts[sim->seed % 8];
-    sim->node_count = sim->initial_count + 2 > SIM_NODES_MAX ? SIM_NODES_MAX : sim->initial_count + 2;
+    sim->node_count =
+        sim->initial_count + 2 > SIM_NODES_MAX ? SIM_NODES_MAX : sim->initial_count + 2;
     sim->loss_per_mille = roll(sim, 50);
     sim->dup_per_mille = roll(sim, 100);
     sim->delay_ms_max = 300;
@@ -74,8 +75,9 @@ static void on_read_point(struct read_request *read, enum err err)
     if (err == ERR_OK) {
         uint64_t sees = request->node->replicas[read->group].fsm.applied;
         if (sees < request->acked_before) {
-            sim_fail(sim, "a read on %s of group %lu sees %lu, but %lu was acknowledged before", request->node->name,
-                     (unsigned long)read->group, (unsigned long)sees, (unsigned long)request->acked_before);
+            sim_fail(sim, "a read on %s of group %lu sees %lu, but %lu was acknowledged before",
+                     request->node->name, (unsigned long)read->group, (unsigned long)sees,
+                     (unsigned long)request->acked_before);
         }
         truth->acked = read->index > truth->acked ? read->index : truth->acked;
         sim->stats.reads++;
@@ -96,9 +98,7 @@ static struct sim_request *request_new(struct sim *sim, struct sim_node *node)
 
 static void propose(struct sim *sim, struct sim_node *node, uint64_t group)
 {
-    if (sim->value_count + 1 >= SIM_VALUES_MAX) {
-        return;
-    }
+    if (sim->value_count + 1 >= SIM_VALUES_MAX) { return; }
     struct sim_request *request = request_new(sim, node);
     request->value = ++sim->value_count;
     memset(request->data, (int)(1 + roll(sim, 200)), sizeof request->data);
@@ -122,10 +122,9 @@ void storm_client(struct sim *sim)
 {
     sim->next_client_ms = sim->now_ms + 1 + roll(sim, 20);
     uint64_t group = 1 + roll(sim, SIM_GROUPS);
-    struct sim_node *node = roll(sim, 3) ? oracle_leader(sim, group) : &sim->nodes[1 + roll(sim, (uint64_t)sim->node_count)];
-    if (node == NULL || node->e == NULL || node->paused_until_ms > sim->now_ms) {
-        return;
-    }
+    struct sim_node *node = roll(sim, 3) ? oracle_leader(sim, group)
+                                         : &sim->nodes[1 + roll(sim, (uint64_t)sim->node_count)];
+    if (node == NULL || node->e == NULL || node->paused_until_ms > sim->now_ms) { return; }
     node->sd.now_ms = sim->now_ms;
     uint64_t count = 1 + roll(sim, 6);
     for (uint64_t i = 0; i < count; i++) {
@@ -165,9 +164,7 @@ static uint64_t lost_member(struct sim *sim, uint64_t group)
         for (int n = 1; n <= sim->node_count; n++) {
             is_here = is_here || sim->nodes[n].replicas[group].self == truth->members[i];
         }
-        if (!is_here) {
-            return truth->members[i];
-        }
+        if (!is_here) { return truth->members[i]; }
     }
     return 0;
 }
@@ -176,7 +173,8 @@ static void add_replica(struct sim *sim, struct sim_node *leader, uint64_t group
 {
     struct sim_truth *truth = &sim->truth[group];
     struct sim_node *node = &sim->nodes[1 + roll(sim, (uint64_t)sim->node_count)];
-    if (node->e == NULL || node->replicas[group].self != 0 || truth->member_count >= (size_t)sim->initial_count + 1) {
+    if (node->e == NULL || node->replicas[group].self != 0 ||
+        truth->member_count >= (size_t)sim->initial_count + 1) {
         return;
     }
     if (node->paused_until_ms > sim->now_ms || truth->next_replica + 1 >= SIM_REPLICAS_MAX) {
@@ -184,7 +182,8 @@ static void add_replica(struct sim *sim, struct sim_node *leader, uint64_t group
     }
     uint64_t id = truth->next_replica++;
     node->sd.now_ms = sim->now_ms;
-    if (engine_group_create(node->e, group, id, &sim_fsm_ops, &node->replicas[group].fsm, NULL, 0) != ERR_OK) {
+    if (engine_group_create(node->e, group, id, &sim_fsm_ops, &node->replicas[group].fsm, NULL,
+                            0) != ERR_OK) {
         return;
     }
     node->replicas[group].self = id;
@@ -198,7 +197,8 @@ static void add_replica(struct sim *sim, struct sim_node *leader, uint64_t group
         sim_settle(node);
         return;
     }
-    SIM_LOG(sim, "%s adds replica %lu of group %lu on %s", leader->name, (unsigned long)id, (unsigned long)group, node->name);
+    SIM_LOG(sim, "%s adds replica %lu of group %lu on %s", leader->name, (unsigned long)id,
+            (unsigned long)group, node->name);
 }
 
 static void forget_removed(struct sim *sim, uint64_t group)
@@ -206,10 +206,12 @@ static void forget_removed(struct sim *sim, uint64_t group)
     struct sim_node *node = &sim->nodes[1 + roll(sim, (uint64_t)sim->node_count)];
     uint64_t self = node->replicas[group].self;
     int role;
-    if (node->e == NULL || self == 0 || !sim->truth[group].was_member[self] || oracle_is_member(sim, group, self, &role)) {
+    if (node->e == NULL || self == 0 || !sim->truth[group].was_member[self] ||
+        oracle_is_member(sim, group, self, &role)) {
         return;
     }
-    SIM_LOG(sim, "%s deletes replica %lu of group %lu", node->name, (unsigned long)self, (unsigned long)group);
+    SIM_LOG(sim, "%s deletes replica %lu of group %lu", node->name, (unsigned long)self,
+            (unsigned long)group);
     engine_group_delete(node->e, group);
     node->replicas[group].self = 0;
     node->replicas[group].fsm.applied = 0;
@@ -226,12 +228,11 @@ static void forget_orphan(struct sim *sim, uint64_t group, struct sim_node *lead
     uint64_t self = node->replicas[group].self;
     const struct group *g = sim_group(node, group);
     const struct group *lg = sim_group(leader, group);
-    if (g == NULL || sim->truth[group].was_member[self] || group_server(lg, self) != NULL || !sim->is_calm) {
+    if (g == NULL || sim->truth[group].was_member[self] || group_server(lg, self) != NULL ||
+        !sim->is_calm) {
         return;
     }
-    if (lg->raft.configuration_uncommitted_index != 0 || wal_log_last_index(g->log) > 0) {
-        return;
-    }
+    if (lg->raft.configuration_uncommitted_index != 0 || wal_log_last_index(g->log) > 0) { return; }
     engine_group_delete(node->e, group);
     node->replicas[group].self = 0;
     node->sd.now_ms = sim->now_ms;
@@ -241,8 +242,8 @@ static void forget_orphan(struct sim *sim, uint64_t group, struct sim_node *lead
 static void change(struct sim_node *leader, uint64_t group, enum engine_change what, uint64_t id)
 {
     if (engine_change(leader->e, group, what, id, NULL) == ERR_OK) {
-        SIM_LOG(leader->sim, "%s changes group %lu: %d of %lu", leader->name, (unsigned long)group, (int)what,
-                (unsigned long)id);
+        SIM_LOG(leader->sim, "%s changes group %lu: %d of %lu", leader->name, (unsigned long)group,
+                (int)what, (unsigned long)id);
     }
 }
 
@@ -250,9 +251,7 @@ static void change(struct sim_node *leader, uint64_t group, enum engine_change w
 static bool all_is_well(struct sim *sim)
 {
     for (int i = 1; i <= sim->node_count; i++) {
-        if (sim->nodes[i].e == NULL || sim->nodes[i].is_flipped) {
-            return false;
-        }
+        if (sim->nodes[i].e == NULL || sim->nodes[i].is_flipped) { return false; }
     }
     return true;
 }
@@ -283,7 +282,8 @@ void storm_operator(struct sim *sim)
         change(leader, group, ENGINE_PROMOTE, pick);
     } else if (what < 75 && !sim->is_calm) {
         sim->stats.transfers += engine_transfer(leader->e, group, pick) == ERR_OK;
-    } else if (what < 85 && !sim->is_calm && all_is_well(sim) && truth->member_count > (size_t)sim->initial_count) {
+    } else if (what < 85 && !sim->is_calm && all_is_well(sim) &&
+               truth->member_count > (size_t)sim->initial_count) {
         change(leader, group, ENGINE_REMOVE, pick);
     }
     sim_settle(leader);
@@ -319,20 +319,15 @@ static bool may_wipe(struct sim *sim, const struct sim_node *node)
         for (size_t i = 0; i < truth->member_count; i++) {
             voters += truth->roles[i] == RAFT_VOTER;
         }
-        if (leader == NULL || voters < 3 || lost_member(sim, group) != 0) {
-            return false;
-        }
+        if (leader == NULL || voters < 3 || lost_member(sim, group) != 0) { return false; }
         const struct group *g = sim_group(leader, group);
         bool is_current = g->raft.configuration_uncommitted_index == 0 && group_owns_term(g) &&
-                          g->raft.configuration_committed_index == truth->conf_index && g->promotee == 0;
-        if (!is_current || leader == node) {
-            return false;
-        }
+                          g->raft.configuration_committed_index == truth->conf_index &&
+                          g->promotee == 0;
+        if (!is_current || leader == node) { return false; }
     }
     for (int i = 1; i <= sim->node_count; i++) {
-        if (sim->nodes[i].is_flipped) {
-            return false;
-        }
+        if (sim->nodes[i].is_flipped) { return false; }
     }
     return true;
 }
@@ -340,16 +335,14 @@ static bool may_wipe(struct sim *sim, const struct sim_node *node)
 /* Flip a bit of the log or of a snapshot while the node is down. */
 static void flip(struct sim *sim, struct sim_node *node)
 {
-    if (!may_wipe(sim, node)) {
-        return;
-    }
+    if (!may_wipe(sim, node)) { return; }
     sim_crash(node, true);
     size_t files = 0;
-    LIST_EACH(at, &node->sd.files) {
+    LIST_EACH (at, &node->sd.files) {
         files += CONTAINER_OF(at, struct sim_file, link)->durable.len > 0;
     }
     uint64_t pick = roll(sim, files > 0 ? files : 1);
-    LIST_EACH(at, &node->sd.files) {
+    LIST_EACH (at, &node->sd.files) {
         struct sim_file *file = CONTAINER_OF(at, struct sim_file, link);
         if (file->durable.len > 0 && pick-- == 0) {
             node->is_flipped = sim_disk_flip(&node->sd, file->name, roll(sim, file->durable.len));
@@ -396,9 +389,7 @@ void storm_faults(struct sim *sim)
         sim_crash(node, false);
     } else if (what < 47) {
         for (int i = 1; i <= sim->node_count; i++) {
-            if (roll(sim, 3)) {
-                sim_crash(&sim->nodes[i], true);
-            }
+            if (roll(sim, 3)) { sim_crash(&sim->nodes[i], true); }
         }
     } else if (what < 53) {
         sim->loss_per_mille = roll(sim, 3) ? roll(sim, 100) : 0;
@@ -412,14 +403,16 @@ void storm_faults(struct sim *sim)
         flip(sim, node);
     } else if (what < 74 && may_wipe(sim, node)) {
         sim_wipe(node);
-    } else if (what < 84 && node->e != NULL && node->paused_until_ms <= sim->now_ms) { /* close and open in a live process */
+    } else if (what < 84 && node->e != NULL &&
+               node->paused_until_ms <= sim->now_ms) { /* close and open in a live process */
         uint64_t group = 1 + roll(sim, SIM_GROUPS);
         if (sim_group(node, group) != NULL && sim_group(node, group)->restore == NULL) {
             node->sd.now_ms = sim->now_ms;
             engine_group_close(node->e, group);
             node->replicas[group].commit_seen = 0;
             node->replicas[group].checked = 0;
-            if (engine_group_open(node->e, group, &sim_fsm_ops, &node->replicas[group].fsm) != ERR_OK) {
+            if (engine_group_open(node->e, group, &sim_fsm_ops, &node->replicas[group].fsm) !=
+                ERR_OK) {
                 sim_fail(sim, "%s cannot open a group again", node->name);
             }
             sim_settle(node);

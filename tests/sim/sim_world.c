@@ -19,13 +19,11 @@ void sim_print(struct sim *sim, const char *format, ...)
 
 void sim_fail(struct sim *sim, const char *format, ...)
 {
-    if (sim->failure != NULL) {
-        return;
-    }
+    if (sim->failure != NULL) { return; }
     va_list args;
     va_start(args, format);
-    int used = snprintf(sim->failure_text, sizeof sim->failure_text, "seed=%lu t=%lu: ", (unsigned long)sim->seed,
-                        (unsigned long)sim->now_ms);
+    int used = snprintf(sim->failure_text, sizeof sim->failure_text,
+                        "seed=%lu t=%lu: ", (unsigned long)sim->seed, (unsigned long)sim->now_ms);
     vsnprintf(sim->failure_text + used, sizeof sim->failure_text - (size_t)used, format, args);
     va_end(args);
     sim->failure = sim->failure_text;
@@ -100,9 +98,7 @@ static enum err fsm_restore_end(void *arg, uint64_t index)
 {
     struct sim_fsm *fsm = arg;
     uint64_t applied;
-    if (fsm->restoring.len != sizeof(((struct image *)0)->data)) {
-        return ERR_CORRUPT;
-    }
+    if (fsm->restoring.len != sizeof(((struct image *)0)->data)) { return ERR_CORRUPT; }
     memcpy(&applied, fsm->restoring.data, 8);
     memcpy(&fsm->hash, fsm->restoring.data + 8, 8);
     memcpy(&fsm->count, fsm->restoring.data + 16, 8);
@@ -117,9 +113,7 @@ static void fsm_on_leader(void *arg, bool is_leader, uint64_t term)
     struct sim_fsm *fsm = arg;
     SIM_LOG(fsm->sim, "%s group %lu %s term %lu", fsm->node->name, (unsigned long)fsm->group,
             is_leader ? "leads" : "leads no more", (unsigned long)term);
-    if (!is_leader) {
-        return;
-    }
+    if (!is_leader) { return; }
     fsm->sim->stats.elections++;
 }
 
@@ -145,11 +139,10 @@ uint64_t sim_node_clock_ms(const struct sim_node *node)
 /* The world's time at which the node's clock shows `clock_ms`. */
 static uint64_t world_ms(const struct sim_node *node, uint64_t clock_ms)
 {
-    if (clock_ms <= node->clock_offset_ms) {
-        return 0;
-    }
+    if (clock_ms <= node->clock_offset_ms) { return 0; }
     uint64_t since = clock_ms - node->clock_offset_ms;
-    return since > UINT64_MAX / 2000000 ? UINT64_MAX : (since * 1000000 + node->clock_ppm - 1) / node->clock_ppm;
+    return since > UINT64_MAX / 2000000 ? UINT64_MAX
+                                        : (since * 1000000 + node->clock_ppm - 1) / node->clock_ppm;
 }
 
 static uint64_t world_now(void *arg)
@@ -183,21 +176,16 @@ static struct sim_packet packet_pop(struct sim *sim)
     size_t at = 0;
     for (;;) {
         size_t child = 2 * at + 1;
-        if (child >= sim->packet_count) {
-            break;
-        }
-        if (child + 1 < sim->packet_count && packet_before(&sim->packets[child + 1], &sim->packets[child])) {
+        if (child >= sim->packet_count) { break; }
+        if (child + 1 < sim->packet_count &&
+            packet_before(&sim->packets[child + 1], &sim->packets[child])) {
             child++;
         }
-        if (!packet_before(&sim->packets[child], &last)) {
-            break;
-        }
+        if (!packet_before(&sim->packets[child], &last)) { break; }
         sim->packets[at] = sim->packets[child];
         at = child;
     }
-    if (sim->packet_count > 0) {
-        sim->packets[at] = last;
-    }
+    if (sim->packet_count > 0) { sim->packets[at] = last; }
     return first;
 }
 
@@ -212,13 +200,15 @@ static void world_send(void *arg, const char *node_name, struct slice frame, boo
         return;
     }
     int from = node->name[1] - '0';
-    if (sim->blocked[from][to] || sim_random(&sim->random, 1000) < sim->loss_per_mille) {
-        return;
-    }
+    if (sim->blocked[from][to] || sim_random(&sim->random, 1000) < sim->loss_per_mille) { return; }
     int copies = 1 + (sim_random(&sim->random, 1000) < sim->dup_per_mille);
     for (int i = 0; i < copies; i++) {
-        uint64_t delay = sim_random(&sim->random, 12) ? sim_random(&sim->random, 8) : sim_random(&sim->random, sim->delay_ms_max);
-        struct sim_packet packet = {.due_ms = sim->now_ms + 1 + delay, .order = sim->packet_order++, .from = from, .to = to};
+        uint64_t delay = sim_random(&sim->random, 12) ? sim_random(&sim->random, 8)
+                                                      : sim_random(&sim->random, sim->delay_ms_max);
+        struct sim_packet packet = {.due_ms = sim->now_ms + 1 + delay,
+                                    .order = sim->packet_order++,
+                                    .from = from,
+                                    .to = to};
         buf_append(&packet.bytes, frame);
         packet_push(sim, packet);
     }
@@ -248,7 +238,8 @@ void sim_settle(struct sim_node *node)
 static void open_replicas(struct sim_node *node)
 {
     bool found[SIM_GROUPS + 1] = {false};
-    for (uint64_t id = engine_group_next(node->e, 0); id != 0; id = engine_group_next(node->e, id)) {
+    for (uint64_t id = engine_group_next(node->e, 0); id != 0;
+         id = engine_group_next(node->e, id)) {
         struct sim_replica *replica = &node->replicas[id];
         struct engine_status status;
         CHECK(engine_status(node->e, id, &status));
@@ -263,7 +254,8 @@ static void open_replicas(struct sim_node *node)
         found[id] = true;
         enum err err = engine_group_open(node->e, id, &sim_fsm_ops, &replica->fsm);
         if (err != ERR_OK) {
-            sim_fail(node->sim, "%s group %lu does not open: %s", node->name, (unsigned long)id, err_word(err));
+            sim_fail(node->sim, "%s group %lu does not open: %s", node->name, (unsigned long)id,
+                     err_word(err));
         }
     }
     for (uint64_t id = 1; id <= SIM_GROUPS; id++) {
@@ -308,9 +300,7 @@ void sim_start(struct sim_node *node)
 void sim_crash(struct sim_node *node, bool is_power_cut)
 {
     struct sim *sim = node->sim;
-    if (node->e == NULL) {
-        return;
-    }
+    if (node->e == NULL) { return; }
     SIM_LOG(sim, "%s %s", node->name, is_power_cut ? "loses power" : "is killed");
     sim_disk_interrupt(&node->sd);
     engine_free(node->e);
@@ -369,7 +359,16 @@ static void node_init(struct sim *sim, int number)
 
 /* ---- events ---- */
 
-enum event { EVENT_NONE, EVENT_PACKET, EVENT_DISK, EVENT_TICK, EVENT_UP, EVENT_CLIENT, EVENT_OPERATOR, EVENT_STORM };
+enum event {
+    EVENT_NONE,
+    EVENT_PACKET,
+    EVENT_DISK,
+    EVENT_TICK,
+    EVENT_UP,
+    EVENT_CLIENT,
+    EVENT_OPERATOR,
+    EVENT_STORM
+};
 
 struct next {
     uint64_t at_ms;
@@ -379,9 +378,7 @@ struct next {
 
 static void earlier(struct next *next, uint64_t at_ms, enum event event, struct sim_node *node)
 {
-    if (at_ms < next->at_ms) {
-        *next = (struct next){at_ms, event, node};
-    }
+    if (at_ms < next->at_ms) { *next = (struct next){at_ms, event, node}; }
 }
 
 static uint64_t not_before(uint64_t at_ms, uint64_t min_ms)
@@ -392,9 +389,7 @@ static uint64_t not_before(uint64_t at_ms, uint64_t min_ms)
 static struct next find_next(struct sim *sim, uint64_t until_ms)
 {
     struct next next = {until_ms, EVENT_NONE, NULL};
-    if (sim->packet_count > 0) {
-        earlier(&next, sim->packets[0].due_ms, EVENT_PACKET, NULL);
-    }
+    if (sim->packet_count > 0) { earlier(&next, sim->packets[0].due_ms, EVENT_PACKET, NULL); }
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         if (node->e == NULL) {
@@ -405,13 +400,12 @@ static struct next find_next(struct sim *sim, uint64_t until_ms)
         if (disk_ms != UINT64_MAX) {
             earlier(&next, not_before(disk_ms, node->paused_until_ms), EVENT_DISK, node);
         }
-        earlier(&next, not_before(world_ms(node, engine_next_ms(node->e)), node->paused_until_ms), EVENT_TICK, node);
+        earlier(&next, not_before(world_ms(node, engine_next_ms(node->e)), node->paused_until_ms),
+                EVENT_TICK, node);
     }
     earlier(&next, sim->next_client_ms, EVENT_CLIENT, NULL);
     earlier(&next, sim->next_operator_ms, EVENT_OPERATOR, NULL);
-    if (!sim->is_calm) {
-        earlier(&next, sim->next_storm_ms, EVENT_STORM, NULL);
-    }
+    if (!sim->is_calm) { earlier(&next, sim->next_storm_ms, EVENT_STORM, NULL); }
     return next;
 }
 
@@ -427,7 +421,8 @@ static void deliver(struct sim *sim)
     }
     if (node->e != NULL && !sim->blocked[packet.from][packet.to]) {
         node->sd.now_ms = sim->now_ms;
-        if (engine_receive(node->e, sim->nodes[packet.from].name, buf_slice(&packet.bytes)) != ERR_OK) {
+        if (engine_receive(node->e, sim->nodes[packet.from].name, buf_slice(&packet.bytes)) !=
+            ERR_OK) {
             sim_fail(sim, "a frame was refused");
         }
         sim_settle(node);
@@ -440,15 +435,10 @@ static bool run_one(struct sim *sim, uint64_t until_ms)
     struct next next = find_next(sim, until_ms);
     sim->now_ms = next.at_ms > sim->now_ms ? next.at_ms : sim->now_ms;
     sim->stats.events++;
-    if (next.node != NULL) {
-        next.node->sd.now_ms = sim->now_ms;
-    }
+    if (next.node != NULL) { next.node->sd.now_ms = sim->now_ms; }
     switch (next.event) {
-    case EVENT_NONE:
-        return false;
-    case EVENT_PACKET:
-        deliver(sim);
-        break;
+    case EVENT_NONE: return false;
+    case EVENT_PACKET: deliver(sim); break;
     case EVENT_DISK:
         (void)sim_disk_step(&next.node->sd, sim->now_ms);
         sim_settle(next.node);
@@ -457,18 +447,10 @@ static bool run_one(struct sim *sim, uint64_t until_ms)
         engine_tick(next.node->e);
         sim_settle(next.node);
         break;
-    case EVENT_UP:
-        sim_start(next.node);
-        break;
-    case EVENT_CLIENT:
-        storm_client(sim);
-        break;
-    case EVENT_OPERATOR:
-        storm_operator(sim);
-        break;
-    case EVENT_STORM:
-        storm_faults(sim);
-        break;
+    case EVENT_UP: sim_start(next.node); break;
+    case EVENT_CLIENT: storm_client(sim); break;
+    case EVENT_OPERATOR: storm_operator(sim); break;
+    case EVENT_STORM: storm_faults(sim); break;
     }
     return sim->failure == NULL;
 }
@@ -486,11 +468,12 @@ static void create_groups(struct sim *sim)
         for (int i = 1; i <= sim->initial_count; i++) {
             struct sim_node *node = &sim->nodes[i];
             node->replicas[g].self = (uint64_t)i;
-            CHECK(engine_group_create(node->e, g, (uint64_t)i, &sim_fsm_ops, &node->replicas[g].fsm, servers,
-                                      (size_t)sim->initial_count) == ERR_OK);
+            CHECK(engine_group_create(node->e, g, (uint64_t)i, &sim_fsm_ops, &node->replicas[g].fsm,
+                                      servers, (size_t)sim->initial_count) == ERR_OK);
         }
     }
-    for (int i = 1; i <= sim->initial_count; i++) { /* the creation itself is durable before anything breaks */
+    for (int i = 1; i <= sim->initial_count;
+         i++) { /* the creation itself is durable before anything breaks */
         engine_turn(sim->nodes[i].e);
         sim_disk_drain(&sim->nodes[i].sd);
         sim_settle(&sim->nodes[i]);
@@ -503,21 +486,24 @@ static void dump(struct sim *sim)
     for (int i = 1; i <= sim->node_count && sim->is_verbose; i++) {
         for (uint64_t id = 1; id <= SIM_GROUPS; id++) {
             const struct group *g = sim_group(&sim->nodes[i], id);
-            if (g == NULL) {
-                continue;
-            }
+            if (g == NULL) { continue; }
             int role = -1;
             bool is_member = oracle_is_member(sim, id, g->self, &role);
-            sim_print(sim, "%s group %lu replica %lu: state %d raft %d role %d (%s) term %lu vote %lu commit %lu applied %lu "
-                      "stored %lu log %lu..%lu voters %u installing %d restore %d fetch %d batch %lu flushed %lu full %d",
-                      sim->nodes[i].name, (unsigned long)id, (unsigned long)g->self, (int)g->state, (int)g->raft.state, role,
-                      is_member ? "member" : "not a member", (unsigned long)raft_current_term(&g->raft),
-                      (unsigned long)raft_voted_for(&g->raft), (unsigned long)group_commit_index(g),
-                      (unsigned long)g->applied, (unsigned long)g->raft.last_stored,
-                      (unsigned long)wal_log_first_index(g->log), (unsigned long)wal_log_last_index(g->log),
-                      g->raft.configuration.n, (int)g->is_installing, g->restore != NULL, g->fetch != NULL,
-                      (unsigned long)wal_batch(g->engine->wal), (unsigned long)wal_batch_flushed(g->engine->wal),
-                      (int)wal_is_full(g->engine->wal));
+            sim_print(
+                sim,
+                "%s group %lu replica %lu: state %d raft %d role %d (%s) term %lu vote %lu commit "
+                "%lu applied %lu "
+                "stored %lu log %lu..%lu voters %u installing %d restore %d fetch %d batch %lu "
+                "flushed %lu full %d",
+                sim->nodes[i].name, (unsigned long)id, (unsigned long)g->self, (int)g->state,
+                (int)g->raft.state, role, is_member ? "member" : "not a member",
+                (unsigned long)raft_current_term(&g->raft), (unsigned long)raft_voted_for(&g->raft),
+                (unsigned long)group_commit_index(g), (unsigned long)g->applied,
+                (unsigned long)g->raft.last_stored, (unsigned long)wal_log_first_index(g->log),
+                (unsigned long)wal_log_last_index(g->log), g->raft.configuration.n,
+                (int)g->is_installing, g->restore != NULL, g->fetch != NULL,
+                (unsigned long)wal_batch(g->engine->wal),
+                (unsigned long)wal_batch_flushed(g->engine->wal), (int)wal_is_full(g->engine->wal));
         }
     }
 }
@@ -530,25 +516,27 @@ static void demand_progress(struct sim *sim)
         before[g] = sim->truth[g].committed;
     }
     uint64_t until = sim->now_ms + CALM_MS;
-    while (run_one(sim, until)) {
-    }
+    while (run_one(sim, until)) {}
     for (uint64_t g = 1; g <= SIM_GROUPS && sim->failure == NULL; g++) {
         struct sim_truth *truth = &sim->truth[g];
         if (truth->committed < before[g] + 20) {
-            sim_fail(sim, "group %lu makes no progress: %lu after %lu", (unsigned long)g, (unsigned long)truth->committed,
-                     (unsigned long)before[g]);
+            sim_fail(sim, "group %lu makes no progress: %lu after %lu", (unsigned long)g,
+                     (unsigned long)truth->committed, (unsigned long)before[g]);
         }
         for (int i = 1; i <= sim->node_count; i++) {
             struct group *group = sim_group(&sim->nodes[i], g);
             int role;
             bool is_member = group != NULL && oracle_is_member(sim, g, group->self, &role);
             if (is_member && group->applied + 200 < truth->committed) {
-                sim_fail(sim, "%s lags in group %lu: %lu of %lu (state %d role %d raft %d term %lu commit %lu log %lu..%lu installing %d)",
+                sim_fail(sim,
+                         "%s lags in group %lu: %lu of %lu (state %d role %d raft %d term %lu "
+                         "commit %lu log %lu..%lu installing %d)",
                          sim->nodes[i].name, (unsigned long)g, (unsigned long)group->applied,
-                         (unsigned long)truth->committed, (int)group->state, role, (int)group->raft.state,
-                         (unsigned long)raft_current_term(&group->raft), (unsigned long)group_commit_index(group),
-                         (unsigned long)wal_log_first_index(group->log), (unsigned long)wal_log_last_index(group->log),
-                         (int)group->is_installing);
+                         (unsigned long)truth->committed, (int)group->state, role,
+                         (int)group->raft.state, (unsigned long)raft_current_term(&group->raft),
+                         (unsigned long)group_commit_index(group),
+                         (unsigned long)wal_log_first_index(group->log),
+                         (unsigned long)wal_log_last_index(group->log), (int)group->is_installing);
             }
         }
     }
@@ -591,14 +579,9 @@ bool sim_run(struct sim *sim, uint64_t seed, uint64_t events, uint32_t guards_of
         sim_start(&sim->nodes[i]);
     }
     create_groups(sim);
-    while (sim->stats.events < events && run_one(sim, UINT64_MAX)) {
-    }
-    if (sim->failure == NULL) {
-        demand_progress(sim);
-    }
-    if (sim->failure != NULL) {
-        dump(sim);
-    }
+    while (sim->stats.events < events && run_one(sim, UINT64_MAX)) {}
+    if (sim->failure == NULL) { demand_progress(sim); }
+    if (sim->failure != NULL) { dump(sim); }
     finish(sim);
     return sim->failure == NULL;
 }

@@ -257,7 +257,8 @@ static uint64_t mix64(uint64_t h, uint64_t v)
 static uint64_t state_hash(struct fixture *f)
 {
     uint64_t sum = 0;
-    for (struct wal_log *log = wal_log_next(f->wal, NULL); log != NULL; log = wal_log_next(f->wal, log)) {
+    for (struct wal_log *log = wal_log_next(f->wal, NULL); log != NULL;
+         log = wal_log_next(f->wal, log)) {
         uint64_t h = mix64(1469598103934665603ULL, wal_log_group(log));
         h = mix64(mix64(h, wal_log_hard(log).term), wal_log_hard(log).vote);
         h = mix64(h, wal_log_snapshot(log) != NULL ? wal_log_snapshot(log)->index : 0);
@@ -285,7 +286,8 @@ static void walk_entry(struct fixture *f, struct wal_log *log)
         index = base + 1 + sim_random(&f->random, last - base);
     }
     index = index < wal_log_first_index(log) ? wal_log_first_index(log) : index;
-    wal_put_entry(f->wal, log, index, 1 + wal_log_hard(log).term, RAFT_COMMAND, slice_of(data, len));
+    wal_put_entry(f->wal, log, index, 1 + wal_log_hard(log).term, RAFT_COMMAND,
+                  slice_of(data, len));
 }
 
 static void walk_op(struct fixture *f)
@@ -324,9 +326,7 @@ static void walk(struct fixture *f, size_t ops)
         f->batch[i] = batch;
         f->hash[i] = state_hash(f);
         f->op_count = i;
-        if (sim_random(&f->random, 3) == 0) {
-            wal_flush(f->wal);
-        }
+        if (sim_random(&f->random, 3) == 0) { wal_flush(f->wal); }
         f->sd.now_ms += sim_random(&f->random, 6);
         (void)sim_disk_step(&f->sd, f->sd.now_ms);
     }
@@ -338,14 +338,13 @@ static bool is_in_history(struct fixture *f, uint64_t flushed_batch)
     uint64_t hash = state_hash(f);
     for (size_t i = 0; i <= f->op_count; i++) {
         bool all_flushed = i == f->op_count || f->batch[i + 1] > flushed_batch;
-        if (all_flushed && f->hash[i] == hash) {
-            return true;
-        }
+        if (all_flushed && f->hash[i] == hash) { return true; }
     }
     return false;
 }
 
-Test(consensus_wal, a_crash_leaves_all_that_was_flushed_and_a_part_of_the_rest_in_order, .timeout = 100)
+Test(consensus_wal, a_crash_leaves_all_that_was_flushed_and_a_part_of_the_rest_in_order,
+     .timeout = 100)
 {
     for (uint64_t seed = 1; seed <= 150; seed++) {
         struct fixture *f = fixture_new(seed);
@@ -372,11 +371,9 @@ Test(consensus_wal, a_flipped_bit_is_found_or_harmless_and_never_shortens_the_lo
         uint64_t before = state_hash(f);
         struct sim_file *file = NULL;
         uint64_t pick = sim_random(&f->random, wal_segment_count(f->wal));
-        LIST_EACH(at, &f->sd.files) {
+        LIST_EACH (at, &f->sd.files) {
             file = CONTAINER_OF(at, struct sim_file, link);
-            if (pick-- == 0) {
-                break;
-            }
+            if (pick-- == 0) { break; }
         }
         size_t used = file->durable.len;
         while (used > 0 && file->durable.data[used - 1] == 0) {
