@@ -65,6 +65,7 @@ MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const stru
                                     void *fsm);
 /* Stop running it here; it stays in the log. The state machine is not touched any more. */
 void engine_group_close(struct engine *e, uint64_t group);
+void engine_close_groups(struct engine *e); /* all of them */
 /* Remove it from this node for good; open or not. The caller removes the state machine's data. */
 void engine_group_delete(struct engine *e, uint64_t group);
 /* Walk the groups in the log: the one after `group`, or 0; the first for 0. */
