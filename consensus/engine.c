@@ -171,12 +171,17 @@ static void close_group(struct engine *e, struct group *g)
     group_free(g);
 }
 
-void engine_free(struct engine *e)
+void engine_close_groups(struct engine *e)
 {
-    if (e == NULL) { return; }
     while (!list_is_empty(&e->groups)) {
         close_group(e, CONTAINER_OF(e->groups.next, struct group, link));
     }
+}
+
+void engine_free(struct engine *e)
+{
+    if (e == NULL) { return; }
+    engine_close_groups(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
