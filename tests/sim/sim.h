@@ -76,8 +76,9 @@ struct sim_value {
 struct sim_truth {
     uint64_t committed;
     uint64_t term[SIM_INDEX_MAX];
-    uint64_t entry_hash[SIM_INDEX_MAX]; /* of type and data */
-    uint64_t state_hash[SIM_INDEX_MAX]; /* of the state machine after it; 0: not known */
+    uint64_t commit_term[SIM_INDEX_MAX]; /* it was committed in this term or before */
+    uint64_t entry_hash[SIM_INDEX_MAX];  /* of type and data */
+    uint64_t state_hash[SIM_INDEX_MAX];  /* of the state machine after it; 0: not known */
     uint64_t leader[SIM_TERM_MAX];
     uint64_t acked; /* highest index of an acknowledged proposal or a finished read */
     uint64_t conf_index;

@@ -36,7 +36,7 @@ struct sim_node *oracle_leader(struct sim *sim, uint64_t group)
     return leader;
 }
 
-/* One leader per term, who has all that was committed before it. */
+/* One leader per term, who has all that was committed in the terms before it. */
 static void check_leader(struct sim_node *node, const struct group *g)
 {
     struct sim *sim = node->sim;
@@ -52,13 +52,14 @@ static void check_leader(struct sim_node *node, const struct group *g)
     uint64_t from = truth->committed > 200 ? truth->committed - 200 : 1;
     for (uint64_t i = from; i <= truth->committed; i++) {
         uint64_t base = wal_log_snapshot(g->log) != NULL ? wal_log_snapshot(g->log)->index : 0;
-        if (truth->term[i] < term && i >= wal_log_first_index(g->log) && i > base &&
+        if (truth->commit_term[i] < term && i >= wal_log_first_index(g->log) && i > base &&
             wal_log_term(g->log, i) != truth->term[i]) {
             sim_fail(sim, "the leader of term %lu of group %lu lacks committed entry %lu",
                      (unsigned long)term, (unsigned long)g->id, (unsigned long)i);
         }
     }
-    if (wal_log_last_index(g->log) < truth->committed && truth->term[truth->committed] < term) {
+    if (wal_log_last_index(g->log) < truth->committed &&
+        truth->commit_term[truth->committed] < term) {
         sim_fail(sim, "the leader of term %lu of group %lu lacks the committed end",
                  (unsigned long)term, (unsigned long)g->id);
     }
@@ -102,6 +103,7 @@ static void check_committed(struct sim_node *node, const struct group *g, uint64
         }
         truth->committed = index;
         truth->term[index] = entry->term;
+        truth->commit_term[index] = raft_current_term(&g->raft);
         truth->entry_hash[index] = hash;
         if (entry->type == RAFT_CHANGE) { note_configuration(sim, g->id, index, entry); }
         return;
