@@ -165,7 +165,9 @@ static const struct disk_ops disk_uv_ops = {submit, run, list_files, free_bytes}
 enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir)
 {
     *du = (struct disk_uv){.disk = {&disk_uv_ops}, .loop = loop, .dir_fd = -1};
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) { return failed("make the directory", dir); }
+    if (loop != NULL && mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        return failed("make the directory", dir);
+    }
     du->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return du->dir_fd >= 0 ? ERR_OK : failed("open the directory", dir);
 }

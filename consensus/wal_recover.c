@@ -168,10 +168,7 @@ static enum err check_logs(struct scan *scan)
 
 static bool is_zero(const char *data, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        if (data[i] != 0) { return false; }
-    }
-    return true;
+    return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
 }
 
 /* Does a sector, or the part of one that lies inside, hold nothing but zeros? */
@@ -199,15 +196,23 @@ static bool looks_torn(struct slice file, size_t at)
     return bytes > rest.len || has_unwritten_sector(file, at, at + bytes);
 }
 
-/* Is there, behind `at`, a valid record whose batch began after the expected record? Then that had been flushed. */
+/* Is there, behind `at`, a valid record whose batch began after the expected record? Then that had
+ * been flushed. */
 static bool has_proof(const struct scan *scan, struct slice file, size_t at)
 {
-    for (at = (at + 7) & ~(size_t)7; at + WAL_HEADER_BYTES <= file.len; at += 8) {
+    size_t end = file.len;
+    while (end > at && file.data[end - 1] == 0) {
+        end--;
+    } /* a record does not end with a zero */
+    for (at = (at + 7) & ~(size_t)7; at + WAL_HEADER_BYTES < end; at += 8) {
+        struct slice rest = slice_of(file.data + at, file.len - at);
         struct wal_record record;
-        if (wal_record_parse(slice_of(file.data + at, file.len - at), &record) != WAL_PARSE_OK) {
-            continue;
+        uint32_t content_bytes;
+        if (!wal_header_is_valid(rest, &content_bytes)) { continue; }
+        if (wal_record_parse(rest, &record) == WAL_PARSE_OK &&
+            record.batch_sequence > scan->expected_sequence) {
+            return true;
         }
-        if (record.batch_sequence > scan->expected_sequence) { return true; }
     }
     return false;
 }

@@ -2,10 +2,14 @@
 #include <criterion/criterion.h>
 #include <raft.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "consensus/crc32c.h"
+#include "consensus/disk_uv.h"
 #include "consensus/wal.h"
+#include "consensus/wal_check.h"
 #include "sim/sim_disk.h"
 
 enum { GROUPS = 3, OPS_MAX = 4096 };
@@ -236,6 +240,70 @@ Test(consensus_wal, a_log_of_another_node_is_refused)
     cr_assert_eq(wal_open(&other, &opts, &f->report), ERR_CORRUPT);
     cr_assert_neq(f->report.damage[0], 0);
     fixture_free(f);
+}
+
+/* ---- on a real file system ---- */
+
+static void on_job(struct disk_job *job)
+{
+    *(bool *)job->owner = job->err == ERR_OK;
+}
+
+static int check_text(const char *dir, char *text, size_t bytes)
+{
+    memset(text, 0, bytes);
+    FILE *out = fmemopen(text, bytes - 1, "w");
+    int code = wal_check_print(dir, out);
+    fclose(out);
+    return code;
+}
+
+Test(consensus_wal, a_log_in_a_directory_is_told_by_wal_check_and_its_damage_too)
+{
+    char dir[] = "/tmp/test-consensus-wal-XXXXXX";
+    char text[2000];
+    uv_loop_t loop;
+    struct disk_uv du;
+    struct wal *wal;
+    struct wal_report report;
+    struct fixture f = {.failed = ERR_OK};
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_assert_eq(disk_uv_init(&du, &loop, dir), ERR_OK);
+    struct wal_opts opts = {&du.disk, 7, 1 << 20, on_flushed, on_failed, &f};
+    cr_assert_eq(wal_open(&wal, &opts, &report), ERR_OK);
+    struct wal_log *log = wal_log_create(wal, 5, 50);
+    wal_put_entry(wal, log, 1, 1, RAFT_COMMAND, SLICE("some data"));
+    wal_flush(wal);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(f.flushed, 1);
+    cr_assert_eq(f.failed, ERR_OK);
+    wal_free(wal);
+    cr_assert_eq(check_text(dir, text, sizeof text), 0);
+    cr_assert_not_null(strstr(text, "group=5 replica=50 "), "%s", text);
+    cr_assert_not_null(strstr(text, "state=whole"), "%s", text);
+    bool done = false;
+    char bad[] = "!";
+    struct disk_job job = {.op = DISK_WRITE,
+                           .name = "wal-0000000001",
+                           .offset = 45,
+                           .data = bad,
+                           .len = 1,
+                           .on_done = on_job,
+                           .owner = &done};
+    disk_submit(&du.disk, &job);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert(done);
+    cr_assert_eq(check_text(dir, text, sizeof text), 1);
+    cr_assert_not_null(strstr(text, "damage: "), "%s", text);
+    job = (struct disk_job){
+        .op = DISK_REMOVE, .name = "wal-0000000001", .on_done = on_job, .owner = &done};
+    disk_submit(&du.disk, &job);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    disk_uv_fini(&du);
+    uv_loop_close(&loop);
+    cr_assert_eq(rmdir(dir), 0);
+    cr_assert_eq(check_text(dir, text, sizeof text), 2);
 }
 
 /* ---- a walk of random operations, crashes and damage ---- */
