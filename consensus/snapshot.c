@@ -454,8 +454,8 @@ static bool has_already(const struct group *g, const struct manifest *offered)
 static void fetch_step(struct snapshot_fetch *fetch)
 {
     struct group *g = fetch->group;
-    if (fetch->term < raft_current_term(&g->raft) || g->is_installing ||
-        g->state != GROUP_RUNNING) {
+    struct message stale;
+    if (guard_stale_term(g, fetch->term, &stale) || g->is_installing || g->state != GROUP_RUNNING) {
         return; /* a new leader offers it again, or another one */
     }
     struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = fetch->from};

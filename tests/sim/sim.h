@@ -114,6 +114,7 @@ struct sim {
     uint64_t loss_per_mille;
     uint64_t dup_per_mille;
     uint64_t delay_ms_max;
+    uint64_t disk_delay_ms; /* when the disks are well */
 
     struct sim_truth truth[SIM_GROUPS + 1];
     struct sim_value *values;

@@ -19,6 +19,7 @@ void storm_begin(struct sim *sim)
     sim->loss_per_mille = roll(sim, 50);
     sim->dup_per_mille = roll(sim, 100);
     sim->delay_ms_max = 300;
+    sim->disk_delay_ms = roll(sim, 3) ? 4 : 10 + roll(sim, 60);
     sim->next_storm_ms = sim->now_ms + 400;
     sim->next_client_ms = sim->now_ms + 50;
     sim->next_operator_ms = sim->now_ms + 600;
@@ -366,7 +367,7 @@ static void end_disk_trouble(struct sim *sim)
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         if (sim->is_calm || sim->now_ms >= node->disk_normal_until_ms) {
-            node->sd.delay_ms_max = 4;
+            node->sd.delay_ms_max = sim->is_calm ? 4 : sim->disk_delay_ms;
             node->sd.capacity_bytes = 4 << 20;
         }
     }

@@ -318,7 +318,8 @@ void sim_crash(struct sim_node *node, bool is_power_cut)
             fsm_restore_begin(fsm);
         }
     }
-    node->up_at_ms = sim->now_ms + 20 + sim_random(&sim->random, 1500);
+    node->up_at_ms =
+        sim->now_ms + 20 + sim_random(&sim->random, sim_random(&sim->random, 2) ? 1500 : 100);
     node->paused_until_ms = 0;
 }
 
