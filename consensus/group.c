@@ -1,5 +1,5 @@
 /* group: drives one struct raft; what the library decides is written, sent and applied from here.
- * Owns: the struct raft, the messages and proposals that wait. Not: the log's bytes, the state machine.
+ * Owns: the struct raft. Not: messages that wait (group_out.c), proposals (group_lead.c), the log.
  * Thread: the raft thread.
  * Always, after each step and in this order: term and vote to the log, entries to the log, a snapshot begun, messages
  * made (to leave once what they tell is durable), committed configurations given back. The library's contract is checked
@@ -17,8 +17,6 @@ enum {
     INSTALL_TIMEOUT_FACTOR = 20, /* election timeouts until the library offers a snapshot again */
     CATCH_UP_FACTOR = 30,        /* election timeouts for one round of catching up */
     IN_FLIGHT_MAX = 64,          /* entries on their way to one follower */
-    READING_MAX = 64,            /* messages that wait for entries from the disk */
-    FAKE_CANDIDATE = 0x7fffffff, /* an id no server has */
 };
 
 uint64_t group_now_ms(const struct group *g)
@@ -77,32 +75,6 @@ bool group_metadata(struct raft_snapshot_metadata *meta, const struct manifest *
     return group_conf_decode(buf_slice(&manifest->conf), &meta->configuration);
 }
 
-/* ---- proposals ---- */
-
-static void proposal_end(struct proposal *p, enum err err)
-{
-    list_remove(&p->link);
-    p->on_done(p, err);
-}
-
-static void end_queued(struct group *g, enum err err)
-{
-    while (!list_is_empty(&g->queued)) {
-        proposal_end(CONTAINER_OF(g->queued.next, struct proposal, link), err);
-    }
-    g->queued_count = 0;
-    g->queued_bytes = 0;
-}
-
-/* End proposals in entries from `index` on. */
-static void end_proposed(struct group *g, uint64_t index, enum err err)
-{
-    LIST_EACH (at, &g->proposed) {
-        struct proposal *p = CONTAINER_OF(at, struct proposal, link);
-        if (p->index >= index) { proposal_end(p, err); }
-    }
-}
-
 void group_stop(struct group *g, const char *reason)
 {
     if (g->state == GROUP_STOPPED) { return; }
@@ -111,182 +83,9 @@ void group_stop(struct group *g, const char *reason)
               LOG_UINT("commit", group_commit_index(g)));
     g->state = GROUP_STOPPED;
     g->stop_reason = reason;
-    end_queued(g, ERR_NOT_LEADER);
-    end_proposed(g, 0, ERR_INDOUBT);
+    group_end_queued(g, ERR_NOT_LEADER);
+    group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);
-}
-
-/* ---- messages out ---- */
-
-static void out_free(struct group_out *out)
-{
-    buf_fini(&out->frame);
-    mem_free(out->to_name);
-    mem_free(out);
-}
-
-static struct group_out *out_new(struct group *g, const char *to_name, uint64_t gate)
-{
-    struct group_out *out = mem_new0(sizeof *out);
-    out->to_name = mem_copy(to_name, strlen(to_name) + 1);
-    out->gate = gate;
-    const struct list *last = g->out.prev;
-    if (last != &g->out) { /* gates never fall: order is kept */
-        uint64_t before = CONTAINER_OF(g->out.prev, struct group_out, link)->gate;
-        out->gate = gate > before ? gate : before;
-    }
-    return out;
-}
-
-void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
-                uint64_t gate)
-{
-    struct group_out *out = out_new(g, to_name, gate);
-    message->group = g->id;
-    message->from = g->self;
-    message->to = to;
-    message_encode(&out->frame, message);
-    list_push_back(&g->out, &out->link);
-}
-
-/* Encode an AppendEntries from the log. False: an entry is not in memory, *missing is its index. */
-static bool append_fill(struct group *g, struct group_out *out, uint64_t *missing)
-{
-    struct raft_append_entries *a = &out->append;
-    struct raft_entry *entries = a->n_entries > 0 ? mem_new0(a->n_entries * sizeof *entries) : NULL;
-    for (unsigned i = 0; i < a->n_entries; i++) {
-        *missing = a->prev_log_index + 1 + i;
-        const struct wal_entry *entry = wal_log_entry(g->log, *missing);
-        if (entry == NULL || entry->data == NULL) {
-            mem_free(entries);
-            return false;
-        }
-        entries[i] = (struct raft_entry){
-            .term = entry->term, .type = entry->type, .buf = {entry->data, entry->len}};
-    }
-    uint64_t gate = guard_change_gate(g, entries, a->n_entries, a->prev_log_index + 1);
-    out->gate = gate > out->gate ? gate : out->gate;
-    struct message message = {.group = g->id, .from = g->self, .to = out->to, .kind = MESSAGE_RAFT};
-    message.raft.type = RAFT_APPEND_ENTRIES;
-    message.raft.append_entries = *a;
-    message.raft.append_entries.entries = entries;
-    message.stamp_ms = group_now_ms(g);
-    message_encode(&out->frame, &message);
-    mem_free(entries);
-    return true;
-}
-
-/* Put aside a message whose entries are on the disk only, and fetch them. */
-static void append_park(struct group *g, struct group_out *out, uint64_t missing)
-{
-    if (wal_log_entry(g->log, missing) == NULL || g->reading_count >= READING_MAX) {
-        out_free(out); /* as if lost on the way: the library asks again */
-        return;
-    }
-    list_push_back(&g->reading, &out->link);
-    g->reading_count++;
-    if (!wal_is_reading(g->log)) {
-        wal_read(g->engine->wal, g->log, missing, g->engine->opts.append_bytes_max, group_on_read,
-                 g);
-    }
-}
-
-void group_on_read(void *arg, enum err err)
-{
-    struct group *g = arg;
-    if (err != ERR_OK) {
-        group_stop(g, "an entry of the log cannot be read back");
-        return;
-    }
-    struct list parked;
-    list_init(&parked);
-    while (!list_is_empty(&g->reading)) {
-        list_push_back(&parked, list_pop_front(&g->reading));
-    }
-    g->reading_count = 0;
-    while (!list_is_empty(&parked)) {
-        struct group_out *out = CONTAINER_OF(list_pop_front(&parked), struct group_out, link);
-        uint64_t missing = 0;
-        if (!group_is_leader(g) || out->append.term != raft_current_term(&g->raft)) {
-            out_free(out);
-        } else if (append_fill(g, out, &missing)) {
-            list_push_back(&g->out, &out->link);
-        } else {
-            append_park(g, out, missing);
-        }
-    }
-    fsm_apply(g);
-    group_send_out(g);
-}
-
-/* How many of the entries from `first` on go into one message. */
-static unsigned append_count(const struct group *g, uint64_t first, unsigned count)
-{
-    size_t bytes = 0;
-    unsigned fit = 0;
-    for (; fit < count && fit < MESSAGE_ENTRIES_MAX; fit++) {
-        const struct wal_entry *entry = wal_log_entry(g->log, first + fit);
-        bytes += entry != NULL ? entry->len : 0;
-        if (fit > 0 && bytes > g->engine->opts.append_bytes_max) { break; }
-    }
-    return fit;
-}
-
-/* An AppendEntries as the library wants it carries no entries: fill them in, in as many messages as the size asks for. */
-static void take_append(struct group *g, const struct raft_message *message)
-{
-    struct raft_append_entries rest = message->append_entries;
-    do {
-        struct group_out *out = out_new(g, message->server_address, guard_term_gate(g));
-        out->to = message->server_id;
-        out->append = rest;
-        out->append.entries = NULL;
-        out->append.n_entries = append_count(g, rest.prev_log_index + 1, rest.n_entries);
-        unsigned taken = out->append.n_entries;
-        uint64_t missing = 0;
-        if (append_fill(g, out, &missing)) {
-            list_push_back(&g->out, &out->link);
-        } else {
-            append_park(g, out, missing);
-        }
-        rest.n_entries -= taken;
-        rest.prev_log_index += taken;
-        if (taken > 0) { rest.prev_log_term = wal_log_term(g->log, rest.prev_log_index); }
-    } while (rest.n_entries > 0);
-}
-
-static void take_message(struct group *g, const struct raft_message *from)
-{
-    if (from->server_id == FAKE_CANDIDATE) { return; }
-    if (from->type == RAFT_APPEND_ENTRIES) {
-        take_append(g, from);
-        return;
-    }
-    if (from->type == RAFT_INSTALL_SNAPSHOT) {
-        snapshot_offer(g, from->server_id, from->server_address);
-        return;
-    }
-    struct message message = {.kind = MESSAGE_RAFT, .raft = *from};
-    guard_prevote_denial(g, &message.raft);
-    bool is_reply = from->type == RAFT_APPEND_ENTRIES_RESULT;
-    if (is_reply && g->heard_term == from->append_entries_result.term &&
-        g->heard_from == from->server_id) {
-        message.stamp_ms = g->heard_stamp_ms;
-    }
-    if (from->type == RAFT_TIMEOUT_NOW) { g->lease_is_void = true; }
-    group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
-}
-
-void group_send_out(struct group *g)
-{
-    uint64_t flushed = wal_batch_flushed(g->engine->wal);
-    while (!list_is_empty(&g->out)) {
-        struct group_out *out = CONTAINER_OF(g->out.next, struct group_out, link);
-        if (out->gate > flushed) { return; }
-        list_remove(&out->link);
-        g->engine->world.send(g->engine->world.arg, out->to_name, buf_slice(&out->frame), false);
-        out_free(out);
-    }
 }
 
 /* ---- updates ---- */
@@ -323,7 +122,7 @@ static void take_entries(struct group *g, const struct raft_update *update)
         group_stop(g, "entries would leave a gap");
         return;
     }
-    end_proposed(g, index, ERR_INDOUBT);
+    group_end_proposed(g, index, ERR_INDOUBT);
     for (unsigned i = 0; i < update->entries.n; i++) {
         const struct raft_entry *entry = &update->entries.batch[i];
         wal_put_entry(g->engine->wal, g->log, index + i, entry->term, (uint8_t)entry->type,
@@ -337,7 +136,7 @@ static void take_snapshot(struct group *g, struct raft_update *update)
     raft_configuration_close(&update->snapshot.metadata.configuration);
     raft_free(update->snapshot.chunk.base);
     memset(g->writes, 0, sizeof g->writes);
-    end_proposed(g, 0, ERR_INDOUBT);
+    group_end_proposed(g, 0, ERR_INDOUBT);
     g->conf_scanned = update->snapshot.metadata.index;
     g->is_installing = true;
     snapshot_install(g);
@@ -379,7 +178,7 @@ static void on_state(struct group *g, int before)
     g->lease_is_void = false;
     g->orphaned_until_ms = 0;
     if (was_leader) {
-        end_queued(g, ERR_NOT_LEADER);
+        group_end_queued(g, ERR_NOT_LEADER);
         read_end(g, ERR_NOT_LEADER);
         g->orphaned_until_ms = group_now_ms(g) + 2 * (uint64_t)g->engine->opts.election_ms;
     }
@@ -439,7 +238,7 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
     if (g->state == GROUP_STOPPED) { return false; }
     if (update.flags & (RAFT_UPDATE_MESSAGES)) {
         for (unsigned i = 0; i < update.messages.n; i++) {
-            take_message(g, &update.messages.batch[i]);
+            group_take_message(g, &update.messages.batch[i]);
         }
     }
     on_state(g, before.state);
@@ -607,11 +406,11 @@ void group_flushed(struct group *g, uint64_t batch)
 bool group_bump_term(struct group *g, uint64_t term)
 {
     struct raft_message message = {
-        .type = RAFT_REQUEST_VOTE, .server_id = FAKE_CANDIDATE, .server_address = "-"};
+        .type = RAFT_REQUEST_VOTE, .server_id = GROUP_NOBODY, .server_address = "-"};
     message.request_vote = (struct raft_request_vote){
         .version = 2,
         .term = term,
-        .candidate_id = FAKE_CANDIDATE,
+        .candidate_id = GROUP_NOBODY,
         .disrupt_leader = true,
     };
     struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message};
@@ -640,7 +439,7 @@ void group_tick(struct group *g, uint64_t now_ms)
     g->tick_ms = now_ms;
     if (g->orphaned_until_ms != 0 && now_ms >= g->orphaned_until_ms) {
         g->orphaned_until_ms = 0;
-        end_proposed(g, 0, ERR_INDOUBT);
+        group_end_proposed(g, 0, ERR_INDOUBT);
     }
     if (now_ms < raft_timeout(&g->raft)) { return; }
     bool is_stored = g->raft.last_stored == wal_log_last_index(g->log);
@@ -649,170 +448,6 @@ void group_tick(struct group *g, uint64_t now_ms)
     }
     struct raft_event event = {.type = RAFT_TIMEOUT};
     if (g->state == GROUP_RUNNING) { (void)group_step(g, &event, NULL); }
-}
-
-/* ---- the leader's work ---- */
-
-void group_propose(struct group *g, struct proposal *p)
-{
-    const struct engine_opts *opts = &g->engine->opts;
-    if (!group_is_leader(g) || g->transferee != 0) {
-        p->on_done(p, ERR_NOT_LEADER);
-        return;
-    }
-    if (g->engine->is_full) {
-        p->on_done(p, ERR_FULL);
-        return;
-    }
-    if (g->queued_bytes + p->data.len > opts->queued_bytes_max ||
-        p->data.len > opts->entry_bytes_max) {
-        p->on_done(p, ERR_SLOW);
-        return;
-    }
-    p->index = 0;
-    list_push_back(&g->queued, &p->link);
-    g->queued_count++;
-    g->queued_bytes += p->data.len;
-}
-
-/* Everything that waits, up to a size, becomes one entry. */
-static void submit_queued(struct group *g)
-{
-    struct buf *data = &g->engine->scratch;
-    struct list taken;
-    data->len = 0;
-    list_init(&taken);
-    while (!list_is_empty(&g->queued)) {
-        struct proposal *p = CONTAINER_OF(g->queued.next, struct proposal, link);
-        if (data->len > 0 && data->len + p->data.len > g->engine->opts.entry_bytes_max) { break; }
-        fsm_command_encode(data, p->data);
-        list_remove(&p->link);
-        list_push_back(&taken, &p->link);
-        g->queued_count--;
-        g->queued_bytes -= p->data.len;
-        p->term = raft_current_term(&g->raft);
-        p->index = wal_log_last_index(g->log) + 1;
-    }
-    enum err err = group_submit(g, RAFT_COMMAND, buf_slice(data));
-    while (!list_is_empty(&taken)) {
-        struct list *link = list_pop_front(&taken);
-        if (err == ERR_OK) {
-            list_push_back(&g->proposed, link);
-        } else {
-            CONTAINER_OF(link, struct proposal, link)
-                ->on_done(CONTAINER_OF(link, struct proposal, link), err);
-        }
-    }
-}
-
-static void service_transfer(struct group *g)
-{
-    raft_index match;
-    if (group_now_ms(g) > g->transfer_until_ms ||
-        raft_match_index(&g->raft, g->transferee, &match) != 0) {
-        g->transferee = 0;
-        return;
-    }
-    if (match == wal_log_last_index(g->log)) {
-        struct raft_event event = {.type = RAFT_TRANSFER, .transfer.server_id = g->transferee};
-        g->transferee = 0;
-        (void)group_step(g, &event, NULL);
-    }
-}
-
-static enum err submit_conf(struct group *g, struct raft_configuration *conf)
-{
-    struct buf bytes = {0};
-    group_conf_encode(conf, &bytes);
-    enum err err = group_submit(g, RAFT_CHANGE, buf_slice(&bytes));
-    buf_fini(&bytes);
-    return err;
-}
-
-/* The present configuration but for one server: `id` gets `role`, or goes if role is -1; `added` is new. */
-static enum err submit_change(struct group *g, uint64_t id, int role, const char *added)
-{
-    const struct raft_configuration *now = &g->raft.configuration;
-    struct raft_configuration next;
-    raft_configuration_init(&next);
-    for (unsigned i = 0; i < now->n; i++) {
-        const struct raft_server *s = &now->servers[i];
-        if (s->id != id || role != -1) {
-            CHECK(raft_configuration_add(&next, s->id, s->address, s->id == id ? role : s->role) ==
-                  0);
-        }
-    }
-    if (added != NULL) { CHECK(raft_configuration_add(&next, id, added, role) == 0); }
-    enum err err = submit_conf(g, &next);
-    raft_configuration_close(&next);
-    return err;
-}
-
-static void service_promotion(struct group *g)
-{
-    int status;
-    if (raft_catch_up(&g->raft, g->promotee, &status) != 0 || status == RAFT_CATCH_UP_ABORTED ||
-        status == RAFT_CATCH_UP_NONE) {
-        g->promotee = 0;
-        return;
-    }
-    if (status == RAFT_CATCH_UP_FINISHED) {
-        uint64_t id = g->promotee;
-        g->promotee = 0;
-        if (guard_change(g, ENGINE_PROMOTE, id, NULL) == ERR_OK) {
-            (void)submit_change(g, id, RAFT_VOTER, NULL);
-        }
-    }
-}
-
-static size_t entries_in_flight(const struct group *g)
-{
-    uint64_t last = wal_log_last_index(g->log);
-    uint64_t commit = group_commit_index(g);
-    return last > commit ? last - commit : 0;
-}
-
-void group_service(struct group *g)
-{
-    if (!group_is_leader(g)) { return; }
-    if (g->needs_barrier) {
-        g->needs_barrier = false;
-        if (guard_needs_barrier(g)) { (void)group_submit(g, RAFT_BARRIER, slice_of("", 0)); }
-    }
-    if (g->promotee != 0) { service_promotion(g); }
-    if (g->transferee != 0 && group_is_leader(g)) { service_transfer(g); }
-    bool may_submit = g->transferee == 0 && raft_transferee(&g->raft) == 0;
-    while (group_is_leader(g) && may_submit && !list_is_empty(&g->queued) &&
-           entries_in_flight(g) < g->engine->opts.entries_in_flight_max) {
-        submit_queued(g);
-    }
-}
-
-enum err group_change(struct group *g, enum engine_change change, uint64_t id,
-                      const char *node_name)
-{
-    enum err err = guard_change(g, change, id, node_name);
-    if (err != ERR_OK) { return err; }
-    if (change == ENGINE_ADD_STANDBY) { return submit_change(g, id, RAFT_STANDBY, node_name); }
-    if (change == ENGINE_REMOVE) { return submit_change(g, id, -1, NULL); }
-    g->promotee = id;
-    struct raft_event event = {.type = RAFT_CATCH_UP, .catch_up.server_id = id};
-    if (!group_step(g, &event, NULL)) { return ERR_NOT_LEADER; }
-    return group_submit(g, RAFT_BARRIER,
-                        slice_of("", 0)); /* one that is up to date would never finish without */
-}
-
-enum err group_transfer(struct group *g, uint64_t id)
-{
-    if (!group_is_leader(g)) { return ERR_NOT_LEADER; }
-    const struct raft_server *server = group_server(g, id);
-    if (server == NULL || server->role != RAFT_VOTER || id == g->self) { return ERR_INVALID; }
-    if (g->transferee != 0 || g->promotee != 0 || raft_transferee(&g->raft) != 0) {
-        return ERR_SLOW;
-    }
-    g->transferee = id;
-    g->transfer_until_ms = group_now_ms(g) + g->engine->opts.election_ms;
-    return ERR_OK;
 }
 
 /* ---- life ---- */
@@ -848,17 +483,12 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
 void group_free(struct group *g)
 {
     g->state = GROUP_STOPPED;
-    end_queued(g, ERR_NOT_LEADER);
-    end_proposed(g, 0, ERR_INDOUBT);
+    group_end_queued(g, ERR_NOT_LEADER);
+    group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);
     snapshot_cancel(g);
     wal_read_cancel(g->log);
-    while (!list_is_empty(&g->out)) {
-        out_free(CONTAINER_OF(list_pop_front(&g->out), struct group_out, link));
-    }
-    while (!list_is_empty(&g->reading)) {
-        out_free(CONTAINER_OF(list_pop_front(&g->reading), struct group_out, link));
-    }
+    group_out_end(g);
     raft_close(&g->raft, NULL);
     buf_fini(&g->applied_conf);
     mem_free(g);

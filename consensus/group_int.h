@@ -10,7 +10,10 @@
 #include "consensus/message.h"
 #include "consensus/wal.h"
 
-enum { GROUP_SERVERS_MAX = 32 };
+enum {
+    GROUP_SERVERS_MAX = 32,
+    GROUP_NOBODY = 0x7fffffff, /* a replica id that no replica has */
+};
 
 enum group_state {
     GROUP_STARTING, /* waits for the log to be durable and for the state machine to be restored */
@@ -128,6 +131,14 @@ void group_send(struct group *g, uint64_t to, const char *to_name, struct messag
 
 /* wal_read's on_done, with the group: goes on with what waited for entries, messages and application alike. */
 void group_on_read(void *group, enum err err);
+
+/* Take a message that the library made: complete it and put it in the queue. */
+void group_take_message(struct group *g, const struct raft_message *from);
+void group_out_end(struct group *g); /* drop what waits */
+
+/* Answer the proposals that have no entry; or those in entries from `index` on. */
+void group_end_queued(struct group *g, enum err err);
+void group_end_proposed(struct group *g, uint64_t index, enum err err);
 
 /* Submit one entry as leader. Errors: ERR_NOT_LEADER, ERR_INVALID (a change that may not be made now). */
 enum err group_submit(struct group *g, int type, struct slice data);
