@@ -10,8 +10,7 @@
 #include "consensus/group_int.h"
 #include "consensus/read.h"
 #include "consensus/snapshot.h"
-
-enum { FULL_CHECK_MS = 100 };
+#include "consensus/space.h"
 
 struct engine_opts engine_opts_default(void)
 {
@@ -31,6 +30,7 @@ struct engine_opts engine_opts_default(void)
         .bulk_bytes_per_s = 200 << 20,
         .segments_max = 16,
         .free_bytes_min = 256 << 20,
+        .ballast_bytes = 192 << 20,
     };
 }
 
@@ -155,6 +155,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }
+    if (err == ERR_OK) { err = space_init(e); }
     if (err != ERR_OK) {
         engine_free(e);
         return err;
@@ -358,21 +359,6 @@ enum err engine_receive(struct engine *e, const char *from_name, struct slice fr
     return e->is_broken ? ERR_OK : message_decode(frame, &handler, &receiving);
 }
 
-static void check_space(struct engine *e, uint64_t now)
-{
-    if (now < e->full_checked_ms + FULL_CHECK_MS) { return; }
-    e->full_checked_ms = now;
-    bool was_full = e->is_full;
-    e->is_full = wal_is_full(e->wal) ||
-                 e->world.disk->ops->free_bytes(e->world.disk) < e->opts.free_bytes_min;
-    if (e->is_full != was_full) {
-        LOG_WARN(e->is_full ? "the disk is nearly full: proposals are refused"
-                            : "the disk has space again",
-                 LOG_UINT("free_bytes", e->world.disk->ops->free_bytes(e->world.disk)));
-    }
-    if (wal_is_full(e->wal)) { wal_retry(e->wal); }
-}
-
 void engine_tick(struct engine *e)
 {
     if (e->is_broken) { return; }
@@ -381,12 +367,12 @@ void engine_tick(struct engine *e)
         group_tick(CONTAINER_OF(at, struct group, link), now);
     }
     snapshot_tick(e, now);
-    check_space(e, now);
+    space_tick(e, now);
 }
 
 uint64_t engine_next_ms(const struct engine *e)
 {
-    uint64_t next = e->full_checked_ms + FULL_CHECK_MS;
+    uint64_t next = space_next_ms(e);
     LIST_EACH (at, &e->groups) {
         uint64_t due = group_next_ms(CONTAINER_OF(at, struct group, link));
         next = due < next ? due : next;

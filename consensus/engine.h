@@ -36,7 +36,8 @@ struct engine_opts {
     unsigned trailing_entries;      /* kept behind a snapshot for followers that lag */
     size_t chunk_bytes;             /* of snapshot data */
     uint64_t bulk_bytes_per_s;      /* snapshot data sent */
-    uint64_t segments_max;   /* above this the group that holds the oldest takes a snapshot */
+    uint64_t segments_max;  /* above this the group that holds the oldest takes a snapshot */
+    uint64_t ballast_bytes; /* a file that is given up when the disk is full; more than a segment */
     uint64_t free_bytes_min; /* below this proposals are refused */
 };
 

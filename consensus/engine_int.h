@@ -25,6 +25,9 @@ struct engine {
     bool is_broken;      /* the disk failed: nothing is done any more */
     bool is_full;
     uint64_t full_checked_ms;
+    bool has_ballast;
+    bool ballast_is_busy; /* ballast_job is in flight */
+    struct disk_job ballast_job;
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_fetch *fetching; /* the one snapshot that is fetched now */

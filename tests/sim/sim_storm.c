@@ -38,6 +38,7 @@ void storm_begin(struct sim *sim)
     sim->opts.bulk_bytes_per_s = 20000;
     sim->opts.segments_max = 4;
     sim->opts.free_bytes_min = 1000;
+    sim->opts.ballast_bytes = roll(sim, 2) ? 20000 : 0;
 }
 
 /* ---- requests ---- */
