@@ -124,7 +124,7 @@ void storm_client(struct sim *sim)
 {
     sim->next_client_ms = sim->now_ms + 1 + roll(sim, 20);
     uint64_t group = 1 + roll(sim, SIM_GROUPS);
-    struct sim_node *node = roll(sim, 3) ? oracle_leader(sim, group)
+    struct sim_node *node = roll(sim, 2) ? oracle_leader(sim, group)
                                          : &sim->nodes[1 + roll(sim, (uint64_t)sim->node_count)];
     if (node == NULL || node->e == NULL || node->paused_until_ms > sim->now_ms) { return; }
     node->sd.now_ms = sim->now_ms;
@@ -297,7 +297,12 @@ static void partition(struct sim *sim)
 {
     memset(sim->blocked, 0, sizeof sim->blocked);
     int alone = 1 + (int)roll(sim, (uint64_t)sim->node_count);
-    uint64_t kind = roll(sim, 3);
+    uint64_t kind = roll(sim, 4);
+    int other = 1 + (int)roll(sim, (uint64_t)sim->node_count);
+    const struct sim_node *leader = oracle_leader(sim, 1 + roll(sim, SIM_GROUPS));
+    if (kind == 3 && leader != NULL) { /* one follower loses the leader, the others hear both */
+        alone = (int)(leader - sim->nodes);
+    }
     for (int a = 1; a <= sim->node_count; a++) {
         for (int b = 1; b <= sim->node_count; b++) {
             if (kind == 0 && (a == alone || b == alone)) {
@@ -306,6 +311,8 @@ static void partition(struct sim *sim)
                 sim->blocked[a][b] = true; /* one way */
             } else if (kind == 2) {
                 sim->blocked[a][b] = roll(sim, 4) == 0;
+            } else if (kind == 3) {
+                sim->blocked[a][b] = (a == alone && b == other) || (a == other && b == alone);
             }
         }
     }
