@@ -11,7 +11,6 @@
 #include "base/metrics.h"
 #include "cmd/call.h"
 #include "cmd/error_stats.h"
-#include "cmd/error_stats.h"
 #include "cmd/process_stat.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)

@@ -21,6 +21,7 @@ enum {
     SWAP_BYTES = 16 << 10, /* an answer of this size changes buffers rather than being copied */
     REPLY_KEEP_BYTES = 64 << 10,
     EXPECT_BYTES_MIN = 1 << 20,
+    LARGE_ARG_BYTES = 64 << 10,
 };
 
 /* The least a client costs matters: there are very many of them. */
@@ -148,19 +149,26 @@ static bool is_over_query_limit(struct session *session, size_t input_bytes)
     return true;
 }
 
-/* The request is not whole: keep the parser that has seen its beginning, and size the input for the
- * rest; but a client does not get much more memory than it has filled. */
+/* Size the input for a large argument that is on its way; but nobody gets much more memory than he
+ * has filled. */
+static void expect_rest(struct session *session, size_t input_bytes, size_t request_bytes)
+{
+    size_t bytes_max = input_bytes * 4 > EXPECT_BYTES_MIN ? input_bytes * 4 : EXPECT_BYTES_MIN;
+    bool is_large = request_bytes > input_bytes + LARGE_ARG_BYTES;
+    size_t bytes = request_bytes < bytes_max ? request_bytes : bytes_max;
+    conn_expect(&session->conn, is_large ? bytes : 0);
+}
+
+/* The request is not whole: keep the parser that has seen its beginning. */
 static void await_rest(struct session *session, struct resp_parser *parser, size_t input_bytes)
 {
     struct service *service = service_of(session);
-    size_t bytes = resp_bytes_expected(parser);
-    size_t bytes_max = input_bytes * 4 > EXPECT_BYTES_MIN ? input_bytes * 4 : EXPECT_BYTES_MIN;
     if (parser == service->parser) {
         session_extra(session)->parser = parser;
         service->parser = resp_parser_new();
     }
     if (!is_over_query_limit(session, input_bytes)) {
-        conn_expect(&session->conn, bytes < bytes_max ? bytes : bytes_max);
+        expect_rest(session, input_bytes, resp_bytes_expected(parser));
     }
 }
 

@@ -62,6 +62,18 @@ static void present(struct conn *conn, struct slice input, bool kept)
     buf_append(&conn->in, slice_of(input.data + used, input.len - used));
 }
 
+/* Room for a whole read behind the kept input: what is expected at once, what merely goes on by
+ * doubling. */
+static void input_reserve(struct conn *conn)
+{
+    struct buf *in = &conn->in;
+    if (in->cap >= conn->in_expected && in->cap - in->len >= WORKER_READ_BYTES) { return; }
+    size_t end = conn->in_expected > in->len ? conn->in_expected : in->len;
+    size_t cap = end + WORKER_READ_BYTES;
+    in->cap = cap > in->cap * 2 ? cap : in->cap * 2;
+    in->data = mem_resize(in->data, in->cap);
+}
+
 /* Where the next read goes: behind the kept input in place if that is large, or in the worker's buffer behind a copy. */
 static char *read_target(struct conn *conn, size_t *room)
 {
@@ -75,16 +87,8 @@ static char *read_target(struct conn *conn, size_t *room)
         *room = WORKER_READ_BYTES - conn->in.len;
         return worker->read_buffer + conn->in.len;
     }
-    if (conn->in_expected > conn->in.cap) {
-        conn->in.data = mem_resize(conn->in.data, conn->in_expected);
-        conn->in.cap = conn->in_expected;
-    }
-    buf_reserve(&conn->in, 1);
+    input_reserve(conn);
     size_t left = conn->in.cap - conn->in.len;
-    if (left < WORKER_READ_BYTES && conn->in_expected <= conn->in.len) {
-        buf_reserve(&conn->in, WORKER_READ_BYTES);
-        left = conn->in.cap - conn->in.len;
-    }
     *room = left < CONN_READ_LARGE_BYTES ? left : CONN_READ_LARGE_BYTES;
     return conn->in.data + conn->in.len;
 }
