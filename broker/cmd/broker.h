@@ -16,7 +16,7 @@
 struct service;
 
 /* The Redis version whose behaviour clients may expect: INFO, HELLO. */
-#define BROKER_REDIS_VERSION "7.4.0"
+#define BROKER_REDIS_VERSION "7.2.0"
 
 enum { BROKER_WORKERS_MAX = 64, BROKER_ID_HEX = 40, BROKER_PAUSE_ALL = 1 };
 

@@ -74,7 +74,6 @@ static void on_turn_end(void *arg)
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
-    if (UNLIKELY(service->backlog.choked_count > 0)) { backlog_turn_end(service); }
     if (UNLIKELY(service->is_draining)) { drain(service); }
     service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
 }
@@ -89,7 +88,7 @@ static bool is_idle(void *arg)
  * waiting. */
 static void close_if_silent(struct session *session, uint64_t timeout_s)
 {
-    enum { HELD = SESSION_WAITS | SESSION_PARKED | SESSION_CHOKED };
+    enum { HELD = SESSION_WAITS | SESSION_PARKED };
     uint32_t silent_s = service_of(session)->now_s - session->active_s;
     bool may_be_silent = subscriber_total(&session->subscriber) > 0 || session->flags & HELD;
     if (!may_be_silent && silent_s > timeout_s) {
@@ -133,7 +132,7 @@ void service_unpark(struct service *service)
         if (session->flags & SESSION_PARKED) {
             session->flags &= ~(uint32_t)SESSION_PARKED;
             metric_sub(METRIC_redis_blocked_clients, 1);
-            if (!(session->flags & SESSION_CHOKED)) { conn_resume(&session->conn); }
+            conn_resume(&session->conn);
         }
     }
 }

@@ -174,8 +174,7 @@ static void await_rest(struct session *session, struct resp_parser *parser, size
 
 static bool may_run(const struct session *session)
 {
-    return conn_is_open(&session->conn) &&
-           !(session->flags & (SESSION_WAITS | SESSION_CHOKED | SESSION_LEAVING));
+    return conn_is_open(&session->conn) && !(session->flags & (SESSION_WAITS | SESSION_LEAVING));
 }
 
 /* Parse and run what is there. Returns the bytes done with. */
@@ -195,8 +194,11 @@ static size_t run_requests(struct session *session, struct slice input)
             refuse_input(session, resp_error_text(parser));
             return input.len;
         }
+        size_t bytes = resp_bytes(parser);
+        session->request_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
         if (!dispatch(session, resp_argv(parser), resp_argc(parser))) { return done; }
-        done += resp_bytes(parser);
+        if (!(session->flags & SESSION_WAITS)) { session->request_bytes = 0; }
+        done += bytes;
     }
     return done;
 }
@@ -236,9 +238,10 @@ void session_wait(struct session *session)
 void session_resume(struct session *session)
 {
     session->flags &= ~(uint32_t)SESSION_WAITS;
+    session->request_bytes = 0;
     if (session->flags & SESSION_LEAVING) {
         conn_close_after_flush(&session->conn);
-    } else if (!(session->flags & (SESSION_PARKED | SESSION_CHOKED))) {
+    } else if (!(session->flags & SESSION_PARKED)) {
         conn_resume(&session->conn);
     }
 }

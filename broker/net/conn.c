@@ -126,22 +126,23 @@ void conn_open(struct conn *conn, struct worker *worker, int fd, const struct co
     CHECK(event_add(&conn->read_event, NULL) == 0);
 }
 
+static struct outbuf *conn_outbuf(struct conn *conn)
+{
+    if (conn->out == NULL) { conn->out = outbuf_take(&conn->worker->outbufs); }
+    return conn->out;
+}
+
 struct buf *conn_reply_begin(struct conn *conn)
 {
-    struct buf *own = outbuf_reply_begin(&conn->out);
-    struct worker *worker = conn->worker;
-    if (own->cap == 0 && worker->spare_count > 0) { *own = worker->spare[--worker->spare_count]; }
-    return own;
+    return outbuf_reply_begin(conn_outbuf(conn));
 }
 
 void conn_reply_end(struct conn *conn)
 {
-    size_t before = conn->out.bytes;
-    outbuf_reply_end(&conn->out);
-    if (conn->out.bytes > before) {
-        metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
-        mark_dirty(conn);
-    }
+    size_t before = conn->out->bytes;
+    outbuf_reply_end(conn->out);
+    metric_add(METRIC_backlog_bytes, conn->out->bytes - before);
+    mark_dirty(conn);
 }
 
 /* One send. Returns the bytes taken; a dead socket closes the connection and takes none. */
@@ -165,7 +166,7 @@ static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned coun
 
 size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count, size_t bytes)
 {
-    if (conn->state != CONN_OPEN || conn->out.bytes > 0) { return 0; }
+    if (conn->state != CONN_OPEN || conn_backlog_bytes(conn) > 0) { return 0; }
     CHECK(count <= CONN_IOV_MAX);
     metric_add(METRIC_delivery_sends_total, 1);
     size_t sent = send_iov(conn, iov, count);
@@ -176,9 +177,10 @@ size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count,
 void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
 {
     if (conn->state != CONN_OPEN) { return; }
-    size_t before = conn->out.bytes;
-    outbuf_add_spans(&conn->out, span, count, skip);
-    metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
+    struct outbuf *out = conn_outbuf(conn);
+    size_t before = out->bytes;
+    outbuf_add_spans(out, span, count, skip);
+    metric_add(METRIC_backlog_bytes, out->bytes - before);
     mark_dirty(conn);
 }
 
@@ -202,16 +204,11 @@ static void want_write(struct conn *conn, bool wanted)
     }
 }
 
-/* An empty outbuf's reply buffer goes to the worker, so that an idle connection holds none. */
-static void give_spare(struct conn *conn)
+static void give_outbuf(struct conn *conn)
 {
-    struct worker *worker = conn->worker;
-    struct buf *own = &conn->out.own;
-    if (own->cap > 0 && worker->spare_count < WORKER_SPARE_BUFS) {
-        worker->spare[worker->spare_count++] = *own;
-        *own = (struct buf){0};
-    } else {
-        buf_fini(own);
+    if (conn->out != NULL) {
+        outbuf_give(&conn->worker->outbufs, conn->out);
+        conn->out = NULL;
     }
 }
 
@@ -219,14 +216,14 @@ void conn_flush(struct conn *conn)
 {
     struct iovec iov[CONN_IOV_MAX];
     size_t budget = CONN_FLUSH_TURN_BYTES;
-    while (conn->state != CONN_CLOSING && conn->out.bytes > 0) {
-        unsigned count = outbuf_peek(&conn->out, iov, CONN_IOV_MAX);
+    while (conn->state != CONN_CLOSING && conn_backlog_bytes(conn) > 0) {
+        unsigned count = outbuf_peek(conn->out, iov, CONN_IOV_MAX);
         size_t offered = 0;
         for (unsigned i = 0; i < count; i++) {
             offered += iov[i].iov_len;
         }
         size_t sent = send_iov(conn, iov, count);
-        outbuf_consume(&conn->out, sent);
+        outbuf_consume(conn->out, sent);
         metric_sub(METRIC_backlog_bytes, sent);
         if (sent < offered || sent >= budget) {
             break; /* the rest when the socket is writable again, after the other connections */
@@ -234,9 +231,10 @@ void conn_flush(struct conn *conn)
         budget -= sent;
     }
     if (conn->state == CONN_CLOSING) { return; }
-    want_write(conn, conn->out.bytes > 0);
-    if (conn->out.bytes == 0) {
-        give_spare(conn);
+    bool is_empty = conn_backlog_bytes(conn) == 0;
+    want_write(conn, !is_empty);
+    if (is_empty) {
+        give_outbuf(conn);
         if (conn->state == CONN_FLUSHING) { conn_close(conn); }
     }
 }
@@ -319,7 +317,7 @@ void conn_close(struct conn *conn)
 void conn_close_after_flush(struct conn *conn)
 {
     if (conn->state != CONN_OPEN) { return; }
-    if (conn->out.bytes == 0) {
+    if (conn_backlog_bytes(conn) == 0) {
         conn_close(conn);
         return;
     }
@@ -335,8 +333,8 @@ void conn_end_closing(struct worker *worker)
          i++) { /* on_close may close others: they join the end */
         struct conn *conn = closing->conn[i];
         leave_arrays(conn);
-        metric_sub(METRIC_backlog_bytes, conn->out.bytes);
-        outbuf_fini(&conn->out);
+        metric_sub(METRIC_backlog_bytes, conn_backlog_bytes(conn));
+        give_outbuf(conn);
         buf_fini(&conn->in);
         CHECK(close(conn->fd) == 0);
         conn->fd = -1;

@@ -36,8 +36,8 @@ struct conn {
     struct event read_event;
     struct event *write_event; /* only while the socket does not take what is queued */
     struct buf in;             /* input kept between reads */
-    struct outbuf out;
-    size_t in_expected; /* size `in` for this many bytes: a hint by on_data */
+    struct outbuf *out;        /* NULL while nothing is queued and no reply is being written */
+    size_t in_expected;        /* size `in` for this many bytes: a hint by on_data */
     int fd;
     uint32_t dirty_at; /* place in the worker's dirty array plus one; 0: not in it */
     uint32_t
@@ -65,7 +65,7 @@ void conn_queue(struct conn *conn, const struct span *span, unsigned count, size
 /* Bytes queued and not taken by the socket. */
 static inline size_t conn_backlog_bytes(const struct conn *conn)
 {
-    return conn->out.bytes;
+    return conn->out != NULL ? conn->out->bytes : 0;
 }
 
 /* Write what is queued, as far as the socket takes it. Also done for every conn with queued bytes by

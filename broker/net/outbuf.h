@@ -12,7 +12,6 @@
 #include "base/block.h"
 #include "base/buf.h"
 
-/* Embedded in struct conn: one allocation less per connection. */
 struct outbuf {
     struct buf own; /* reply bytes; the first own_sent of them have left */
     struct span
@@ -42,5 +41,20 @@ void outbuf_consume(struct outbuf *out, size_t count);
 
 /* Free everything; empty and usable again. */
 void outbuf_fini(struct outbuf *out);
+
+/* A connection has an outbuf only while something waits in it; the worker keeps some for the next. */
+enum { OUTBUF_POOL_MAX = 64 };
+struct outbuf_pool {
+    struct outbuf *spare[OUTBUF_POOL_MAX];
+    unsigned count;
+};
+
+/* Gives: an empty outbuf, with a reply buffer if one is to be had. */
+MUST_USE struct outbuf *outbuf_take(struct outbuf_pool *pool);
+
+/* Takes: out, whatever is in it. */
+void outbuf_give(struct outbuf_pool *pool, struct outbuf *out);
+
+void outbuf_pool_fini(struct outbuf_pool *pool);
 
 #endif
