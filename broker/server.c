@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cmd/broker.h"
+#include "cmd/process_stat.h"
 #include "cmd/service.h"
 #include "net/listener.h"
 #include "net/worker.h"
@@ -325,6 +326,7 @@ enum err server_start(struct server **out, struct config *config)
     atomic_store(&server->status.unready_because, "starting");
     err = start_admin(server);
     if (err != ERR_OK) { goto fail; }
+    server->broker.started_memory_bytes = process_memory().used_bytes;
     run_services(server);
     atomic_store(&server->status.unready_because, NULL);
     atomic_store(&server->status.is_started, true);

@@ -61,12 +61,22 @@ static struct process_memory process_memory(void)
     return (struct process_memory){virtual_pages * page_bytes, resident_pages * page_bytes};
 }
 
-static double process_cpu_s(void)
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static void print_cpu(struct buf *out)
 {
     struct rusage usage;
     CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    print_number(out, "process_cpu_seconds_total", "counter",
+                 "user and system time spent, in seconds",
+                 seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    print_number(out, "redis_cpu_user_seconds_total", "counter", "user time spent, in seconds",
+                 seconds(usage.ru_utime));
+    print_number(out, "redis_cpu_sys_seconds_total", "counter", "system time spent, in seconds",
+                 seconds(usage.ru_stime));
 }
 
 /* Unix time at which the process started: now, less its age on the clock that the kernel stamps it
@@ -106,9 +116,10 @@ static uint64_t process_max_fds(void)
 
 static void print_process(struct buf *out, const struct process_memory *memory, double start_s)
 {
-    print_number(out, "process_cpu_seconds_total", "counter",
-                 "user and system time spent, in seconds", process_cpu_s());
+    print_cpu(out);
     admin_print_gauge(out, "process_resident_memory_bytes", "memory in RAM",
+                      memory->resident_bytes);
+    admin_print_gauge(out, "redis_memory_used_rss_bytes", "memory in RAM",
                       memory->resident_bytes);
     admin_print_gauge(out, "process_virtual_memory_bytes", "address space in use",
                       memory->virtual_bytes);

@@ -14,7 +14,7 @@ enum metric {
 #define COUNTER(name, help) METRIC_##name,
 #define GAUGE(name, help) METRIC_##name,
 #define HISTOGRAM(name, divisor, help)
-#define FAMILY(name, label, help)
+#define FAMILY(name, label, divisor, help)
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -27,7 +27,7 @@ enum metric_histogram {
 #define COUNTER(name, help)
 #define GAUGE(name, help)
 #define HISTOGRAM(name, divisor, help) METRIC_HISTOGRAM_##name,
-#define FAMILY(name, label, help)
+#define FAMILY(name, label, divisor, help)
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -40,7 +40,7 @@ enum metric_family {
 #define COUNTER(name, help)
 #define GAUGE(name, help)
 #define HISTOGRAM(name, divisor, help)
-#define FAMILY(name, label, help) METRIC_FAMILY_##name,
+#define FAMILY(name, label, divisor, help) METRIC_FAMILY_##name,
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE

@@ -38,6 +38,7 @@ struct broker {
     const char *config_file; /* "" if none */
     uint64_t started_wall_us;
     uint64_t started_mono_ns;
+    uint64_t started_memory_bytes; /* used when the start was complete: INFO used_memory_startup */
     uint64_t file_limit; /* descriptors this process may open */
     atomic_uint_fast64_t next_client_id;
     atomic_uint_fast64_t next_slowlog_id;

@@ -88,7 +88,6 @@ static void print_clients(const struct call *call, struct buf *out)
 
 static void print_memory(const struct call *call, struct buf *out)
 {
-    (void)call;
     struct process_memory memory = process_memory();
     put_bytes(out, "used_memory", memory.used_bytes);
     put_bytes(out, "used_memory_rss", memory.resident_bytes);
@@ -97,6 +96,7 @@ static void print_memory(const struct call *call, struct buf *out)
         out, "used_memory_peak_perc:%.2f%%\r\n",
         memory.peak_bytes > 0 ? 100.0 * (double)memory.used_bytes / (double)memory.peak_bytes : 0);
     put_uint(out, "used_memory_overhead", memory.used_bytes);
+    put_uint(out, "used_memory_startup", call->broker->started_memory_bytes);
     put_uint(out, "used_memory_dataset", 0);
     put_bytes(out, "total_system_memory", memory.system_bytes);
     put_bytes(out, "maxmemory", 0);
@@ -204,7 +204,7 @@ static void print_commandstats(const struct call *call, struct buf *out)
             metric_family_sum(METRIC_FAMILY_redis_commands_rejected_calls_total, id);
         if (calls + rejected == 0) { continue; }
         uint64_t usec =
-            metric_family_sum(METRIC_FAMILY_redis_commands_duration_microseconds_total, id);
+            metric_family_sum(METRIC_FAMILY_redis_commands_duration_seconds_total, id);
         buf_appendf(out,
                     "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f"
                     ",rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n",

@@ -274,7 +274,7 @@ void service_begin(struct broker *broker)
 {
     static const enum metric_family family[] = {
         METRIC_FAMILY_redis_commands_total,
-        METRIC_FAMILY_redis_commands_duration_microseconds_total,
+        METRIC_FAMILY_redis_commands_duration_seconds_total,
         METRIC_FAMILY_redis_commands_failed_calls_total,
         METRIC_FAMILY_redis_commands_rejected_calls_total,
     };

@@ -52,6 +52,7 @@ class TestChurn:
             subscriber.close()
         wait_until(lambda: client.call("PUBLISH", "crowd", "x") == 0, 30 * SCALE)
 
+    @pytest.mark.memory
     def test_memory_settles_after_waves_of_connections(self, start_broker):
         broker = start_broker()
         peaks = []

@@ -190,6 +190,7 @@ def test_the_backlog_is_shown_in_the_client_list(start_broker):
     slow.close()
 
 
+@pytest.mark.memory
 def test_a_backlog_counts_as_memory_and_goes_away_with_its_client(start_broker):
     broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
     slow = slow_subscriber(broker, "slow:memory")
@@ -202,6 +203,7 @@ def test_a_backlog_counts_as_memory_and_goes_away_with_its_client(start_broker):
 
 
 @pytest.mark.fanfare_only  # redis holds one copy per subscriber
+@pytest.mark.memory
 def test_memory_does_not_grow_with_the_number_of_slow_subscribers(start_broker, threads):
     growth = {}
     for count in (1, 40):
