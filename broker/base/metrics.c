@@ -7,7 +7,8 @@
 
 _Thread_local struct metric_cells *metric_cells_here;
 
-/* Cells are registered once and never freed; the lock is for registration, reset and printing only. */
+/* Cells are registered once and never freed; the lock is for registration, reset and printing only.
+ */
 static struct metric_registry {
     pthread_mutex_t lock;
     struct metric_cells *thread[METRIC_THREADS_MAX];

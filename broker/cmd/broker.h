@@ -39,7 +39,7 @@ struct broker {
     uint64_t started_wall_us;
     uint64_t started_mono_ns;
     uint64_t started_memory_bytes; /* used when the start was complete: INFO used_memory_startup */
-    uint64_t file_limit; /* descriptors this process may open */
+    uint64_t file_limit;           /* descriptors this process may open */
     atomic_uint_fast64_t next_client_id;
     atomic_uint_fast64_t next_slowlog_id;
     atomic_uint_fast64_t client_count; /* accepted and not yet closed */

@@ -203,8 +203,7 @@ static void print_commandstats(const struct call *call, struct buf *out)
         uint64_t rejected =
             metric_family_sum(METRIC_FAMILY_redis_commands_rejected_calls_total, id);
         if (calls + rejected == 0) { continue; }
-        uint64_t usec =
-            metric_family_sum(METRIC_FAMILY_redis_commands_duration_seconds_total, id);
+        uint64_t usec = metric_family_sum(METRIC_FAMILY_redis_commands_duration_seconds_total, id);
         buf_appendf(out,
                     "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f"
                     ",rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n",

@@ -1,4 +1,5 @@
-/* conn: reads into the worker's buffer, keeps only what a request leaves over, writes from the outbuf. */
+/* conn: reads into the worker's buffer, keeps only what a request leaves over, writes from the
+ * outbuf. */
 #include "net/conn.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static void mark_dirty(struct conn *conn)
     }
 }
 
-/* Hand input to the layer above and keep what it leaves. `kept` tells whether input is conn->in itself. */
+/* Hand input to the layer above and keep what it leaves. `kept` tells whether input is conn->in
+ * itself. */
 static void present(struct conn *conn, struct slice input, bool kept)
 {
     conn->in_expected = 0;
@@ -74,7 +76,8 @@ static void input_reserve(struct conn *conn)
     in->data = mem_resize(in->data, in->cap);
 }
 
-/* Where the next read goes: behind the kept input in place if that is large, or in the worker's buffer behind a copy. */
+/* Where the next read goes: behind the kept input in place if that is large, or in the worker's
+ * buffer behind a copy. */
 static char *read_target(struct conn *conn, size_t *room)
 {
     struct worker *worker = conn->worker;

@@ -1,4 +1,5 @@
-/* directory: stripes of channel entries, the pattern set, and the sequence point of every publish. */
+/* directory: stripes of channel entries, the pattern set, and the sequence point of every publish.
+ */
 #include "pubsub/directory.h"
 
 #include "base/list.h"
@@ -106,8 +107,8 @@ void directory_attach(struct directory *d, uint32_t worker, struct fanout *fanou
     d->member[worker] = (struct member){fanout, inbox, on_delivery};
 }
 
-/* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so equal names of
- * different kinds never meet. */
+/* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so
+ * equal names of different kinds never meet. */
 static uint64_t name_hash(enum topic_kind kind, struct slice name)
 {
     return slice_hash(name) ^ (uint64_t)kind * 0x9e3779b97f4a7c15ULL;
@@ -320,8 +321,9 @@ static void entry_match(struct directory *d, struct entry *entry)
     metric_add(METRIC_pattern_matches_total, 1);
 }
 
-/* The entry to publish through: with matches up to date; NULL if nobody can be interested. A channel without a subscriber
- * gets one, too, while there are patterns, so that its matches are not sought for each message. */
+/* The entry to publish through: with matches up to date; NULL if nobody can be interested. A
+ * channel without a subscriber gets one, too, while there are patterns, so that its matches are not
+ * sought for each message. */
 static struct entry *entry_for_publish(struct directory *d, struct stripe *stripe,
                                        const struct run *run, uint64_t hash)
 {

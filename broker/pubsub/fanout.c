@@ -275,7 +275,8 @@ void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uin
 
 /* ---- life ---- */
 
-/* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's mailbox. */
+/* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's
+ * mailbox. */
 static void never_called(void *arg)
 {
     (void)arg;
