@@ -177,16 +177,6 @@ size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count,
     return sent;
 }
 
-void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
-{
-    if (conn->state != CONN_OPEN) { return; }
-    struct outbuf *out = conn_outbuf(conn);
-    size_t before = out->bytes;
-    outbuf_add_spans(out, span, count, skip);
-    metric_add(METRIC_backlog_bytes, out->bytes - before);
-    mark_dirty(conn);
-}
-
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
@@ -204,6 +194,20 @@ static void want_write(struct conn *conn, bool wanted)
     } else if (!wanted && conn->write_event != NULL) {
         event_free(conn->write_event);
         conn->write_event = NULL;
+    }
+}
+
+void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
+{
+    if (conn->state != CONN_OPEN) { return; }
+    struct outbuf *out = conn_outbuf(conn);
+    size_t before = out->bytes;
+    outbuf_add_spans(out, span, count, skip);
+    metric_add(METRIC_backlog_bytes, out->bytes - before);
+    if (before == 0) {
+        want_write(conn, true); /* the socket has just been offered this, and is full */
+    } else {
+        mark_dirty(conn);
     }
 }
 

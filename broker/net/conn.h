@@ -62,7 +62,7 @@ void conn_reply_end(struct conn *conn);
 enum { CONN_IOV_MAX = 64 };
 size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count, size_t bytes);
 
-/* Queue spans but for their first `skip` bytes, taking references. */
+/* Queue spans but for their first `skip` bytes, taking references. For what conn_send_now left. */
 void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip);
 
 /* Bytes queued and not taken by the socket. */
