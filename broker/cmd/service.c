@@ -74,21 +74,23 @@ static void on_turn_end(void *arg)
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
+    if (UNLIKELY(service->held.count > 0)) { held_turn_end(service); }
     if (UNLIKELY(service->is_draining)) { drain(service); }
     service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
 }
 
 static bool is_idle(void *arg)
 {
-    const struct service *service = arg;
-    return fanout_is_idle(service->fanout);
+    struct service *service = arg;
+    bool may_release = service->held.count > 0 && !fanout_is_congested(service->fanout);
+    return !may_release && fanout_is_idle(service->fanout);
 }
 
 /* Close clients that have been silent for too long; never subscribers, nor those that we keep
  * waiting. */
 static void close_if_silent(struct session *session, uint64_t timeout_s)
 {
-    enum { HELD = SESSION_WAITS | SESSION_PARKED };
+    enum { HELD = SESSION_WAITS | SESSION_PARKED | SESSION_HELD };
     uint32_t silent_s = service_of(session)->now_s - session->active_s;
     bool may_be_silent = subscriber_total(&session->subscriber) > 0 || session->flags & HELD;
     if (!may_be_silent && silent_s > timeout_s) {
@@ -132,7 +134,7 @@ void service_unpark(struct service *service)
         if (session->flags & SESSION_PARKED) {
             session->flags &= ~(uint32_t)SESSION_PARKED;
             metric_sub(METRIC_redis_blocked_clients, 1);
-            conn_resume(&session->conn);
+            if (!(session->flags & SESSION_HELD)) { conn_resume(&session->conn); }
         }
     }
 }
@@ -372,6 +374,7 @@ void service_free(struct service *service)
     buf_fini(&service->reply);
     slowlog_clear(&service->slowlog);
     backlog_fini(&service->backlog);
+    held_fini(&service->held);
     worker_free(service->worker);
     mem_free(service);
 }

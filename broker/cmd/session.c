@@ -13,6 +13,7 @@
 #include "cmd/dispatch.h"
 #include "cmd/error_stats.h"
 #include "cmd/gather.h"
+#include "cmd/held.h"
 #include "cmd/multi.h"
 #include "cmd/service.h"
 #include "resp/resp_write.h"
@@ -93,6 +94,7 @@ void session_on_close(struct conn *conn)
         metric_sub(METRIC_redis_blocked_clients, 1);
     }
     backlog_forget(session);
+    held_forget(session);
     struct gather *gather = session->extra != NULL ? session->extra->gather : NULL;
     extra_free(session);
     list_remove(&session->link);
@@ -174,7 +176,8 @@ static void await_rest(struct session *session, struct resp_parser *parser, size
 
 static bool may_run(const struct session *session)
 {
-    return conn_is_open(&session->conn) && !(session->flags & (SESSION_WAITS | SESSION_LEAVING));
+    return conn_is_open(&session->conn) &&
+           !(session->flags & (SESSION_WAITS | SESSION_HELD | SESSION_LEAVING));
 }
 
 /* Parse and run what is there. Returns the bytes done with. */
@@ -203,6 +206,14 @@ static size_t run_requests(struct session *session, struct slice input)
     return done;
 }
 
+/* Did the last command publish, or may it have? */
+static bool publishes(const struct session *session)
+{
+    return session->command < COMMAND_COUNT &&
+           (command_table[session->command].flags & CMD_PUBLISHES ||
+            session->command == COMMAND_exec);
+}
+
 size_t session_on_data(struct conn *conn, struct slice input)
 {
     struct session *session = session_of(conn);
@@ -214,6 +225,7 @@ size_t session_on_data(struct conn *conn, struct slice input)
     }
     size_t done = run_requests(session, input);
     dispatch_end_publishes(service);
+    if (service->broker->worker_count > 1 && publishes(session)) { held_consider(session); }
     if (done == input.len && session->extra != NULL) { /* nothing is unfinished */
         resp_parser_free(session->extra->parser);
         session->extra->parser = NULL;
@@ -241,7 +253,7 @@ void session_resume(struct session *session)
     session->request_bytes = 0;
     if (session->flags & SESSION_LEAVING) {
         conn_close_after_flush(&session->conn);
-    } else if (!(session->flags & SESSION_PARKED)) {
+    } else if (!(session->flags & (SESSION_PARKED | SESSION_HELD))) {
         conn_resume(&session->conn);
     }
 }

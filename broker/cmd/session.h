@@ -27,6 +27,7 @@ enum session_flag {
     SESSION_PUBLISHED = 1 << 2, /* publishes may be in flight: settle before anything else */
     SESSION_WAITS = 1 << 3,     /* a command has not answered yet (gather) */
     SESSION_PARKED = 1 << 4,    /* CLIENT PAUSE holds its next command */
+    SESSION_HELD = 1 << 5,      /* not read until another worker has caught up */
     SESSION_WATCHED = 1 << 6,   /* in the service's backlog */
     SESSION_REPLY_OFF = 1 << 7,
     SESSION_REPLY_SKIP = 1 << 8,     /* the next command is not answered */

@@ -63,6 +63,17 @@ void directory_leave(struct directory *directory, uint32_t worker, enum topic_ki
 void directory_leave_patterns(struct directory *directory, uint32_t worker,
                               const struct slice *text, uint32_t count);
 
+/* More bytes than this in a worker's inbox and publishers elsewhere have to wait. */
+enum { DIRECTORY_INBOX_BYTES = 8 << 20 };
+
+/* Has a worker other than `worker` more than that? If so, it will call for the others when it has
+ * caught up (directory_taken). */
+bool directory_is_congested(struct directory *directory, uint32_t worker);
+
+/* `worker` has delivered `bytes` of what was posted to it. True: others wait for that and are to be
+ * woken. */
+MUST_USE bool directory_taken(struct directory *directory, uint32_t worker, size_t bytes);
+
 /* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for
  * those. */
 void directory_post(struct directory *directory, struct run *run, bool *woken);

@@ -118,6 +118,10 @@ void fanout_forget(struct fanout *fanout, void *publisher);
  * fanout_commit and the publishers' replies. */
 void fanout_flush(struct fanout *fanout);
 
+/* Has another worker more to deliver than it keeps up with? Then publishers are not to be read until
+ * this is false; the worker is woken when it may be. */
+bool fanout_is_congested(struct fanout *fanout);
+
 /* Is there something to commit or to flush? */
 bool fanout_is_idle(const struct fanout *fanout);
 

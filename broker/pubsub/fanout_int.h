@@ -123,6 +123,7 @@ struct fanout {
     struct note *note; /* ordered and not yet flushed */
     uint32_t note_count;
     uint32_t note_cap;
+    size_t taken_bytes;   /* of the deliveries noted since the last flush */
     uint32_t note_sealed; /* notes below this one do not grow: somebody has been given them */
     struct topic **dirty; /* had a chain in this turn, or dead */
     uint32_t dirty_count;

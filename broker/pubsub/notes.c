@@ -363,6 +363,17 @@ static void topic_settle(struct topic *topic)
     }
 }
 
+/* Publishers elsewhere that had to wait for this worker look again. */
+static void report_taken(struct fanout *f)
+{
+    if (directory_taken(f->directory, f->index, f->taken_bytes)) {
+        for (uint32_t worker = 0; worker < f->worker_count; worker++) {
+            if (worker != f->index) { mailbox_wake(f->mailbox[worker]); }
+        }
+    }
+    f->taken_bytes = 0;
+}
+
 void fanout_flush(struct fanout *f)
 {
     if (fanout_is_idle(f)) { return; }
@@ -379,6 +390,7 @@ void fanout_flush(struct fanout *f)
     }
     f->dirty_count = 0;
     scratch_reset(f);
+    report_taken(f);
     if (f->run_count == 0 && f->arena != NULL &&
         atomic_load_explicit(&f->arena->refs, memory_order_acquire) == 1) {
         f->arena->len = 0; /* all of it has left: start over where the cache is warm */
