@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/process_stat.h"
 
 #define PAGE_FRESH_NS (100 * NS_PER_MS)
 
@@ -44,21 +44,6 @@ static void read_proc(const char *path, char *out, size_t cap)
         close(fd);
     }
     out[len > 0 ? len : 0] = '\0';
-}
-
-struct process_memory {
-    uint64_t virtual_bytes;
-    uint64_t resident_bytes;
-};
-
-static struct process_memory process_memory(void)
-{
-    char text[256];
-    uint64_t virtual_pages = 0, resident_pages = 0;
-    read_proc("/proc/self/statm", text, sizeof text);
-    (void)sscanf(text, "%" SCNu64 " %" SCNu64, &virtual_pages, &resident_pages);
-    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    return (struct process_memory){virtual_pages * page_bytes, resident_pages * page_bytes};
 }
 
 static double seconds(struct timeval time)
@@ -138,7 +123,8 @@ static void print_redis(struct buf *out, const struct admin_opts *opts,
     print_number(out, "redis_start_time_seconds", "gauge", "Unix time of the start", start_s);
     admin_print_gauge(out, "redis_uptime_in_seconds", "seconds since the start",
                       (uint64_t)((double)clock_wall_us() / 1e6 - start_s));
-    admin_print_gauge(out, "redis_memory_used_bytes", "memory in RAM", memory->resident_bytes);
+    admin_print_gauge(out, "redis_memory_used_bytes", "memory allocated and in RAM",
+                      memory->used_bytes);
     print_head(out, "redis_instance_info", "gauge", "what runs here");
     buf_appendf(
         out,

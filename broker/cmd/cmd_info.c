@@ -9,9 +9,9 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/process_stat.h"
 #include "cmd/call.h"
 #include "cmd/error_stats.h"
-#include "cmd/process_stat.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
 {
