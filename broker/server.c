@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/process_stat.h"
 #include "cmd/broker.h"
 #include "cmd/service.h"
 #include "net/listener.h"
@@ -325,6 +326,7 @@ enum err server_start(struct server **out, struct config *config)
     atomic_store(&server->status.unready_because, "starting");
     err = start_admin(server);
     if (err != ERR_OK) { goto fail; }
+    server->broker.started_memory_bytes = process_memory().used_bytes;
     run_services(server);
     atomic_store(&server->status.unready_because, NULL);
     atomic_store(&server->status.is_started, true);

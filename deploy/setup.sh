@@ -30,7 +30,7 @@ packages_of() {
     test)
         echo 'libcriterion-dev clang libclang-rt-dev llvm clang-format shellcheck' # unit, fuzz, lint
         echo 'python3 python3-pytest python3-redis libhiredis-dev' # clients
-        echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools'
+        echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2'
         ;;
     bench)
         echo 'redis-server nats-server'

@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/process_stat.h"
 
 #define PAGE_FRESH_NS (100 * NS_PER_MS)
 
@@ -46,27 +46,22 @@ static void read_proc(const char *path, char *out, size_t cap)
     out[len > 0 ? len : 0] = '\0';
 }
 
-struct process_memory {
-    uint64_t virtual_bytes;
-    uint64_t resident_bytes;
-};
-
-static struct process_memory process_memory(void)
+static double seconds(struct timeval time)
 {
-    char text[256];
-    uint64_t virtual_pages = 0, resident_pages = 0;
-    read_proc("/proc/self/statm", text, sizeof text);
-    (void)sscanf(text, "%" SCNu64 " %" SCNu64, &virtual_pages, &resident_pages);
-    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-    return (struct process_memory){virtual_pages * page_bytes, resident_pages * page_bytes};
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-static double process_cpu_s(void)
+static void print_cpu(struct buf *out)
 {
     struct rusage usage;
     CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    print_number(out, "process_cpu_seconds_total", "counter",
+                 "user and system time spent, in seconds",
+                 seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    print_number(out, "redis_cpu_user_seconds_total", "counter", "user time spent, in seconds",
+                 seconds(usage.ru_utime));
+    print_number(out, "redis_cpu_sys_seconds_total", "counter", "system time spent, in seconds",
+                 seconds(usage.ru_stime));
 }
 
 /* Unix time at which the process started: now, less its age on the clock that the kernel stamps it
@@ -106,10 +101,10 @@ static uint64_t process_max_fds(void)
 
 static void print_process(struct buf *out, const struct process_memory *memory, double start_s)
 {
-    print_number(out, "process_cpu_seconds_total", "counter",
-                 "user and system time spent, in seconds", process_cpu_s());
+    print_cpu(out);
     admin_print_gauge(out, "process_resident_memory_bytes", "memory in RAM",
                       memory->resident_bytes);
+    admin_print_gauge(out, "redis_memory_used_rss_bytes", "memory in RAM", memory->resident_bytes);
     admin_print_gauge(out, "process_virtual_memory_bytes", "address space in use",
                       memory->virtual_bytes);
     admin_print_gauge(out, "process_open_fds", "open file descriptors", process_open_fds());
@@ -128,7 +123,8 @@ static void print_redis(struct buf *out, const struct admin_opts *opts,
     print_number(out, "redis_start_time_seconds", "gauge", "Unix time of the start", start_s);
     admin_print_gauge(out, "redis_uptime_in_seconds", "seconds since the start",
                       (uint64_t)((double)clock_wall_us() / 1e6 - start_s));
-    admin_print_gauge(out, "redis_memory_used_bytes", "memory in RAM", memory->resident_bytes);
+    admin_print_gauge(out, "redis_memory_used_bytes", "memory allocated and in RAM",
+                      memory->used_bytes);
     print_head(out, "redis_instance_info", "gauge", "what runs here");
     buf_appendf(
         out,

@@ -7,8 +7,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-/* What may wait unread of one connection. Without it evhttp lets libevent read on, without end, even
- * while it answers; it must be more than the headers and the body that evhttp is set to take. */
+/* What may wait unread of one connection. Without it evhttp lets libevent read on, without end,
+ * even while it answers; it must be more than the headers and the body that evhttp is set to take.
+ */
 enum { INPUT_BYTES_MAX = 16 * 1024 };
 
 struct viewer {

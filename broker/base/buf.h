@@ -13,7 +13,8 @@ struct buf {
     size_t cap;
 };
 
-/* Room for `more` bytes past len; grows by doubling. Returns where they go; the caller adds to len what it wrote. */
+/* Room for `more` bytes past len; grows by doubling. Returns where they go; the caller adds to len
+ * what it wrote. */
 char *buf_reserve(struct buf *buf, size_t more);
 
 void buf_append(struct buf *buf, struct slice bytes);

@@ -1,5 +1,6 @@
 /* check: assertions that stay on in release, and the few compiler attributes we use.
- * A failing CHECK is our own bug: it logs the place and aborts, because a broken invariant that runs on corrupts state. */
+ * A failing CHECK is our own bug: it logs the place and aborts, because a broken invariant that
+ * runs on corrupts state. */
 #ifndef FANFARE_BASE_CHECK_H
 #define FANFARE_BASE_CHECK_H
 

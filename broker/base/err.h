@@ -1,4 +1,5 @@
-/* err: what a call that meets the world (disk, peer, limits) returns. Rows in err.def. Thread: any. */
+/* err: what a call that meets the world (disk, peer, limits) returns. Rows in err.def. Thread: any.
+ */
 #ifndef FANFARE_BASE_ERR_H
 #define FANFARE_BASE_ERR_H
 

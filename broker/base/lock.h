@@ -1,4 +1,5 @@
-/* lock: a mutex, for the few places whose design note allows one (the directory's stripes, the config's texts). */
+/* lock: a mutex, for the few places whose design note allows one (the directory's stripes, the
+ * config's texts). */
 #ifndef FANFARE_BASE_LOCK_H
 #define FANFARE_BASE_LOCK_H
 

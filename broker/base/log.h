@@ -1,7 +1,8 @@
 /* log: one event, one line, one write() to stderr; logfmt or JSON.
  *     LOG_INFO("client closed", LOG_STR("reason", "backlog"), LOG_UINT("id", id));
  * prints  ts=2026-01-02T03:04:05.678Z level=info msg="client closed" reason=backlog id=7
- * Thread: any. The level and the format are process-wide, one of the two mutable globals that the broker has. */
+ * Thread: any. The level and the format are process-wide, one of the two mutable globals that the
+ * broker has. */
 #ifndef FANFARE_BASE_LOG_H
 #define FANFARE_BASE_LOG_H
 
@@ -11,7 +12,8 @@
 
 #include "base/slice.h"
 
-/* error: an operator must act. warn: we coped. info: state changed, a few a minute. debug: off in production. */
+/* error: an operator must act. warn: we coped. info: state changed, a few a minute. debug: off in
+ * production. */
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -44,8 +46,8 @@ struct log_field {
         .key = (name), .kind = LOG_KIND_TEXT, .as_text = (value) \
     }
 
-/* A call site's budget, for lines that a client can cause: at most LOG_LIMITED_PER_S a second, the rest counted and told
- * with the next line. */
+/* A call site's budget, for lines that a client can cause: at most LOG_LIMITED_PER_S a second, the
+ * rest counted and told with the next line. */
 enum { LOG_LIMITED_PER_S = 5 };
 struct log_site {
     atomic_uint_fast64_t window_start_ns;
@@ -56,7 +58,8 @@ struct log_site {
 void log_configure(enum log_level level, enum log_format format);
 bool log_is_on(enum log_level level);
 
-/* Borrows everything for the call. Values longer than 1 KiB are cut; bytes that are not printable are escaped. */
+/* Borrows everything for the call. Values longer than 1 KiB are cut; bytes that are not printable
+ * are escaped. */
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 void log_write_limited(struct log_site *site, enum log_level level, const char *event,
                        const struct log_field *fields);

@@ -1,6 +1,6 @@
 /* mailbox: a compare-and-swap stack that the consumer takes whole and reverses.
- * Producer: push, then read is_sleeping. Consumer: write is_sleeping, then read the stack. Both sequentially consistent, so
- * at least one of them sees the other and no wake-up is lost. */
+ * Producer: push, then read is_sleeping. Consumer: write is_sleeping, then read the stack. Both
+ * sequentially consistent, so at least one of them sees the other and no wake-up is lost. */
 #include "base/mailbox.h"
 
 void mailbox_init(struct mailbox *mb, void (*wake)(void *arg), void *wake_arg)

@@ -7,7 +7,8 @@
 
 _Thread_local struct metric_cells *metric_cells_here;
 
-/* Cells are registered once and never freed; the lock is for registration, reset and printing only. */
+/* Cells are registered once and never freed; the lock is for registration, reset and printing only.
+ */
 static struct metric_registry {
     pthread_mutex_t lock;
     struct metric_cells *thread[METRIC_THREADS_MAX];
@@ -29,7 +30,7 @@ static const struct metric_row metric_row[METRIC_COUNT] = {
 #define COUNTER(name, help) {#name, help, METRIC_KIND_COUNTER},
 #define GAUGE(name, help) {#name, help, METRIC_KIND_GAUGE},
 #define HISTOGRAM(name, divisor, help)
-#define FAMILY(name, label, help)
+#define FAMILY(name, label, divisor, help)
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -45,7 +46,7 @@ static const struct {
 #define COUNTER(name, help)
 #define GAUGE(name, help)
 #define HISTOGRAM(name, divisor, help) {#name, help, divisor},
-#define FAMILY(name, label, help)
+#define FAMILY(name, label, divisor, help)
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -56,12 +57,13 @@ static const struct {
 static const struct {
     const char *name;
     const char *label;
+    double divisor;
     const char *help;
 } family_row[METRIC_FAMILY_COUNT] = {
 #define COUNTER(name, help)
 #define GAUGE(name, help)
 #define HISTOGRAM(name, divisor, help)
-#define FAMILY(name, label, help) {#name, label, help},
+#define FAMILY(name, label, divisor, help) {#name, label, divisor, help},
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -184,9 +186,9 @@ static void print_family(struct buf *out, enum metric_family family)
     for (uint32_t label = 0; label < registry.label_count[family]; label++) {
         uint64_t value = metric_family_sum(family, label);
         if (value > 0) {
-            buf_appendf(out, "%s%s{%s=\"%s\"} %llu\n", name_prefix(name), name,
+            buf_appendf(out, "%s%s{%s=\"%s\"} %.17g\n", name_prefix(name), name,
                         family_row[family].label, registry.labels[family][label],
-                        (unsigned long long)value);
+                        (double)value / family_row[family].divisor);
         }
     }
 }

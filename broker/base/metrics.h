@@ -1,6 +1,7 @@
 /* metrics: counters with one writer each, summed by the reader. Rows in metrics.def.
- * Thread: a thread that counts calls metrics_thread_init once; adding is then a relaxed load and store of its own memory.
- * Reading is safe from any thread and sees each number at some recent moment. The second of the two mutable globals. */
+ * Thread: a thread that counts calls metrics_thread_init once; adding is then a relaxed load and
+ * store of its own memory. Reading is safe from any thread and sees each number at some recent
+ * moment. The second of the two mutable globals. */
 #ifndef FANFARE_BASE_METRICS_H
 #define FANFARE_BASE_METRICS_H
 
@@ -14,7 +15,7 @@ enum metric {
 #define COUNTER(name, help) METRIC_##name,
 #define GAUGE(name, help) METRIC_##name,
 #define HISTOGRAM(name, divisor, help)
-#define FAMILY(name, label, help)
+#define FAMILY(name, label, divisor, help)
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -27,7 +28,7 @@ enum metric_histogram {
 #define COUNTER(name, help)
 #define GAUGE(name, help)
 #define HISTOGRAM(name, divisor, help) METRIC_HISTOGRAM_##name,
-#define FAMILY(name, label, help)
+#define FAMILY(name, label, divisor, help)
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -40,7 +41,7 @@ enum metric_family {
 #define COUNTER(name, help)
 #define GAUGE(name, help)
 #define HISTOGRAM(name, divisor, help)
-#define FAMILY(name, label, help) METRIC_FAMILY_##name,
+#define FAMILY(name, label, divisor, help) METRIC_FAMILY_##name,
 #include "base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -61,10 +62,12 @@ struct metric_cells {
 
 extern _Thread_local struct metric_cells *metric_cells_here;
 
-/* Give the calling thread its cells. They stay, and count, after the thread has ended. Idempotent. */
+/* Give the calling thread its cells. They stay, and count, after the thread has ended. Idempotent.
+ */
 void metrics_thread_init(void);
 
-/* Names the values of a family's label: `names[i]` is label i. Borrows for the life of the process. Before threads start. */
+/* Names the values of a family's label: `names[i]` is label i. Borrows for the life of the process.
+ * Before threads start. */
 void metrics_family_labels(enum metric_family family, const char *const *names, uint32_t count);
 
 static inline void metric_cell_add(atomic_uint_fast64_t *cell, uint64_t by)
@@ -109,10 +112,12 @@ static inline void metric_family_add(enum metric_family family, uint32_t label, 
 uint64_t metric_sum(enum metric metric);
 uint64_t metric_family_sum(enum metric_family family, uint32_t label);
 
-/* Make counters, families and histograms read as zero from now on (CONFIG RESETSTAT); gauges are left alone. */
+/* Make counters, families and histograms read as zero from now on (CONFIG RESETSTAT); gauges are
+ * left alone. */
 void metrics_reset(void);
 
-/* Append every metric in the Prometheus text format (version 0.0.4), help and type lines included. */
+/* Append every metric in the Prometheus text format (version 0.0.4), help and type lines included.
+ */
 void metrics_print(struct buf *out);
 
 #endif

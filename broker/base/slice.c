@@ -12,7 +12,8 @@ int slice_compare(struct slice a, struct slice b)
     return (a.len > b.len) - (a.len < b.len);
 }
 
-/* The hash folds 16 bytes at a time through a 64x64 -> 128 bit multiplication keyed by two secret words. */
+/* The hash folds 16 bytes at a time through a 64x64 -> 128 bit multiplication keyed by two secret
+ * words. */
 struct hash_seed {
     uint64_t word[2];
 };

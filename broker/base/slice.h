@@ -50,11 +50,12 @@ static inline bool slice_starts_with(struct slice s, struct slice prefix)
 /* memcmp order, a prefix first. */
 int slice_compare(struct slice a, struct slice b);
 
-/* Seeded once per process from the kernel's randomness, so that clients cannot aim at one bucket. */
+/* Seeded once per process from the kernel's randomness, so that clients cannot aim at one bucket.
+ */
 uint64_t slice_hash(struct slice s);
 
-/* The whole slice as a signed decimal integer in Redis's strict form: no spaces, no plus sign, no leading zeros.
- * False, and *out untouched, if it is not one or does not fit. */
+/* The whole slice as a signed decimal integer in Redis's strict form: no spaces, no plus sign, no
+ * leading zeros. False, and *out untouched, if it is not one or does not fit. */
 MUST_USE bool slice_to_int64(struct slice s, int64_t *out);
 
 /* Write v in decimal; `out` has room for 20 bytes. Returns the number written; no NUL. */

@@ -10,6 +10,7 @@ static void *thread_entry(void *arg)
 {
     struct thread *thread = arg;
     current_thread = thread;
+    (void)pthread_setname_np(pthread_self(), thread->name); /* a name is only for people */
     thread->main(thread->arg);
     return NULL;
 }
@@ -24,7 +25,6 @@ void thread_start(struct thread *thread, const char *name, void (*main)(void *ar
     CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
     CHECK(pthread_create(&thread->handle, NULL, thread_entry, thread) == 0);
     CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
-    (void)pthread_setname_np(thread->handle, thread->name); /* a name is only for people */
 }
 
 void thread_join(struct thread *thread)

@@ -21,7 +21,8 @@ void thread_start(struct thread *thread, const char *name, void (*main)(void *ar
 /* Wait for the thread's main to return. */
 void thread_join(struct thread *thread);
 
-/* Give the calling thread the identity `thread`: for the main thread and for tests that play a thread themselves. */
+/* Give the calling thread the identity `thread`: for the main thread and for tests that play a
+ * thread themselves. */
 void thread_adopt(struct thread *thread, const char *name);
 
 /* Does the caller run on `thread`? */

@@ -1,4 +1,4 @@
-/* backlog: watching, choking and closing. */
+/* backlog: watching and closing. */
 #include "cmd/backlog.h"
 
 #include "base/clock.h"
@@ -16,12 +16,6 @@ static const char *const class_word[CONFIG_CLIENT_CLASSES] = {
 static enum config_client_class class_of(const struct session *session)
 {
     return subscriber_total(&session->subscriber) > 0 ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
-}
-
-/* Of the backlog, the client's own answers. */
-static size_t answer_bytes(const struct session *session)
-{
-    return session->conn.out.own.len - session->conn.out.own_sent;
 }
 
 static void close_for(struct session *session, const char *limit)
@@ -50,20 +44,6 @@ static void watch(struct session *session)
     session->flags |= SESSION_WATCHED;
 }
 
-static void choke(struct session *session)
-{
-    session->flags |= SESSION_CHOKED;
-    service_of(session)->backlog.choked_count++;
-    conn_pause(&session->conn);
-}
-
-static void unchoke(struct session *session)
-{
-    session->flags &= ~(uint32_t)SESSION_CHOKED;
-    service_of(session)->backlog.choked_count--;
-    if (!(session->flags & (SESSION_WAITS | SESSION_PARKED))) { conn_resume(&session->conn); }
-}
-
 void backlog_grew(struct session *session)
 {
     const struct service *service = service_of(session);
@@ -72,19 +52,6 @@ void backlog_grew(struct session *session)
     uint64_t hard_bytes = service->options.output_limit[class_of(session)].hard_bytes;
     if (hard_bytes > 0 && conn_backlog_bytes(&session->conn) > hard_bytes) {
         close_for(session, "hard");
-    } else if (!(session->flags & SESSION_CHOKED) && answer_bytes(session) > BACKLOG_CHOKE_BYTES) {
-        choke(session);
-    }
-}
-
-void backlog_turn_end(struct service *service)
-{
-    struct backlog *backlog = &service->backlog;
-    for (uint32_t i = 0; i < backlog->count && backlog->choked_count > 0; i++) {
-        struct session *session = backlog->entry[i].session;
-        if (session->flags & SESSION_CHOKED && answer_bytes(session) <= BACKLOG_UNCHOKE_BYTES) {
-            unchoke(session);
-        }
     }
 }
 
@@ -109,7 +76,7 @@ void backlog_tick(struct service *service)
     for (uint32_t i = 0; i < backlog->count; i++) {
         struct backlog_entry *entry = &backlog->entry[i];
         struct session *session = entry->session;
-        if (!(session->flags & SESSION_CHOKED) && conn_backlog_bytes(&session->conn) == 0) {
+        if (conn_backlog_bytes(&session->conn) == 0) {
             session->flags &= ~(uint32_t)SESSION_WATCHED;
             continue;
         }
@@ -125,7 +92,6 @@ void backlog_forget(struct session *session)
 {
     struct backlog *backlog = &service_of(session)->backlog;
     if (!(session->flags & SESSION_WATCHED)) { return; }
-    if (session->flags & SESSION_CHOKED) { backlog->choked_count--; }
     for (uint32_t i = 0; i < backlog->count; i++) {
         if (backlog->entry[i].session == session) {
             backlog->entry[i] = backlog->entry[--backlog->count];

@@ -16,7 +16,7 @@
 struct service;
 
 /* The Redis version whose behaviour clients may expect: INFO, HELLO. */
-#define BROKER_REDIS_VERSION "7.4.0"
+#define BROKER_REDIS_VERSION "7.2.0"
 
 enum { BROKER_WORKERS_MAX = 64, BROKER_ID_HEX = 40, BROKER_PAUSE_ALL = 1 };
 
@@ -38,7 +38,8 @@ struct broker {
     const char *config_file; /* "" if none */
     uint64_t started_wall_us;
     uint64_t started_mono_ns;
-    uint64_t file_limit; /* descriptors this process may open */
+    uint64_t started_memory_bytes; /* used when the start was complete: INFO used_memory_startup */
+    uint64_t file_limit;           /* descriptors this process may open */
     atomic_uint_fast64_t next_client_id;
     atomic_uint_fast64_t next_slowlog_id;
     atomic_uint_fast64_t client_count; /* accepted and not yet closed */

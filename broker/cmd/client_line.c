@@ -69,25 +69,28 @@ static void append_state(struct buf *out, const struct session *session)
 {
     const struct subscriber *subscriber = &session->subscriber;
     const struct multi *multi = session->extra != NULL ? session->extra->multi : NULL;
-    buf_appendf(out, " db=%u sub=%u psub=%u ssub=%u multi=%d watch=%u", session->database,
+    buf_appendf(out, " db=%u sub=%u psub=%u ssub=%u multi=%d", session->database,
                 subscriber->count[TOPIC_CHANNEL], subscriber->count[TOPIC_PATTERN],
-                subscriber->count[TOPIC_SHARD], multi != NULL ? (int)multi_count(multi) : -1,
-                session->extra != NULL ? session->extra->watch_count : 0);
+                subscriber->count[TOPIC_SHARD], multi != NULL ? (int)multi_count(multi) : -1);
 }
 
+/* The request at hand counts as unread input: it has not been answered. */
 static void append_buffers(struct buf *out, const struct session *session)
 {
+    static const struct outbuf nothing;
     const struct conn *conn = &session->conn;
-    const struct outbuf *queue = &conn->out;
+    const struct outbuf *queue = conn->out != NULL ? conn->out : &nothing;
+    const struct multi *multi = session->extra != NULL ? session->extra->multi : NULL;
     size_t own_bytes = queue->own.len - queue->own_sent;
     size_t shared_bytes = queue->bytes > own_bytes ? queue->bytes - own_bytes : 0;
-    size_t queued_commands_bytes = session->extra != NULL ? multi_bytes(session->extra->multi) : 0;
+    size_t input_bytes =
+        conn->in.len > session->request_bytes ? conn->in.len : session->request_bytes;
     size_t total = sizeof *session + (session->extra != NULL ? sizeof *session->extra : 0) +
-                   conn->in.cap + queue->own.cap + shared_bytes + queued_commands_bytes;
+                   conn->in.cap + queue->own.cap + shared_bytes + multi_bytes(multi);
     buf_appendf(out,
                 " qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%zu rbp=0 obl=%zu oll=%u "
                 "omem=%zu tot-mem=%zu",
-                conn->in.len, conn->in.cap - conn->in.len, queued_commands_bytes, queue->own.cap,
+                input_bytes, conn->in.cap - conn->in.len, multi_bytes(multi), queue->own.cap,
                 own_bytes, queue->seg_end - queue->seg_first, shared_bytes, total);
 }
 
@@ -99,8 +102,10 @@ void client_line_append(struct buf *out, const struct session *session)
     append_who(out, session);
     append_state(out, session);
     append_buffers(out, session);
-    buf_appendf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
-                session->conn.is_paused ? "" : "r", session->conn.write_event != NULL ? "w" : "",
-                session->command == COMMAND_COUNT ? "NULL" : command_full_names[session->command],
-                session->subscriber.resp_version, lib_name, lib_version);
+    buf_appendf(
+        out, " events=%s%s cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s watch=%u\n",
+        session->conn.is_paused ? "" : "r", session->conn.write_event != NULL ? "w" : "",
+        session->command == COMMAND_COUNT ? "NULL" : command_full_names[session->command],
+        session->subscriber.resp_version, lib_name, lib_version,
+        extra != NULL ? extra->watch_count : 0);
 }

@@ -9,10 +9,9 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/process_stat.h"
 #include "cmd/call.h"
 #include "cmd/error_stats.h"
-#include "cmd/error_stats.h"
-#include "cmd/process_stat.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
 {
@@ -89,7 +88,6 @@ static void print_clients(const struct call *call, struct buf *out)
 
 static void print_memory(const struct call *call, struct buf *out)
 {
-    (void)call;
     struct process_memory memory = process_memory();
     put_bytes(out, "used_memory", memory.used_bytes);
     put_bytes(out, "used_memory_rss", memory.resident_bytes);
@@ -98,6 +96,7 @@ static void print_memory(const struct call *call, struct buf *out)
         out, "used_memory_peak_perc:%.2f%%\r\n",
         memory.peak_bytes > 0 ? 100.0 * (double)memory.used_bytes / (double)memory.peak_bytes : 0);
     put_uint(out, "used_memory_overhead", memory.used_bytes);
+    put_uint(out, "used_memory_startup", call->broker->started_memory_bytes);
     put_uint(out, "used_memory_dataset", 0);
     put_bytes(out, "total_system_memory", memory.system_bytes);
     put_bytes(out, "maxmemory", 0);
@@ -204,8 +203,7 @@ static void print_commandstats(const struct call *call, struct buf *out)
         uint64_t rejected =
             metric_family_sum(METRIC_FAMILY_redis_commands_rejected_calls_total, id);
         if (calls + rejected == 0) { continue; }
-        uint64_t usec =
-            metric_family_sum(METRIC_FAMILY_redis_commands_duration_microseconds_total, id);
+        uint64_t usec = metric_family_sum(METRIC_FAMILY_redis_commands_duration_seconds_total, id);
         buf_appendf(out,
                     "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f"
                     ",rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n",

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "base/metrics.h"
+#include "base/process_stat.h"
 #include "cmd/call.h"
-#include "cmd/process_stat.h"
 
 void cmd_memory_usage(struct call *call)
 {

@@ -44,6 +44,18 @@ void cmd_dbsize(struct call *call)
     reply_int(call->reply, 0);
 }
 
+/* Nothing is stored, so nothing is left to remove: what test suites and tools do first succeeds. */
+void cmd_flush(struct call *call)
+{
+    bool has_mode = call->argc == 2 && (slice_equal_nocase(call->argv[1], SLICE("async")) ||
+                                        slice_equal_nocase(call->argv[1], SLICE("sync")));
+    if (call->argc > 1 && !has_mode) {
+        reply_error(call->reply, "ERR syntax error");
+        return;
+    }
+    reply_ok(call->reply);
+}
+
 void cmd_lolwut(struct call *call)
 {
     reply_verbatim(call->reply, SLICE("                           .  *\n"

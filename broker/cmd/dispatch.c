@@ -221,7 +221,7 @@ static void run_measured(struct call *call)
     uint64_t began_ns = clock_mono_ns();
     call->command->handler(call);
     uint64_t duration_us = (clock_mono_ns() - began_ns) / 1000;
-    metric_family_add(METRIC_FAMILY_redis_commands_duration_microseconds_total,
+    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
                       command_id(call->command), duration_us);
     if (UNLIKELY(is_slow(call, duration_us))) { log_slow(call, duration_us); }
 }
@@ -231,7 +231,7 @@ void dispatch_end_publishes(struct service *service)
     if (service->publishes_began_ns == 0) { return; }
     uint64_t duration_us = (clock_mono_ns() - service->publishes_began_ns) / 1000;
     service->publishes_began_ns = 0;
-    metric_family_add(METRIC_FAMILY_redis_commands_duration_microseconds_total,
+    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
                       service->publishes_command, duration_us);
 }
 

@@ -74,22 +74,23 @@ static void on_turn_end(void *arg)
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
-    if (UNLIKELY(service->backlog.choked_count > 0)) { backlog_turn_end(service); }
+    if (UNLIKELY(service->held.count > 0)) { held_turn_end(service); }
     if (UNLIKELY(service->is_draining)) { drain(service); }
     service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
 }
 
 static bool is_idle(void *arg)
 {
-    const struct service *service = arg;
-    return fanout_is_idle(service->fanout);
+    struct service *service = arg;
+    bool may_release = service->held.count > 0 && !fanout_is_congested(service->fanout);
+    return !may_release && fanout_is_idle(service->fanout);
 }
 
 /* Close clients that have been silent for too long; never subscribers, nor those that we keep
  * waiting. */
 static void close_if_silent(struct session *session, uint64_t timeout_s)
 {
-    enum { HELD = SESSION_WAITS | SESSION_PARKED | SESSION_CHOKED };
+    enum { HELD = SESSION_WAITS | SESSION_PARKED | SESSION_HELD };
     uint32_t silent_s = service_of(session)->now_s - session->active_s;
     bool may_be_silent = subscriber_total(&session->subscriber) > 0 || session->flags & HELD;
     if (!may_be_silent && silent_s > timeout_s) {
@@ -133,7 +134,7 @@ void service_unpark(struct service *service)
         if (session->flags & SESSION_PARKED) {
             session->flags &= ~(uint32_t)SESSION_PARKED;
             metric_sub(METRIC_redis_blocked_clients, 1);
-            if (!(session->flags & SESSION_CHOKED)) { conn_resume(&session->conn); }
+            if (!(session->flags & SESSION_HELD)) { conn_resume(&session->conn); }
         }
     }
 }
@@ -275,7 +276,7 @@ void service_begin(struct broker *broker)
 {
     static const enum metric_family family[] = {
         METRIC_FAMILY_redis_commands_total,
-        METRIC_FAMILY_redis_commands_duration_microseconds_total,
+        METRIC_FAMILY_redis_commands_duration_seconds_total,
         METRIC_FAMILY_redis_commands_failed_calls_total,
         METRIC_FAMILY_redis_commands_rejected_calls_total,
     };
@@ -373,6 +374,7 @@ void service_free(struct service *service)
     buf_fini(&service->reply);
     slowlog_clear(&service->slowlog);
     backlog_fini(&service->backlog);
+    held_fini(&service->held);
     worker_free(service->worker);
     mem_free(service);
 }

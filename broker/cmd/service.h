@@ -14,6 +14,7 @@
 #include "base/mailbox.h"
 #include "cmd/backlog.h"
 #include "cmd/broker.h"
+#include "cmd/held.h"
 #include "cmd/session.h"
 #include "cmd/slowlog.h"
 #include "config/config.h"
@@ -41,6 +42,7 @@ struct service {
     struct buf reply;           /* the answer of the command at hand; empty between commands */
     struct list sessions;       /* every one of this worker */
     struct backlog backlog;
+    struct held held;
     struct slowlog slowlog;
     struct service_options options;
     uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */

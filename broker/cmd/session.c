@@ -13,6 +13,7 @@
 #include "cmd/dispatch.h"
 #include "cmd/error_stats.h"
 #include "cmd/gather.h"
+#include "cmd/held.h"
 #include "cmd/multi.h"
 #include "cmd/service.h"
 #include "resp/resp_write.h"
@@ -21,10 +22,11 @@ enum {
     SWAP_BYTES = 16 << 10, /* an answer of this size changes buffers rather than being copied */
     REPLY_KEEP_BYTES = 64 << 10,
     EXPECT_BYTES_MIN = 1 << 20,
+    LARGE_ARG_BYTES = 64 << 10,
 };
 
 /* The least a client costs matters: there are very many of them. */
-_Static_assert(sizeof(struct session) <= 376, "a session has grown out of its 384 bytes of heap");
+_Static_assert(sizeof(struct session) <= 328, "a session has grown out of its 336 bytes of heap");
 
 static struct session *session_of(struct conn *conn)
 {
@@ -92,6 +94,7 @@ void session_on_close(struct conn *conn)
         metric_sub(METRIC_redis_blocked_clients, 1);
     }
     backlog_forget(session);
+    held_forget(session);
     struct gather *gather = session->extra != NULL ? session->extra->gather : NULL;
     extra_free(session);
     list_remove(&session->link);
@@ -148,26 +151,33 @@ static bool is_over_query_limit(struct session *session, size_t input_bytes)
     return true;
 }
 
-/* The request is not whole: keep the parser that has seen its beginning, and size the input for the
- * rest; but a client does not get much more memory than it has filled. */
+/* Size the input for a large argument that is on its way; but nobody gets much more memory than he
+ * has filled. */
+static void expect_rest(struct session *session, size_t input_bytes, size_t request_bytes)
+{
+    size_t bytes_max = input_bytes * 4 > EXPECT_BYTES_MIN ? input_bytes * 4 : EXPECT_BYTES_MIN;
+    bool is_large = request_bytes > input_bytes + LARGE_ARG_BYTES;
+    size_t bytes = request_bytes < bytes_max ? request_bytes : bytes_max;
+    conn_expect(&session->conn, is_large ? bytes : 0);
+}
+
+/* The request is not whole: keep the parser that has seen its beginning. */
 static void await_rest(struct session *session, struct resp_parser *parser, size_t input_bytes)
 {
     struct service *service = service_of(session);
-    size_t bytes = resp_bytes_expected(parser);
-    size_t bytes_max = input_bytes * 4 > EXPECT_BYTES_MIN ? input_bytes * 4 : EXPECT_BYTES_MIN;
     if (parser == service->parser) {
         session_extra(session)->parser = parser;
         service->parser = resp_parser_new();
     }
     if (!is_over_query_limit(session, input_bytes)) {
-        conn_expect(&session->conn, bytes < bytes_max ? bytes : bytes_max);
+        expect_rest(session, input_bytes, resp_bytes_expected(parser));
     }
 }
 
 static bool may_run(const struct session *session)
 {
     return conn_is_open(&session->conn) &&
-           !(session->flags & (SESSION_WAITS | SESSION_CHOKED | SESSION_LEAVING));
+           !(session->flags & (SESSION_WAITS | SESSION_HELD | SESSION_LEAVING));
 }
 
 /* Parse and run what is there. Returns the bytes done with. */
@@ -187,10 +197,21 @@ static size_t run_requests(struct session *session, struct slice input)
             refuse_input(session, resp_error_text(parser));
             return input.len;
         }
+        size_t bytes = resp_bytes(parser);
+        session->request_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
         if (!dispatch(session, resp_argv(parser), resp_argc(parser))) { return done; }
-        done += resp_bytes(parser);
+        if (!(session->flags & SESSION_WAITS)) { session->request_bytes = 0; }
+        done += bytes;
     }
     return done;
+}
+
+/* Did the last command publish, or may it have? */
+static bool publishes(const struct session *session)
+{
+    return session->command < COMMAND_COUNT &&
+           (command_table[session->command].flags & CMD_PUBLISHES ||
+            session->command == COMMAND_exec);
 }
 
 size_t session_on_data(struct conn *conn, struct slice input)
@@ -204,6 +225,7 @@ size_t session_on_data(struct conn *conn, struct slice input)
     }
     size_t done = run_requests(session, input);
     dispatch_end_publishes(service);
+    if (service->broker->worker_count > 1 && publishes(session)) { held_consider(session); }
     if (done == input.len && session->extra != NULL) { /* nothing is unfinished */
         resp_parser_free(session->extra->parser);
         session->extra->parser = NULL;
@@ -228,9 +250,10 @@ void session_wait(struct session *session)
 void session_resume(struct session *session)
 {
     session->flags &= ~(uint32_t)SESSION_WAITS;
+    session->request_bytes = 0;
     if (session->flags & SESSION_LEAVING) {
         conn_close_after_flush(&session->conn);
-    } else if (!(session->flags & (SESSION_PARKED | SESSION_CHOKED))) {
+    } else if (!(session->flags & (SESSION_PARKED | SESSION_HELD))) {
         conn_resume(&session->conn);
     }
 }

@@ -27,7 +27,7 @@ enum session_flag {
     SESSION_PUBLISHED = 1 << 2, /* publishes may be in flight: settle before anything else */
     SESSION_WAITS = 1 << 3,     /* a command has not answered yet (gather) */
     SESSION_PARKED = 1 << 4,    /* CLIENT PAUSE holds its next command */
-    SESSION_CHOKED = 1 << 5,    /* not read until its backlog is smaller */
+    SESSION_HELD = 1 << 5,      /* not read until another worker has caught up */
     SESSION_WATCHED = 1 << 6,   /* in the service's backlog */
     SESSION_REPLY_OFF = 1 << 7,
     SESSION_REPLY_SKIP = 1 << 8,     /* the next command is not answered */
@@ -59,8 +59,9 @@ struct session {
     uint64_t id;
     uint32_t created_s; /* both on the monotonic clock */
     uint32_t active_s;
-    uint32_t flags;   /* enum session_flag, or-ed */
-    uint16_t command; /* enum command_id of the last one; COMMAND_COUNT: none yet */
+    uint32_t flags;         /* enum session_flag, or-ed */
+    uint32_t request_bytes; /* length of the request at work; 0: none is */
+    uint16_t command;       /* enum command_id of the last one; COMMAND_COUNT: none yet */
     uint8_t database;
 };
 

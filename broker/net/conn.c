@@ -1,4 +1,5 @@
-/* conn: reads into the worker's buffer, keeps only what a request leaves over, writes from the outbuf. */
+/* conn: reads into the worker's buffer, keeps only what a request leaves over, writes from the
+ * outbuf. */
 #include "net/conn.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static void mark_dirty(struct conn *conn)
     }
 }
 
-/* Hand input to the layer above and keep what it leaves. `kept` tells whether input is conn->in itself. */
+/* Hand input to the layer above and keep what it leaves. `kept` tells whether input is conn->in
+ * itself. */
 static void present(struct conn *conn, struct slice input, bool kept)
 {
     conn->in_expected = 0;
@@ -62,7 +64,20 @@ static void present(struct conn *conn, struct slice input, bool kept)
     buf_append(&conn->in, slice_of(input.data + used, input.len - used));
 }
 
-/* Where the next read goes: behind the kept input in place if that is large, or in the worker's buffer behind a copy. */
+/* Room for a whole read behind the kept input: what is expected at once, what merely goes on by
+ * doubling. */
+static void input_reserve(struct conn *conn)
+{
+    struct buf *in = &conn->in;
+    if (in->cap >= conn->in_expected && in->cap - in->len >= WORKER_READ_BYTES) { return; }
+    size_t end = conn->in_expected > in->len ? conn->in_expected : in->len;
+    size_t cap = end + WORKER_READ_BYTES;
+    in->cap = cap > in->cap * 2 ? cap : in->cap * 2;
+    in->data = mem_resize(in->data, in->cap);
+}
+
+/* Where the next read goes: behind the kept input in place if that is large, or in the worker's
+ * buffer behind a copy. */
 static char *read_target(struct conn *conn, size_t *room)
 {
     struct worker *worker = conn->worker;
@@ -75,16 +90,8 @@ static char *read_target(struct conn *conn, size_t *room)
         *room = WORKER_READ_BYTES - conn->in.len;
         return worker->read_buffer + conn->in.len;
     }
-    if (conn->in_expected > conn->in.cap) {
-        conn->in.data = mem_resize(conn->in.data, conn->in_expected);
-        conn->in.cap = conn->in_expected;
-    }
-    buf_reserve(&conn->in, 1);
+    input_reserve(conn);
     size_t left = conn->in.cap - conn->in.len;
-    if (left < WORKER_READ_BYTES && conn->in_expected <= conn->in.len) {
-        buf_reserve(&conn->in, WORKER_READ_BYTES);
-        left = conn->in.cap - conn->in.len;
-    }
     *room = left < CONN_READ_LARGE_BYTES ? left : CONN_READ_LARGE_BYTES;
     return conn->in.data + conn->in.len;
 }
@@ -122,22 +129,23 @@ void conn_open(struct conn *conn, struct worker *worker, int fd, const struct co
     CHECK(event_add(&conn->read_event, NULL) == 0);
 }
 
+static struct outbuf *conn_outbuf(struct conn *conn)
+{
+    if (conn->out == NULL) { conn->out = outbuf_take(&conn->worker->outbufs); }
+    return conn->out;
+}
+
 struct buf *conn_reply_begin(struct conn *conn)
 {
-    struct buf *own = outbuf_reply_begin(&conn->out);
-    struct worker *worker = conn->worker;
-    if (own->cap == 0 && worker->spare_count > 0) { *own = worker->spare[--worker->spare_count]; }
-    return own;
+    return outbuf_reply_begin(conn_outbuf(conn));
 }
 
 void conn_reply_end(struct conn *conn)
 {
-    size_t before = conn->out.bytes;
-    outbuf_reply_end(&conn->out);
-    if (conn->out.bytes > before) {
-        metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
-        mark_dirty(conn);
-    }
+    size_t before = conn->out->bytes;
+    outbuf_reply_end(conn->out);
+    metric_add(METRIC_backlog_bytes, conn->out->bytes - before);
+    mark_dirty(conn);
 }
 
 /* One send. Returns the bytes taken; a dead socket closes the connection and takes none. */
@@ -161,21 +169,12 @@ static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned coun
 
 size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count, size_t bytes)
 {
-    if (conn->state != CONN_OPEN || conn->out.bytes > 0) { return 0; }
+    if (conn->state != CONN_OPEN || conn_backlog_bytes(conn) > 0) { return 0; }
     CHECK(count <= CONN_IOV_MAX);
     metric_add(METRIC_delivery_sends_total, 1);
     size_t sent = send_iov(conn, iov, count);
     if (sent < bytes) { metric_add(METRIC_delivery_short_sends_total, 1); }
     return sent;
-}
-
-void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
-{
-    if (conn->state != CONN_OPEN) { return; }
-    size_t before = conn->out.bytes;
-    outbuf_add_spans(&conn->out, span, count, skip);
-    metric_add(METRIC_backlog_bytes, conn->out.bytes - before);
-    mark_dirty(conn);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -198,16 +197,25 @@ static void want_write(struct conn *conn, bool wanted)
     }
 }
 
-/* An empty outbuf's reply buffer goes to the worker, so that an idle connection holds none. */
-static void give_spare(struct conn *conn)
+void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip)
 {
-    struct worker *worker = conn->worker;
-    struct buf *own = &conn->out.own;
-    if (own->cap > 0 && worker->spare_count < WORKER_SPARE_BUFS) {
-        worker->spare[worker->spare_count++] = *own;
-        *own = (struct buf){0};
+    if (conn->state != CONN_OPEN) { return; }
+    struct outbuf *out = conn_outbuf(conn);
+    size_t before = out->bytes;
+    outbuf_add_spans(out, span, count, skip);
+    metric_add(METRIC_backlog_bytes, out->bytes - before);
+    if (before == 0) {
+        want_write(conn, true); /* the socket has just been offered this, and is full */
     } else {
-        buf_fini(own);
+        mark_dirty(conn);
+    }
+}
+
+static void give_outbuf(struct conn *conn)
+{
+    if (conn->out != NULL) {
+        outbuf_give(&conn->worker->outbufs, conn->out);
+        conn->out = NULL;
     }
 }
 
@@ -215,14 +223,14 @@ void conn_flush(struct conn *conn)
 {
     struct iovec iov[CONN_IOV_MAX];
     size_t budget = CONN_FLUSH_TURN_BYTES;
-    while (conn->state != CONN_CLOSING && conn->out.bytes > 0) {
-        unsigned count = outbuf_peek(&conn->out, iov, CONN_IOV_MAX);
+    while (conn->state != CONN_CLOSING && conn_backlog_bytes(conn) > 0) {
+        unsigned count = outbuf_peek(conn->out, iov, CONN_IOV_MAX);
         size_t offered = 0;
         for (unsigned i = 0; i < count; i++) {
             offered += iov[i].iov_len;
         }
         size_t sent = send_iov(conn, iov, count);
-        outbuf_consume(&conn->out, sent);
+        outbuf_consume(conn->out, sent);
         metric_sub(METRIC_backlog_bytes, sent);
         if (sent < offered || sent >= budget) {
             break; /* the rest when the socket is writable again, after the other connections */
@@ -230,9 +238,10 @@ void conn_flush(struct conn *conn)
         budget -= sent;
     }
     if (conn->state == CONN_CLOSING) { return; }
-    want_write(conn, conn->out.bytes > 0);
-    if (conn->out.bytes == 0) {
-        give_spare(conn);
+    bool is_empty = conn_backlog_bytes(conn) == 0;
+    want_write(conn, !is_empty);
+    if (is_empty) {
+        give_outbuf(conn);
         if (conn->state == CONN_FLUSHING) { conn_close(conn); }
     }
 }
@@ -315,7 +324,7 @@ void conn_close(struct conn *conn)
 void conn_close_after_flush(struct conn *conn)
 {
     if (conn->state != CONN_OPEN) { return; }
-    if (conn->out.bytes == 0) {
+    if (conn_backlog_bytes(conn) == 0) {
         conn_close(conn);
         return;
     }
@@ -331,8 +340,8 @@ void conn_end_closing(struct worker *worker)
          i++) { /* on_close may close others: they join the end */
         struct conn *conn = closing->conn[i];
         leave_arrays(conn);
-        metric_sub(METRIC_backlog_bytes, conn->out.bytes);
-        outbuf_fini(&conn->out);
+        metric_sub(METRIC_backlog_bytes, conn_backlog_bytes(conn));
+        give_outbuf(conn);
         buf_fini(&conn->in);
         CHECK(close(conn->fd) == 0);
         conn->fd = -1;

@@ -1,8 +1,9 @@
 /* conn: one client socket: read, write, backpressure, close. Knows no protocol.
  * Owns: the descriptor, the unread input, the outbuf. Thread: its worker, for every call; no locks.
  * The struct is visible so that a session can embed it: one allocation per connection.
- * Life: conn_open -> (on_data | on_drained)* -> on_close, exactly once, from the loop and never from inside another call
- * of this header; after on_close has returned the conn is not touched again. */
+ * Life: conn_open -> (on_data | on_drained)* -> on_close, exactly once, from the loop and never
+ * from inside another call of this header; after on_close has returned the conn is not touched
+ * again. */
 #ifndef FANFARE_NET_CONN_H
 #define FANFARE_NET_CONN_H
 
@@ -23,8 +24,9 @@ enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_CLOSING, CONN_STATES };
 
 /* Seam: implemented above (cmd/session.c, cluster/peer.c). */
 struct conn_ops {
-    /* `input` is everything not yet consumed. Returns how many bytes from its start are done with; the rest comes
-     * again with what arrives next, or at conn_resume. The slice is valid for the call only. */
+    /* `input` is everything not yet consumed. Returns how many bytes from its start are done with;
+     * the rest comes again with what arrives next, or at conn_resume. The slice is valid for the
+     * call only. */
     size_t (*on_data)(struct conn *conn, struct slice input);
     /* The last reference and the descriptor are about to go; free what embeds the conn. */
     void (*on_close)(struct conn *conn);
@@ -36,40 +38,41 @@ struct conn {
     struct event read_event;
     struct event *write_event; /* only while the socket does not take what is queued */
     struct buf in;             /* input kept between reads */
-    struct outbuf out;
-    size_t in_expected; /* size `in` for this many bytes: a hint by on_data */
+    struct outbuf *out;        /* NULL while nothing is queued and no reply is being written */
+    size_t in_expected;        /* size `in` for this many bytes: a hint by on_data */
     int fd;
-    uint32_t dirty_at; /* place in the worker's dirty array plus one; 0: not in it */
-    uint32_t
-        resumed_at; /* likewise: its kept input is presented again at the end of this turn's events */
-    uint8_t state;  /* enum conn_state */
-    bool is_paused; /* not read until conn_resume */
+    uint32_t dirty_at;   /* place in the worker's dirty array plus one; 0: not in it */
+    uint32_t resumed_at; /* likewise: its kept input is presented again at the end of this turn's
+                            events */
+    uint8_t state;       /* enum conn_state */
+    bool is_paused;      /* not read until conn_resume */
 };
 
 /* Takes: fd, a connected non-blocking stream socket. Reading begins with the next loop turn. */
 void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops);
 
-/* Write replies between begin and end; they leave at conn_flush, in order with everything else queued. */
+/* Write replies between begin and end; they leave at conn_flush, in order with everything else
+ * queued. */
 struct buf *conn_reply_begin(struct conn *conn);
 void conn_reply_end(struct conn *conn);
 
-/* Offer bytes that many connections share straight to the socket, in one send of at most CONN_IOV_MAX parts. Returns how
- * many bytes it took: 0 if something is queued already or the socket is full or closing. The caller queues the rest with
- * conn_queue. */
+/* Offer bytes that many connections share straight to the socket, in one send of at most
+ * CONN_IOV_MAX parts. Returns how many bytes it took: 0 if something is queued already or the
+ * socket is full or closing. The caller queues the rest with conn_queue. */
 enum { CONN_IOV_MAX = 64 };
 size_t conn_send_now(struct conn *conn, const struct iovec *iov, unsigned count, size_t bytes);
 
-/* Queue spans but for their first `skip` bytes, taking references. */
+/* Queue spans but for their first `skip` bytes, taking references. For what conn_send_now left. */
 void conn_queue(struct conn *conn, const struct span *span, unsigned count, size_t skip);
 
 /* Bytes queued and not taken by the socket. */
 static inline size_t conn_backlog_bytes(const struct conn *conn)
 {
-    return conn->out.bytes;
+    return conn->out != NULL ? conn->out->bytes : 0;
 }
 
-/* Write what is queued, as far as the socket takes it. Also done for every conn with queued bytes by
- * worker_flush_replies. */
+/* Write what is queued, as far as the socket takes it. Also done for every conn with queued bytes
+ * by worker_flush_replies. */
 void conn_flush(struct conn *conn);
 void worker_flush_replies(struct worker *worker);
 

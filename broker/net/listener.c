@@ -16,11 +16,17 @@
 #include "base/mem.h"
 #include "net/worker_int.h"
 
-enum { LISTENER_ACCEPTS_PER_TURN = 256, LISTENER_ADDRESS_BYTES = 160 };
+enum {
+    LISTENER_ACCEPTS_PER_TURN = 256,
+    LISTENER_ADDRESS_BYTES = 160,
+    LISTENER_REST_MS = 100, /* after a failed accept */
+};
 
 struct listener {
     struct listener_opts opts;
+    struct worker *worker;
     struct event *event;
+    struct worker_timer rest_timer;
     int fd;
     uint16_t port;
     char unix_path[sizeof((struct sockaddr_un){0}.sun_path)]; /* "" for TCP */
@@ -151,6 +157,19 @@ enum err listener_open(struct listener **out, const struct listener_opts *opts, 
     return ERR_OK;
 }
 
+static void on_rested(struct worker_timer *timer)
+{
+    struct listener *listener = CONTAINER_OF(timer, struct listener, rest_timer);
+    CHECK(event_add(listener->event, NULL) == 0);
+}
+
+/* The client that could not be accepted still waits: look again later, not in every loop turn. */
+static void rest(struct listener *listener)
+{
+    CHECK(event_del(listener->event) == 0);
+    worker_timer_start(listener->worker, &listener->rest_timer, LISTENER_REST_MS, on_rested);
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -161,6 +180,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
                 LOG_LIMITED(LOG_LEVEL_ERROR, "accept failed", LOG_STR("why", strerror(errno)),
                             LOG_STR("listen", listener->address));
+                rest(listener);
             }
             return;
         }
@@ -176,6 +196,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 void listener_start(struct listener *listener, struct worker *worker)
 {
     CHECK(listener->event == NULL);
+    listener->worker = worker;
     listener->event =
         event_new(worker->base, listener->fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     CHECK(listener->event != NULL);
@@ -184,6 +205,7 @@ void listener_start(struct listener *listener, struct worker *worker)
 
 void listener_stop(struct listener *listener)
 {
+    worker_timer_cancel(&listener->rest_timer);
     if (listener->event != NULL) {
         event_free(listener->event);
         listener->event = NULL;

@@ -1,6 +1,7 @@
 /* listener: the sockets that accept clients: TCP over IPv4 and IPv6, and unix sockets.
- * Owns: the listening descriptors; they are polled on worker 0, and each accepted socket is handed, by mailbox, to the worker that the
- * layer above chooses. Thread: listener_open, listener_close: see below. */
+ * Owns: the listening descriptors; they are polled on worker 0, and each accepted socket is handed,
+ * by mailbox, to the worker that the layer above chooses. Thread: listener_open, listener_close:
+ * see below. */
 #ifndef FANFARE_NET_LISTENER_H
 #define FANFARE_NET_LISTENER_H
 
@@ -16,25 +17,27 @@
 struct listener;
 
 struct listener_opts {
-    const char *
-        address; /* "127.0.0.1:6379", "[::1]:6379", "*:6379", "unix:/run/fanfare.sock"; port 0: any */
+    const char *address; /* "127.0.0.1:6379", "[::1]:6379", "*:6379", "unix:/run/fanfare.sock"; port
+                            0: any */
     int backlog;
     mode_t unix_mode;
-    /* A client has connected. Takes: fd (non-blocking, close-on-exec, TCP_NODELAY set). Thread: worker 0's. */
+    /* A client has connected. Takes: fd (non-blocking, close-on-exec, TCP_NODELAY set). Thread:
+     * worker 0's. */
     void (*on_accept)(void *arg, int fd);
     void *arg;
 };
 
-/* Bind and listen; nothing is accepted before listener_start. Thread: main, before the workers start.
- * Errors: ERR_INVALID for an address that does not parse or resolve, ERR_SYSTEM for one that cannot be bound; *why is
- * a text for people, static or errno's. */
+/* Bind and listen; nothing is accepted before listener_start. Thread: main, before the workers
+ * start. Errors: ERR_INVALID for an address that does not parse or resolve, ERR_SYSTEM for one that
+ * cannot be bound; *why is a text for people, static or errno's. */
 MUST_USE enum err listener_open(struct listener **out, const struct listener_opts *opts,
                                 const char **why);
 
 /* Accept on `worker`'s loop from now on. Thread: main, before the workers start. */
 void listener_start(struct listener *listener, struct worker *worker);
 
-/* Stop accepting and close the descriptor; a unix socket's file is removed. Thread: the worker it was started on. */
+/* Stop accepting and close the descriptor; a unix socket's file is removed. Thread: the worker it
+ * was started on. */
 void listener_stop(struct listener *listener);
 
 /* After listener_stop, or instead of listener_start. NULL is allowed. */

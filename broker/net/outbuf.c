@@ -141,3 +141,27 @@ void outbuf_fini(struct outbuf *out)
     buf_fini(&out->own);
     *out = (struct outbuf){0};
 }
+
+struct outbuf *outbuf_take(struct outbuf_pool *pool)
+{
+    return pool->count > 0 ? pool->spare[--pool->count] : mem_new0(sizeof(struct outbuf));
+}
+
+void outbuf_give(struct outbuf_pool *pool, struct outbuf *out)
+{
+    if (out->bytes > 0 || pool->count == OUTBUF_POOL_MAX) {
+        outbuf_fini(out);
+        mem_free(out);
+        return;
+    }
+    pool->spare[pool->count++] = out;
+}
+
+void outbuf_pool_fini(struct outbuf_pool *pool)
+{
+    while (pool->count > 0) {
+        struct outbuf *out = pool->spare[--pool->count];
+        outbuf_fini(out);
+        mem_free(out);
+    }
+}

@@ -126,9 +126,7 @@ void worker_free(struct worker *worker)
     event_free(worker->tick_event);
     event_base_free(worker->base);
     CHECK(close(worker->wake_fd) == 0);
-    for (uint32_t i = 0; i < worker->spare_count; i++) {
-        buf_fini(&worker->spare[i]);
-    }
+    outbuf_pool_fini(&worker->outbufs);
     mem_free(worker->dirty.conn);
     mem_free(worker->resumed.conn);
     mem_free(worker->closing.conn);

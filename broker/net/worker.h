@@ -1,6 +1,7 @@
 /* worker: one thread = one event loop, one mailbox, and the connections pinned to it.
- * A loop turn: wait for events; handle them; run the mailbox; on_turn_end (the layer above orders and flushes).
- * Thread: worker_new, worker_start, worker_stop, worker_free: the main thread. Everything else as stated. */
+ * A loop turn: wait for events; handle them; run the mailbox; on_turn_end (the layer above orders
+ * and flushes). Thread: worker_new, worker_start, worker_stop, worker_free: the main thread.
+ * Everything else as stated. */
 #ifndef FANFARE_NET_WORKER_H
 #define FANFARE_NET_WORKER_H
 
@@ -38,7 +39,8 @@ void worker_join(struct worker *worker);
 /* After join; every connection of it is closed. */
 void worker_free(struct worker *worker);
 
-/* When the last turn began, on the monotonic clock: a liveness stamp. A worker turns at least every 100 ms. Any thread. */
+/* When the last turn began, on the monotonic clock: a liveness stamp. A worker turns at least every
+ * 100 ms. Any thread. */
 uint64_t worker_heartbeat_ns(const struct worker *worker);
 
 uint32_t worker_index(const struct worker *worker);
@@ -50,7 +52,8 @@ struct mailbox *worker_mailbox(struct worker *worker);
 /* Time at the start of this turn, for what need not be exact. Thread: the worker. */
 uint64_t worker_now_ns(const struct worker *worker);
 
-/* Call `task` once, `delay_ms` from now, on this worker. Thread: the worker. Cancel before freeing what embeds it. */
+/* Call `task` once, `delay_ms` from now, on this worker. Thread: the worker. Cancel before freeing
+ * what embeds it. */
 struct worker_timer {
     struct event *event;
     void (*on_due)(struct worker_timer *timer);

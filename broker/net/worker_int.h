@@ -12,7 +12,6 @@
 
 enum {
     WORKER_READ_BYTES = 65536, /* one read of one connection in a turn */
-    WORKER_SPARE_BUFS = 64,    /* reply buffers kept for reuse */
     WORKER_TICK_MS = 100,
 };
 
@@ -37,8 +36,7 @@ struct worker {
     struct conn_array dirty; /* something queued since its last flush */
     struct conn_array resumed;
     struct conn_array closing;
-    struct buf spare[WORKER_SPARE_BUFS];
-    uint32_t spare_count;
+    struct outbuf_pool outbufs;
     char read_buffer[WORKER_READ_BYTES];
 };
 

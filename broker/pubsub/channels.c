@@ -137,8 +137,9 @@ static void sit(struct subscription *subscription, bool is_solo)
     seats_add(seats_of(subscription), subscription);
 }
 
-/* The subscriber's first subscription changes its kind of seat. Solo seats get a chain when it is flushed, multi seats
- * when it is noted: with the chain and the subscriber's own list empty, nothing is lost or doubled. */
+/* The subscriber's first subscription changes its kind of seat. Solo seats get a chain when it is
+ * flushed, multi seats when it is noted: with the chain and the subscriber's own list empty,
+ * nothing is lost or doubled. */
 static void reseat_first(struct fanout *fanout, struct subscriber *subscriber, bool to_solo)
 {
     struct subscription *first =

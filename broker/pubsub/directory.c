@@ -1,5 +1,8 @@
-/* directory: stripes of channel entries, the pattern set, and the sequence point of every publish. */
+/* directory: stripes of channel entries, the pattern set, and the sequence point of every publish.
+ */
 #include "pubsub/directory.h"
+
+#include <stdatomic.h>
 
 #include "base/list.h"
 #include "base/lock.h"
@@ -50,6 +53,8 @@ struct member {
     struct fanout *fanout;
     struct mailbox *inbox;
     void (*on_delivery)(struct task *task);
+    atomic_size_t inbox_bytes; /* posted and not yet delivered */
+    atomic_bool is_awaited;    /* somebody waits for inbox_bytes to fall */
 };
 
 struct directory {
@@ -103,11 +108,14 @@ void directory_attach(struct directory *d, uint32_t worker, struct fanout *fanou
                       struct mailbox *inbox, void (*on_delivery)(struct task *task))
 {
     CHECK(worker < d->worker_count);
-    d->member[worker] = (struct member){fanout, inbox, on_delivery};
+    struct member *member = &d->member[worker];
+    member->fanout = fanout;
+    member->inbox = inbox;
+    member->on_delivery = on_delivery;
 }
 
-/* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so equal names of
- * different kinds never meet. */
+/* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so
+ * equal names of different kinds never meet. */
 static uint64_t name_hash(enum topic_kind kind, struct slice name)
 {
     return slice_hash(name) ^ (uint64_t)kind * 0x9e3779b97f4a7c15ULL;
@@ -320,8 +328,9 @@ static void entry_match(struct directory *d, struct entry *entry)
     metric_add(METRIC_pattern_matches_total, 1);
 }
 
-/* The entry to publish through: with matches up to date; NULL if nobody can be interested. A channel without a subscriber
- * gets one, too, while there are patterns, so that its matches are not sought for each message. */
+/* The entry to publish through: with matches up to date; NULL if nobody can be interested. A
+ * channel without a subscriber gets one, too, while there are patterns, so that its matches are not
+ * sought for each message. */
 static struct entry *entry_for_publish(struct directory *d, struct stripe *stripe,
                                        const struct run *run, uint64_t hash)
 {
@@ -351,7 +360,7 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
         pattern_count += entry->match[i]->share[worker].topic != NULL;
     }
     if (entry->share[worker].topic == NULL && pattern_count == 0) { return false; }
-    const struct member *member = &d->member[worker];
+    struct member *member = &d->member[worker];
     struct delivery *delivery = mem_new(sizeof *delivery + pattern_count * sizeof(struct topic *));
     *delivery = (struct delivery){
         .task.run = member->on_delivery,
@@ -369,6 +378,7 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
         struct topic *topic = entry->match[i]->share[worker].topic;
         if (topic != NULL) { delivery->pattern[at++] = topic; }
     }
+    atomic_fetch_add_explicit(&member->inbox_bytes, run->len, memory_order_relaxed);
     mailbox_push(member->inbox, &delivery->task);
     return true;
 }
@@ -389,6 +399,31 @@ void directory_post(struct directory *d, struct run *run, bool *woken)
         }
     }
     stripe_unlock(stripe);
+}
+
+/* The waiter writes is_awaited, then reads inbox_bytes; the worker writes inbox_bytes, then reads
+ * is_awaited: one of them sees the other. */
+bool directory_is_congested(struct directory *d, uint32_t worker)
+{
+    for (uint32_t i = 0; i < d->worker_count; i++) {
+        struct member *member = &d->member[i];
+        if (i == worker || atomic_load_explicit(&member->inbox_bytes, memory_order_relaxed) <=
+                               DIRECTORY_INBOX_BYTES) {
+            continue;
+        }
+        atomic_store(&member->is_awaited, true);
+        if (atomic_load(&member->inbox_bytes) > DIRECTORY_INBOX_BYTES) { return true; }
+    }
+    return false;
+}
+
+bool directory_taken(struct directory *d, uint32_t worker, size_t bytes)
+{
+    struct member *member = &d->member[worker];
+    size_t before = atomic_fetch_sub(&member->inbox_bytes, bytes);
+    CHECK(before >= bytes);
+    return before - bytes <= DIRECTORY_INBOX_BYTES && atomic_load(&member->is_awaited) &&
+           atomic_exchange(&member->is_awaited, false);
 }
 
 uint64_t directory_subscribers(struct directory *d, enum topic_kind kind, struct slice name)

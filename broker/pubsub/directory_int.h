@@ -9,8 +9,8 @@
 struct fanout;
 struct topic;
 
-/* One run of messages of a channel, as it is posted to one worker. The poster allocates, the receiver frees.
- * Owns: one reference on `block`. */
+/* One run of messages of a channel, as it is posted to one worker. The poster allocates, the
+ * receiver frees. Owns: one reference on `block`. */
 struct delivery {
     struct task task;
     struct fanout *fanout; /* the receiver's */
@@ -37,30 +37,45 @@ struct run {
     enum topic_kind kind;
 };
 
-/* A worker's place in the directory. `inbox` takes its deliveries and its own index changes; whoever pushes to it wakes the
- * worker afterwards. Set once before the workers start. */
+/* A worker's place in the directory. `inbox` takes its deliveries and its own index changes;
+ * whoever pushes to it wakes the worker afterwards. Set once before the workers start. */
 void directory_attach(struct directory *directory, uint32_t worker, struct fanout *fanout,
                       struct mailbox *inbox, void (*on_delivery)(struct task *task));
 
-/* This worker's topic for the name, or NULL. Valid until the worker itself removes its last subscriber. */
+/* This worker's topic for the name, or NULL. Valid until the worker itself removes its last
+ * subscriber. */
 struct topic *directory_topic(struct directory *directory, uint32_t worker, enum topic_kind kind,
                               struct slice name);
 
-/* One subscriber more on `worker`, whose topic for the name is `topic` from now on. Under the lock `change` is pushed to the
- * worker's own inbox: what is in front of it was ordered without this subscriber, what is behind it with it. */
+/* One subscriber more on `worker`, whose topic for the name is `topic` from now on. Under the lock
+ * `change` is pushed to the worker's own inbox: what is in front of it was ordered without this
+ * subscriber, what is behind it with it. */
 void directory_join(struct directory *directory, uint32_t worker, enum topic_kind kind,
                     struct slice name, struct topic *topic, struct task *change);
 
-/* One subscriber less. With the last one of the worker its topic leaves the directory. `change` as above, or NULL for a
- * subscriber that is not to hear any more. */
+/* One subscriber less. With the last one of the worker its topic leaves the directory. `change` as
+ * above, or NULL for a subscriber that is not to hear any more. */
 void directory_leave(struct directory *directory, uint32_t worker, enum topic_kind kind,
                      struct slice name, struct task *change);
 
-/* directory_leave without a change for several patterns at once: they cost all stripes, taken once. */
+/* directory_leave without a change for several patterns at once: they cost all stripes, taken once.
+ */
 void directory_leave_patterns(struct directory *directory, uint32_t worker,
                               const struct slice *text, uint32_t count);
 
-/* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for those. */
+/* More bytes than this in a worker's inbox and publishers elsewhere have to wait. */
+enum { DIRECTORY_INBOX_BYTES = 8 << 20 };
+
+/* Has a worker other than `worker` more than that? If so, it will call for the others when it has
+ * caught up (directory_taken). */
+bool directory_is_congested(struct directory *directory, uint32_t worker);
+
+/* `worker` has delivered `bytes` of what was posted to it. True: others wait for that and are to be
+ * woken. */
+MUST_USE bool directory_taken(struct directory *directory, uint32_t worker, size_t bytes);
+
+/* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for
+ * those. */
 void directory_post(struct directory *directory, struct run *run, bool *woken);
 
 #endif

@@ -95,6 +95,7 @@ static void on_delivery(struct task *task)
 {
     struct delivery *d = CONTAINER_OF(task, struct delivery, task);
     note_delivery(d->fanout, d);
+    d->fanout->taken_bytes += d->len;
     block_unref(d->block);
     mem_free(d);
 }
@@ -147,6 +148,11 @@ void fanout_commit(struct fanout *f)
         runs_release(f);
     }
     mailbox_run(&f->inbox);
+}
+
+bool fanout_is_congested(struct fanout *f)
+{
+    return directory_is_congested(f->directory, f->index);
 }
 
 bool fanout_is_idle(const struct fanout *f)
@@ -275,7 +281,8 @@ void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uin
 
 /* ---- life ---- */
 
-/* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's mailbox. */
+/* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's
+ * mailbox. */
 static void never_called(void *arg)
 {
     (void)arg;

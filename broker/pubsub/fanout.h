@@ -1,11 +1,13 @@
 /* fanout: one worker's half of publish and subscribe.
  *
- * A publish is encoded once and joins the turn's log. fanout_commit walks the log: under its channel's directory stripe each
- * run of messages is posted to the mailbox of every worker that has receivers, this worker's own included. That post is
- * the sequence point: it fixes the order of the channel (P3) and the receivers (P2, P4). Subscribing and unsubscribing
- * are posts of the same kind: the worker's own index changes where its mailbox says so, so exactly the clients that a
+ * A publish is encoded once and joins the turn's log. fanout_commit walks the log: under its
+ * channel's directory stripe each run of messages is posted to the mailbox of every worker that has
+ * receivers, this worker's own included. That post is the sequence point: it fixes the order of the
+ * channel (P3) and the receivers (P2, P4). Subscribing and unsubscribing are posts of the same
+ * kind: the worker's own index changes where its mailbox says so, so exactly the clients that a
  * publish counted receive it.
- * Owns: this worker's channels, patterns and subscriptions. Thread: its worker, for every call; no locks.
+ * Owns: this worker's channels, patterns and subscriptions. Thread: its worker, for every call; no
+ * locks.
  */
 #ifndef FANFARE_PUBSUB_FANOUT_H
 #define FANFARE_PUBSUB_FANOUT_H
@@ -26,16 +28,17 @@ struct batch;
 
 /* Seams, implemented in cmd/session.c. */
 struct fanout_ops {
-    /* Write the batch to the subscriber's connection, or queue what does not fit (batch_keep). It must not subscribe,
-     * unsubscribe or free any subscriber before it returns: closing waits for the end of the turn. */
+    /* Write the batch to the subscriber's connection, or queue what does not fit (batch_keep). It
+     * must not subscribe, unsubscribe or free any subscriber before it returns: closing waits for
+     * the end of the turn. */
     void (*deliver)(struct subscriber *subscriber, struct batch *batch);
-    /* `count` consecutive publishes of `publisher` (as given to fanout_publish) reached `receivers` clients each.
-     * Called by fanout_commit, in the order of the publishes. */
+    /* `count` consecutive publishes of `publisher` (as given to fanout_publish) reached `receivers`
+     * clients each. Called by fanout_commit, in the order of the publishes. */
     void (*published)(void *publisher, uint64_t receivers, uint32_t count);
 };
 
-/* What a subscriber is to receive at one flush: `iov` is valid for the call of deliver only; batch_keep makes spans of the same
- * bytes that may be referenced for as long as needed. */
+/* What a subscriber is to receive at one flush: `iov` is valid for the call of deliver only;
+ * batch_keep makes spans of the same bytes that may be referenced for as long as needed. */
 struct batch {
     const struct iovec *iov;
     unsigned iov_count;
@@ -44,11 +47,12 @@ struct batch {
     struct batch_source *source;
 };
 
-/* Gives: a view of the batch's bytes whose blocks stay for whoever takes references; shared by all receivers of the
- * batch. Valid for the call of deliver. */
+/* Gives: a view of the batch's bytes whose blocks stay for whoever takes references; shared by all
+ * receivers of the batch. Valid for the call of deliver. */
 const struct span *batch_keep(struct batch *batch, unsigned *count);
 
-/* A client as this module sees it; embedded in the session. Zeroed plus subscriber_init is ready. */
+/* A client as this module sees it; embedded in the session. Zeroed plus subscriber_init is ready.
+ */
 struct subscriber {
     struct list subscriptions; /* struct subscription, in the order of subscribing */
     uint32_t *pending;         /* notes of this turn in order, for one with several subscriptions */
@@ -71,7 +75,8 @@ static inline uint32_t subscriber_total(const struct subscriber *s)
 void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber,
                             uint8_t resp_version);
 
-/* Gives: the worker's half; `mailbox[i]` is worker i's, mailbox[index] this worker's own. Borrows directory, mailboxes. */
+/* Gives: the worker's half; `mailbox[i]` is worker i's, mailbox[index] this worker's own. Borrows
+ * directory, mailboxes. */
 MUST_USE struct fanout *fanout_new(struct directory *directory, struct mailbox *const *mailbox,
                                    uint32_t mailbox_count, uint32_t index,
                                    const struct fanout_ops *ops);
@@ -79,7 +84,8 @@ MUST_USE struct fanout *fanout_new(struct directory *directory, struct mailbox *
 /* No subscriber has a subscription any more, and every mailbox has been run. NULL is allowed. */
 void fanout_free(struct fanout *fanout);
 
-/* Add a subscription. True: it is new. False: the client had it already. From the return on the client receives what is ordered. */
+/* Add a subscription. True: it is new. False: the client had it already. From the return on the
+ * client receives what is ordered. */
 bool fanout_subscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind,
                       struct slice name);
 
@@ -87,8 +93,8 @@ bool fanout_subscribe(struct fanout *fanout, struct subscriber *subscriber, enum
 bool fanout_unsubscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind,
                         struct slice name);
 
-/* Remove all of one kind, in the order in which they were made. `gone` is called after each, as after
- * fanout_unsubscribe; the name is valid until the next fanout_flush. */
+/* Remove all of one kind, in the order in which they were made. `gone` is called after each, as
+ * after fanout_unsubscribe; the name is valid until the next fanout_flush. */
 void fanout_unsubscribe_all(struct fanout *fanout, struct subscriber *subscriber,
                             enum topic_kind kind, void (*gone)(void *arg, struct slice name),
                             void *arg);
@@ -96,8 +102,9 @@ void fanout_unsubscribe_all(struct fanout *fanout, struct subscriber *subscriber
 /* Remove them all, of a connection that is going away: nothing more is delivered. */
 void fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
 
-/* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and ops->published called, at the
- * next fanout_commit. Borrows channel and payload for the call. `publisher` stays alive until then, or fanout_forget. */
+/* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and
+ * ops->published called, at the next fanout_commit. Borrows channel and payload for the call.
+ * `publisher` stays alive until then, or fanout_forget. */
 void fanout_publish(struct fanout *fanout, enum topic_kind kind, struct slice channel,
                     struct slice payload, void *publisher);
 
@@ -107,9 +114,13 @@ void fanout_commit(struct fanout *fanout);
 /* The publisher is going away: its publishes happen, its answers do not. */
 void fanout_forget(struct fanout *fanout, void *publisher);
 
-/* Deliver everything noted in this turn to the subscribers: once at the end of each turn, after fanout_commit and the
- * publishers' replies. */
+/* Deliver everything noted in this turn to the subscribers: once at the end of each turn, after
+ * fanout_commit and the publishers' replies. */
 void fanout_flush(struct fanout *fanout);
+
+/* Has another worker more to deliver than it keeps up with? Then publishers are not to be read until
+ * this is false; the worker is woken when it may be. */
+bool fanout_is_congested(struct fanout *fanout);
 
 /* Is there something to commit or to flush? */
 bool fanout_is_idle(const struct fanout *fanout);

@@ -1,9 +1,10 @@
 /* fanout_int: one worker's index (channels.c) and its turn (fanout.c).
  *
- * What a turn brings for a topic is a chain of notes, in the order of the mailbox. A subscriber with a single
- * subscription has a solo seat: it is written straight from its topic's chain. One with several has multi seats and a list of its own, so that it
- * sees its channels in their common order. Seats change only when the chain is flushed, so a note is for exactly those
- * who sat when it was noted. */
+ * What a turn brings for a topic is a chain of notes, in the order of the mailbox. A subscriber
+ * with a single subscription has a solo seat: it is written straight from its topic's chain. One
+ * with several has multi seats and a list of its own, so that it sees its channels in their common
+ * order. Seats change only when the chain is flushed, so a note is for exactly those who sat when
+ * it was noted. */
 #ifndef FANFARE_PUBSUB_FANOUT_INT_H
 #define FANFARE_PUBSUB_FANOUT_INT_H
 
@@ -27,7 +28,8 @@ enum {
 
 enum { VERSION_RESP2, VERSION_RESP3, VERSIONS };
 
-/* Frames for one topic. Small: all of it is `head`. Large, always one frame: `head` and, shared, `tail`. */
+/* Frames for one topic. Small: all of it is `head`. Large, always one frame: `head` and, shared,
+ * `tail`. */
 struct note {
     struct topic *topic;
     const char *head[VERSIONS]; /* RESP3's is made when first needed */
@@ -121,6 +123,7 @@ struct fanout {
     struct note *note; /* ordered and not yet flushed */
     uint32_t note_count;
     uint32_t note_cap;
+    size_t taken_bytes;   /* of the deliveries noted since the last flush */
     uint32_t note_sealed; /* notes below this one do not grow: somebody has been given them */
     struct topic **dirty; /* had a chain in this turn, or dead */
     uint32_t dirty_count;
@@ -145,7 +148,8 @@ void topic_free(struct topic *topic);
 struct subscription *subscription_find(const struct fanout *fanout,
                                        const struct subscriber *subscriber,
                                        const struct topic *topic);
-/* Seat the subscription, or take its seat away, and free it. Chains that the change would falsify are flushed first. */
+/* Seat the subscription, or take its seat away, and free it. Chains that the change would falsify
+ * are flushed first. */
 void subscription_seat(struct fanout *fanout, struct subscription *subscription);
 void subscription_unseat(struct fanout *fanout, struct subscription *subscription);
 /* The same for a subscriber that is to hear nothing more. */

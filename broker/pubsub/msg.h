@@ -2,7 +2,8 @@
  *     *3 $7 message  $<n> <channel> $<m> <payload>       a channel's
  *     *3 $8 smessage $<n> <channel> $<m> <payload>       a shard channel's
  *     *4 $8 pmessage $<p> <pattern> $<n> <channel> $<m> <payload>
- * In RESP3 only the first byte differs: '>' for '*'. All share the tail from "$<n>" on. Thread: any. */
+ * In RESP3 only the first byte differs: '>' for '*'. All share the tail from "$<n>" on. Thread:
+ * any. */
 #ifndef FANFARE_PUBSUB_MSG_H
 #define FANFARE_PUBSUB_MSG_H
 

@@ -1,4 +1,5 @@
-/* notes: what a turn brings for this worker's topics: noted in mailbox order, sent at the flush, kept for slow sockets. */
+/* notes: what a turn brings for this worker's topics: noted in mailbox order, sent at the flush,
+ * kept for slow sockets. */
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
@@ -51,15 +52,16 @@ static void subscriber_pend(struct fanout *f, struct subscriber *subscriber, uin
     subscriber->pending[subscriber->pending_count++] = note;
 }
 
-/* Grow the topic's last note by frames that follow it in memory. With multi seats only the last note of all may grow,
- * or a subscriber would see this topic ahead of another. */
+/* Grow the topic's last note by frames that follow it in memory. With multi seats only the last
+ * note of all may grow, or a subscriber would see this topic ahead of another. */
 static bool note_extend(struct fanout *f, struct topic *topic, const struct note *more)
 {
     if (topic->note_last == NOTE_NONE || topic->note_last < f->note_sealed) { return false; }
     struct note *last = &f->note[topic->note_last];
-    bool adjoins = last->tail == NULL && more->tail == NULL && last->block == more->block &&
-                   last->prefix_bytes == more->prefix_bytes && /* a pattern's channels differ in length */
-                   last->head[VERSION_RESP2] + last->head_len == more->head[VERSION_RESP2];
+    bool adjoins =
+        last->tail == NULL && more->tail == NULL && last->block == more->block &&
+        last->prefix_bytes == more->prefix_bytes && /* a pattern's channels differ in length */
+        last->head[VERSION_RESP2] + last->head_len == more->head[VERSION_RESP2];
     bool is_latest = topic->note_last == f->note_count - 1;
     if (!adjoins || !(is_latest || topic->multi.count == 0)) { return false; }
     last->head_len += more->head_len;
@@ -147,8 +149,8 @@ void note_delivery(struct fanout *f, const struct delivery *d)
         note_channel(f, d, d->data, d->len, d->message_count);
         return;
     }
-    const char *frame =
-        d->data; /* message by message, so that who has both sees them in turn, as Redis sends them */
+    const char *frame = d->data; /* message by message, so that who has both sees them in turn, as
+                                    Redis sends them */
     for (uint32_t i = 0; i < d->message_count; i++) {
         size_t len = msg_frame_bytes(frame, d->prefix_bytes);
         if (d->channel != NULL) { note_channel(f, d, frame, len, 1); }
@@ -175,8 +177,8 @@ static void make_resp3(struct fanout *f, struct note *note)
     }
 }
 
-/* Bytes of the note that may be referenced after the turn: copied once for the topic, or the block itself if it is the
- * note's alone. */
+/* Bytes of the note that may be referenced after the turn: copied once for the topic, or the block
+ * itself if it is the note's alone. */
 static void note_keep(struct note *note, unsigned version)
 {
     struct span *kept = note->kept[version];
@@ -361,6 +363,17 @@ static void topic_settle(struct topic *topic)
     }
 }
 
+/* Publishers elsewhere that had to wait for this worker look again. */
+static void report_taken(struct fanout *f)
+{
+    if (directory_taken(f->directory, f->index, f->taken_bytes)) {
+        for (uint32_t worker = 0; worker < f->worker_count; worker++) {
+            if (worker != f->index) { mailbox_wake(f->mailbox[worker]); }
+        }
+    }
+    f->taken_bytes = 0;
+}
+
 void fanout_flush(struct fanout *f)
 {
     if (fanout_is_idle(f)) { return; }
@@ -377,6 +390,7 @@ void fanout_flush(struct fanout *f)
     }
     f->dirty_count = 0;
     scratch_reset(f);
+    report_taken(f);
     if (f->run_count == 0 && f->arena != NULL &&
         atomic_load_explicit(&f->arena->refs, memory_order_acquire) == 1) {
         f->arena->len = 0; /* all of it has left: start over where the cache is warm */

@@ -21,16 +21,19 @@ def pytest_configure(config):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     config.addinivalue_line("markers", "fanfare_only: holds for fanfare and not for the reference")
+    config.addinivalue_line("markers", "memory: looks at resident memory, which sanitizers hold on to")
     config.addinivalue_line("markers", "big: needs gigabytes of memory; runs with TEST_BIG=1")
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what does not apply to the broker under test."""
     big = os.environ.get("TEST_BIG") == "1"
+    sanitized = os.environ.get("TEST_SANITIZED") == "1"
     keep, drop = [], []
     for item in items:
         unfit = (item.get_closest_marker("fanfare_only") and not brokers.is_fanfare()) or \
-                (item.get_closest_marker("big") and not big)
+                (item.get_closest_marker("big") and not big) or \
+                (item.get_closest_marker("memory") and sanitized)
         (drop if unfit else keep).append(item)
     if drop:
         config.hook.pytest_deselected(items=drop)
@@ -44,12 +47,36 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("threads", counts, ids=[f"{n} threads" for n in counts], scope="module")
 
 
+class SharedBroker:
+    """The broker of a file. After a test that killed it, the next test gets a new one."""
+
+    def __init__(self):
+        self.instance = None
+
+    def running(self):
+        """The broker, started when there is none."""
+        if self.instance is None:
+            self.instance = Broker().start()
+        return self.instance
+
+    def check(self):
+        """Fail if it died; forget it then, so that it is reported once."""
+        try:
+            self.instance.check_alive()
+        except AssertionError:
+            dead, self.instance = self.instance, None
+            dead.expects_death = True
+            dead.close()
+            raise
+
+
 @pytest.fixture(scope="module")
 def shared_broker():
     """One broker with default options for the whole file. Tests use `broker`."""
-    instance = Broker().start()
-    yield instance
-    instance.close()
+    shared = SharedBroker()
+    yield shared
+    if shared.instance:
+        shared.instance.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +95,8 @@ def cluster_broker():
 @pytest.fixture
 def broker(shared_broker):
     """The file's broker; alive before and after."""
-    shared_broker.check_alive()
-    yield shared_broker
-    shared_broker.check_alive()
+    yield shared_broker.running()
+    shared_broker.check()
 
 
 @pytest.fixture

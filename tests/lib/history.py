@@ -214,7 +214,7 @@ class _Replay:
         """The windows, with what was asked but never confirmed."""
         for request in self.waiting:
             if request.kind in _ENDS:
-                window = self.open.get((_ENDS[request.kind], request.name))
+                window = self.open.pop((_ENDS[request.kind], request.name), None)  # what ends first, ended it
                 if window:
                     window.end_asked_ns = request.sent_ns
             elif (request.kind, request.name) not in self.open:

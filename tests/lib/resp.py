@@ -67,114 +67,126 @@ def to_bytes(arg):
     return str(arg).encode()
 
 
-class _Incomplete(Exception):
-    """More bytes are needed."""
-
-
 class Parser:
-    """Turns a byte stream into replies. `feed` takes bytes; `next_reply` gives (True, reply) or (False, None)."""
+    """Turns a byte stream into replies. `feed` takes bytes; `next_reply` gives (True, reply) or (False, None).
+
+    Every byte is looked at once, also in an array that arrives in many pieces.
+    """
 
     def __init__(self):
         self._buf = bytearray()
         self._pos = 0
-        self._need = 0
+        self._open = []  # aggregates under way, outermost first: [kind, elements left, elements]
+        self._bulk = None  # (kind, size) of a string whose header has been read
 
     def feed(self, data):
         """Append bytes that arrived."""
         self._buf += data
 
     def pending(self):
-        """The bytes not yet turned into replies."""
-        return bytes(self._buf[self._pos:])
+        """The bytes not yet turned into replies, or a mark if some of a reply has been taken."""
+        return (b"... " if self._open or self._bulk else b"") + bytes(self._buf[self._pos:])
 
     def next_reply(self):
         """The next whole reply, if there is one."""
-        if len(self._buf) < self._need:
-            return False, None
-        start = self._pos
-        try:
-            reply = self._value()
-        except _Incomplete:
-            self._pos = start
-            return False, None
-        self._need = 0
+        while True:
+            found, value = self._scalar()
+            if not found:
+                return False, None
+            if value is _BEGUN:
+                continue
+            found, value = self._close(value)
+            if found:
+                self._forget_used()
+                return True, value
+
+    def _forget_used(self):
         if self._pos > RECV_BYTES or self._pos == len(self._buf):
             del self._buf[:self._pos]
             self._pos = 0
-        return True, reply
 
-    def _line(self):
+    def _close(self, value):
+        """Put a value into the aggregates that wait for it; (True, reply) when the outermost is complete."""
+        while self._open:
+            aggregate = self._open[-1]
+            aggregate[2].append(value)
+            aggregate[1] -= 1
+            if aggregate[1]:
+                return False, None
+            value = _AGGREGATES[aggregate[0]](aggregate[2])
+            self._open.pop()
+        return True, value
+
+    def _scalar(self):
+        """The next value that is no aggregate, or _BEGUN for the header of something larger."""
+        if self._bulk:
+            return self._string(*self._bulk)
         end = self._buf.find(b"\r\n", self._pos)
         if end < 0:
-            raise _Incomplete
+            return False, None
         line = bytes(self._buf[self._pos:end])
         self._pos = end + 2
-        return line
+        kind, rest = line[:1], line[1:]
+        if kind in _AGGREGATES:
+            return True, self._begin(kind, int(rest))
+        if kind in (b"$", b"="):
+            if int(rest) < 0:
+                return True, None
+            self._bulk = kind, int(rest)
+            return self._string(kind, int(rest))
+        if kind not in _LINES:
+            raise ProtocolViolation(f"unknown reply type in {line[:80]!r}")
+        return True, _LINES[kind](rest)
 
-    def _bulk(self, size):
+    def _begin(self, kind, count):
+        if count < 0:
+            return None
+        if count == 0:
+            return _AGGREGATES[kind]([])
+        self._open.append([kind, count * 2 if kind == b"%" else count, []])
+        return _BEGUN
+
+    def _string(self, kind, size):
         end = self._pos + size
         if len(self._buf) < end + 2:
-            self._need = end + 2
-            raise _Incomplete
+            return False, None
         if self._buf[end:end + 2] != b"\r\n":
             raise ProtocolViolation(f"a bulk string of {size} bytes does not end in CRLF")
         data = bytes(memoryview(self._buf)[self._pos:end])
         self._pos = end + 2
-        return data
-
-    def _many(self, count):
-        return [self._value() for _ in range(count)]
-
-    def _value(self):
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        reader = _READERS.get(kind)
-        if reader is None:
-            raise ProtocolViolation(f"unknown reply type in {line[:80]!r}")
-        return reader(self, rest)
+        self._bulk = None
+        return True, data if kind == b"$" else _verbatim(data)
 
 
-def _read_bulk(parser, rest):
-    size = int(rest)
-    return None if size < 0 else parser._bulk(size)
+_BEGUN = object()
 
 
-def _read_array(parser, rest):
-    count = int(rest)
-    return None if count < 0 else parser._many(count)
-
-
-def _read_map(parser, rest):
-    flat = parser._many(int(rest) * 2)
-    return dict(zip(flat[::2], flat[1::2]))
-
-
-def _read_verbatim(parser, rest):
-    raw = parser._bulk(int(rest))
+def _verbatim(raw):
     text = Verbatim(raw[4:])
     text.format = raw[:3].decode()
     return text
 
 
-def _read_null(_parser, rest):
+def _null(rest):
     if rest:
         raise ProtocolViolation(f"a null with content: {rest!r}")
 
 
-_READERS = {
-    b"+": lambda parser, rest: Status(rest.decode("utf-8", "surrogateescape")),
-    b"-": lambda parser, rest: RespError(rest.decode("utf-8", "surrogateescape")),
-    b":": lambda parser, rest: int(rest),
-    b"$": _read_bulk,
-    b"*": _read_array,
-    b"%": _read_map,
-    b"~": lambda parser, rest: RespSet(parser._many(int(rest))),
-    b">": lambda parser, rest: Push(parser._many(int(rest))),
-    b"=": _read_verbatim,
-    b"_": _read_null,
-    b",": lambda parser, rest: float(rest),
-    b"#": lambda parser, rest: {b"t": True, b"f": False}[rest],
-    b"(": lambda parser, rest: int(rest),
+_AGGREGATES = {
+    b"*": lambda items: items,
+    b"%": lambda items: dict(zip(items[::2], items[1::2])),
+    b"~": RespSet,
+    b">": Push,
+}
+
+_LINES = {
+    b"+": lambda rest: Status(rest.decode("utf-8", "surrogateescape")),
+    b"-": lambda rest: RespError(rest.decode("utf-8", "surrogateescape")),
+    b":": int,
+    b"_": _null,
+    b",": float,
+    b"#": lambda rest: {b"t": True, b"f": False}[rest],
+    b"(": int,
 }
 
 

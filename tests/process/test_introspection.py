@@ -11,7 +11,7 @@ from lib.wait import wait_until
 INFO_FIELDS = {
     "server": "redis_version redis_mode os arch_bits process_id run_id tcp_port uptime_in_seconds uptime_in_days hz "
               "executable config_file",
-    "clients": "connected_clients maxclients client_recent_max_input_buffer client_recent_max_output_buffer "
+    "clients": "connected_clients maxclients "
                "blocked_clients tracking_clients",
     "memory": "used_memory used_memory_human used_memory_rss used_memory_peak used_memory_overhead "
               "used_memory_startup used_memory_dataset total_system_memory maxmemory maxmemory_policy "
@@ -366,6 +366,7 @@ class TestOthers:
         assert client.call("SHUTDOWN", "nosuch") == RespError("ERR syntax error")
 
 
+@pytest.mark.memory
 def test_memory_in_info_follows_a_backlog(start_broker):
     broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
     subscriber = broker.client(recv_buffer_bytes=4096)

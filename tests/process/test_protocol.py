@@ -363,6 +363,7 @@ class TestLimits:
             assert client.call("AUTH", "secret") == "OK"
             assert client.call("ECHO", "x" * 16385) == b"x" * 16385
 
+    @pytest.mark.memory
     def test_memory_is_given_back_after_a_huge_request(self, start_broker):
         broker = start_broker()
         with broker.client(timeout_s=60 * SCALE) as client:

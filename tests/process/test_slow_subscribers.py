@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from lib.resp import Closed
+from lib.resp import Closed, encode
+from lib.scrape import metrics
 from lib.wait import SCALE, wait_until
 
 KIB = 1 << 10
@@ -190,6 +191,7 @@ def test_the_backlog_is_shown_in_the_client_list(start_broker):
     slow.close()
 
 
+@pytest.mark.memory
 def test_a_backlog_counts_as_memory_and_goes_away_with_its_client(start_broker):
     broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
     slow = slow_subscriber(broker, "slow:memory")
@@ -202,6 +204,7 @@ def test_a_backlog_counts_as_memory_and_goes_away_with_its_client(start_broker):
 
 
 @pytest.mark.fanfare_only  # redis holds one copy per subscriber
+@pytest.mark.memory
 def test_memory_does_not_grow_with_the_number_of_slow_subscribers(start_broker, threads):
     growth = {}
     for count in (1, 40):
@@ -269,3 +272,33 @@ def test_a_subscriber_stopped_by_a_signal_and_continued_gets_what_waited(broker)
         child.send_signal(18)
         publisher.call("PUBLISH", "stopped", "end")
         assert child.communicate(timeout=60 * SCALE)[0] == "1001\n"
+
+
+@pytest.mark.fanfare_only  # redis has one thread: it publishes no faster than it delivers
+@pytest.mark.memory
+def test_publishers_are_not_read_while_another_thread_is_too_busy_to_deliver(start_broker):
+    """A subscriber's worker stands still; the other worker's publisher must wait, and then nothing is lost."""
+    count, size = 40000, 1000
+    broker = start_broker({"output-buffer-limit": "pubsub 0 0 0", "threads": 2})
+    subscriber = broker.client(3)  # one connection on each worker
+    publisher = broker.client(timeout_s=60 * SCALE)
+    reader = Reader(broker, "busy:elsewhere")
+    subscriber.send("SUBSCRIBE", "busy")
+    subscriber.recv()
+    before = broker.rss_bytes()
+    subscriber.send("DEBUG", "SLEEP", "2")
+    request = b"".join(encode("PUBLISH", "busy", payload(n, size)) for n in range(count))
+    sender = threading.Thread(target=publisher.send_raw, args=(request,), daemon=True)
+    sender.start()
+    wait_until(lambda: metrics(broker).value("fanfare_publishers_held") > 0, what="the publisher is held")
+    assert broker.rss_bytes() < before + 24 * MIB
+    numbers = []
+    while len(numbers) < count:
+        message = subscriber.recv()
+        if message != "OK":  # DEBUG's answer
+            numbers.append(int(message[2][:12]))
+    assert numbers == list(range(count))
+    assert publisher.recv_many(count) == [1] * count
+    sender.join(60 * SCALE)
+    assert metrics(broker).value("fanfare_publishers_held") == 0
+    reader.finish(publisher, "busy:elsewhere")

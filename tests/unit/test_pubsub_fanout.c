@@ -405,3 +405,28 @@ Test(fanout, unsubscribing_from_all_of_a_kind_leaves_the_others)
     buf_fini(&names);
     world_free();
 }
+
+Test(fanout, publishers_wait_for_a_worker_that_has_too_much_to_deliver)
+{
+    world_new(1, 0);
+    fanout_subscribe(world->fanout[1], &world->client[1].subscriber, TOPIC_CHANNEL, SLICE("a1"));
+    static char payload[1 << 20];
+    unsigned published = 0;
+    for (; !fanout_is_congested(world->fanout[0]); published++) {
+        cr_assert_lt(published, 16, "the bound is 8 MB");
+        world->published_count = 1;
+        world->answered_count = 0;
+        world->expected_receivers[0] = 1;
+        fanout_publish(world->fanout[0], TOPIC_CHANNEL, SLICE("a1"),
+                       slice_of(payload, sizeof payload), world);
+        fanout_commit(world->fanout[0]);
+    }
+    cr_assert_gt(published, 4);
+    cr_assert(fanout_is_congested(world->fanout[2]), "publishers of all other workers");
+    cr_assert(!fanout_is_congested(world->fanout[1]),
+              "but not its own: it delivers before it reads on");
+    turn_end(1);
+    cr_assert(!fanout_is_congested(world->fanout[0]));
+    cr_assert_gt(world->client[1].received.len, published * sizeof payload);
+    world_free();
+}

@@ -1,13 +1,14 @@
 /* process_stat: what the kernel says about this process. Cheap enough to be asked often. Thread:
  * any. */
-#ifndef FANFARE_CMD_PROCESS_STAT_H
-#define FANFARE_CMD_PROCESS_STAT_H
+#ifndef FANFARE_BASE_PROCESS_STAT_H
+#define FANFARE_BASE_PROCESS_STAT_H
 
 #include <stdint.h>
 
 struct process_memory {
-    uint64_t used_bytes;     /* resident memory of its own: what it allocated and touched */
-    uint64_t resident_bytes; /* that, and the mapped files */
+    uint64_t used_bytes;     /* resident, of its own: what it allocated and touched */
+    uint64_t virtual_bytes;  /* address space */
+    uint64_t resident_bytes; /* that, and mapped files */
     uint64_t peak_bytes;     /* the most that was ever resident */
     uint64_t system_bytes;   /* of the machine */
 };

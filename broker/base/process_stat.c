@@ -1,5 +1,5 @@
 /* process_stat: /proc/self/statm and getrusage. */
-#include "cmd/process_stat.h"
+#include "base/process_stat.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ struct process_memory process_memory(void)
         text[n > 0 ? n : 0] = '\0';
         unsigned long long size, resident, shared;
         if (sscanf(text, "%llu %llu %llu", &size, &resident, &shared) == 3) {
+            memory.virtual_bytes = size * page_bytes;
             memory.resident_bytes = resident * page_bytes;
             memory.used_bytes = (resident - shared) * page_bytes;
         }
