@@ -30,6 +30,7 @@ struct engine {
     struct disk_job ballast_job;
     struct read_round round;
     bool round_is_wanted;
+    struct snapshot_take *taking;    /* the one snapshot that is taken now */
     struct snapshot_fetch *fetching; /* the one snapshot that is fetched now */
     uint64_t next_file;              /* number of the next snapshot file */
     struct list stale_files;         /* struct stale_file */

@@ -18,6 +18,7 @@
 
 enum {
     PULLS_MAX = 64,
+    SYNC_BYTES = 4 << 20,
     PULLED_HOLD_FACTOR =
         5,                 /* election timeouts: a snapshot that somebody fetches is not replaced */
     PULLED_LOG_FACTOR = 4, /* unless the log has grown to this many times its limit */
@@ -139,12 +140,23 @@ struct snapshot_take {
     char *buffer;
     size_t chunk_bytes;
     enum err read_err;
+    size_t unsynced_bytes;
     bool is_ended; /* the image has no more */
 };
 
+void snapshot_take_cancel(struct group *g)
+{
+    if (g->take == NULL) { return; }
+    g->engine->taking = NULL;
+    g->take->group = NULL;
+    g->take = NULL;
+}
+
 static void take_free(struct snapshot_take *take)
 {
-    if (take->group != NULL) { take->group->take = NULL; }
+    if (take->group != NULL) {
+        snapshot_take_cancel(take->group);
+    } /* else the engine may be gone, too */
     take->ops->snapshot_end(take->image);
     manifest_fini(&take->manifest);
     mem_free(take->buffer);
@@ -164,8 +176,10 @@ static void take_fill(struct disk_job *job)
     take->read_err = take->ops->snapshot_read(take->image, take->buffer, take->chunk_bytes, &bytes);
     job->len = take->read_err == ERR_OK ? bytes : 0;
     take->is_ended = job->len == 0;
-    job->sync = take->is_ended;
+    take->unsynced_bytes += job->len;
+    job->sync = take->is_ended || take->unsynced_bytes >= SYNC_BYTES; /* not all at the end */
     job->sync_name = take->is_ended;
+    take->unsynced_bytes = job->sync ? 0 : take->unsynced_bytes;
 }
 
 static void take_finish(struct snapshot_take *take)
@@ -237,8 +251,8 @@ void snapshot_take_start(struct group *g, unsigned trailing)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     bool is_new = g->applied > (old != NULL ? old->index : 0) && g->applied_conf.len > 0;
-    if (g->take != NULL || g->fetch != NULL || g->is_installing || g->state != GROUP_RUNNING ||
-        !is_new) {
+    if (g->engine->taking != NULL || g->fetch != NULL || g->is_installing ||
+        g->state != GROUP_RUNNING || !is_new) {
         return;
     }
     if (g->conf_scanned < g->applied) { return; }
@@ -256,6 +270,7 @@ void snapshot_take_start(struct group *g, unsigned trailing)
     buf_append(&take->manifest.conf, buf_slice(&g->applied_conf));
     take->image = g->fsm_ops->snapshot_begin(g->fsm);
     g->take = take;
+    g->engine->taking = take;
     take_step(take);
 }
 
@@ -379,14 +394,6 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name)
     group_send(g, id, node_name, &offer, guard_term_gate(g));
 }
 
-void snapshot_take_cancel(struct group *g)
-{
-    if (g->take != NULL) {
-        g->take->group = NULL;
-        g->take = NULL;
-    }
-}
-
 void snapshot_cancel(struct group *g)
 {
     snapshot_take_cancel(g);
@@ -394,6 +401,21 @@ void snapshot_cancel(struct group *g)
 }
 
 /* ---- time ---- */
+
+/* How many entries to keep behind a snapshot: as many as wanted, but no more than half of the bytes at
+ * which the next one is due. */
+static unsigned trailing_entries(const struct group *g)
+{
+    const struct engine_opts *opts = &g->engine->opts;
+    uint64_t bytes = 0;
+    unsigned count = 0;
+    for (; count < opts->trailing_entries && count < g->applied; count++) {
+        const struct wal_entry *entry = wal_log_entry(g->log, g->applied - count);
+        if (entry == NULL || bytes + entry->len > opts->snapshot_log_bytes / 2) { break; }
+        bytes += entry->len;
+    }
+    return count;
+}
 
 static void tick_take(struct group *g, uint64_t now_ms)
 {
@@ -403,7 +425,7 @@ static void tick_take(struct group *g, uint64_t now_ms)
                      now_ms < g->pulled_ms + (uint64_t)opts->election_ms * PULLED_HOLD_FACTOR;
     if (bytes >= opts->snapshot_log_bytes &&
         (!is_pulled || bytes >= opts->snapshot_log_bytes * PULLED_LOG_FACTOR)) {
-        snapshot_take_start(g, opts->trailing_entries);
+        snapshot_take_start(g, trailing_entries(g));
     }
 }
 
