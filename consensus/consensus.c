@@ -1,6 +1,8 @@
 /* consensus: the facade over loop, engine and link.
- * Owns: all three. Thread: start and stop on the caller's, posting on any, the rest on the raft thread.
- * Always: the process stops when the log's disk fails: after that nothing this node says can be trusted. */
+ * Owns: all three. Thread: start and stop on the caller's, posting on any, the rest on the raft
+ * thread.
+ * Always: the process stops when the log's disk fails: after that nothing this node says can be
+ * trusted. */
 #include "consensus/consensus.h"
 
 #include <stdlib.h>

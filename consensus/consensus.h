@@ -24,14 +24,17 @@ struct consensus_opts {
 struct consensus_opts consensus_opts_default(void);
 
 /* Read the log and start the thread; no group is open yet. Blocks while the log is read.
- * Borrows: the strings of opts.  Errors: ERR_CORRUPT, ERR_FULL, ERR_SYSTEM (all logged, report tells more). */
+ * Borrows: the strings of opts.  Errors: ERR_CORRUPT, ERR_FULL, ERR_SYSTEM (all logged, report
+ * tells more). */
 MUST_USE enum err consensus_start(struct consensus **out, const struct consensus_opts *opts,
                                   struct wal_report *report);
-/* End all groups, flush what was put, join the thread, free. No task may be posted any more. Not on the raft thread. */
+/* End all groups, flush what was put, join the thread, free. No task may be posted any more. Not on
+ * the raft thread. */
 void consensus_stop(struct consensus *c);
 
-/* Run `task` on the raft thread, after those posted before by the caller: it calls engine_propose, engine_read and so on
- * with consensus_engine. A proposal and a read request embed a task for the way. Thread: any. */
+/* Run `task` on the raft thread, after those posted before by the caller: it calls engine_propose,
+ * engine_read and so on with consensus_engine. A proposal and a read request embed a task for the
+ * way. Thread: any. */
 void consensus_post(struct consensus *c, struct task *task);
 /* The same for many at once: push each, then wake once. */
 void consensus_push(struct consensus *c, struct task *task);

@@ -1,5 +1,7 @@
-/* crc32c: the Castagnoli checksum, by the processor's instruction where it has one, else by a table.
- * Owns: nothing. Thread: any. Always: both ways give the same value (tests/unit/test_consensus_wal.c). */
+/* crc32c: the Castagnoli checksum, by the processor's instruction where it has one, else by a
+ * table.
+ * Owns: nothing. Thread: any. Always: both ways give the same value
+ * (tests/unit/test_consensus_wal.c). */
 #include "consensus/crc32c.h"
 
 #include <string.h>

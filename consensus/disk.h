@@ -1,6 +1,7 @@
-/* disk: the seam between the consensus engine and a data directory. The real one (disk_uv.c) works on the thread pool,
- * the simulated one (tests/sim) forgets what was not synced. A disk is a set of flat, named files.
- * Thread: submit and on_done on the raft thread; `fill` and the operation itself anywhere. */
+/* disk: the seam between the consensus engine and a data directory. The real one (disk_uv.c) works
+ * on the thread pool, the simulated one (tests/sim) forgets what was not synced. A disk is a set of
+ * flat, named files.
+ * Thread: submit and on_done on the raft thread; `before` and the operation itself anywhere. */
 #ifndef FANFARE_CONSENSUS_DISK_H
 #define FANFARE_CONSENSUS_DISK_H
 
@@ -12,7 +13,7 @@ enum { DISK_NAME_BYTES = 64 };
 
 enum disk_op {
     DISK_WRITE, /* write all of `data` at `offset`; with create_bytes, make the file first */
-    DISK_READ, /* read up to `len` bytes at `offset` into `data`; `done_len` says how many there were */
+    DISK_READ,  /* read up to `len` bytes at `offset` into `data`; `done_len`: there were so many */
     DISK_REMOVE, /* a missing file is no error; durable when done */
 };
 
@@ -21,26 +22,23 @@ struct disk_job {
     enum disk_op op;
     char name[DISK_NAME_BYTES];
     uint64_t offset;
-    uint64_t
-        create_bytes; /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, its name durable */
+    /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, its name durable. */
+    uint64_t create_bytes;
     char *data;
     size_t len;
     bool sync;      /* DISK_WRITE: durable when done */
     bool sync_name; /* with sync: the file's name, too */
     size_t done_len;
-    enum err
-        err; /* ERR_FULL: no space, nothing harmed, may be tried again. ERR_SYSTEM: the disk is not to be trusted */
-    void (*before)(
-        struct disk_job
-            *job); /* where the operation runs, before it: fill the data of a write; may be NULL */
-    void (*after)(
-        struct disk_job
-            *job); /* where the operation ran, after it: use the data of a read; may be NULL */
+    /* ERR_FULL: no space, nothing harmed, may be tried again. ERR_SYSTEM: the disk is not to be
+     * trusted. */
+    enum err err;
+    /* Where the operation runs, before it: fill the data of a write. May be NULL. */
+    void (*before)(struct disk_job *job);
     void (*on_done)(struct disk_job *job);
-    void (*on_drop)(
-        struct disk_job *job); /* instead of on_done when the disk ends first: frees; may be NULL */
-    void *owner;               /* the caller's */
-    struct list link;          /* the disk's, while the job is in flight */
+    /* Instead of on_done when the disk ends first: frees. May be NULL. */
+    void (*on_drop)(struct disk_job *job);
+    void *owner;      /* the caller's */
+    struct list link; /* the disk's, while the job is in flight */
 };
 
 struct disk;
@@ -48,7 +46,8 @@ struct disk;
 struct disk_ops {
     /* Start `job`; on_done is called later on the raft thread, never from inside. */
     void (*submit)(struct disk *disk, struct disk_job *job);
-    /* Do `job` now and return its err; on_done is not called. For start-up, when nothing else runs. */
+    /* Do `job` now and return its err; on_done is not called. For start-up, when nothing else runs.
+     * */
     enum err (*run)(struct disk *disk, struct disk_job *job);
     /* Call `found` for every file. For start-up. */
     enum err (*list)(struct disk *disk, void (*found)(void *arg, const char *name, uint64_t bytes),

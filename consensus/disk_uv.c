@@ -1,7 +1,8 @@
 /* disk_uv: file operations on the thread pool.
- * Owns: the descriptor of the directory. Thread: submit and on_done on the raft thread, the operations on the pool's.
- * Always: ERR_FULL is reported only where nothing is lost by it; whatever else fails, a flush above all, is ERR_SYSTEM:
- * after it the page cache and the disk may differ. */
+ * Owns: the descriptor of the directory. Thread: submit and on_done on the raft thread, the
+ * operations on the pool's.
+ * Always: ERR_FULL is reported only where nothing is lost by it; whatever else fails, a flush above
+ * all, is ERR_SYSTEM: after it the page cache and the disk may differ. */
 #include "consensus/disk_uv.h"
 
 #include <dirent.h>
@@ -98,7 +99,6 @@ static enum err run(struct disk *disk, struct disk_job *job)
     case DISK_READ: job->err = run_read(du, job); break;
     case DISK_REMOVE: job->err = run_remove(du, job); break;
     }
-    if (job->after != NULL) { job->after(job); }
     return job->err;
 }
 

@@ -1,4 +1,5 @@
-/* disk_uv: the real disk, a directory, worked on by libuv's thread pool. Thread: the raft thread. */
+/* disk_uv: the real disk, a directory, worked on by libuv's thread pool. Thread: the raft thread.
+ * */
 #ifndef FANFARE_CONSENSUS_DISK_UV_H
 #define FANFARE_CONSENSUS_DISK_UV_H
 
@@ -13,7 +14,8 @@ struct disk_uv {
     unsigned inflight_count;
 };
 
-/* Open the directory, which is made if it is missing and there is a loop. Errors: ERR_SYSTEM (logged). */
+/* Open the directory, which is made if it is missing and there is a loop. Errors: ERR_SYSTEM
+ * (logged). */
 MUST_USE enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir);
 /* Nothing may be in flight. */
 void disk_uv_fini(struct disk_uv *du);

@@ -1,7 +1,8 @@
 /* engine: the node's groups over its log, and the order of a turn.
  * Owns: the groups, the log. Not: the event loop, the connections. Thread: the raft thread.
- * Always, in a turn: what came in was stepped; then proposals are submitted, messages that need no flush leave, the flush
- * starts, what is committed is applied. Messages that tell of something put leave when its flush has ended. */
+ * Always, in a turn: what came in was stepped; then proposals are submitted, messages that need no
+ * flush leave, the flush starts, what is committed is applied. Messages that tell of something put
+ * leave when its flush has ended. */
 #include "consensus/engine.h"
 
 #include "base/log.h"
@@ -168,7 +169,6 @@ static void close_group(struct engine *e, struct group *g)
 {
     list_remove(&g->link);
     map_remove(&e->groups_by_id, &g->node);
-    e->group_count--;
     group_free(g);
 }
 
@@ -204,7 +204,6 @@ static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm
     g->node.key = id_key(&g->id);
     map_insert(&e->groups_by_id, &g->node, slice_hash(g->node.key));
     list_push_back(&e->groups, &g->link);
-    e->group_count++;
     return ERR_OK;
 }
 

@@ -1,5 +1,5 @@
-/* engine: all Raft groups of a node over one log, driven by events; it waits for nothing and knows no event loop.
- * loop.c drives it in a broker, tests/sim in simulation. Thread: the raft thread. */
+/* engine: all Raft groups of a node over one log, driven by events; it waits for nothing and knows
+ * no event loop. loop.c drives it in a broker, tests/sim in simulation. Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_ENGINE_H
 #define FANFARE_CONSENSUS_ENGINE_H
 
@@ -14,7 +14,8 @@ struct engine_world {
     void *arg;
     struct disk *disk;
     uint64_t (*now_ms)(void *arg); /* goes on while the machine sleeps (CLOCK_BOOTTIME) */
-    /* Send a frame to a node; may be lost. Bulk frames (snapshot data) must not delay others. Borrows all. */
+    /* Send a frame to a node; may be lost. Bulk frames (snapshot data) must not delay others.
+     * Borrows all. */
     void (*send)(void *arg, const char *node_name, struct slice frame, bool is_bulk);
     void (*on_fatal)(void *arg, const char *what); /* the disk broke: the process must stop */
 };
@@ -47,8 +48,8 @@ struct engine_opts engine_opts_default(void);
 /* Errors: as wal_open. Borrows: world, opts->node_name. */
 MUST_USE enum err engine_open(struct engine **out, const struct engine_opts *opts,
                               const struct engine_world *world, struct wal_report *report);
-/* Proposals and reads that wait end with ERR_INDOUBT or ERR_NOT_LEADER. Nothing may be in flight on the disk, or it must
- * end by on_drop. `e` may be NULL. */
+/* Proposals and reads that wait end with ERR_INDOUBT or ERR_NOT_LEADER. Nothing may be in flight on
+ * the disk, or it must end by on_drop. `e` may be NULL. */
 void engine_free(struct engine *e);
 
 /* Groups. `self` is the id of this replica: never used before in this group, on any node. */
@@ -56,12 +57,14 @@ struct engine_server {
     uint64_t id;
     const char *node_name;
 };
-/* A new replica. With servers (its first voters, itself among them): the group is created here, now, for the first time.
+/* A new replica. With servers (its first voters, itself among them): the group is created here,
+ * now, for the first time.
  * Without: it waits to be added. Errors: ERR_INVALID (the group is here already). */
 MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
                                       const struct fsm_ops *ops, void *fsm,
                                       const struct engine_server *servers, size_t server_count);
-/* A replica that is in the log. Errors: ERR_INVALID (no such), ERR_CORRUPT (state machine and log do not fit). */
+/* A replica that is in the log. Errors: ERR_INVALID (no such), ERR_CORRUPT (state machine and log
+ * do not fit). */
 MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops,
                                     void *fsm);
 /* Stop running it here; it stays in the log. The state machine is not touched any more. */
@@ -75,24 +78,26 @@ uint64_t engine_group_next(const struct engine *e, uint64_t group);
 /* Takes `p` until on_done, which may be called from inside. */
 void engine_propose(struct engine *e, struct proposal *p);
 
-/* A linearizable read point: on_done(ERR_OK) when the state machine holds everything that was acknowledged anywhere
- * before the request. ERR_NOT_LEADER otherwise. The requester owns it until on_done. */
+/* A linearizable read point: on_done(ERR_OK) when the state machine holds everything that was
+ * acknowledged anywhere before the request. ERR_NOT_LEADER otherwise. The requester owns it until
+ * on_done. */
 struct read_request {
     struct task task;
     struct list link;
     uint64_t group;
-    uint64_t index; /* the state must have been applied up to here; 0: not known yet */
-    uint64_t round; /* waits for this quorum round; 0: none */
-    uint64_t round_index;
-    enum err err;
+    uint64_t index;       /* the state must have been applied up to here; 0: not known yet */
+    uint64_t round;       /* waits for this quorum round; 0: none */
+    uint64_t round_index; /* what it may use once the round has proved it */
+    enum err err;         /* the requester's, to keep the answer on the way back */
     void (*on_done)(struct read_request *request, enum err err);
 };
 void engine_read(struct engine *e, struct read_request *request);
 
 enum engine_change { ENGINE_ADD_STANDBY, ENGINE_PROMOTE, ENGINE_REMOVE };
 /* Change the membership by one server. ERR_OK: begun; look at engine_status for the outcome.
- * Errors: ERR_NOT_LEADER, ERR_SLOW (another change, or a new leader's first entry, is not finished), ERR_INVALID (the
- * server is not in a state for it; a voter other than the leader is removed, never demoted; a leader moves away first). */
+ * Errors: ERR_NOT_LEADER, ERR_SLOW (another change, or a new leader's first entry, is not
+ * finished), ERR_INVALID (the server is not in a state for it; a voter other than the leader is
+ * removed, never demoted; a leader moves away first). */
 MUST_USE enum err engine_change(struct engine *e, uint64_t group, enum engine_change change,
                                 uint64_t id, const char *node_name);
 /* Move leadership to a voter. ERR_OK: begun. Errors: ERR_NOT_LEADER, ERR_SLOW, ERR_INVALID. */

@@ -7,7 +7,8 @@
 
 enum { ENGINE_PEERS_MAX = 64 };
 
-/* One quorum round for reads: each voter's node is asked once for the terms of all groups that wait. */
+/* One quorum round for reads: each voter's node is asked once for the terms of all groups that
+ * wait. */
 struct read_round {
     uint64_t number; /* 0: none in flight */
     uint64_t sent_ms;
@@ -19,7 +20,6 @@ struct engine {
     struct wal *wal;
     struct map groups_by_id;
     struct list groups; /* struct group */
-    size_t group_count;
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */

@@ -1,6 +1,7 @@
 /* fsm: feeds committed entries to a state machine.
  * Owns: nothing; the position is group->applied. Thread: the raft thread.
- * Always: entries are applied once, in order, and only when they are committed and durable on this node. */
+ * Always: entries are applied once, in order, and only when they are committed and durable on this
+ * node. */
 #include "consensus/fsm.h"
 
 #include "base/mem.h"
@@ -58,7 +59,8 @@ static bool collect_entry(struct collected *c, uint64_t index, const struct wal_
     return true;
 }
 
-/* Give the commands of an entry that was proposed here their proposals: both are in the same order. */
+/* Give the commands of an entry that was proposed here their proposals: both are in the same order.
+ * */
 static void match_origins(struct group *g, struct collected *c)
 {
     struct list *at = g->proposed.next;

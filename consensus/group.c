@@ -1,9 +1,9 @@
 /* group: drives one struct raft; what the library decides is written, sent and applied from here.
  * Owns: the struct raft. Not: messages that wait (group_out.c), proposals (group_lead.c), the log.
  * Thread: the raft thread.
- * Always, after each step and in this order: term and vote to the log, entries to the log, a snapshot begun, messages
- * made (to leave once what they tell is durable), committed configurations given back. The library's contract is checked
- * after each step; a group that breaks it stops. */
+ * Always, after each step and in this order: term and vote to the log, entries to the log, a
+ * snapshot begun, messages made (to leave once what they tell is durable), committed configurations
+ * given back. The library's contract is checked after each step; a group that breaks it stops. */
 #include "consensus/group.h"
 
 #include "base/log.h"

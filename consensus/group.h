@@ -1,4 +1,5 @@
-/* group: one Raft group, driven event by event through libraft's pure core. Thread: the raft thread. */
+/* group: one Raft group, driven event by event through libraft's pure core. Thread: the raft
+ * thread. */
 #ifndef FANFARE_CONSENSUS_GROUP_H
 #define FANFARE_CONSENSUS_GROUP_H
 
@@ -12,7 +13,8 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
                         void *fsm);
 void group_free(struct group *g); /* what waits ends with an error */
 
-/* Check that log and state machine fit, and start as soon as everything is durable. Errors: ERR_CORRUPT. */
+/* Check that log and state machine fit, and start as soon as everything is durable. Errors:
+ * ERR_CORRUPT. */
 MUST_USE enum err group_open(struct group *g);
 
 void group_receive(struct group *g, const char *from_name, const struct message *message);

@@ -1,4 +1,5 @@
-/* group_int: one Raft group as group.c, guards.c, fsm.c, read.c and snapshot.c share it, and the simulator watches it. */
+/* group_int: one Raft group as group.c, guards.c, fsm.c, read.c and snapshot.c share it, and the
+ * simulator watches it. */
 #ifndef FANFARE_CONSENSUS_GROUP_INT_H
 #define FANFARE_CONSENSUS_GROUP_INT_H
 
@@ -83,8 +84,8 @@ struct group {
     struct list proposed; /* in an entry, by index */
     size_t queued_count;
     size_t queued_bytes;
-    uint64_t
-        orphaned_until_ms; /* leadership was lost with proposals in entries: in doubt from then on; 0: none */
+    /* Leadership was lost with proposals in entries: in doubt from then on; 0: none. */
+    uint64_t orphaned_until_ms;
 
     /* leases and reads */
     struct group_peer peers[GROUP_SERVERS_MAX];
@@ -122,14 +123,17 @@ uint64_t group_commit_index(const struct group *g);
 /* Break: the library or our driving of it did what it must not. Logs and stops the group. */
 void group_stop(struct group *g, const char *reason);
 
-/* Step one event; false: the library refused or the group was stopped; *rv (may be NULL) says which error. */
+/* Step one event; false: the library refused or the group was stopped; *rv (may be NULL) says which
+ * error. */
 bool group_step(struct group *g, struct raft_event *event, int *rv);
 
-/* Send a message of this group to the replica `to` at node `to_name`, once what was put so far may be relied on. */
+/* Send a message of this group to the replica `to` at node `to_name`, once what was put so far may
+ * be relied on. */
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
                 uint64_t gate);
 
-/* wal_read's on_done, with the group: goes on with what waited for entries, messages and application alike. */
+/* wal_read's on_done, with the group: goes on with what waited for entries, messages and
+ * application alike. */
 void group_on_read(void *group, enum err err);
 
 /* Take a message that the library made: complete it and put it in the queue. */
@@ -140,7 +144,8 @@ void group_out_end(struct group *g); /* drop what waits */
 void group_end_queued(struct group *g, enum err err);
 void group_end_proposed(struct group *g, uint64_t index, enum err err);
 
-/* Submit one entry as leader. Errors: ERR_NOT_LEADER, ERR_INVALID (a change that may not be made now). */
+/* Submit one entry as leader. Errors: ERR_NOT_LEADER, ERR_INVALID (a change that may not be made
+ * now). */
 enum err group_submit(struct group *g, int type, struct slice data);
 
 /* Term and vote, as the library has them, to the log. */

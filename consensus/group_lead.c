@@ -1,6 +1,7 @@
 /* group_lead: what a leader does of its own: proposals, membership, handing over.
  * Owns: the proposals of a group. Thread: the raft thread.
- * Always: a proposal is answered once; everything that waits becomes one entry, and few entries are under way. */
+ * Always: a proposal is answered once; everything that waits becomes one entry, and few entries are
+ * under way. */
 #include "base/mem.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
@@ -110,7 +111,8 @@ static enum err submit_conf(struct group *g, struct raft_configuration *conf)
     return err;
 }
 
-/* The present configuration but for one server: `id` gets `role`, or goes if role is -1; `added` is new. */
+/* The present configuration but for one server: `id` gets `role`, or goes if role is -1; `added` is
+ * new. */
 static enum err submit_change(struct group *g, uint64_t id, int role, const char *added)
 {
     const struct raft_configuration *now = &g->raft.configuration;

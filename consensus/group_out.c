@@ -1,7 +1,7 @@
 /* group_out: messages of a group on their way out: what they wait for, and their entries.
  * Owns: the queue of messages. Thread: the raft thread.
- * Always: a message leaves when its gate is durable, in the order made; only one whose entries must be
- * read from the disk lets others pass. */
+ * Always: a message leaves when its gate is durable, in the order made; only one whose entries must
+ * be read from the disk lets others pass. */
 #include "base/mem.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
@@ -124,7 +124,8 @@ static unsigned append_count(const struct group *g, uint64_t first, unsigned cou
     return fit;
 }
 
-/* An AppendEntries as the library wants it carries no entries: fill them in, in as many messages as the size asks for. */
+/* An AppendEntries as the library wants it carries no entries: fill them in, in as many messages as
+ * the size asks for. */
 static void take_append(struct group *g, const struct raft_message *message)
 {
     struct raft_append_entries rest = message->append_entries;

@@ -1,6 +1,6 @@
 /* group_receive: a message from another replica, past the guards, into the library.
- * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code expects, not what a peer
- * happened to send. */
+ * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code
+ * expects, not what a peer happened to send. */
 #include "base/mem.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
@@ -18,7 +18,8 @@ static bool step_message(struct group *g, const char *from_name, const struct me
     return group_step(g, &event, NULL);
 }
 
-/* Step a part of an AppendEntries: its entries in one block of the library's memory, which it frees or keeps. */
+/* Step a part of an AppendEntries: its entries in one block of the library's memory, which it frees
+ * or keeps. */
 static bool step_append(struct group *g, const char *from_name, const struct message *m,
                         const struct guard_piece *piece)
 {

@@ -8,8 +8,9 @@ bool guard_is_on(const struct group *g, enum guard guard)
     return (g->guards_off & 1U << guard) == 0;
 }
 
-/* The library's answer to an AppendEntries or InstallSnapshot of an old term carries an index that was never set. If
- * nothing was rejected by number the leader takes it for a match, and commits without a quorum. */
+/* The library's answer to an AppendEntries or InstallSnapshot of an old term carries an index that
+ * was never set. If nothing was rejected by number the leader takes it for a match, and commits
+ * without a quorum. */
 bool guard_stale_term(const struct group *g, uint64_t message_term, struct message *reply)
 {
     if (!guard_is_on(g, GUARD_STALE_TERM) || message_term >= raft_current_term(&g->raft)) {
@@ -32,15 +33,16 @@ bool guard_sole_voter_in(const struct raft_configuration *conf, uint64_t self)
     return is_voter;
 }
 
-/* The library lets a sole voter lead in the term it has, where it may have led before and lost entries that standbys
- * kept: one index and term would then name two entries. */
+/* The library lets a sole voter lead in the term it has, where it may have led before and lost
+ * entries that standbys kept: one index and term would then name two entries. */
 bool guard_sole_voter(const struct group *g)
 {
     return guard_is_on(g, GUARD_SOLE_VOTER) && guard_sole_voter_in(&g->raft.configuration, g->self);
 }
 
-/* Entries at or below the compaction point have no term any more, so the library appends them once more at its end, and
- * takes the commit index back. What is committed is the same everywhere: begin behind it. */
+/* Entries at or below the compaction point have no term any more, so the library appends them once
+ * more at its end, and takes the commit index back. What is committed is the same everywhere: begin
+ * behind it. */
 bool guard_trim_committed(const struct group *g, struct guard_piece *piece)
 {
     uint64_t commit = raft_commit_index(&g->raft);
@@ -62,7 +64,8 @@ uint64_t guard_term_gate(const struct group *g)
     return guard_is_on(g, GUARD_TERM_GATE) ? g->hard_batch : 0;
 }
 
-/* A leader that forgets a CHANGE it has sent comes back with a configuration older than its followers'. */
+/* A leader that forgets a CHANGE it has sent comes back with a configuration older than its
+ * followers'. */
 uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entries, unsigned count,
                            uint64_t first)
 {
@@ -75,9 +78,9 @@ uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entri
     return 0;
 }
 
-/* The library gives a CHANGE the index of the first new entry of its step, and a second CHANGE before the first one's
- * commit overwrites the configuration to fall back to. So a new CHANGE comes first in its step, and an empty step before
- * it lets what precedes be committed and applied. */
+/* The library gives a CHANGE the index of the first new entry of its step, and a second CHANGE
+ * before the first one's commit overwrites the configuration to fall back to. So a new CHANGE comes
+ * first in its step, and an empty step before it lets what precedes be committed and applied. */
 unsigned guard_split_change(const struct group *g, const struct guard_piece *rest,
                             bool *needs_empty)
 {
@@ -93,9 +96,9 @@ unsigned guard_split_change(const struct group *g, const struct guard_piece *res
     return count;
 }
 
-/* Raft changes membership safely only after an entry of the leader's own term is committed, one server at a time; a
- * voter that is demoted, or a leader that removes itself, wedges this library; an id that comes back with an empty disk
- * has forgotten its votes. */
+/* Raft changes membership safely only after an entry of the leader's own term is committed, one
+ * server at a time; a voter that is demoted, or a leader that removes itself, wedges this library;
+ * an id that comes back with an empty disk has forgotten its votes. */
 enum err guard_change(const struct group *g, enum engine_change change, uint64_t id,
                       const char *node_name)
 {
@@ -121,16 +124,16 @@ enum err guard_change(const struct group *g, enum engine_change change, uint64_t
     UNREACHABLE();
 }
 
-/* The library appends a new leader's first entry only if something is uncommitted; without one of its own term a leader
- * can neither read nor change membership. */
+/* The library appends a new leader's first entry only if something is uncommitted; without one of
+ * its own term a leader can neither read nor change membership. */
 bool guard_needs_barrier(const struct group *g)
 {
     return guard_is_on(g, GUARD_CHANGE) && group_is_leader(g) &&
            wal_log_term(g->log, wal_log_last_index(g->log)) != raft_current_term(&g->raft);
 }
 
-/* A rejection that was overtaken by its own success trips an assertion, or, without assertions, moves the follower's
- * progress below what it is known to hold. */
+/* A rejection that was overtaken by its own success trips an assertion, or, without assertions,
+ * moves the follower's progress below what it is known to hold. */
 void guard_old_rejection(const struct group *g, uint64_t from,
                          struct raft_append_entries_result *result)
 {
@@ -142,9 +145,10 @@ void guard_old_rejection(const struct group *g, uint64_t from,
     }
 }
 
-/* The library never votes unless its own log says that it is a voter. With two voters of which one has not heard of its
- * promotion yet, and the other restarted, nobody can be elected. By Raft's rules any server grants a vote to a candidate
- * whose log is as new as its own, unless it heard a leader within the election timeout. */
+/* The library never votes unless its own log says that it is a voter. With two voters of which one
+ * has not heard of its promotion yet, and the other restarted, nobody can be elected. By Raft's
+ * rules any server grants a vote to a candidate whose log is as new as its own, unless it heard a
+ * leader within the election timeout. */
 bool guard_unaware_voter(const struct group *g, const struct raft_request_vote *vote)
 {
     const struct raft_server *self = group_server(g, g->self);
@@ -164,8 +168,8 @@ bool guard_unaware_voter(const struct group *g, const struct raft_request_vote *
     return vote->pre_vote || has_vote;
 }
 
-/* A denied pre-vote echoes the term of the request. If ours is higher the candidate never learns it, and two servers
- * with unequal terms deny each other for ever. */
+/* A denied pre-vote echoes the term of the request. If ours is higher the candidate never learns
+ * it, and two servers with unequal terms deny each other for ever. */
 void guard_prevote_denial(const struct group *g, struct raft_message *message)
 {
     if (!guard_is_on(g, GUARD_PREVOTE_DENIAL) || message->type != RAFT_REQUEST_VOTE_RESULT) {
@@ -177,15 +181,17 @@ void guard_prevote_denial(const struct group *g, struct raft_message *message)
     }
 }
 
-/* Outside candidacy the library takes the term of a pre-vote's answer, which nobody may be in yet, for a real one. */
+/* Outside candidacy the library takes the term of a pre-vote's answer, which nobody may be in yet,
+ * for a real one. */
 bool guard_prevote_stale(const struct group *g, const struct raft_message *message)
 {
     return guard_is_on(g, GUARD_PREVOTE_STALE) && message->type == RAFT_REQUEST_VOTE_RESULT &&
            message->request_vote_result.pre_vote && g->raft.state != RAFT_CANDIDATE;
 }
 
-/* A follower that acknowledged a heartbeat denies votes for an election timeout: the leader's lease rests on that. The
- * library forgets it in a restart. A vote that the leader itself asked for, by a transfer, is not held back. */
+/* A follower that acknowledged a heartbeat denies votes for an election timeout: the leader's lease
+ * rests on that. The library forgets it in a restart. A vote that the leader itself asked for, by a
+ * transfer, is not held back. */
 bool guard_restart_hold(const struct group *g, const struct raft_request_vote *vote)
 {
     return guard_is_on(g, GUARD_RESTART_HOLD) && !vote->disrupt_leader && !guard_sole_voter(g) &&
@@ -198,8 +204,8 @@ bool guard_transfer_lease(const struct group *g)
     return guard_is_on(g, GUARD_TRANSFER_LEASE) && g->lease_is_void;
 }
 
-/* A leader may commit what others have on disk before it has it itself. Were it applied, a crash could leave the state
- * machine ahead of the log. */
+/* A leader may commit what others have on disk before it has it itself. Were it applied, a crash
+ * could leave the state machine ahead of the log. */
 uint64_t guard_apply_durable(const struct group *g)
 {
     uint64_t commit = raft_commit_index(&g->raft);

@@ -1,8 +1,8 @@
 /* link: outgoing connections by node name with back-off, incoming ones by hello.
  * Owns: the sockets and what is queued on them. Not: what frames mean. Thread: the raft thread.
- * Always: what waits for one peer is at most peer_bytes_max per connection; a connection that carries garbage, or nothing
- * at all for silence_ms_max, is closed, and nothing else happens to anybody. Pings, frames without content, keep a
- * connection from being silent. */
+ * Always: what waits for one peer is at most peer_bytes_max per connection; a connection that
+ * carries garbage, or nothing at all for silence_ms_max, is closed, and nothing else happens to
+ * anybody. Pings, frames without content, keep a connection from being silent. */
 #include "consensus/link.h"
 
 #include <netinet/tcp.h>
@@ -29,7 +29,8 @@ enum {
 
 enum out_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_UP };
 
-/* The socket of an outgoing connection lives until libuv has closed it, the connection goes on with another. */
+/* The socket of an outgoing connection lives until libuv has closed it, the connection goes on with
+ * another. */
 struct socket {
     uv_tcp_t tcp;
     struct out *out; /* NULL: given up */
@@ -486,7 +487,8 @@ static void ping(struct out *out)
     }
 }
 
-/* A peer that was heard once and is silent now is stopped, or its machine is: what waits for it is of no use. */
+/* A peer that was heard once and is silent now is stopped, or its machine is: what waits for it is
+ * of no use. */
 static void watch_peer(struct peer *peer, uint64_t now)
 {
     bool is_silent = peer->heard_ms != 0 && now > peer->heard_ms + peer->owner->opts.silence_ms_max;

@@ -1,7 +1,8 @@
 /* loop: one thread that receives, steps, writes, flushes, sends and applies.
- * Owns: the uv loop and its own handles. Not: what the engine and the link do with it. Thread: raft.
- * Always: whatever came in during a poll is handled before the next one, in one engine turn and one write per peer; the
- * loop sleeps only when the mailbox is empty and nothing is due. */
+ * Owns: the uv loop and its own handles. Not: what the engine and the link do with it. Thread:
+ * raft.
+ * Always: whatever came in during a poll is handled before the next one, in one engine turn and one
+ * write per peer; the loop sleeps only when the mailbox is empty and nothing is due. */
 #include "consensus/loop.h"
 
 #include "base/clock.h"
@@ -61,7 +62,8 @@ static void close_handles(struct loop *loop)
     loop->is_closed = true;
 }
 
-/* The way down: the link closes, the log's last flush ends, the engine goes, the handles close, uv_run returns. */
+/* The way down: the link closes, the log's last flush ends, the engine goes, the handles close,
+ * uv_run returns. */
 static void maybe_end(struct loop *loop)
 {
     if (loop->is_stopping && loop->link == NULL && loop->disk.inflight_count == 0) {

@@ -30,11 +30,13 @@ struct loop {
     atomic_uint_fast64_t longest_turn_us;
 };
 
-/* Make the loop and its disk; engine and link are the caller's to set before loop_start. On an error loop_fini is due.
+/* Make the loop and its disk; engine and link are the caller's to set before loop_start. On an
+ * error loop_fini is due.
  * Errors: ERR_SYSTEM. */
 MUST_USE enum err loop_init(struct loop *loop, const char *dir);
 void loop_start(struct loop *loop);
-/* End the groups, close the link, flush, free the engine, close all handles; wait for the thread. */
+/* End the groups, close the link, flush, free the engine, close all handles; wait for the thread.
+ * */
 void loop_stop(struct loop *loop);
 void loop_fini(struct loop *loop); /* never started, or stopped */
 

@@ -1,5 +1,6 @@
 /* message: between struct message and the bytes of proto/raft.proto.
- * Owns: nothing. Thread: any. Always: a decoded message is complete and within its limits, whatever the bytes are. */
+ * Owns: nothing. Thread: any. Always: a decoded message is complete and within its limits, whatever
+ * the bytes are. */
 #include "consensus/message.h"
 
 #include "base/mem.h"

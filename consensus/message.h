@@ -1,4 +1,5 @@
-/* message: one message between two replicas, or between two nodes, and its form on the wire (proto/raft.proto).
+/* message: one message between two replicas, or between two nodes, and its form on the wire
+ * (proto/raft.proto).
  * Thread: any; a struct belongs to whoever made it. */
 #ifndef FANFARE_CONSENSUS_MESSAGE_H
 #define FANFARE_CONSENSUS_MESSAGE_H
@@ -22,7 +23,8 @@ enum message_kind {
 
 enum { MESSAGE_ENTRIES_MAX = 1024, MESSAGE_GROUPS_MAX = 4096 };
 
-/* Pointers are borrowed: by an encoder from the caller, by a decoded message from the decoder until it returns. */
+/* Pointers are borrowed: by an encoder from the caller, by a decoded message from the decoder until
+ * it returns. */
 struct message {
     uint64_t group;
     uint64_t from;
@@ -61,7 +63,8 @@ struct message_handler {
     void (*on_message)(void *arg, const struct message *message);
 };
 
-/* Decode a frame and hand over what it holds, in order. Errors: ERR_INVALID (nothing, or only a part, was handed over). */
+/* Decode a frame and hand over what it holds, in order. Errors: ERR_INVALID (nothing, or only a
+ * part, was handed over). */
 MUST_USE enum err message_decode(struct slice frame, const struct message_handler *handler,
                                  void *arg);
 

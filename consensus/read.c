@@ -1,9 +1,11 @@
 /* read: when may a leader answer from its own state?
  * Owns: the requests that wait. Thread: the raft thread. Never writes to the disk.
- * Always: a request gets as its index the leader's commit index at a moment after it was made, at which, as a lease or a
- * quorum of unchanged terms proves, nobody else led; and it is answered when that much is applied.
- * The lease: a voter that acknowledged our message of time t grants no vote before t + election timeout by its clock
- * (guards 11 and 12), so a majority of such t, less a margin for clocks that run apart, bounds our rule. */
+ * Always: a request gets as its index the leader's commit index at a moment after it was made, at
+ * which, as a lease or a quorum of unchanged terms proves, nobody else led; and it is answered when
+ * that much is applied.
+ * The lease: a voter that acknowledged our message of time t grants no vote before t + election
+ * timeout by its clock (guards 11 and 12), so a majority of such t, less a margin for clocks that
+ * run apart, bounds our rule. */
 #include "consensus/read.h"
 
 #include "base/mem.h"
@@ -34,7 +36,8 @@ void read_note_stamp(struct group *g, uint64_t id, uint64_t stamp_ms)
     if (peer != NULL && stamp_ms > peer->stamp_ms) { peer->stamp_ms = stamp_ms; }
 }
 
-/* The highest value that a majority of the voters has reached; a voter's value is what `value` makes of it. */
+/* The highest value that a majority of the voters has reached; a voter's value is what `value`
+ * makes of it. */
 static uint64_t majority_value(const struct group *g, uint64_t own,
                                uint64_t (*value)(const struct group_peer *peer))
 {

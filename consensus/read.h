@@ -1,4 +1,5 @@
-/* read: linearizable reads, by lease or by one quorum round for all groups that wait. Thread: the raft thread. */
+/* read: linearizable reads, by lease or by one quorum round for all groups that wait. Thread: the
+ * raft thread. */
 #ifndef FANFARE_CONSENSUS_READ_H
 #define FANFARE_CONSENSUS_READ_H
 

@@ -1,6 +1,6 @@
 /* snapshot: takes and serves snapshots, one chunk at a time (snapshot_fetch.c: the other end).
- * Owns: the snapshot files. Not: their contents, which are the state machine's, nor when the library
- * wants one. Thread: the raft thread; chunks are read and written on the disk's threads.
+ * Owns: the snapshot files. Not: their contents, which are the state machine's, nor when the
+ * library wants one. Thread: the raft thread; chunks are read and written on the disk's threads.
  * Always: a snapshot that the log names is whole and durable in its file; no more than
  * bulk_bytes_per_s leave this node. */
 #include "consensus/snapshot.h"
@@ -402,8 +402,8 @@ void snapshot_cancel(struct group *g)
 
 /* ---- time ---- */
 
-/* How many entries to keep behind a snapshot: as many as wanted, but no more than half of the bytes at
- * which the next one is due. */
+/* How many entries to keep behind a snapshot: as many as wanted, but no more than half of the bytes
+ * at which the next one is due. */
 static unsigned trailing_entries(const struct group *g)
 {
     const struct engine_opts *opts = &g->engine->opts;
@@ -429,7 +429,8 @@ static void tick_take(struct group *g, uint64_t now_ms)
     }
 }
 
-/* A group that holds an old segment back takes a snapshot with nothing behind it; an idle one needs an entry first. */
+/* A group that holds an old segment back takes a snapshot with nothing behind it; an idle one needs
+ * an entry first. */
 static void tick_laggard(struct engine *e)
 {
     struct group *g = engine_group(e, wal_laggard(e->wal, e->opts.segments_max));

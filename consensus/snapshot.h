@@ -1,4 +1,5 @@
-/* snapshot: files that replace the beginning of a group's log, and their way between nodes. Thread: the raft thread. */
+/* snapshot: files that replace the beginning of a group's log, and their way between nodes. Thread:
+ * the raft thread. */
 #ifndef FANFARE_CONSENSUS_SNAPSHOT_H
 #define FANFARE_CONSENSUS_SNAPSHOT_H
 
@@ -25,7 +26,8 @@ void snapshot_on_chunk(struct group *g, const struct message *m);
 /* Timeouts, pulls that may be served now, snapshots that are due. */
 void snapshot_tick(struct engine *e, uint64_t now_ms);
 void snapshot_end(struct engine *e); /* the engine ends: forget what waits */
-/* The file was named by the log until now: it goes when the log that names it no more is durable. */
+/* The file was named by the log until now: it goes when the log that names it no more is durable.
+ * */
 void snapshot_forget(struct engine *e, uint64_t file);
 void snapshot_flushed(struct engine *e, uint64_t batch);
 

@@ -1,8 +1,8 @@
 /* snapshot_fetch: gets a snapshot from another node, and puts a state machine to one.
- * Owns: the one fetch and the one restore of a group. Thread: the raft thread; chunks are read and written
- * on the disk's threads.
- * Always: a fetch goes on where it stopped as long as its manifest is the same, its data is checked as a
- * whole before it is used, and a node fetches one snapshot at a time. */
+ * Owns: the one fetch and the one restore of a group. Thread: the raft thread; chunks are read and
+ * written on the disk's threads.
+ * Always: a fetch goes on where it stopped as long as its manifest is the same, its data is checked
+ * as a whole before it is used, and a node fetches one snapshot at a time. */
 #include <stdio.h>
 
 #include "base/log.h"

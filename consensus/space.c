@@ -1,8 +1,9 @@
-/* space: refuses proposals before the log meets the end of the disk, and keeps a ballast for the case that
- * it does all the same.
+/* space: refuses proposals before the log meets the end of the disk, and keeps a ballast for the
+ * case that it does all the same.
  * Owns: engine->is_full and the ballast file. Thread: the raft thread.
- * Always: below free_bytes_min proposals are refused. A flush that finds no space waits, whole; giving up the
- * ballast makes room for it, and for terms and votes after it, until somebody makes room for more. */
+ * Always: below free_bytes_min proposals are refused. A flush that finds no space waits, whole;
+ * giving up the ballast makes room for it, and for terms and votes after it, until somebody makes
+ * room for more. */
 #include "consensus/space.h"
 
 #include "base/log.h"

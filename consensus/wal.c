@@ -1,9 +1,10 @@
 /* wal: append, flush, index and trim of the write-ahead log.
- * Owns: the segments' contents, the index of every group's entries, the recent entries' bytes. Not: what they mean.
+ * Owns: the segments' contents, the index of every group's entries, the recent entries' bytes. Not:
+ * what they mean.
  * Thread: the raft thread; file operations run where the disk runs them.
- * Always: batches are contiguous and written one at a time, so that a valid record proves that everything before its
- * batch had been flushed; the first batch of a segment repeats the state of all groups, so that older segments may go
- * when no entry in them is needed. */
+ * Always: batches are contiguous and written one at a time, so that a valid record proves that
+ * everything before its batch had been flushed; the first batch of a segment repeats the state of
+ * all groups, so that older segments may go when no entry in them is needed. */
 #include "consensus/wal_int.h"
 
 #include <inttypes.h>
@@ -58,8 +59,8 @@ static void on_removed(struct disk_job *job)
     trim(wal);
 }
 
-/* Remove the oldest segment if nothing in it is needed and what made it so is durable; one at a time, so that a crash
- * leaves no hole. */
+/* Remove the oldest segment if nothing in it is needed and what made it so is durable; one at a
+ * time, so that a crash leaves no hole. */
 static void trim(struct wal *wal)
 {
     if (wal->is_removing || wal->has_failed || wal->segment_count < 2) { return; }
@@ -199,8 +200,7 @@ static void on_flush_done(struct disk_job *job)
 {
     struct wal *wal = job->owner;
     if (job->err == ERR_FULL) {
-        wal->is_full =
-            true; /* the batch stays as it is; wal_retry writes it again at the same place */
+        wal->is_full = true; /* the batch stays: wal_retry writes it at the same place */
         return;
     }
     if (job->err != ERR_OK) {
@@ -287,7 +287,6 @@ uint64_t wal_flush_count(const struct wal *wal)
 
 struct wal_reader {
     struct disk_job job;
-    struct wal *wal;
     struct wal_log *log; /* NULL: deleted meanwhile */
     uint64_t from;
     uint64_t count;
@@ -384,7 +383,6 @@ void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_
         count++;
     }
     struct wal_reader *reader = mem_new0(sizeof *reader);
-    reader->wal = wal;
     reader->log = log;
     reader->from = from;
     reader->count = count;

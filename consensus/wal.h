@@ -1,8 +1,9 @@
 /* wal: the node's write-ahead log, shared by all its Raft groups.
  *
- * What a loop turn puts is collected into one batch; wal_flush writes it with one write and one fdatasync on the disk's
- * threads, one batch at a time. Everything put is at once visible in memory; it may be relied on after a crash when its
- * batch has been reported by on_flushed. Thread: the raft thread. */
+ * What a loop turn puts is collected into one batch; wal_flush writes it with one write and one
+ * fdatasync on the disk's threads, one batch at a time. Everything put is at once visible in
+ * memory; it may be relied on after a crash when its batch has been reported by on_flushed. Thread:
+ * the raft thread. */
 #ifndef FANFARE_CONSENSUS_WAL_H
 #define FANFARE_CONSENSUS_WAL_H
 
@@ -42,9 +43,11 @@ struct wal_report {
     char damage[160];    /* empty: none */
 };
 
-/* Read the log of `opts->disk` and make it ready to append; an empty disk is an empty log. Blocks: for start-up.
+/* Read the log of `opts->disk` and make it ready to append; an empty disk is an empty log. Blocks:
+ * for start-up.
  * Borrows: opts->disk until wal_free.      Gives: *out on ERR_OK; release with wal_free.
- * Errors:  ERR_CORRUPT (what had been flushed is damaged: nothing was changed), ERR_SYSTEM, ERR_FULL. */
+ * Errors:  ERR_CORRUPT (what had been flushed is damaged: nothing was changed), ERR_SYSTEM,
+ * ERR_FULL. */
 MUST_USE enum err wal_open(struct wal **out, const struct wal_opts *opts,
                            struct wal_report *report);
 
@@ -77,7 +80,8 @@ uint64_t wal_log_term(const struct wal_log *log,
 uint64_t wal_log_cached_bytes(const struct wal_log *log);
 uint64_t wal_log_live_bytes(const struct wal_log *log); /* of all entries held */
 
-/* Put. Entries: all from `index` on are removed first, then one is appended; its index is the last one's + 1. */
+/* Put. Entries: all from `index` on are removed first, then one is appended; its index is the last
+ * one's + 1. */
 void wal_put_hard(struct wal *wal, struct wal_log *log, struct wal_hard hard);
 void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term,
                    uint8_t type, struct slice data);
@@ -88,9 +92,8 @@ void wal_put_snapshot(struct wal *wal, struct wal_log *log, const struct manifes
 /* The number of the batch that collects now: what was put is durable once on_flushed reports it. */
 uint64_t wal_batch(const struct wal *wal);
 uint64_t wal_batch_flushed(const struct wal *wal);
-uint64_t wal_batch_last(
-    const struct wal
-        *wal); /* the newest batch that holds anything; what was put until now is in it or before */
+/* The newest batch that holds anything: what was put until now is in it or before. */
+uint64_t wal_batch_last(const struct wal *wal);
 
 /* Start to flush what was put, unless a flush is in flight or there is nothing. */
 void wal_flush(struct wal *wal);
@@ -98,16 +101,19 @@ void wal_flush(struct wal *wal);
 bool wal_is_full(const struct wal *wal);
 void wal_retry(struct wal *wal);
 
-/* Bring entries from `from` on back into memory, up to about bytes_max, at least one; on_done(arg, err) later, unless
- * the log is deleted before. One read per log at a time. Errors: ERR_CORRUPT, ERR_SYSTEM (the disk broke). */
+/* Bring entries from `from` on back into memory, up to about bytes_max, at least one; on_done(arg,
+ * err) later, unless the log is deleted before. One read per log at a time. Errors: ERR_CORRUPT,
+ * ERR_SYSTEM (the disk broke). */
 void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_max,
               void (*on_done)(void *arg, enum err err), void *arg);
 bool wal_is_reading(const struct wal_log *log);
 void wal_read_cancel(struct wal_log *log); /* on_done will not be called */
-/* Forget the data of entries up to `upto` (which are flushed), oldest first, until at most keep_bytes are held. */
+/* Forget the data of entries up to `upto` (which are flushed), oldest first, until at most
+ * keep_bytes are held. */
 void wal_evict(struct wal_log *log, uint64_t upto, uint64_t keep_bytes);
 
-/* A group that keeps the oldest segment from being removed, when there are more than segments_max; else 0. */
+/* A group that keeps the oldest segment from being removed, when there are more than segments_max;
+ * else 0. */
 uint64_t wal_laggard(const struct wal *wal, uint64_t segments_max);
 uint64_t wal_segment_count(const struct wal *wal);
 uint64_t wal_flush_count(const struct wal *wal);

@@ -1,5 +1,6 @@
 /* wal_check: tells an operator what a node's log holds, without touching it.
- * Owns: nothing. Thread: any; blocks. Always: it reads with the very code that a starting node reads with. */
+ * Owns: nothing. Thread: any; blocks. Always: it reads with the very code that a starting node
+ * reads with. */
 #include "consensus/wal_check.h"
 
 #include <inttypes.h>

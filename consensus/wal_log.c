@@ -1,4 +1,5 @@
-/* wal_log: one group's part of the log in memory: the index of its entries and the recent ones' bytes.
+/* wal_log: one group's part of the log in memory: the index of its entries and the recent ones'
+ * bytes.
  * Owns: struct wal_log. Not: records and files. Thread: the raft thread.
  * Always: the same changes happen when something is put and when it is read back at start. */
 #include <raft.h>

@@ -1,13 +1,14 @@
 /* wal_record: encodes and decodes the records of the write-ahead log.
  * Owns: the format. Not: files, order, meaning. Thread: any.
- * Always: a decoder reads only inside its slice, whatever the bytes say (tests/fuzz/fuzz_consensus_wal.c). */
+ * Always: a decoder reads only inside its slice, whatever the bytes say
+ * (tests/fuzz/fuzz_consensus_wal.c). */
 #include "consensus/wal_record.h"
 
 #include "base/mem.h"
 #include "consensus/crc32c.h"
 
-/* The header: crc of the rest of the header, crc of the content, sequence, group, content length, distance to the batch's
- * first record, segment, type, format, two zero bytes. */
+/* The header: crc of the rest of the header, crc of the content, sequence, group, content length,
+ * distance to the batch's first record, segment, type, format, two zero bytes. */
 enum {
     AT_CONTENT_CRC = 4,
     AT_SEQUENCE = 8,

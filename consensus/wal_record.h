@@ -1,5 +1,6 @@
-/* wal_record: the bytes of one record of the write-ahead log. All numbers are little-endian; a record starts at a
- * multiple of 8 bytes and ends with 1 to 8 bytes of padding that are not zero. Thread: any. */
+/* wal_record: the bytes of one record of the write-ahead log. All numbers are little-endian; a
+ * record starts at a multiple of 8 bytes and ends with 1 to 8 bytes of padding that are not zero.
+ * Thread: any. */
 #ifndef FANFARE_CONSENSUS_WAL_RECORD_H
 #define FANFARE_CONSENSUS_WAL_RECORD_H
 
@@ -17,15 +18,16 @@ enum {
 
 enum wal_type {
     WAL_SEGMENT = 1, /* first record of a segment: node id */
-    WAL_STATE, /* a group exists: all of it but its entries; repeated at the start of each segment */
-    WAL_HARD,  /* term and vote of a group */
-    WAL_ENTRY,    /* one entry; removes what the log held from its index on */
-    WAL_SNAPSHOT, /* a snapshot is on disk: entries below first_index are not needed any more */
-    WAL_DELETE,   /* the group is gone from this node */
+    WAL_STATE,       /* a group, all but its entries; repeated at the start of each segment */
+    WAL_HARD,        /* term and vote of a group */
+    WAL_ENTRY,       /* one entry; removes what the log held from its index on */
+    WAL_SNAPSHOT,    /* a snapshot is on disk: entries below first_index are not needed any more */
+    WAL_DELETE,      /* the group is gone from this node */
     WAL_TYPE_END
 };
 
-/* What a snapshot is: everything but its data. `conf` is libraft's encoding of the configuration at conf_index. */
+/* What a snapshot is: everything but its data. `conf` is libraft's encoding of the configuration at
+ * conf_index. */
 struct manifest {
     uint64_t index;
     uint64_t term;

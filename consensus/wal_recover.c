@@ -1,8 +1,9 @@
 /* wal_recover: reads the log back at start.
  * Owns: the decision between a torn tail and damage. Thread: whoever starts the process; blocks.
- * Always: nothing that had been flushed is dropped silently. Batches are written one at a time, so a valid record whose
- * batch began after a broken place proves that the place had been flushed: that is damage. Without such a proof the place
- * is a torn write if a sector of it still holds the zeros it was preallocated with, and damage if none does. */
+ * Always: nothing that had been flushed is dropped silently. Batches are written one at a time, so
+ * a valid record whose batch began after a broken place proves that the place had been flushed:
+ * that is damage. Without such a proof the place is a torn write if a sector of it still holds the
+ * zeros it was preallocated with, and damage if none does. */
 #include "consensus/wal_int.h"
 
 #include <inttypes.h>
@@ -217,7 +218,8 @@ static bool has_proof(const struct scan *scan, struct slice file, size_t at)
     return false;
 }
 
-/* The log cannot be read on at files[file] + at: decide whether it ends there, torn, or is damaged. */
+/* The log cannot be read on at files[file] + at: decide whether it ends there, torn, or is damaged.
+ * */
 static enum err judge_end(struct scan *scan, size_t file, size_t at)
 {
     struct slice here = buf_slice(&scan->data);
@@ -323,7 +325,8 @@ static enum err remove_file(struct scan *scan, size_t file)
     return disk_run(scan->wal->opts.disk, &job);
 }
 
-/* Overwrite what is torn, and flush: what a killed process left in the page cache was read, but is not on the disk yet. */
+/* Overwrite what is torn, and flush: what a killed process left in the page cache was read, but is
+ * not on the disk yet. */
 static enum err clean_end(struct scan *scan)
 {
     struct disk_job job = {

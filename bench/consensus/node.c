@@ -1,6 +1,7 @@
 /* node: one process of a consensus cluster with its own load, for bench.py and the kill test.
- * It keeps commands outstanding in the groups that it leads, applies all groups to state machines in memory, and prints a
- * line of figures per report. At SIGTERM it stops cleanly and prints what it holds.
+ * It keeps commands outstanding in the groups that it leads, applies all groups to state machines
+ * in memory, and prints a line of figures per report. At SIGTERM it stops cleanly and prints what
+ * it holds.
  * Threads: raft (consensus), main (the load). */
 #include <poll.h>
 #include <signal.h>

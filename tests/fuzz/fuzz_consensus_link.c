@@ -1,4 +1,5 @@
-/* Any bytes on a Raft connection: cut into frames, decoded or refused; what a decoder hands over encodes again. */
+/* Any bytes on a Raft connection: cut into frames, decoded or refused; what a decoder hands over
+ * encodes again. */
 #include <stdint.h>
 
 #include "base/mem.h"

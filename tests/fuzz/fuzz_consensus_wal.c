@@ -1,5 +1,5 @@
-/* Any bytes as a record of the write-ahead log: parsed or refused, never read past their end; what is accepted encodes
- * back to the same bytes. */
+/* Any bytes as a record of the write-ahead log: parsed or refused, never read past their end; what
+ * is accepted encodes back to the same bytes. */
 #include <stdint.h>
 
 #include "base/mem.h"

@@ -1,6 +1,8 @@
-/* sim: a cluster of engines in one thread, on simulated clocks, disks and a simulated network, all from one seed.
- * The world (sim_world.c) runs the very engine of the broker; the oracle (sim_oracle.c) knows what was committed and
- * acknowledged anywhere and checks it after every event; the storm (sim_storm.c) breaks things and sends requests. */
+/* sim: a cluster of engines in one thread, on simulated clocks, disks and a simulated network, all
+ * from one seed.
+ * The world (sim_world.c) runs the very engine of the broker; the oracle (sim_oracle.c) knows what
+ * was committed and acknowledged anywhere and checks it after every event; the storm (sim_storm.c)
+ * breaks things and sends requests. */
 #ifndef FANFARE_TESTS_SIM_H
 #define FANFARE_TESTS_SIM_H
 
@@ -20,7 +22,8 @@ enum {
 struct sim;
 struct sim_node;
 
-/* A replicated state machine: a chain of hashes, and a body that makes snapshots longer than a chunk. */
+/* A replicated state machine: a chain of hashes, and a body that makes snapshots longer than a
+ * chunk. */
 struct sim_fsm {
     struct sim *sim;
     struct sim_node *node;
@@ -137,7 +140,8 @@ void sim_print(struct sim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The first failure stays. */
 void sim_fail(struct sim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Run one seed for `events` events, then demand progress. False: sim->failure says why; the same seed does it again. */
+/* Run one seed for `events` events, then demand progress. False: sim->failure says why; the same
+ * seed does it again. */
 bool sim_run(struct sim *sim, uint64_t seed, uint64_t events, uint32_t guards_off, bool is_verbose);
 
 /* World. */

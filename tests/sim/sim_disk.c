@@ -113,7 +113,6 @@ static enum err run(struct disk *disk, struct disk_job *job)
         if (file != NULL) { file_free(file); }
         break;
     }
-    if (job->after != NULL) { job->after(job); }
     return job->err;
 }
 

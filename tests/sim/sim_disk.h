@@ -1,5 +1,5 @@
-/* sim_disk: a disk in memory that behaves like a bad one on request. A crash keeps what was synced, and of the rest any
- * sectors, in any order. Thread: one. */
+/* sim_disk: a disk in memory that behaves like a bad one on request. A crash keeps what was synced,
+ * and of the rest any sectors, in any order. Thread: one. */
 #ifndef FANFARE_TESTS_SIM_DISK_H
 #define FANFARE_TESTS_SIM_DISK_H
 
@@ -38,15 +38,16 @@ bool sim_disk_step(struct sim_disk *sd, uint64_t now_ms);
 /* End all jobs, also those that they start. */
 void sim_disk_drain(struct sim_disk *sd);
 
-/* Stop in the middle of the jobs in flight: a part of each may have happened. To be called before their owners are freed,
- * if these are freed before the crash. */
+/* Stop in the middle of the jobs in flight: a part of each may have happened. To be called before
+ * their owners are freed, if these are freed before the crash. */
 void sim_disk_interrupt(struct sim_disk *sd);
 /* The machine loses power: jobs in flight vanish (on_drop). */
 void sim_disk_crash(struct sim_disk *sd);
 /* The process dies: jobs in flight vanish, the files stay as the process saw them. */
 void sim_disk_kill(struct sim_disk *sd);
 
-/* Flip one bit of a file's synced content, in a byte that is not zero. False if the file has none. */
+/* Flip one bit of a file's synced content, in a byte that is not zero. False if the file has none.
+ * */
 bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t at);
 struct sim_file *sim_disk_find(struct sim_disk *sd, const char *name);
 uint64_t sim_disk_used_bytes(const struct sim_disk *sd);

@@ -1,6 +1,7 @@
 /* sim_main: runs seeds until one fails or the time is up.
  * usage: sim [-s FIRST] [-n SEEDS] [-t SECONDS] [-e EVENTS] [-g GUARD_OFF]... [-x] [-v]
- *   -x: expect a failure (a guard is off): end well at the first one. A failure prints its seed; -s SEED -n 1 repeats it. */
+ *   -x: expect a failure (a guard is off): end well at the first one. A failure prints its seed; -s
+ * SEED -n 1 repeats it. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

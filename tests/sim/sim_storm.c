@@ -318,7 +318,8 @@ static void partition(struct sim *sim)
     }
 }
 
-/* May this node lose its disk? Only if every group keeps a majority whose members are all there, and nothing changes. */
+/* May this node lose its disk? Only if every group keeps a majority whose members are all there,
+ * and nothing changes. */
 static bool may_wipe(struct sim *sim, const struct sim_node *node)
 {
     for (uint64_t group = 1; group <= SIM_GROUPS; group++) {

@@ -21,7 +21,8 @@ struct fixture {
     uint64_t flushed; /* batch */
     enum err failed;
     uint64_t random;
-    /* for the walk: the state after each operation, and how many were in the batches that were flushed */
+    /* for the walk: the state after each operation, and how many were in the batches that were
+     * flushed */
     uint64_t hash[OPS_MAX];
     uint64_t batch[OPS_MAX];
     size_t op_count;
