@@ -57,9 +57,10 @@ struct engine_server {
     uint64_t id;
     const char *node_name;
 };
-/* A new replica. With servers (its first voters, itself among them): the group is created here,
- * now, for the first time.
- * Without: it waits to be added. Errors: ERR_INVALID (the group is here already). */
+/* A new replica. With servers (its first voters, itself among them): the group is created here, now,
+ * for the first time ever. Without: it waits to be added. It takes part once its creation is durable;
+ * whoever may create only once remembers that it did when engine_status shows a commit above 0.
+ * Errors: ERR_INVALID (the group is here already, or the state machine is not empty). */
 MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
                                       const struct fsm_ops *ops, void *fsm,
                                       const struct engine_server *servers, size_t server_count);
