@@ -168,6 +168,7 @@ void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_
 {
     CHECK(index >= log->first_index);
     CHECK(index <= log->first_index + log->count);
+    CHECK(wal->open.offset + wal->open.bytes.len <= UINT32_MAX); /* what a turn puts is bounded */
     wal_log_truncate(wal, log, index);
     struct wal_entry entry = {
         .term = term,
