@@ -44,16 +44,32 @@ void cmd_dbsize(struct call *call)
     reply_int(call->reply, 0);
 }
 
-/* Nothing is stored, so nothing is left to remove: what test suites and tools do first succeeds. */
-void cmd_flush(struct call *call)
+/* Nothing is stored, so nothing is left to remove: what test suites and tools do first succeeds.
+ * The arguments from `at` on may be one word, the mode. */
+static void flush(struct call *call, uint32_t at)
 {
-    bool has_mode = call->argc == 2 && (slice_equal_nocase(call->argv[1], SLICE("async")) ||
-                                        slice_equal_nocase(call->argv[1], SLICE("sync")));
-    if (call->argc > 1 && !has_mode) {
+    bool has_mode = call->argc == at + 1 && (slice_equal_nocase(call->argv[at], SLICE("async")) ||
+                                             slice_equal_nocase(call->argv[at], SLICE("sync")));
+    if (call->argc > at && !has_mode) {
         reply_error(call->reply, "ERR syntax error");
         return;
     }
     reply_ok(call->reply);
+}
+
+void cmd_flush(struct call *call)
+{
+    flush(call, 1);
+}
+
+void cmd_function_flush(struct call *call)
+{
+    flush(call, 2);
+}
+
+void cmd_function_list(struct call *call)
+{
+    reply_array(call->reply, 0);
 }
 
 void cmd_lolwut(struct call *call)
