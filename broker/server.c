@@ -327,9 +327,10 @@ enum err server_start(struct server **out, struct config *config)
     err = start_admin(server);
     if (err != ERR_OK) { goto fail; }
     server->broker.started_memory_bytes = process_memory().used_bytes;
-    run_services(server);
-    atomic_store(&server->status.unready_because, NULL);
+    atomic_store(&server->status.unready_because, NULL); /* who connects now waits for no more than
+                                                            the threads' first turn */
     atomic_store(&server->status.is_started, true);
+    run_services(server);
     log_ready(server);
     *out = server;
     return ERR_OK;

@@ -1,8 +1,7 @@
-/* cmd_server: ACL's few answers, DBSIZE, DEBUG, LATENCY, LOLWUT, REPLICAOF, ROLE, SHUTDOWN, TIME.
- * */
+/* cmd_server: ACL's few answers, DBSIZE, FLUSHALL and its kin, LATENCY, LOLWUT, REPLICAOF, ROLE,
+ * SHUTDOWN, TIME. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "cmd/call.h"
@@ -44,16 +43,32 @@ void cmd_dbsize(struct call *call)
     reply_int(call->reply, 0);
 }
 
-/* Nothing is stored, so nothing is left to remove: what test suites and tools do first succeeds. */
-void cmd_flush(struct call *call)
+/* Nothing is stored, so nothing is left to remove: what test suites and tools do first succeeds.
+ * The arguments from `at` on may be one word, the mode. */
+static void flush(struct call *call, uint32_t at)
 {
-    bool has_mode = call->argc == 2 && (slice_equal_nocase(call->argv[1], SLICE("async")) ||
-                                        slice_equal_nocase(call->argv[1], SLICE("sync")));
-    if (call->argc > 1 && !has_mode) {
+    bool has_mode = call->argc == at + 1 && (slice_equal_nocase(call->argv[at], SLICE("async")) ||
+                                             slice_equal_nocase(call->argv[at], SLICE("sync")));
+    if (call->argc > at && !has_mode) {
         reply_error(call->reply, "ERR syntax error");
         return;
     }
     reply_ok(call->reply);
+}
+
+void cmd_flush(struct call *call)
+{
+    flush(call, 1);
+}
+
+void cmd_function_flush(struct call *call)
+{
+    flush(call, 2);
+}
+
+void cmd_function_list(struct call *call)
+{
+    reply_array(call->reply, 0);
 }
 
 void cmd_lolwut(struct call *call)
@@ -94,72 +109,6 @@ void cmd_shutdown(struct call *call)
         reply_error(call->reply, "ERR No shutdown in progress.");
     } else { /* the answer is the end of the connection */
         call->broker->request_shutdown(call->broker->request_shutdown_arg, is_now);
-    }
-}
-
-/* ---- DEBUG ---- */
-
-static bool debug_is_allowed(const struct call *call)
-{
-    enum { DEBUG_NO, DEBUG_YES, DEBUG_LOCAL }; /* the option's choices */
-    int64_t choice = config_number(call->broker->config, CONFIG_enable_debug_command);
-    if (choice != DEBUG_LOCAL) { return choice == DEBUG_YES; }
-    char text[SESSION_ADDRESS_BYTES];
-    struct slice address = session_address(call->session, text);
-    return (call->session->flags & SESSION_UNIX) != 0 ||
-           slice_starts_with(address, SLICE("127.")) || slice_starts_with(address, SLICE("[::1]:"));
-}
-
-/* Holds up this worker and its clients, on purpose: tests of timeouts and backlogs need a server
- * that does not answer. */
-static void debug_sleep(struct call *call)
-{
-    enum { SECONDS_MAX = 60 };
-    char text[32];
-    snprintf(text, sizeof text, "%.*s", SLICE_ARG(call->argv[2]));
-    char *end;
-    double seconds = strtod(text, &end);
-    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= SECONDS_MAX)) {
-        reply_error(call->reply, "ERR DEBUG SLEEP takes seconds from 0 to 60");
-        return;
-    }
-    const struct timespec pause = {(time_t)seconds,
-                                   (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&pause, NULL);
-    reply_ok(call->reply);
-}
-
-static void debug_help(struct call *call)
-{
-    static const char *const lines[] = {
-        "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "SLEEP <seconds>",
-        "    Stop the thread that serves this client for a time. Decimals allowed.",
-        "HELP",
-        "    Print this help.",
-    };
-    reply_array(call->reply, COUNT_OF(lines));
-    for (unsigned i = 0; i < COUNT_OF(lines); i++) {
-        reply_status(call->reply, lines[i]);
-    }
-}
-
-void cmd_debug(struct call *call)
-{
-    if (!debug_is_allowed(call)) {
-        reply_error(call->reply,
-                    "ERR DEBUG command not allowed. If the enable-debug-command option is set to "
-                    "\"local\", you can run it from a local connection, otherwise you need to set "
-                    "this option in the configuration file, and then restart the server.");
-    } else if (call->argc == 3 && slice_equal_nocase(call->argv[1], SLICE("sleep"))) {
-        debug_sleep(call);
-    } else if (call->argc == 2 && slice_equal_nocase(call->argv[1], SLICE("help"))) {
-        debug_help(call);
-    } else {
-        reply_errorf(
-            call->reply,
-            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",
-            (int)(call->argv[1].len < 128 ? call->argv[1].len : 128), call->argv[1].data);
     }
 }
 

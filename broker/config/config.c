@@ -210,8 +210,12 @@ static bool set_option(const struct config *config, enum config_option option, s
 {
     const struct option_row *row = &option_rows[option];
     if (row->change == CHANGE_AT_START) {
-        buf_append_str(why, "can't set immutable config");
-        return false;
+        struct buf present = {0};
+        value_print(row, &staged->value[option], PRINT_PLAIN, &present);
+        bool is_same = slice_equal(buf_slice(&present), text);
+        buf_fini(&present);
+        if (!is_same) { buf_append_str(why, "can't set immutable config"); }
+        return is_same;
     }
     if (!value_parse(row, text, &staged->value[option], why)) { return false; }
     staged->source[option] = SOURCE_RUN_TIME;

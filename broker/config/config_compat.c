@@ -67,6 +67,7 @@ const struct compat_row compat_rows[] = {
     {"replicaof", "", NULL},
     {"save", "", NULL},
     {"slave-read-only", "yes", NULL},
+    {"slaveof", "", NULL},
     {"tls-port", "0", NULL},
 };
 const uint32_t compat_row_count = COUNT_OF(compat_rows);

@@ -25,6 +25,15 @@ def next_message(pubsub, kinds=("message", "pmessage")):
                       what="a message arrives")
 
 
+def reads_after_loss(pubsub):
+    """Read once. The client of Debian 12 reports the loss and reconnects at the next call, newer ones do it silently."""
+    try:
+        pubsub.get_message(timeout=0.1)
+    except redis.exceptions.ConnectionError:
+        return False
+    return True
+
+
 class TestPubSub:
     """The PubSub object."""
 
@@ -80,9 +89,7 @@ class TestPubSub:
         pubsub.psubscribe("py:kill:*")
         wait_until(lambda: r.pubsub_numsub("py:kill")[0][1] == 1 and r.pubsub_numpat() >= 1)
         assert r.client_kill_filter(_type="pubsub") >= 1
-        with pytest.raises(redis.exceptions.ConnectionError):
-            wait_until(lambda: pubsub.get_message(timeout=0.1) and False)
-        wait_until(lambda: (pubsub.get_message(timeout=0.1), r.pubsub_numsub("py:kill")[0][1] == 1)[1])
+        wait_until(lambda: reads_after_loss(pubsub) and r.pubsub_numsub("py:kill")[0][1] == 1)
         assert r.publish("py:kill", "back") == 1
         assert next_message(pubsub)["data"] == "back"
         pubsub.close()
@@ -176,7 +183,7 @@ class TestConnection:
         assert client.client_info()["db"] == 3
         with pytest.raises(redis.exceptions.AuthenticationError):
             redis.Redis(host=HOST, port=broker.port).ping()
-        with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
+        with pytest.raises(redis.exceptions.RedisError, match="invalid username-password pair"):
             redis.Redis(host=HOST, port=broker.port, password="wrong").ping()
 
     def test_a_unix_socket(self, start_broker):

@@ -86,6 +86,8 @@ def test_past_the_hard_limit_the_subscriber_is_closed_and_its_neighbours_lose_no
             requests = [("PUBLISH", name, payload(sent + n, size)) for n in range(batch)]
             publisher.calls(requests)
             sent += batch
+            # The limit holds for the readers, too: they are not to fall behind by as much.
+            wait_until(lambda: all(len(r.numbers) == sent for r in readers), 60 * SCALE, "the readers have kept up")
             assert sent * size < 200 * MIB, "the slow subscriber is never closed"
         sent += 1
         for reader in readers:
