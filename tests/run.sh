@@ -2,8 +2,8 @@
 # run.sh: installs what is missing, builds every variant, runs every test. Ends with ctest's summary.
 #
 #   build-asan   gcc, AddressSanitizer and UndefinedBehaviorSanitizer: all tests
-#   build-tsan   gcc, ThreadSanitizer: the stress programs, and the process tests
-#   build        gcc, Release, what people install: unit tests, benchmark self-test, the deploy scripts
+#   build-tsan   gcc, ThreadSanitizer: the stress programs, the process and cluster tests
+#   build        gcc, Release, what people install: unit tests, simulation, clusters, benchmark self-test, the deploy scripts
 #   build-fuzz   clang, libFuzzer: each entry searches for a while, from its corpus
 #
 # One ctest runs them all, out of build-check; a test's name starts with the tree it came from.
@@ -32,8 +32,8 @@ ctest_options=(--test-dir "$check" --output-on-failure -j "$jobs" --no-tests=err
 # Which tests of a tree run: a regular expression over its test names.
 declare -A selected=(
     [asan]='.'
-    [tsan]='^(stress|process)[._]'
-    [release]='^(unit|bench|deploy)[._]'
+    [tsan]='^(stress|process|cluster)[._]'
+    [release]='^(unit|bench|deploy|sim|cluster)[._]'
     [clang]='^fuzz[._]'
 )
 

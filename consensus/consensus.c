@@ -1,0 +1,138 @@
+/* consensus: the facade over loop, engine and link.
+ * Owns: all three. Thread: start and stop on the caller's, posting on any, the rest on the raft
+ * thread.
+ * Always: the process stops when the log's disk fails: after that nothing this node says can be
+ * trusted. */
+#include "consensus/consensus.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "consensus/loop.h"
+
+struct consensus {
+    struct loop loop;
+    struct consensus_opts opts;
+};
+
+struct consensus_opts consensus_opts_default(void)
+{
+    return (struct consensus_opts){
+        .engine = engine_opts_default(),
+        .peer_bytes_max = 32 << 20,
+        .silence_ms_max = 5000,
+    };
+}
+
+static uint64_t now_ms(void *arg)
+{
+    (void)arg;
+    return clock_boot_ns() / NS_PER_MS;
+}
+
+static void send_frame(void *arg, const char *node_name, struct slice frame, bool is_bulk)
+{
+    struct consensus *c = arg;
+    if (!c->loop.is_stopping) { link_send(c->loop.link, node_name, frame, is_bulk); }
+}
+
+static void on_fatal(void *arg, const char *what)
+{
+    (void)arg;
+    LOG_ERROR("the process stops", LOG_STR("reason", what));
+    _Exit(70); /* no clean-up: nothing more may be written */
+}
+
+static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+{
+    struct consensus *c = arg;
+    *is_garbage = engine_receive(c->loop.engine, from_name, frame) != ERR_OK;
+}
+
+static bool address_of(void *arg, const char *node_name, char host[LINK_HOST_BYTES], uint16_t *port)
+{
+    struct consensus *c = arg;
+    return c->opts.address_of(c->opts.arg, node_name, host, port);
+}
+
+static enum err open_parts(struct consensus *c, struct wal_report *report)
+{
+    const struct consensus_opts *opts = &c->opts;
+    enum err err = loop_init(&c->loop, opts->dir);
+    if (err != ERR_OK) { return err; }
+    struct engine_world world = {c, &c->loop.disk.disk, now_ms, send_frame, on_fatal};
+    err = engine_open(&c->loop.engine, &opts->engine, &world, report);
+    if (err != ERR_OK) { return err; }
+    struct link_opts link_opts = {
+        .loop = &c->loop.uv,
+        .cluster_id = opts->cluster_id,
+        .node_id = opts->engine.node_id,
+        .node_name = opts->engine.node_name,
+        .listen_host = opts->listen_host,
+        .listen_port = opts->listen_port,
+        .peer_bytes_max = opts->peer_bytes_max,
+        .silence_ms_max = opts->silence_ms_max,
+        .address_of = address_of,
+        .on_frame = on_frame,
+        .arg = c,
+    };
+    return link_open(&c->loop.link, &link_opts);
+}
+
+enum err consensus_start(struct consensus **out, const struct consensus_opts *opts,
+                         struct wal_report *report)
+{
+    struct consensus *c = mem_new0(sizeof *c);
+    c->opts = *opts;
+    enum err err = open_parts(c, report);
+    if (err != ERR_OK) {
+        engine_free(c->loop.engine);
+        loop_fini(&c->loop);
+        mem_free(c);
+        return err;
+    }
+    loop_start(&c->loop);
+    *out = c;
+    return ERR_OK;
+}
+
+void consensus_stop(struct consensus *c)
+{
+    loop_stop(&c->loop);
+    loop_fini(&c->loop);
+    mem_free(c);
+}
+
+void consensus_push(struct consensus *c, struct task *task)
+{
+    mailbox_push(&c->loop.mailbox, task);
+}
+
+void consensus_wake(struct consensus *c)
+{
+    mailbox_wake(&c->loop.mailbox);
+}
+
+void consensus_post(struct consensus *c, struct task *task)
+{
+    mailbox_post(&c->loop.mailbox, task);
+}
+
+struct engine *consensus_engine(struct consensus *c)
+{
+    ON_THREAD(&c->loop.thread);
+    return c->loop.engine;
+}
+
+uint16_t consensus_port(const struct consensus *c)
+{
+    return link_port(c->loop.link);
+}
+
+uint64_t consensus_slow_turns(const struct consensus *c, uint64_t *longest_us)
+{
+    *longest_us = atomic_load_explicit(&c->loop.longest_turn_us, memory_order_relaxed);
+    return atomic_load_explicit(&c->loop.slow_turn_count, memory_order_relaxed);
+}

@@ -1,0 +1,51 @@
+/* consensus: the raft thread of a broker: a loop with the node's groups, their log and their link.
+ * Everything about groups (engine.h) is called on the raft thread: post a task that does it. */
+#ifndef FANFARE_CONSENSUS_CONSENSUS_H
+#define FANFARE_CONSENSUS_CONSENSUS_H
+
+#include "consensus/engine.h"
+#include "consensus/link.h"
+
+struct consensus;
+
+struct consensus_opts {
+    struct engine_opts engine;
+    const char *dir;
+    uint64_t cluster_id;
+    const char *listen_host;
+    uint16_t listen_port;
+    size_t peer_bytes_max;
+    uint32_t silence_ms_max;
+    bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
+                       uint16_t *port);
+    void *arg;
+};
+
+struct consensus_opts consensus_opts_default(void);
+
+/* Read the log and start the thread; no group is open yet. Blocks while the log is read.
+ * Borrows: the strings of opts.  Errors: ERR_CORRUPT, ERR_FULL, ERR_SYSTEM (all logged, report
+ * tells more). */
+MUST_USE enum err consensus_start(struct consensus **out, const struct consensus_opts *opts,
+                                  struct wal_report *report);
+/* End all groups, flush what was put, join the thread, free. No task may be posted any more. Not on
+ * the raft thread. */
+void consensus_stop(struct consensus *c);
+
+/* Run `task` on the raft thread, after those posted before by the caller: it calls engine_propose,
+ * engine_read and so on with consensus_engine. A proposal and a read request embed a task for the
+ * way. Thread: any. */
+void consensus_post(struct consensus *c, struct task *task);
+/* The same for many at once: push each, then wake once. */
+void consensus_push(struct consensus *c, struct task *task);
+void consensus_wake(struct consensus *c);
+
+/* Thread: the raft thread. */
+struct engine *consensus_engine(struct consensus *c);
+/* Thread: any, after consensus_start. */
+uint16_t consensus_port(const struct consensus *c);
+
+/* Loop turns that took longer than 5 ms, and the longest, in us. Thread: any. */
+uint64_t consensus_slow_turns(const struct consensus *c, uint64_t *longest_us);
+
+#endif

@@ -1,0 +1,409 @@
+/* engine: the node's groups over its log, and the order of a turn.
+ * Owns: the groups, the log. Not: the event loop, the connections. Thread: the raft thread.
+ * Always, in a turn: what came in was stepped; then proposals are submitted, messages that need no
+ * flush leave, the flush starts, what is committed is applied. Messages that tell of something put
+ * leave when its flush has ended. */
+#include "consensus/engine.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "consensus/group.h"
+#include "consensus/group_int.h"
+#include "consensus/read.h"
+#include "consensus/snapshot.h"
+#include "consensus/space.h"
+
+struct engine_opts engine_opts_default(void)
+{
+    return (struct engine_opts){
+        .election_ms = 1000,
+        .heartbeat_ms = 100,
+        .lease_margin_percent = 20,
+        .segment_bytes = 64 << 20,
+        .entry_bytes_max = 256 << 10,
+        .append_bytes_max = 1 << 20,
+        .entries_in_flight_max = 2,
+        .queued_bytes_max = 64 << 20,
+        .cache_bytes = 1 << 20,
+        .snapshot_log_bytes = 64 << 20,
+        .trailing_entries = 4096,
+        .chunk_bytes = 256 << 10,
+        .bulk_bytes_per_s = 200 << 20,
+        .segments_max = 16,
+        .free_bytes_min = 256 << 20,
+        .ballast_bytes = 192 << 20,
+    };
+}
+
+static uint64_t now_ms(const struct engine *e)
+{
+    return e->world.now_ms(e->world.arg);
+}
+
+static struct slice id_key(const uint64_t *id)
+{
+    return slice_of(id, sizeof *id);
+}
+
+struct group *engine_group(const struct engine *e, uint64_t id)
+{
+    struct slice key = id_key(&id);
+    struct map_node *node = map_find(&e->groups_by_id, key, slice_hash(key));
+    return node != NULL ? CONTAINER_OF(node, struct group, node) : NULL;
+}
+
+void engine_guards_off(struct engine *e, uint32_t mask)
+{
+    e->guards_off = mask;
+}
+
+/* ---- the library's memory ---- */
+
+static void *heap_malloc(void *data, size_t bytes)
+{
+    (void)data;
+    return mem_new(bytes > 0 ? bytes : 1);
+}
+
+static void heap_free(void *data, void *ptr)
+{
+    (void)data;
+    mem_free(ptr);
+}
+
+static void *heap_calloc(void *data, size_t count, size_t bytes)
+{
+    (void)data;
+    CHECK(bytes == 0 || count <= SIZE_MAX / bytes);
+    return mem_new0(count * bytes > 0 ? count * bytes : 1);
+}
+
+static void *heap_realloc(void *data, void *ptr, size_t bytes)
+{
+    (void)data;
+    return mem_resize(ptr, bytes > 0 ? bytes : 1);
+}
+
+static void *heap_aligned_alloc(void *data, size_t alignment, size_t bytes)
+{
+    (void)data;
+    (void)alignment;
+    (void)bytes;
+    UNREACHABLE(); /* only its disk layer does */
+}
+
+static void heap_aligned_free(void *data, size_t alignment, void *ptr)
+{
+    (void)data;
+    (void)alignment;
+    (void)ptr;
+    UNREACHABLE();
+}
+
+/* So that the library, too, never sees memory run out. */
+static struct raft_heap heap = {
+    .malloc = heap_malloc,
+    .free = heap_free,
+    .calloc = heap_calloc,
+    .realloc = heap_realloc,
+    .aligned_alloc = heap_aligned_alloc,
+    .aligned_free = heap_aligned_free,
+};
+
+/* ---- life ---- */
+
+static void on_flushed(void *arg, uint64_t batch)
+{
+    struct engine *e = arg;
+    snapshot_flushed(e, batch);
+    LIST_EACH (at, &e->groups) {
+        struct group *g = CONTAINER_OF(at, struct group, link);
+        group_flushed(g, batch);
+    }
+}
+
+static void on_failed(void *arg, enum err err, const char *file)
+{
+    struct engine *e = arg;
+    LOG_ERROR("the log's disk failed", LOG_STR("file", file), LOG_STR("err", err_word(err)));
+    if (!e->is_broken) {
+        e->is_broken = true;
+        e->world.on_fatal(e->world.arg,
+                          "the log's disk failed: what it holds cannot be trusted any more");
+    }
+}
+
+enum err engine_open(struct engine **out, const struct engine_opts *opts,
+                     const struct engine_world *world, struct wal_report *report)
+{
+    raft_heap_set(&heap);
+    struct engine *e = mem_new0(sizeof *e);
+    e->opts = *opts;
+    e->world = *world;
+    e->random = opts->random_seed;
+    e->round.number = opts->random_seed >> 1 | 1;
+    list_init(&e->groups);
+    list_init(&e->pulls);
+    list_init(&e->stale_files);
+    e->bulk_ms = now_ms(e);
+    struct wal_opts wal_opts = {
+        .disk = world->disk,
+        .node_id = opts->node_id,
+        .segment_bytes = opts->segment_bytes,
+        .on_flushed = on_flushed,
+        .on_failed = on_failed,
+        .arg = e,
+    };
+    enum err err = wal_open(&e->wal, &wal_opts, report);
+    if (err == ERR_OK) { err = snapshot_clean(e); }
+    if (err == ERR_OK) { err = space_init(e); }
+    if (err != ERR_OK) {
+        engine_free(e);
+        return err;
+    }
+    *out = e;
+    return ERR_OK;
+}
+
+static void close_group(struct engine *e, struct group *g)
+{
+    list_remove(&g->link);
+    map_remove(&e->groups_by_id, &g->node);
+    group_free(g);
+}
+
+void engine_close_groups(struct engine *e)
+{
+    while (!list_is_empty(&e->groups)) {
+        close_group(e, CONTAINER_OF(e->groups.next, struct group, link));
+    }
+}
+
+void engine_free(struct engine *e)
+{
+    if (e == NULL) { return; }
+    engine_close_groups(e);
+    snapshot_end(e);
+    map_fini(&e->groups_by_id);
+    wal_free(e->wal);
+    buf_fini(&e->scratch);
+    mem_free(e);
+}
+
+/* ---- groups ---- */
+
+static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm_ops *ops,
+                         void *fsm)
+{
+    struct group *g = group_new(e, log, ops, fsm);
+    enum err err = group_open(g);
+    if (err != ERR_OK) {
+        group_free(g);
+        return err;
+    }
+    g->node.key = id_key(&g->id);
+    map_insert(&e->groups_by_id, &g->node, slice_hash(g->node.key));
+    list_push_back(&e->groups, &g->link);
+    return ERR_OK;
+}
+
+static enum err put_first_entry(struct engine *e, struct wal_log *log,
+                                const struct engine_server *servers, size_t count)
+{
+    struct raft_configuration conf;
+    struct buf bytes = {0};
+    int rv = 0;
+    raft_configuration_init(&conf);
+    for (size_t i = 0; i < count && rv == 0; i++) {
+        rv = raft_configuration_add(&conf, servers[i].id, servers[i].node_name, RAFT_VOTER);
+    }
+    if (rv == 0) {
+        group_conf_encode(&conf, &bytes);
+        wal_put_hard(e->wal, log, (struct wal_hard){1, 0});
+        wal_put_entry(e->wal, log, 1, 1, RAFT_CHANGE, buf_slice(&bytes));
+    }
+    buf_fini(&bytes);
+    raft_configuration_close(&conf);
+    return rv == 0 ? ERR_OK : ERR_INVALID;
+}
+
+enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
+                             const struct fsm_ops *ops, void *fsm,
+                             const struct engine_server *servers, size_t server_count)
+{
+    if (group == 0 || self == 0 || wal_log_find(e->wal, group) != NULL ||
+        ops->applied_index(fsm) != 0) {
+        return ERR_INVALID;
+    }
+    struct wal_log *log = wal_log_create(e->wal, group, self);
+    enum err err = server_count > 0 ? put_first_entry(e, log, servers, server_count) : ERR_OK;
+    if (err == ERR_OK) { err = open_log(e, log, ops, fsm); }
+    if (err != ERR_OK) { wal_log_delete(e->wal, log); }
+    return err;
+}
+
+enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops, void *fsm)
+{
+    struct wal_log *log = wal_log_find(e->wal, group);
+    if (log == NULL || engine_group(e, group) != NULL) { return ERR_INVALID; }
+    return open_log(e, log, ops, fsm);
+}
+
+void engine_group_close(struct engine *e, uint64_t group)
+{
+    struct group *g = engine_group(e, group);
+    if (g != NULL) { close_group(e, g); }
+}
+
+void engine_group_delete(struct engine *e, uint64_t group)
+{
+    engine_group_close(e, group);
+    struct wal_log *log = wal_log_find(e->wal, group);
+    if (log != NULL && wal_log_snapshot(log) != NULL) {
+        snapshot_forget(e, wal_log_snapshot(log)->file);
+    }
+    if (log != NULL) { wal_log_delete(e->wal, log); }
+}
+
+uint64_t engine_group_next(const struct engine *e, uint64_t group)
+{
+    const struct wal_log *log =
+        wal_log_next(e->wal, group != 0 ? wal_log_find(e->wal, group) : NULL);
+    return log != NULL ? wal_log_group(log) : 0;
+}
+
+void engine_propose(struct engine *e, struct proposal *p)
+{
+    struct group *g = engine_group(e, p->group);
+    if (g == NULL) {
+        p->on_done(p, ERR_NOT_LEADER);
+        return;
+    }
+    group_propose(g, p);
+}
+
+enum err engine_change(struct engine *e, uint64_t group, enum engine_change change, uint64_t id,
+                       const char *node_name)
+{
+    struct group *g = engine_group(e, group);
+    return g != NULL ? group_change(g, change, id, node_name) : ERR_NOT_LEADER;
+}
+
+enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id)
+{
+    struct group *g = engine_group(e, group);
+    return g != NULL ? group_transfer(g, id) : ERR_NOT_LEADER;
+}
+
+static void status_servers(const struct group *g, struct engine_status *out)
+{
+    for (unsigned i = 0; i < g->raft.configuration.n && i < COUNT_OF(out->servers); i++) {
+        const struct raft_server *server = &g->raft.configuration.servers[i];
+        out->servers[i].id = server->id;
+        out->servers[i].role = server->role;
+        strncpy(out->servers[i].node_name, server->address, sizeof out->servers[i].node_name - 1);
+        out->server_count++;
+    }
+}
+
+bool engine_status(const struct engine *e, uint64_t group, struct engine_status *out)
+{
+    const struct wal_log *log = wal_log_find(e->wal, group);
+    const struct group *g = engine_group(e, group);
+    *out = (struct engine_status){0};
+    if (log == NULL) { return false; }
+    const struct manifest *snapshot = wal_log_snapshot(log);
+    out->self = wal_log_self(log);
+    out->last = wal_log_last_index(log);
+    out->snapshot = snapshot != NULL ? snapshot->index : 0;
+    out->term = wal_log_hard(log).term;
+    if (g == NULL) { return true; }
+    out->is_open = true;
+    out->is_stopped = g->state == GROUP_STOPPED;
+    out->is_leader = group_is_leader(g);
+    bool follows = g->state == GROUP_RUNNING && g->raft.state == RAFT_FOLLOWER;
+    out->leader = out->is_leader ? g->self : follows ? g->raft.follower_state.current_leader.id : 0;
+    out->commit = group_commit_index(g);
+    out->applied = g->applied;
+    status_servers(g, out);
+    return true;
+}
+
+/* ---- events ---- */
+
+struct receiving {
+    struct engine *e;
+    const char *from_name;
+};
+
+static void on_message(void *arg, const struct message *m)
+{
+    struct receiving *r = arg;
+    if (m->kind == MESSAGE_TERM_QUERY) {
+        read_on_query(r->e, r->from_name, m);
+        return;
+    }
+    if (m->kind == MESSAGE_TERM_REPLY) {
+        read_on_reply(r->e, m);
+        return;
+    }
+    struct group *g = engine_group(r->e, m->group);
+    if (g != NULL) { group_receive(g, r->from_name, m); }
+}
+
+enum err engine_receive(struct engine *e, const char *from_name, struct slice frame)
+{
+    static const struct message_handler handler = {NULL, on_message};
+    struct receiving receiving = {e, from_name};
+    return e->is_broken ? ERR_OK : message_decode(frame, &handler, &receiving);
+}
+
+void engine_tick(struct engine *e)
+{
+    if (e->is_broken) { return; }
+    uint64_t now = now_ms(e);
+    LIST_EACH (at, &e->groups) {
+        group_tick(CONTAINER_OF(at, struct group, link), now);
+    }
+    snapshot_tick(e, now);
+    space_tick(e, now);
+}
+
+uint64_t engine_next_ms(const struct engine *e)
+{
+    uint64_t next = space_next_ms(e);
+    LIST_EACH (at, &e->groups) {
+        uint64_t due = group_next_ms(CONTAINER_OF(at, struct group, link));
+        next = due < next ? due : next;
+    }
+    if (!list_is_empty(&e->pulls)) {
+        uint64_t due = e->bulk_ms + 1;
+        next = due < next ? due : next;
+    }
+    return next;
+}
+
+void engine_turn(struct engine *e)
+{
+    if (e->is_broken) { return; }
+    LIST_EACH (at, &e->groups) {
+        struct group *g = CONTAINER_OF(at, struct group, link);
+        group_service(g);
+        group_send_out(g);
+    }
+    wal_flush(e->wal);
+    LIST_EACH (at, &e->groups) {
+        fsm_apply(CONTAINER_OF(at, struct group, link));
+    }
+    read_service(e);
+}
+
+uint64_t engine_flush_count(const struct engine *e)
+{
+    return wal_flush_count(e->wal);
+}
+
+bool engine_is_full(const struct engine *e)
+{
+    return e->is_full;
+}

@@ -1,0 +1,138 @@
+/* engine: all Raft groups of a node over one log, driven by events; it waits for nothing and knows
+ * no event loop. loop.c drives it in a broker, tests/sim in simulation. Thread: the raft thread. */
+#ifndef FANFARE_CONSENSUS_ENGINE_H
+#define FANFARE_CONSENSUS_ENGINE_H
+
+#include "consensus/disk.h"
+#include "consensus/fsm.h"
+#include "consensus/wal.h"
+
+struct engine;
+
+/* The seam: what the engine needs of the world. Outlives the engine. */
+struct engine_world {
+    void *arg;
+    struct disk *disk;
+    uint64_t (*now_ms)(void *arg); /* goes on while the machine sleeps (CLOCK_BOOTTIME) */
+    /* Send a frame to a node; may be lost. Bulk frames (snapshot data) must not delay others.
+     * Borrows all. */
+    void (*send)(void *arg, const char *node_name, struct slice frame, bool is_bulk);
+    void (*on_fatal)(void *arg, const char *what); /* the disk broke: the process must stop */
+};
+
+struct engine_opts {
+    const char *node_name;
+    uint64_t node_id;
+    uint64_t random_seed;
+    uint32_t election_ms;
+    uint32_t heartbeat_ms;
+    uint32_t lease_margin_percent; /* clocks may differ in rate by less than this */
+    uint64_t segment_bytes;
+    size_t entry_bytes_max;         /* commands coalesced into one entry */
+    size_t append_bytes_max;        /* entries in one message, at least one */
+    unsigned entries_in_flight_max; /* own entries of a group not committed yet */
+    size_t queued_bytes_max;        /* proposals of a group that wait */
+    uint64_t cache_bytes;           /* applied entries of a group kept in memory */
+    uint64_t snapshot_log_bytes;    /* a group takes a snapshot when its log holds this */
+    unsigned trailing_entries;      /* kept behind a snapshot for followers that lag */
+    size_t chunk_bytes;             /* of snapshot data */
+    uint64_t bulk_bytes_per_s;      /* snapshot data sent */
+    uint64_t segments_max;  /* above this the group that holds the oldest takes a snapshot */
+    uint64_t ballast_bytes; /* a file that is given up when the disk is full; more than a segment */
+    uint64_t free_bytes_min; /* below this proposals are refused */
+};
+
+/* Good values for a broker; name, id and seed are the caller's. */
+struct engine_opts engine_opts_default(void);
+
+/* Errors: as wal_open. Borrows: world, opts->node_name. */
+MUST_USE enum err engine_open(struct engine **out, const struct engine_opts *opts,
+                              const struct engine_world *world, struct wal_report *report);
+/* Proposals and reads that wait end with ERR_INDOUBT or ERR_NOT_LEADER. Nothing may be in flight on
+ * the disk, or it must end by on_drop. `e` may be NULL. */
+void engine_free(struct engine *e);
+
+/* Groups. `self` is the id of this replica: never used before in this group, on any node. */
+struct engine_server {
+    uint64_t id;
+    const char *node_name;
+};
+/* A new replica. With servers (its first voters, itself among them): the group is created here, now,
+ * for the first time ever. Without: it waits to be added. It takes part once its creation is durable;
+ * whoever may create only once remembers that it did when engine_status shows a commit above 0.
+ * Errors: ERR_INVALID (the group is here already, or the state machine is not empty). */
+MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
+                                      const struct fsm_ops *ops, void *fsm,
+                                      const struct engine_server *servers, size_t server_count);
+/* A replica that is in the log. Errors: ERR_INVALID (no such), ERR_CORRUPT (state machine and log
+ * do not fit). */
+MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops,
+                                    void *fsm);
+/* Stop running it here; it stays in the log. The state machine is not touched any more. */
+void engine_group_close(struct engine *e, uint64_t group);
+void engine_close_groups(struct engine *e); /* all of them */
+/* Remove it from this node for good; open or not. The caller removes the state machine's data. */
+void engine_group_delete(struct engine *e, uint64_t group);
+/* Walk the groups in the log: the one after `group`, or 0; the first for 0. */
+uint64_t engine_group_next(const struct engine *e, uint64_t group);
+
+/* Takes `p` until on_done, which may be called from inside. */
+void engine_propose(struct engine *e, struct proposal *p);
+
+/* A linearizable read point: on_done(ERR_OK) when the state machine holds everything that was
+ * acknowledged anywhere before the request. ERR_NOT_LEADER otherwise. The requester owns it until
+ * on_done. */
+struct read_request {
+    struct task task;
+    struct list link;
+    uint64_t group;
+    uint64_t index;       /* the state must have been applied up to here; 0: not known yet */
+    uint64_t round;       /* waits for this quorum round; 0: none */
+    uint64_t round_index; /* what it may use once the round has proved it */
+    enum err err;         /* the requester's, to keep the answer on the way back */
+    void (*on_done)(struct read_request *request, enum err err);
+};
+void engine_read(struct engine *e, struct read_request *request);
+
+enum engine_change { ENGINE_ADD_STANDBY, ENGINE_PROMOTE, ENGINE_REMOVE };
+/* Change the membership by one server. ERR_OK: begun; look at engine_status for the outcome.
+ * Errors: ERR_NOT_LEADER, ERR_SLOW (another change, or a new leader's first entry, is not
+ * finished), ERR_INVALID (the server is not in a state for it; a voter other than the leader is
+ * removed, never demoted; a leader moves away first). */
+MUST_USE enum err engine_change(struct engine *e, uint64_t group, enum engine_change change,
+                                uint64_t id, const char *node_name);
+/* Move leadership to a voter. ERR_OK: begun. Errors: ERR_NOT_LEADER, ERR_SLOW, ERR_INVALID. */
+MUST_USE enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id);
+
+struct engine_status {
+    bool is_open;
+    bool is_stopped;
+    bool is_leader;
+    uint64_t self;
+    uint64_t leader; /* replica id; 0: not known */
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t last;
+    uint64_t snapshot;
+    size_t server_count;
+    struct {
+        uint64_t id;
+        int role; /* 0 standby, 1 voter, 2 spare */
+        char node_name[64];
+    } servers[32];
+};
+/* False: no such group. */
+bool engine_status(const struct engine *e, uint64_t group, struct engine_status *out);
+
+/* Events. After any of them, and before waiting, call engine_turn. */
+MUST_USE enum err engine_receive(struct engine *e, const char *from_name,
+                                 struct slice frame); /* ERR_INVALID: garbage */
+void engine_tick(struct engine *e);                   /* at engine_next_ms, or any time */
+uint64_t engine_next_ms(const struct engine *e);      /* when engine_tick has something to do */
+void engine_turn(struct engine *e);                   /* submit, start the flush, send, apply */
+
+uint64_t engine_flush_count(const struct engine *e);
+bool engine_is_full(const struct engine *e); /* the disk is: proposals are refused */
+
+#endif

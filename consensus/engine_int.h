@@ -1,0 +1,48 @@
+/* engine_int: the node's shared state as the files of the engine see it. */
+#ifndef FANFARE_CONSENSUS_ENGINE_INT_H
+#define FANFARE_CONSENSUS_ENGINE_INT_H
+
+#include "base/map.h"
+#include "consensus/engine.h"
+
+enum { ENGINE_PEERS_MAX = 64 };
+
+/* One quorum round for reads: each voter's node is asked once for the terms of all groups that
+ * wait. */
+struct read_round {
+    uint64_t number; /* 0: none in flight */
+    uint64_t sent_ms;
+};
+
+struct engine {
+    struct engine_opts opts;
+    struct engine_world world;
+    struct wal *wal;
+    struct map groups_by_id;
+    struct list groups; /* struct group */
+    uint64_t random;
+    uint32_t guards_off; /* simulator only */
+    bool is_broken;      /* the disk failed: nothing is done any more */
+    bool is_full;
+    uint64_t full_checked_ms;
+    bool has_ballast;
+    bool ballast_is_busy; /* ballast_job is in flight */
+    struct disk_job ballast_job;
+    struct read_round round;
+    bool round_is_wanted;
+    struct snapshot_take *taking;    /* the one snapshot that is taken now */
+    struct snapshot_fetch *fetching; /* the one snapshot that is fetched now */
+    uint64_t next_file;              /* number of the next snapshot file */
+    struct list stale_files;         /* struct stale_file */
+    struct list pulls;               /* struct snapshot_pull, to be served when the rate allows */
+    double bulk_tokens;
+    uint64_t bulk_ms;
+    struct buf scratch;
+};
+
+struct group *engine_group(const struct engine *e, uint64_t id);
+
+/* Simulator only: switch guards off, a bit per enum guard, for groups opened from now on. */
+void engine_guards_off(struct engine *e, uint32_t mask);
+
+#endif

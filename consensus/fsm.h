@@ -1,0 +1,75 @@
+/* fsm: the seam to a replicated state machine, and how committed entries reach it.
+ * Entries are applied in order, each once, in batches; a batch is one transaction that also stores
+ * its last index. */
+#ifndef FANFARE_CONSENSUS_FSM_H
+#define FANFARE_CONSENSUS_FSM_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/slice.h"
+
+/* A command on its way into a group's log. The proposer owns it and its data until on_done.
+ * ERR_OK: applied. ERR_NOT_LEADER, ERR_SLOW (too many wait), ERR_FULL (the disk is nearly full):
+ * certainly not executed.
+ * ERR_INDOUBT: leadership was lost; it may or may not be executed. */
+struct proposal {
+    struct task task; /* for the way to the raft thread and back */
+    struct list link;
+    uint64_t group;
+    struct slice data;
+    uint64_t index; /* of its entry, once it has one */
+    uint64_t term;
+    enum err err; /* the proposer's, to keep the answer on the way back */
+    void (*on_done)(struct proposal *proposal, enum err err); /* raft thread */
+};
+
+struct fsm_command {
+    uint64_t index; /* of the entry; commands of one entry share it */
+    uint64_t term;
+    struct slice data;
+    struct proposal *origin; /* proposed here and still waiting for its reply; else NULL */
+};
+
+struct fsm_batch {
+    const struct fsm_command *commands;
+    size_t count;        /* may be 0: entries of the engine's own */
+    uint64_t last_index; /* to be stored in the same transaction */
+};
+
+/* Thread: the raft thread, but where it says "pool". Never called for one group at the same time.
+ * */
+struct fsm_ops {
+    void (*apply)(void *fsm, const struct fsm_batch *batch);
+    uint64_t (*applied_index)(void *fsm); /* what the store holds at start; 0: nothing */
+
+    /* An unchanging image of the state, read as a stream while apply goes on; it may outlive the
+     * group's closing. */
+    void *(*snapshot_begin)(void *fsm);
+    enum err (*snapshot_read)(void *image, char *out, size_t bytes_max,
+                              size_t *bytes); /* pool; 0 bytes: the end */
+    void (*snapshot_end)(void *image);
+
+    /* Replace the whole state by a stream; nothing else is called between begin and end. A crash
+     * before the end leaves an applied_index below `index`. */
+    void (*restore_begin)(void *fsm);
+    enum err (*restore_write)(void *fsm, struct slice bytes);
+    enum err (*restore_end)(void *fsm, uint64_t index);
+
+    /* This replica became leader, or is not any more, in `term`. */
+    void (*on_leader)(void *fsm, bool is_leader, uint64_t term);
+};
+
+struct group;
+
+/* Apply what may be applied: committed, durable here, in memory (else it is fetched and applied
+ * later). */
+void fsm_apply(struct group *group);
+
+/* Pack a command into the data of an entry; an entry holds any number. */
+struct buf;
+void fsm_command_encode(struct buf *out, struct slice command);
+/* Take the first command off *entry. False: malformed. */
+MUST_USE bool fsm_command_decode(struct slice *entry, struct slice *command);
+
+#endif

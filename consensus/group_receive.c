@@ -1,0 +1,173 @@
+/* group_receive: a message from another replica, past the guards, into the library.
+ * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code
+ * expects, not what a peer happened to send. */
+#include "base/mem.h"
+#include "consensus/group.h"
+#include "consensus/group_int.h"
+#include "consensus/guards.h"
+#include "consensus/read.h"
+#include "consensus/snapshot.h"
+
+/* Step a message that the library takes as it is. */
+static bool step_message(struct group *g, const char *from_name, const struct message *m)
+{
+    struct raft_message message = m->raft;
+    message.server_id = m->from;
+    message.server_address = from_name;
+    struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = &message};
+    return group_step(g, &event, NULL);
+}
+
+/* Step a part of an AppendEntries: its entries in one block of the library's memory, which it frees
+ * or keeps. */
+static bool step_append(struct group *g, const char *from_name, const struct message *m,
+                        const struct guard_piece *piece)
+{
+    struct message copy = *m;
+    struct raft_append_entries *a = &copy.raft.append_entries;
+    size_t bytes = 1;
+    for (unsigned i = 0; i < piece->count; i++) {
+        bytes += piece->entries[i].buf.len;
+    }
+    a->prev_log_index = piece->prev_index;
+    a->prev_log_term = piece->prev_term;
+    a->n_entries = piece->count;
+    a->entries = NULL;
+    if (piece->count == 0) { return step_message(g, from_name, &copy); }
+    struct raft_entry *entries = mem_new0(piece->count * sizeof *entries);
+    char *batch = raft_malloc(bytes);
+    CHECK(batch != NULL);
+    size_t at = 0;
+    for (unsigned i = 0; i < piece->count; i++) {
+        const struct raft_entry *from = &piece->entries[i];
+        entries[i] = (struct raft_entry){.term = from->term, .type = from->type, .batch = batch};
+        entries[i].buf = (struct raft_buffer){batch + at, from->buf.len};
+        if (from->buf.len > 0) { memcpy(batch + at, from->buf.base, from->buf.len); }
+        at += from->buf.len;
+    }
+    a->entries = entries;
+    bool ok = step_message(g, from_name, &copy);
+    mem_free(entries);
+    return ok;
+}
+
+/* Did the library take what precedes, so that the rest may follow? */
+static bool may_go_on(const struct group *g, const struct guard_piece *rest, uint64_t term)
+{
+    return g->state == GROUP_RUNNING && !g->is_installing && raft_current_term(&g->raft) == term &&
+           (rest->prev_index == 0 || wal_log_term(g->log, rest->prev_index) == rest->prev_term);
+}
+
+static void note_leader(struct group *g, const struct message *m)
+{
+    uint64_t term = m->raft.append_entries.term;
+    if (g->heard_term != term || g->heard_from != m->from) {
+        g->heard_term = term;
+        g->heard_from = m->from;
+        g->heard_stamp_ms = 0;
+    }
+    if (m->stamp_ms > g->heard_stamp_ms) { g->heard_stamp_ms = m->stamp_ms; }
+    g->heard_ms = group_now_ms(g);
+}
+
+static void receive_append(struct group *g, const char *from_name, const struct message *m)
+{
+    const struct raft_append_entries *a = &m->raft.append_entries;
+    struct message reply;
+    if (guard_stale_term(g, a->term, &reply)) {
+        group_send(g, m->from, from_name, &reply, guard_term_gate(g));
+        return;
+    }
+    if (a->term == raft_current_term(&g->raft) && g->raft.state == RAFT_LEADER) {
+        group_stop(g, "another leader in the same term");
+        return;
+    }
+    note_leader(g, m);
+    struct guard_piece rest = {a->prev_log_index, a->prev_log_term, a->entries, a->n_entries};
+    if (!guard_trim_committed(g, &rest)) {
+        group_stop(g, "the leader contradicts what is committed here");
+        return;
+    }
+    do {
+        bool needs_empty;
+        unsigned count = guard_split_change(g, &rest, &needs_empty);
+        struct guard_piece piece = {rest.prev_index, rest.prev_term, rest.entries, 0};
+        if (needs_empty &&
+            (!step_append(g, from_name, m, &piece) || !may_go_on(g, &rest, a->term))) {
+            return;
+        }
+        piece.count = count;
+        if (!step_append(g, from_name, m, &piece) || count == 0) { return; }
+        rest.prev_term = rest.entries[count - 1].term;
+        rest.prev_index += count;
+        rest.entries += count;
+        rest.count -= count;
+    } while (rest.count > 0 && may_go_on(g, &rest, a->term));
+}
+
+static void receive_append_reply(struct group *g, const char *from_name, const struct message *m)
+{
+    struct message copy = *m;
+    struct raft_append_entries_result *result = &copy.raft.append_entries_result;
+    if (g->raft.state == RAFT_LEADER && result->term == raft_current_term(&g->raft)) {
+        read_note_stamp(g, m->from, m->stamp_ms);
+    }
+    guard_old_rejection(g, m->from, result);
+    (void)step_message(g, from_name, &copy);
+}
+
+/* The vote that the library would deny: by Raft's rules, durable before it is told. */
+static void grant_vote(struct group *g, const char *from_name, const struct message *m)
+{
+    const struct raft_request_vote *vote = &m->raft.request_vote;
+    if (!vote->pre_vote) {
+        if (vote->term > raft_current_term(&g->raft) && !group_bump_term(g, vote->term)) { return; }
+        g->raft.voted_for = vote->candidate_id; /* the library has no event for it */
+        group_put_hard(g);
+    }
+    struct message reply = {.kind = MESSAGE_RAFT};
+    reply.raft.type = RAFT_REQUEST_VOTE_RESULT;
+    reply.raft.request_vote_result = (struct raft_request_vote_result){
+        .version = 2, .term = vote->term, .vote_granted = true, .pre_vote = vote->pre_vote};
+    group_send(g, m->from, from_name, &reply, guard_term_gate(g));
+}
+
+static void receive_vote(struct group *g, const char *from_name, const struct message *m)
+{
+    if (guard_restart_hold(g, &m->raft.request_vote)) { return; }
+    if (guard_unaware_voter(g, &m->raft.request_vote)) {
+        grant_vote(g, from_name, m);
+        return;
+    }
+    (void)step_message(g, from_name, m);
+}
+
+static void receive_raft(struct group *g, const char *from_name, const struct message *m)
+{
+    switch (m->raft.type) {
+    case RAFT_APPEND_ENTRIES: receive_append(g, from_name, m); return;
+    case RAFT_APPEND_ENTRIES_RESULT: receive_append_reply(g, from_name, m); return;
+    case RAFT_REQUEST_VOTE: receive_vote(g, from_name, m); return;
+    case RAFT_REQUEST_VOTE_RESULT:
+        if (!guard_prevote_stale(g, &m->raft)) { (void)step_message(g, from_name, m); }
+        return;
+    case RAFT_TIMEOUT_NOW:
+        if (!guard_sole_voter(g)) { (void)step_message(g, from_name, m); }
+        return;
+    case RAFT_INSTALL_SNAPSHOT: break; /* arrives as an offer */
+    }
+}
+
+void group_receive(struct group *g, const char *from_name, const struct message *m)
+{
+    if (g->state != GROUP_RUNNING || m->to != g->self || m->from == g->self) { return; }
+    switch (m->kind) {
+    case MESSAGE_RAFT: receive_raft(g, from_name, m); return;
+    case MESSAGE_SNAPSHOT_OFFER: snapshot_on_offer(g, from_name, m); return;
+    case MESSAGE_SNAPSHOT_PULL: snapshot_on_pull(g, from_name, m); return;
+    case MESSAGE_SNAPSHOT_CHUNK: snapshot_on_chunk(g, m); return;
+    case MESSAGE_TERM_QUERY:
+    case MESSAGE_TERM_REPLY:
+    case MESSAGE_NONE: return;
+    }
+}

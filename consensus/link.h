@@ -1,0 +1,55 @@
+/* link: the connections that carry Raft frames between nodes, one per direction and pair, and one
+ * beside it for snapshot data. Frames may be lost, never reordered within a connection, never
+ * altered. Thread: the raft thread. */
+#ifndef FANFARE_CONSENSUS_LINK_H
+#define FANFARE_CONSENSUS_LINK_H
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct link;
+
+enum {
+    LINK_VERSION = 1,
+    LINK_FRAME_BYTES_MAX = 64 << 20,
+    LINK_NAME_BYTES = 64,
+    LINK_HOST_BYTES = 256
+};
+
+struct link_opts {
+    uv_loop_t *loop;
+    uint64_t cluster_id;
+    uint64_t node_id;
+    const char *node_name;
+    const char *listen_host;
+    uint16_t listen_port;    /* 0: any, see link_port */
+    size_t peer_bytes_max;   /* queued for one peer and connection; more is dropped */
+    uint32_t silence_ms_max; /* a peer that says nothing for so long is taken for stopped */
+    /* Where does this node listen? False: not known. Asked at every connect; `host` is a name or an
+     * address. */
+    bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
+                       uint16_t *port);
+    void (*on_frame)(void *arg, const char *from_name, struct slice frame, bool *is_garbage);
+    void *arg;
+};
+
+/* Bind and listen. Borrows opts' strings. Errors: ERR_SYSTEM (logged). */
+MUST_USE enum err link_open(struct link **out, const struct link_opts *opts);
+uint16_t link_port(const struct link *link);
+/* Begin to close everything; on_closed(arg) when the loop holds no handle of the link any more, and
+ * it is freed. */
+void link_close(struct link *link, void (*on_closed)(void *arg), void *arg);
+
+/* Queue a frame; what was queued in a turn leaves as one by link_flush. */
+void link_send(struct link *link, const char *node_name, struct slice frame, bool is_bulk);
+void link_flush(struct link *link);
+
+/* Take the next whole frame off *bytes. False: there is none yet, or *is_garbage: there never will
+ * be. */
+MUST_USE bool link_frame_parse(struct slice *bytes, struct slice *frame, bool *is_garbage);
+
+uint64_t link_dropped_count(const struct link *link);
+
+#endif

@@ -1,0 +1,43 @@
+/* loop: the libuv loop of the raft thread, and the order in which a turn does things. */
+#ifndef FANFARE_CONSENSUS_LOOP_H
+#define FANFARE_CONSENSUS_LOOP_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "base/mailbox.h"
+#include "base/thread.h"
+#include "consensus/disk_uv.h"
+#include "consensus/engine.h"
+#include "consensus/link.h"
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_timer_t timer;
+    uv_prepare_t before_poll;
+    uv_check_t after_poll;
+    struct mailbox mailbox;
+    struct thread thread;
+    struct disk_uv disk;
+    struct link *link;
+    struct engine *engine;
+    bool is_stopping;
+    bool is_closed;
+    uint64_t turn_end_ns;
+    uint64_t turn_idle_ns;
+    atomic_uint_fast64_t slow_turn_count;
+    atomic_uint_fast64_t longest_turn_us;
+};
+
+/* Make the loop and its disk; engine and link are the caller's to set before loop_start. On an
+ * error loop_fini is due.
+ * Errors: ERR_SYSTEM. */
+MUST_USE enum err loop_init(struct loop *loop, const char *dir);
+void loop_start(struct loop *loop);
+/* End the groups, close the link, flush, free the engine, close all handles; wait for the thread.
+ * */
+void loop_stop(struct loop *loop);
+void loop_fini(struct loop *loop); /* never started, or stopped */
+
+#endif

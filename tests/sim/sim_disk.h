@@ -1,0 +1,58 @@
+/* sim_disk: a disk in memory that behaves like a bad one on request. A crash keeps what was synced,
+ * and of the rest any sectors, in any order. Thread: one. */
+#ifndef FANFARE_TESTS_SIM_DISK_H
+#define FANFARE_TESTS_SIM_DISK_H
+
+#include "base/buf.h"
+#include "consensus/disk.h"
+
+enum { SIM_SECTOR_BYTES = 512 };
+
+struct sim_file {
+    struct list link;
+    char name[DISK_NAME_BYTES];
+    struct buf now;     /* as the process sees it */
+    struct buf durable; /* as a crash leaves it */
+};
+
+struct sim_disk {
+    struct disk disk;
+    struct list files;
+    struct list jobs; /* in flight, by time */
+    uint64_t random;  /* state of the generator */
+    uint64_t now_ms;
+    uint64_t delay_ms_max; /* a job takes 0 to this, now and then ten times as long */
+    uint64_t capacity_bytes;
+    enum err fail_with; /* ERR_OK, or what every write answers */
+    uint64_t sync_count;
+    bool is_interrupted;
+};
+
+void sim_disk_init(struct sim_disk *sd, uint64_t seed);
+void sim_disk_fini(struct sim_disk *sd);
+
+/* When the next job ends; UINT64_MAX: none. */
+uint64_t sim_disk_next_ms(const struct sim_disk *sd);
+/* End the first job, if it is due at now_ms. */
+bool sim_disk_step(struct sim_disk *sd, uint64_t now_ms);
+/* End all jobs, also those that they start. */
+void sim_disk_drain(struct sim_disk *sd);
+
+/* Stop in the middle of the jobs in flight: a part of each may have happened. To be called before
+ * their owners are freed, if these are freed before the crash. */
+void sim_disk_interrupt(struct sim_disk *sd);
+/* The machine loses power: jobs in flight vanish (on_drop). */
+void sim_disk_crash(struct sim_disk *sd);
+/* The process dies: jobs in flight vanish, the files stay as the process saw them. */
+void sim_disk_kill(struct sim_disk *sd);
+
+/* Flip one bit of a file's synced content, in a byte that is not zero. False if the file has none.
+ * */
+bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t at);
+struct sim_file *sim_disk_find(struct sim_disk *sd, const char *name);
+uint64_t sim_disk_used_bytes(const struct sim_disk *sd);
+
+/* xorshift: the next number below `below`. */
+uint64_t sim_random(uint64_t *state, uint64_t below);
+
+#endif

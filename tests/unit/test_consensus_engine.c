@@ -1,0 +1,228 @@
+/* The promises of consensus/engine.h that one node can show. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "consensus/engine.h"
+#include "sim/sim_disk.h"
+
+enum { GROUP = 4 };
+
+struct fixture {
+    struct sim_disk sd;
+    struct engine *e;
+    uint64_t now_ms;
+    uint64_t applied;
+    uint64_t command_count;
+};
+
+struct request {
+    struct proposal proposal;
+    struct read_request read;
+    enum err err;
+    bool is_done;
+};
+
+static uint64_t world_now(void *arg)
+{
+    return ((struct fixture *)arg)->now_ms;
+}
+
+static void world_send(void *arg, const char *to, struct slice frame, bool is_bulk)
+{
+    (void)arg;
+    (void)frame;
+    (void)is_bulk;
+    cr_assert_fail("a sole voter sends to %s", to);
+}
+
+static void world_fatal(void *arg, const char *what)
+{
+    (void)arg;
+    cr_assert_fail("%s", what);
+}
+
+static void apply(void *arg, const struct fsm_batch *batch)
+{
+    struct fixture *f = arg;
+    f->applied = batch->last_index;
+    f->command_count += batch->count;
+}
+
+static uint64_t applied_index(void *arg)
+{
+    return ((struct fixture *)arg)->applied;
+}
+
+static void on_leader(void *arg, bool is_leader, uint64_t term)
+{
+    (void)arg;
+    (void)is_leader;
+    (void)term;
+}
+
+static const struct fsm_ops ops = {
+    .apply = apply, .applied_index = applied_index, .on_leader = on_leader};
+
+static void settle(struct fixture *f)
+{
+    for (int i = 0; i < 6; i++) {
+        f->now_ms += 150;
+        engine_tick(f->e);
+        engine_turn(f->e);
+        sim_disk_drain(&f->sd);
+    }
+    engine_turn(f->e);
+}
+
+static struct fixture *fixture_new(void)
+{
+    static const struct engine_server self = {1, "n1"};
+    struct fixture *f = mem_new0(sizeof *f);
+    struct engine_opts opts = engine_opts_default();
+    struct wal_report report;
+    f->now_ms = 5000;
+    sim_disk_init(&f->sd, 11);
+    opts.node_name = "n1";
+    opts.node_id = 1;
+    opts.segment_bytes = 4096;
+    opts.free_bytes_min = 1000;
+    opts.ballast_bytes = 20000;
+    opts.queued_bytes_max = 1000;
+    opts.snapshot_log_bytes = 1 << 30;
+    opts.segments_max = 1000;
+    struct engine_world world = {f, &f->sd.disk, world_now, world_send, world_fatal};
+    cr_assert_eq(engine_open(&f->e, &opts, &world, &report), ERR_OK);
+    cr_assert_eq(engine_group_create(f->e, GROUP, 1, &ops, f, &self, 1), ERR_OK);
+    settle(f);
+    return f;
+}
+
+static void fixture_free(struct fixture *f)
+{
+    engine_free(f->e);
+    sim_disk_fini(&f->sd);
+    mem_free(f);
+}
+
+static void on_proposed(struct proposal *p, enum err err)
+{
+    struct request *request = CONTAINER_OF(p, struct request, proposal);
+    request->err = err;
+    request->is_done = true;
+}
+
+static void on_read(struct read_request *read, enum err err)
+{
+    struct request *request = CONTAINER_OF(read, struct request, read);
+    request->err = err;
+    request->is_done = true;
+}
+
+static void propose(struct fixture *f, struct request *request, struct slice data)
+{
+    *request = (struct request){.proposal = {.group = GROUP, .data = data, .on_done = on_proposed}};
+    engine_propose(f->e, &request->proposal);
+}
+
+Test(consensus_engine, proposals_of_a_turn_share_one_entry_and_each_is_answered)
+{
+    struct fixture *f = fixture_new();
+    struct request requests[5];
+    struct engine_status before;
+    struct engine_status after;
+    cr_assert(engine_status(f->e, GROUP, &before));
+    for (int i = 0; i < 5; i++) {
+        propose(f, &requests[i], SLICE("command"));
+    }
+    settle(f);
+    cr_assert(engine_status(f->e, GROUP, &after));
+    cr_assert_eq(after.last, before.last + 1);
+    cr_assert_eq(f->command_count, 5);
+    for (int i = 0; i < 5; i++) {
+        cr_assert(requests[i].is_done && requests[i].err == ERR_OK);
+        cr_assert_eq(requests[i].proposal.index, after.last);
+    }
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_full_queue_refuses_clearly)
+{
+    struct fixture *f = fixture_new();
+    struct request first;
+    struct request second;
+    char data[700];
+    memset(data, 'd', sizeof data);
+    propose(f, &first, slice_of(data, sizeof data));
+    propose(f, &second, slice_of(data, sizeof data));
+    cr_assert(second.is_done && second.err == ERR_SLOW);
+    settle(f);
+    cr_assert(first.is_done && first.err == ERR_OK);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_group_that_is_not_here_or_closed_refuses)
+{
+    struct fixture *f = fixture_new();
+    struct request request = {.proposal = {.group = 77, .on_done = on_proposed}};
+    engine_propose(f->e, &request.proposal);
+    cr_assert(request.is_done && request.err == ERR_NOT_LEADER);
+    propose(f, &request, SLICE("waits"));
+    engine_group_close(f->e, GROUP);
+    cr_assert(request.is_done && request.err == ERR_NOT_LEADER, "it had no entry yet");
+    cr_assert_eq(engine_group_open(f->e, GROUP, &ops, f), ERR_OK);
+    settle(f);
+    propose(f, &request, SLICE("goes on"));
+    settle(f);
+    cr_assert(request.is_done && request.err == ERR_OK);
+    engine_group_delete(f->e, GROUP);
+    settle(f);
+    cr_assert_eq(engine_group_next(f->e, 0), 0);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_sole_voters_read_needs_no_flush)
+{
+    struct fixture *f = fixture_new();
+    struct request request = {.read = {.group = GROUP, .on_done = on_read}};
+    uint64_t flushes = engine_flush_count(f->e);
+    engine_read(f->e, &request.read);
+    engine_turn(f->e);
+    cr_assert(request.is_done && request.err == ERR_OK);
+    cr_assert_eq(engine_flush_count(f->e), flushes);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_full_disk_costs_the_ballast_and_refuses_until_there_is_space)
+{
+    struct fixture *f = fixture_new();
+    struct request request;
+    char data[500];
+    memset(data, 'd', sizeof data);
+    cr_assert_not_null(sim_disk_find(&f->sd, "ballast"));
+    f->sd.capacity_bytes = sim_disk_used_bytes(&f->sd) + 1500; /* above the mark, below a segment */
+    for (int i = 0; i < 12 && !engine_is_full(f->e); i++) {
+        propose(f, &request, slice_of(data, sizeof data));
+        engine_turn(f->e);
+        sim_disk_drain(&f->sd);
+        engine_turn(f->e);
+        f->now_ms += 150;
+        engine_tick(f->e);
+    }
+    cr_assert(engine_is_full(f->e));
+    settle(f);
+    cr_assert_null(sim_disk_find(&f->sd, "ballast"));
+    cr_assert(request.is_done && request.err == ERR_OK,
+              "what was accepted is finished with its help");
+    f->sd.capacity_bytes = sim_disk_used_bytes(&f->sd);
+    settle(f);
+    propose(f, &request, SLICE("no"));
+    cr_assert(request.is_done && request.err == ERR_FULL);
+    f->sd.capacity_bytes = 1 << 30;
+    settle(f);
+    cr_assert_not_null(sim_disk_find(&f->sd, "ballast"));
+    propose(f, &request, SLICE("yes"));
+    settle(f);
+    cr_assert(request.is_done && request.err == ERR_OK);
+    fixture_free(f);
+}

@@ -1,0 +1,188 @@
+/* The promises of consensus/link.h, on loopback: two links on one loop. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "consensus/link.h"
+#include "consensus/message.h"
+
+struct end {
+    struct link *link;
+    struct fixture *f;
+    char from[LINK_NAME_BYTES];
+    uint64_t frame_count;
+    uint64_t byte_count;
+    bool calls_it_garbage;
+};
+
+struct fixture {
+    uv_loop_t loop;
+    struct end a;
+    struct end b;
+    int closed_count;
+};
+
+static bool address_of(void *arg, const char *name, char host[LINK_HOST_BYTES], uint16_t *port)
+{
+    struct end *end = arg;
+    const struct end *to = strcmp(name, "a") == 0 ? &end->f->a : &end->f->b;
+    snprintf(host, LINK_HOST_BYTES, "localhost");
+    *port = to->link != NULL ? link_port(to->link) : 1;
+    return true;
+}
+
+static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+{
+    struct end *end = arg;
+    snprintf(end->from, sizeof end->from, "%s", from_name);
+    end->frame_count++;
+    end->byte_count += frame.len;
+    *is_garbage = end->calls_it_garbage;
+}
+
+static void open_end(struct fixture *f, struct end *end, const char *name, uint64_t cluster_id)
+{
+    struct link_opts opts = {
+        .loop = &f->loop,
+        .cluster_id = cluster_id,
+        .node_id = 1,
+        .node_name = name,
+        .listen_host = "127.0.0.1",
+        .peer_bytes_max = 1 << 20,
+        .silence_ms_max = 500,
+        .address_of = address_of,
+        .on_frame = on_frame,
+        .arg = end,
+    };
+    end->f = f;
+    cr_assert_eq(link_open(&end->link, &opts), ERR_OK);
+}
+
+static struct fixture *fixture_new(uint64_t cluster_of_b)
+{
+    struct fixture *f = mem_new0(sizeof *f);
+    cr_assert_eq(uv_loop_init(&f->loop), 0);
+    open_end(f, &f->a, "a", 1);
+    open_end(f, &f->b, "b", cluster_of_b);
+    return f;
+}
+
+static void on_closed(void *arg)
+{
+    ((struct fixture *)arg)->closed_count++;
+}
+
+static void fixture_free(struct fixture *f)
+{
+    link_close(f->a.link, on_closed, f);
+    link_close(f->b.link, on_closed, f);
+    cr_assert_eq(uv_run(&f->loop, UV_RUN_DEFAULT), 0);
+    cr_assert_eq(f->closed_count, 2, "nothing of a link is left");
+    cr_assert_eq(uv_loop_close(&f->loop), 0);
+    mem_free(f);
+}
+
+/* Turn the loop for at most `ms`; true as soon as `count` frames have arrived at `end`. */
+static bool arrives(struct fixture *f, const struct end *end, uint64_t count, uint64_t ms)
+{
+    uint64_t until = clock_mono_ns() + ms * NS_PER_MS;
+    while (end->frame_count < count && clock_mono_ns() < until) {
+        link_flush(f->a.link);
+        link_flush(f->b.link);
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    return end->frame_count >= count;
+}
+
+Test(consensus_link, what_a_turn_sends_arrives_as_one_frame_with_the_senders_name)
+{
+    struct fixture *f = fixture_new(1);
+    link_send(f->a.link, "b", SLICE("one"), false);
+    link_send(f->a.link, "b", SLICE("two"), false);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    cr_assert_str_eq(f->b.from, "a");
+    cr_assert_eq(f->b.byte_count, 6);
+    link_send(f->b.link, "a", SLICE("back"), true);
+    cr_assert(arrives(f, &f->a, 1, 5000));
+    cr_assert_str_eq(f->a.from, "b");
+    fixture_free(f);
+}
+
+Test(consensus_link, what_waits_for_a_peer_is_bounded_and_the_rest_is_dropped)
+{
+    struct fixture *f = fixture_new(1);
+    char data[1000];
+    memset(data, 'x', sizeof data);
+    for (int i = 0; i < 3000; i++) {
+        link_send(f->a.link, "b", slice_of(data, sizeof data), false);
+    }
+    cr_assert_gt(link_dropped_count(f->a.link), 1900);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    cr_assert_leq(f->b.byte_count, 1 << 20);
+    fixture_free(f);
+}
+
+Test(consensus_link, another_cluster_is_refused)
+{
+    struct fixture *f = fixture_new(2);
+    link_send(f->a.link, "b", SLICE("hello?"), false);
+    cr_assert_not(arrives(f, &f->b, 1, 300));
+    fixture_free(f);
+}
+
+Test(consensus_link, garbage_closes_its_connection_and_nothing_else)
+{
+    struct fixture *f = fixture_new(1);
+    link_send(f->a.link, "b", SLICE("fine"), false);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(link_port(f->b.link))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(write(fd, "GET / HTTP/1.1\r\n\r\n", 18), 18);
+    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
+    char byte;
+    ssize_t n = -1;
+    while (n < 0 && clock_mono_ns() < until) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+        n = recv(fd, &byte, 1, MSG_DONTWAIT);
+    }
+    cr_assert(n == 0 || (n < 0 && clock_mono_ns() < until), "it was closed");
+    close(fd);
+    link_send(f->a.link, "b", SLICE("still fine"), false);
+    cr_assert(arrives(f, &f->b, 2, 5000));
+    fixture_free(f);
+}
+
+Test(consensus_link, a_connection_is_made_again_after_the_other_end_closed_it)
+{
+    struct fixture *f = fixture_new(1);
+    f->b.calls_it_garbage = true;
+    link_send(f->a.link, "b", SLICE("closes"), false);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    f->b.calls_it_garbage = false;
+    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
+    while (f->b.frame_count < 2 && clock_mono_ns() < until) {
+        link_send(f->a.link, "b", SLICE("again"), false);
+        (void)arrives(f, &f->b, 2, 20);
+    }
+    cr_assert_geq(f->b.frame_count, 2);
+    fixture_free(f);
+}
+
+Test(consensus_link, pings_keep_an_idle_connection_alive)
+{
+    struct fixture *f = fixture_new(1);
+    link_send(f->a.link, "b", SLICE("first"), false);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    cr_assert_not(arrives(f, &f->b, 2, 1200), "pings are no frames");
+    uint64_t dropped = link_dropped_count(f->a.link);
+    link_send(f->a.link, "b", SLICE("second"), false);
+    cr_assert_eq(link_dropped_count(f->a.link), dropped, "the connection is still up");
+    cr_assert(arrives(f, &f->b, 2, 5000));
+    fixture_free(f);
+}
