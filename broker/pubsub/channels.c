@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
-enum { SUBSCRIPTION_SLOTS_MIN = 64 };
+enum { SUBSCRIPTION_SLOTS_MIN = 64, SEATS_MIN = 4 };
 
 struct topic *topic_new(enum topic_kind kind, struct slice name)
 {
@@ -19,8 +19,6 @@ void topic_free(struct topic *topic)
 {
     CHECK(topic->solo.count == 0 && topic->multi.count == 0);
     block_unref(topic->backlog);
-    mem_free(topic->solo.seat);
-    mem_free(topic->multi.seat);
     mem_free(topic);
 }
 
@@ -105,23 +103,34 @@ static void set_remove(struct subscription_set *set, const struct subscription *
 
 static void seats_add(struct seats *seats, struct subscription *subscription)
 {
-    if (seats->count == seats->cap) {
-        seats->cap = seats->cap > 0 ? seats->cap * 2 : 1;
-        seats->seat = mem_resize(seats->seat, seats->cap * sizeof *seats->seat);
+    if (seats->count == 1 && seats->cap == 0) {
+        struct seat one = seats->one;
+        seats->cap = SEATS_MIN;
+        seats->many = mem_new(seats->cap * sizeof *seats->many);
+        seats->many[0] = one;
+    } else if (seats->cap > 0 && seats->count == seats->cap) {
+        seats->cap *= 2;
+        seats->many = mem_resize(seats->many, seats->cap * sizeof *seats->many);
     }
     subscription->seat_at = seats->count;
-    seats->seat[seats->count++] = (struct seat){subscription->subscriber, subscription};
+    seats_begin(seats)[seats->count++] = (struct seat){subscription->subscriber, subscription};
 }
 
 static void seats_remove(struct seats *seats, const struct subscription *subscription)
 {
-    CHECK(seats->seat[subscription->seat_at].subscription == subscription);
-    struct seat last = seats->seat[--seats->count];
-    seats->seat[subscription->seat_at] = last;
+    struct seat *seat = seats_begin(seats);
+    CHECK(seat[subscription->seat_at].subscription == subscription);
+    struct seat last = seat[--seats->count];
+    seat[subscription->seat_at] = last;
     last.subscription->seat_at = subscription->seat_at;
-    if (seats->cap > 16 && seats->count < seats->cap / 4) {
+    if (seats->cap > 0 && seats->count <= 1) {
+        struct seat one = seats->many[0];
+        mem_free(seats->many);
+        seats->one = one;
+        seats->cap = 0;
+    } else if (seats->cap > SEATS_MIN && seats->count < seats->cap / 4) {
         seats->cap /= 2;
-        seats->seat = mem_resize(seats->seat, seats->cap * sizeof *seats->seat);
+        seats->many = mem_resize(seats->many, seats->cap * sizeof *seats->many);
     }
 }
 

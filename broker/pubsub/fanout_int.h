@@ -28,6 +28,11 @@ enum {
 
 enum { VERSION_RESP2, VERSION_RESP3, VERSIONS };
 
+/* Spans of a note's bytes that outlive the turn: the head, and the tail if there is one. */
+struct kept {
+    struct span span[2];
+};
+
 /* Frames for one topic. Small: all of it is `head`. Large, always one frame: `head` and, shared,
  * `tail`. */
 struct note {
@@ -36,7 +41,7 @@ struct note {
     const char *tail;
     struct block
         *block; /* holds head or, if there is one, tail; NULL: head is in the turn's scratch */
-    struct span kept[VERSIONS][2]; /* what batch_keep made; kept[v][0].block NULL: not yet */
+    struct kept *kept[VERSIONS]; /* what batch_keep made; NULL: not yet */
     size_t head_len;
     size_t tail_len;
     size_t prefix_bytes; /* of each frame in a small head */
@@ -49,11 +54,20 @@ struct seat {
     struct subscription *subscription;
 };
 
+/* Most channels have one subscriber on a worker: it sits in the struct itself. */
 struct seats {
-    struct seat *seat;
+    union {
+        struct seat one;
+        struct seat *many;
+    };
     uint32_t count;
-    uint32_t cap;
+    uint32_t cap; /* of `many`; 0: `one` is in use */
 };
+
+static inline struct seat *seats_begin(struct seats *seats)
+{
+    return seats->cap > 0 ? seats->many : &seats->one;
+}
 
 /* A channel or pattern that this worker's clients have subscribed to. */
 struct topic {

@@ -87,8 +87,9 @@ static void note_add(struct fanout *f, struct topic *topic, const struct note *n
     }
     topic->note_last = at;
     topic->note_count++;
+    const struct seat *multi = seats_begin(&topic->multi);
     for (uint32_t i = 0; i < topic->multi.count; i++) {
-        subscriber_pend(f, topic->multi.seat[i].subscriber, at);
+        subscriber_pend(f, multi[i].subscriber, at);
     }
 }
 
@@ -179,17 +180,27 @@ static void make_resp3(struct fanout *f, struct note *note)
 
 /* Bytes of the note that may be referenced after the turn: copied once for the topic, or the block
  * itself if it is the note's alone. */
-static void note_keep(struct note *note, unsigned version)
+static const struct kept *note_keep(struct note *note, unsigned version)
 {
-    struct span *kept = note->kept[version];
-    if (kept[0].block != NULL) { return; }
+    if (note->kept[version] != NULL) { return note->kept[version]; }
     struct block *backlog = block_room(&note->topic->backlog, note->head_len, FANOUT_BACKLOG_BYTES);
     char *copy = backlog->data + backlog->len;
     memcpy(copy, note->head[version], note->head_len);
     backlog->len += note->head_len;
-    kept[0] = (struct span){block_ref(backlog), copy, note->head_len};
-    kept[1] = (struct span){NULL, note->tail, note->tail_len};
-    if (note->tail != NULL) { kept[1].block = block_ref(note->block); }
+    struct kept *kept = mem_new(sizeof *kept);
+    kept->span[0] = (struct span){block_ref(backlog), copy, note->head_len};
+    kept->span[1] = (struct span){note->tail != NULL ? block_ref(note->block) : NULL, note->tail,
+                                  note->tail_len};
+    note->kept[version] = kept;
+    return kept;
+}
+
+static void kept_free(struct kept *kept)
+{
+    if (kept == NULL) { return; }
+    block_unref(kept->span[0].block);
+    block_unref(kept->span[1].block);
+    mem_free(kept);
 }
 
 struct batch_source {
@@ -206,11 +217,9 @@ const struct span *batch_keep(struct batch *batch, unsigned *count)
     struct batch_source *source = batch->source;
     for (uint32_t i = 0; i < source->note_count && (i > 0 || source->span_count == 0); i++) {
         struct note *note = &source->fanout->note[source->note[i]];
-        note_keep(note, source->version);
-        source->span[source->span_count++] = note->kept[source->version][0];
-        if (note->tail != NULL) {
-            source->span[source->span_count++] = note->kept[source->version][1];
-        }
+        const struct kept *kept = note_keep(note, source->version);
+        source->span[source->span_count++] = kept->span[0];
+        if (note->tail != NULL) { source->span[source->span_count++] = kept->span[1]; }
     }
     *count = source->span_count;
     return source->span;
@@ -305,7 +314,7 @@ void fanout_flush_topic(struct fanout *f, struct topic *topic)
         for (; at != NOTE_NONE && count < FANOUT_BATCH_NOTES; at = f->note[at].next) {
             index[count++] = at;
         }
-        deliver_batch(f, index, count, topic->solo.seat, topic->solo.count);
+        deliver_batch(f, index, count, seats_begin(&topic->solo), topic->solo.count);
     }
     topic->note_first = NOTE_NONE;
     topic->note_last = NOTE_NONE;
@@ -342,8 +351,7 @@ static void notes_release(struct fanout *f)
         struct note *note = &f->note[i];
         block_unref(note->block);
         for (unsigned version = 0; version < VERSIONS; version++) {
-            block_unref(note->kept[version][0].block);
-            block_unref(note->kept[version][1].block);
+            kept_free(note->kept[version]);
         }
     }
     f->note_count = 0;
