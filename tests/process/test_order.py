@@ -59,8 +59,10 @@ def test_the_count_is_exact_when_nothing_moves(threaded_broker):
             assert publisher.call("PUBLISH", b"still:%d" % n, "x") == 6 + 30 + tails
         assert publisher.call("PUBLISH", "still:all", "x") == 60
         assert publisher.calls([("PUBLISH", "still:all", "x")] * 100) == [60] * 100
-    for client in clients:
-        client.close()
+        for client in clients:
+            client.close()
+        # Their patterns match names of the tests that follow.
+        wait_until(lambda: publisher.call("PUBSUB", "NUMPAT") == 0, what="the closed clients' patterns are gone")
 
 
 def test_a_confirmed_subscriber_hears_a_publish_that_another_connection_sends_next(threaded_broker):
