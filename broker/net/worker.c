@@ -43,8 +43,7 @@ static struct event_base *base_new(void)
 {
     struct event_config *config = event_config_new();
     CHECK(config != NULL);
-    CHECK(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER) ==
-          0);
+    CHECK(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0);
     struct event_base *base = event_base_new_with_config(config);
     CHECK(base != NULL);
     event_config_free(config);
