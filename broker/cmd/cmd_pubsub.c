@@ -76,7 +76,7 @@ static void subscribe(struct call *call, enum topic_kind kind)
     struct subscriber *subscriber = &call->session->subscriber;
     uint32_t before = subscriber_total(subscriber);
     for (uint32_t i = 1; i < call->argc; i++) {
-        (void)fanout_subscribe(call->service->fanout, subscriber, kind, call->argv[i]);
+        (void)fanout_subscribe(call->service->fanout, subscriber, kind, call->argv[i], NULL);
         confirm(call, kind_word[kind].subscribed, &call->argv[i],
                 confirmed_count(subscriber, kind));
     }
@@ -88,27 +88,28 @@ struct unsubscribing {
     enum topic_kind kind;
 };
 
-static void on_unsubscribed(void *arg, struct slice name)
+static void unsubscribe_one(void *arg, struct slice name)
 {
     const struct unsubscribing *all = arg;
+    struct session *session = all->call->session;
+    (void)fanout_unsubscribe(all->call->service->fanout, &session->subscriber, all->kind, name,
+                             NULL);
     confirm(all->call, kind_word[all->kind].unsubscribed, &name,
-            confirmed_count(&all->call->session->subscriber, all->kind));
+            confirmed_count(&session->subscriber, all->kind));
 }
 
 static void unsubscribe(struct call *call, enum topic_kind kind)
 {
     struct subscriber *subscriber = &call->session->subscriber;
-    struct fanout *fanout = call->service->fanout;
     uint32_t before = subscriber_total(subscriber);
     struct unsubscribing all = {call, kind};
     if (call->argc == 1 && subscriber->count[kind] == 0) {
         confirm(call, kind_word[kind].unsubscribed, NULL, confirmed_count(subscriber, kind));
     } else if (call->argc == 1) {
-        fanout_unsubscribe_all(fanout, subscriber, kind, on_unsubscribed, &all);
+        fanout_each_subscription(subscriber, kind, unsubscribe_one, &all);
     }
     for (uint32_t i = 1; i < call->argc; i++) {
-        (void)fanout_unsubscribe(fanout, subscriber, kind, call->argv[i]);
-        on_unsubscribed(&all, call->argv[i]);
+        unsubscribe_one(&all, call->argv[i]);
     }
     count_client(call, before);
 }

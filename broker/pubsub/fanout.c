@@ -186,20 +186,21 @@ static void retire_if_empty(struct fanout *f, struct topic *topic)
     }
 }
 
-bool fanout_subscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
-                      struct slice name)
+enum fanout_change fanout_subscribe(struct fanout *f, struct subscriber *subscriber,
+                                    enum topic_kind kind, struct slice name, void *waiter)
 {
+    (void)waiter;
     struct topic *topic = directory_topic(f->directory, f->index, kind, name);
     if (topic == NULL) {
         topic = topic_new(kind, name);
     } else if (subscription_find(f, subscriber, topic) != NULL) {
-        return false;
+        return FANOUT_NOTHING;
     }
     struct subscription *subscription = mem_new0(sizeof *subscription);
     subscription->topic = topic;
     subscription->subscriber = subscriber;
     pass_change(f, subscription, true);
-    return true;
+    return FANOUT_DONE;
 }
 
 static void unsubscribe(struct fanout *f, struct subscription *subscription)
@@ -209,27 +210,24 @@ static void unsubscribe(struct fanout *f, struct subscription *subscription)
     retire_if_empty(f, topic);
 }
 
-bool fanout_unsubscribe(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
-                        struct slice name)
+enum fanout_change fanout_unsubscribe(struct fanout *f, struct subscriber *subscriber,
+                                      enum topic_kind kind, struct slice name, void *waiter)
 {
+    (void)waiter;
     struct topic *topic = directory_topic(f->directory, f->index, kind, name);
     struct subscription *subscription =
         topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
-    if (subscription == NULL) { return false; }
+    if (subscription == NULL) { return FANOUT_NOTHING; }
     unsubscribe(f, subscription);
-    return true;
+    return FANOUT_DONE;
 }
 
-void fanout_unsubscribe_all(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
-                            void (*gone)(void *arg, struct slice name), void *arg)
+void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kind,
+                              void (*visit)(void *arg, struct slice name), void *arg)
 {
     LIST_EACH (at, &subscriber->subscriptions) {
-        struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
-        const struct topic *topic = subscription->topic;
-        if (topic->kind == kind) {
-            unsubscribe(f, subscription);
-            gone(arg, topic_name(topic));
-        }
+        const struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
+        if (topic->kind == kind) { visit(arg, topic_name(topic)); }
     }
 }
 

@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 
 #include "base/block.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "base/slice.h"
@@ -35,6 +36,23 @@ struct fanout_ops {
     /* `count` consecutive publishes of `publisher` (as given to fanout_publish) reached `receivers`
      * clients each. Called by fanout_commit, in the order of the publishes. */
     void (*published)(void *publisher, uint64_t receivers, uint32_t count);
+    /* In a cluster: the fate of `count` consecutive publishes of `publisher` is decided later.
+     * Called by fanout_commit, in one order with `published`. Gives: what `settled` is to be called
+     * with, exactly once, also if the publisher has gone away meanwhile. */
+    void *(*deferred)(void *publisher, uint32_t count);
+    /* ERR_OK: they reached `receivers` clients each. ERR_CLUSTER_DOWN: certainly not executed.
+     * ERR_INDOUBT. Not from inside fanout_publish or fanout_commit. */
+    void (*settled)(void *ticket, enum err err, uint64_t receivers);
+    /* The change that was FANOUT_PENDING is in force, or (ERR_CLUSTER_DOWN) was given up and is not.
+     * Not from inside fanout_subscribe or fanout_unsubscribe. */
+    void (*changed)(void *waiter, enum err err);
+};
+
+/* What became of a change of subscriptions. */
+enum fanout_change {
+    FANOUT_DONE,    /* in force */
+    FANOUT_NOTHING, /* there was nothing to change: it is subscribed already, or is not */
+    FANOUT_PENDING, /* in a cluster: ops->changed will tell */
 };
 
 /* What a subscriber is to receive at one flush: `iov` is valid for the call of deliver only;
@@ -84,22 +102,23 @@ MUST_USE struct fanout *fanout_new(struct directory *directory, struct mailbox *
 /* No subscriber has a subscription any more, and every mailbox has been run. NULL is allowed. */
 void fanout_free(struct fanout *fanout);
 
-/* Add a subscription. True: it is new. False: the client had it already. From the return on the
- * client receives what is ordered. */
-bool fanout_subscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind,
-                      struct slice name);
+/* Add a subscription. From the return on, or from ops->changed(waiter) on, the client receives what
+ * is ordered; in a cluster deliveries of a pending one may come before ops->changed. The same name
+ * must not be changed again by this subscriber while a change is pending. */
+enum fanout_change fanout_subscribe(struct fanout *fanout, struct subscriber *subscriber,
+                                    enum topic_kind kind, struct slice name, void *waiter);
 
-/* Remove one. True: there was one. Everything ordered before has then been handed to deliver. */
-bool fanout_unsubscribe(struct fanout *fanout, struct subscriber *subscriber, enum topic_kind kind,
-                        struct slice name);
+/* Remove one. FANOUT_DONE: everything ordered before has been handed to deliver. */
+enum fanout_change fanout_unsubscribe(struct fanout *fanout, struct subscriber *subscriber,
+                                      enum topic_kind kind, struct slice name, void *waiter);
 
-/* Remove all of one kind, in the order in which they were made. `gone` is called after each, as
- * after fanout_unsubscribe; the name is valid until the next fanout_flush. */
-void fanout_unsubscribe_all(struct fanout *fanout, struct subscriber *subscriber,
-                            enum topic_kind kind, void (*gone)(void *arg, struct slice name),
-                            void *arg);
+/* Call visit for each subscription of that kind, in the order in which they were made. The names are
+ * valid until the next fanout_flush, also if visit removes the subscription. */
+void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kind,
+                              void (*visit)(void *arg, struct slice name), void *arg);
 
-/* Remove them all, of a connection that is going away: nothing more is delivered. */
+/* Remove them all, of a connection that is going away: nothing more is delivered, and no pending change
+ * is told any more. */
 void fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
 
 /* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and

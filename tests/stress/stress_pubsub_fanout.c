@@ -84,15 +84,17 @@ static void step(struct worker *w)
     struct client *client = &w->client[(unsigned)rand_r(&w->seed) % CLIENTS_EACH];
     switch (rand_r(&w->seed) % 8) {
     case 0:
-        fanout_subscribe(w->fanout, &client->subscriber, TOPIC_CHANNEL, slice_of_str(channel));
+        fanout_subscribe(w->fanout, &client->subscriber, TOPIC_CHANNEL, slice_of_str(channel),
+                         NULL);
         break;
     case 1:
-        fanout_unsubscribe(w->fanout, &client->subscriber, TOPIC_CHANNEL, slice_of_str(channel));
+        fanout_unsubscribe(w->fanout, &client->subscriber, TOPIC_CHANNEL, slice_of_str(channel),
+                           NULL);
         break;
     case 2:
         if (rand_r(&w->seed) % 8 == 0) { /* a pattern change takes every stripe */
-            fanout_subscribe(w->fanout, &client->subscriber, TOPIC_PATTERN, SLICE("zz*"));
-            fanout_unsubscribe(w->fanout, &client->subscriber, TOPIC_PATTERN, SLICE("zz*"));
+            fanout_subscribe(w->fanout, &client->subscriber, TOPIC_PATTERN, SLICE("zz*"), NULL);
+            fanout_unsubscribe(w->fanout, &client->subscriber, TOPIC_PATTERN, SLICE("zz*"), NULL);
         }
         break;
     case 3:

@@ -102,7 +102,7 @@ static void on_published(void *publisher, uint64_t receivers, uint32_t count)
     }
 }
 
-static const struct fanout_ops ops = {on_deliver, on_published};
+static const struct fanout_ops ops = {.deliver = on_deliver, .published = on_published};
 
 static void no_wake(void *arg)
 {
@@ -234,13 +234,14 @@ static void change_subscription(void)
     bool *is_subscribed = &client->is_subscribed[kind][at];
     if (pick(2) == 0) {
         if (kind == TOPIC_PATTERN && patterns_held(client) > 0 && !*is_subscribed) { return; }
-        cr_assert_eq(fanout_subscribe(fanout_of(i), &client->subscriber, kind, name),
-                     !*is_subscribed);
+        cr_assert_eq(fanout_subscribe(fanout_of(i), &client->subscriber, kind, name, NULL),
+                     *is_subscribed ? FANOUT_NOTHING : FANOUT_DONE);
         *is_subscribed = true;
     } else {
         size_t expected = client->expected.len;
         bool was = *is_subscribed;
-        cr_assert_eq(fanout_unsubscribe(fanout_of(i), &client->subscriber, kind, name), was);
+        cr_assert_eq(fanout_unsubscribe(fanout_of(i), &client->subscriber, kind, name, NULL),
+                     was ? FANOUT_DONE : FANOUT_NOTHING);
         *is_subscribed = false;
         cr_assert(!was || client->queued_count > 0 || client->received.len <= expected);
     }
@@ -330,7 +331,8 @@ Test(fanout, a_large_message_is_one_block_for_all_slow_subscribers)
     world_new(1, 100);
     for (unsigned i = 0; i < CLIENTS; i++) {
         world->client[i].subscriber.resp_version = 2;
-        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_CHANNEL, SLICE("a1"));
+        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_CHANNEL, SLICE("a1"),
+                         NULL);
     }
     char payload[65536] = {0};
     world->published_count = 1;
@@ -354,7 +356,8 @@ Test(fanout, a_large_message_is_one_block_for_all_slow_subscribers)
 Test(fanout, a_forgotten_publisher_gets_no_answer_but_its_message_arrives)
 {
     world_new(1, 0);
-    fanout_subscribe(world->fanout[1], &world->client[1].subscriber, TOPIC_CHANNEL, SLICE("a1"));
+    fanout_subscribe(world->fanout[1], &world->client[1].subscriber, TOPIC_CHANNEL, SLICE("a1"),
+                     NULL);
     fanout_publish(world->fanout[0], TOPIC_CHANNEL, SLICE("a1"), SLICE("bye"), world);
     fanout_forget(world->fanout[0], world);
     turn_end(0);
@@ -368,9 +371,12 @@ Test(fanout, counts_and_names_are_those_of_the_whole_node)
 {
     world_new(1, 0);
     for (unsigned i = 0; i < 4; i++) {
-        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_CHANNEL, SLICE("a1"));
-        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_PATTERN, SLICE("a*"));
-        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_SHARD, SLICE("a1"));
+        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_CHANNEL, SLICE("a1"),
+                         NULL);
+        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_PATTERN, SLICE("a*"),
+                         NULL);
+        fanout_subscribe(fanout_of(i), &world->client[i].subscriber, TOPIC_SHARD, SLICE("a1"),
+                         NULL);
     }
     cr_assert_eq(directory_subscribers(world->directory, TOPIC_CHANNEL, SLICE("a1")), 4);
     cr_assert_eq(directory_subscribers(world->directory, TOPIC_SHARD, SLICE("a1")), 4);
@@ -385,6 +391,9 @@ static void on_gone(void *arg, struct slice name)
     struct buf *names = arg;
     buf_append(names, name);
     buf_append(names, SLICE(" "));
+    cr_assert_eq(fanout_unsubscribe(world->fanout[0], &world->client[0].subscriber, TOPIC_CHANNEL,
+                                    name, NULL),
+                 FANOUT_DONE);
 }
 
 Test(fanout, unsubscribing_from_all_of_a_kind_leaves_the_others)
@@ -392,12 +401,13 @@ Test(fanout, unsubscribing_from_all_of_a_kind_leaves_the_others)
     world_new(1, 0);
     struct subscriber *subscriber = &world->client[0].subscriber;
     for (unsigned i = 0; i < CHANNELS; i++) {
-        fanout_subscribe(world->fanout[0], subscriber, TOPIC_CHANNEL,
-                         slice_of_str(channel_name[i]));
-        fanout_subscribe(world->fanout[0], subscriber, TOPIC_SHARD, slice_of_str(channel_name[i]));
+        fanout_subscribe(world->fanout[0], subscriber, TOPIC_CHANNEL, slice_of_str(channel_name[i]),
+                         NULL);
+        fanout_subscribe(world->fanout[0], subscriber, TOPIC_SHARD, slice_of_str(channel_name[i]),
+                         NULL);
     }
     struct buf names = {0};
-    fanout_unsubscribe_all(world->fanout[0], subscriber, TOPIC_CHANNEL, on_gone, &names);
+    fanout_each_subscription(subscriber, TOPIC_CHANNEL, on_gone, &names);
     cr_assert(slice_equal(buf_slice(&names), SLICE("a1 a2 b1 a-long-channel-name ")));
     cr_assert_eq(subscriber->count[TOPIC_CHANNEL], 0);
     cr_assert_eq(subscriber->count[TOPIC_SHARD], CHANNELS);
@@ -409,7 +419,8 @@ Test(fanout, unsubscribing_from_all_of_a_kind_leaves_the_others)
 Test(fanout, publishers_wait_for_a_worker_that_has_too_much_to_deliver)
 {
     world_new(1, 0);
-    fanout_subscribe(world->fanout[1], &world->client[1].subscriber, TOPIC_CHANNEL, SLICE("a1"));
+    fanout_subscribe(world->fanout[1], &world->client[1].subscriber, TOPIC_CHANNEL, SLICE("a1"),
+                     NULL);
     static char payload[1 << 20];
     unsigned published = 0;
     for (; !fanout_is_congested(world->fanout[0]); published++) {
