@@ -68,7 +68,7 @@ static void on_published(void *publisher, uint64_t receivers, uint32_t count)
     w->answered += receivers * count;
 }
 
-static const struct fanout_ops ops = {on_deliver, on_published};
+static const struct fanout_ops ops = {.deliver = on_deliver, .published = on_published};
 
 static void no_wake(void *arg)
 {

@@ -1,0 +1,109 @@
+/* cluster: a node among others, as the commands and the admin see it: the map, the questions that need
+ * other nodes, the state of the links.
+ * Owns: the membership and every worker's half (links, waiting publishes, waiting changes).
+ * Thread: as stated. */
+#ifndef FANFARE_CLUSTER_CLUSTER_H
+#define FANFARE_CLUSTER_CLUSTER_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "consensus/membership.h"
+#include "consensus/pmap.h"
+#include "net/worker.h"
+#include "pubsub/directory.h"
+#include "pubsub/fanout.h"
+
+struct cluster;
+
+struct cluster_opts {
+    struct membership_opts membership; /* but on_map and arg, which are the cluster's */
+    const char *peer_listen;           /* "host:port", as listener_opts.address */
+    struct directory *directory;
+    uint32_t worker_count;
+    uint32_t timeout_ms;      /* how long a publish or a change of subscriptions may wait for an owner */
+    uint64_t link_bytes_max;  /* queued for one peer; above it publishers are not read */
+    /* Close every client of this worker that is subscribed to what `concerns` says: it may have missed
+     * something. Thread: that worker; not from inside a call into the fanout. */
+    void (*close_subscribers)(void *arg, uint32_t worker,
+                              bool (*concerns)(void *concern, enum topic_kind kind,
+                                               struct slice name),
+                              void *concern);
+    void *arg;
+};
+
+/* Thread: main, before the workers start. Errors: ERR_SYSTEM, ERR_INVALID, ERR_CORRUPT (logged). */
+MUST_USE enum err cluster_new(struct cluster **out, const struct cluster_opts *opts);
+/* Worker `index`'s half, before it starts. */
+void cluster_attach(struct cluster *cluster, uint32_t index, struct worker *worker,
+                    struct fanout *fanout);
+/* The workers run: find or found the cluster, accept peers. Errors: ERR_SYSTEM, ERR_CORRUPT. */
+MUST_USE enum err cluster_start(struct cluster *cluster);
+/* The parts of a worker's turn (service.c calls them): after fanout_commit: send what is for other nodes; and
+ * tell what has come true. Thread: the worker. */
+void cluster_turn(struct cluster *cluster, uint32_t worker);
+void cluster_tick(struct cluster *cluster, uint32_t worker); /* about every 100 ms */
+/* Is there too much queued for a peer? Then publishers are not to be read (cmd/held.c). */
+bool cluster_is_congested(struct cluster *cluster, uint32_t worker);
+
+/* Hand everything over to the others. cluster_is_drained: done, or the cluster cannot. Thread: any. */
+void cluster_drain(struct cluster *cluster);
+bool cluster_is_drained(struct cluster *cluster);
+/* The workers still run: end the links (cleanly, if drained), leave. Thread: main. */
+void cluster_stop(struct cluster *cluster);
+void cluster_free(struct cluster *cluster); /* NULL is allowed */
+
+/* ---- what commands ask; `cluster` may be NULL where it says so: then the node is alone ---- */
+
+/* Gives: the present map with a reference (pmap_unref), or NULL: none yet. *self: this node's index or
+ * PMAP_NOBODY. Thread: any. */
+const struct pmap *cluster_map(struct cluster *cluster, uint32_t *self);
+
+/* A question to all owners (PUBSUB CHANNELS, NUMSUB and so on). The asker owns it and what it points to until
+ * on_done. Thread: the worker that asks, also for on_done, which is not called from inside cluster_ask. */
+struct cluster_question {
+    enum topic_kind kind;       /* TOPIC_CHANNEL or TOPIC_SHARD */
+    bool wants_names;           /* names of channels with a subscriber; else counts of name[] */
+    bool has_pattern;
+    struct slice pattern;
+    const struct slice *name;
+    uint32_t name_count;
+    struct buf names;           /* out: each one as 4 bytes of length, native order, then the bytes */
+    uint64_t names_found;       /* out */
+    uint64_t *count;            /* out: of name[]; the asker's array */
+    enum err err;               /* out: ERR_OK or ERR_CLUSTER_DOWN */
+    void (*on_done)(struct cluster_question *question);
+    void *inner;                /* the cluster's */
+};
+void cluster_ask(struct cluster *cluster, uint32_t worker, struct cluster_question *question);
+
+/* CLUSTER FORGET name or id. on_done(arg, NULL) or with an error reply's text; on that worker. */
+void cluster_forget(struct cluster *cluster, uint32_t worker, struct slice name_or_id,
+                    void (*on_done)(void *arg, const char *error), void *arg);
+
+/* For INFO, CLUSTER LINKS, metrics: one row per member but this node; counters since the start. Thread: any. */
+struct cluster_link_status {
+    char name[PMAP_NAME_BYTES];
+    uint64_t node_id;
+    bool is_up;                    /* some request link and lane is connected */
+    uint64_t since_wall_ms;        /* of the present connection */
+    uint64_t queued_bytes;
+    uint64_t sent_publishes;       /* forwarded to it as owner */
+    uint64_t sent_deliveries;      /* messages delivered to it as owner */
+    uint64_t received_publishes;
+    uint64_t received_deliveries;
+};
+struct cluster_status {
+    struct membership_status membership;
+    uint32_t owned;                /* partitions, and how many of them are not ready yet */
+    uint32_t warming;
+    uint64_t last_warmup_us;       /* how long the last one took */
+    uint64_t waiting_publishes;    /* for an owner */
+    uint32_t link_count;
+    struct cluster_link_status link[PMAP_NODES_MAX];
+};
+void cluster_status(struct cluster *cluster, struct cluster_status *out);
+
+/* Why this node is not ready to serve, static; NULL: it is. Thread: any. */
+const char *cluster_unready_because(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,177 @@
+/* wire: frames of the peer link (proto/peer.proto) to structs and back; size limits.
+ * Decoding copies nothing but what protobuf-c needs: an arena, emptied by each call. Thread: any; a decoder
+ * is one thread's. */
+#ifndef FANFARE_CLUSTER_WIRE_H
+#define FANFARE_CLUSTER_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/slice.h"
+#include "pubsub/directory.h"
+
+enum {
+    WIRE_VERSION = 1,
+    WIRE_FEATURES = 0,
+    WIRE_HEAD_BYTES = 4,
+    WIRE_FRAME_BYTES_MAX = (512 << 20) + (1 << 20), /* a message of proto-max-bulk-len, and its head */
+};
+
+enum wire_type {
+    WIRE_HELLO,
+    WIRE_PING,
+    WIRE_PUBLISH,
+    WIRE_INTEREST,
+    WIRE_SYNC,
+    WIRE_QUERY,
+    WIRE_PUBLISHED,
+    WIRE_ANSWER,
+    WIRE_DELIVER,
+    WIRE_INTEREST_ACK,
+    WIRE_END,
+    WIRE_READY,
+};
+
+enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
+enum wire_query { WIRE_QUERY_NAMES = 1, WIRE_QUERY_COUNTS = 2 };
+
+struct wire_hello {
+    uint32_t version;
+    uint32_t features;
+    uint64_t cluster_id;
+    uint64_t node_id;
+    uint64_t incarnation;
+    uint64_t to_node_id;
+    bool is_lane;
+    uint32_t worker;
+    uint32_t worker_count;
+};
+
+/* Publish and Deliver. `data`: a subscriber's RESP2 frames of one channel. */
+struct wire_run {
+    uint64_t id; /* Publish */
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t seq;    /* Deliver, and the next two */
+    uint64_t stable;
+    bool is_recovered;
+    enum topic_kind kind; /* never TOPIC_PATTERN */
+    uint32_t count;
+    struct slice data;
+};
+
+struct wire_published {
+    uint64_t id;
+    enum wire_status status;
+    uint64_t receivers;
+};
+
+struct wire_interest {
+    uint64_t id;
+    uint32_t partition;
+    uint64_t epoch;
+    enum topic_kind kind;
+    struct slice name;
+    int32_t change;
+};
+
+struct wire_interest_ack {
+    uint64_t id;
+    uint32_t partition;
+    uint64_t epoch;
+    enum topic_kind kind;
+};
+
+struct wire_sync_entry {
+    enum topic_kind kind;
+    struct slice name;
+    uint32_t count;
+};
+
+struct wire_sync {
+    uint32_t partition;
+    uint64_t epoch;
+    bool is_patterns;
+    bool is_first;
+    bool is_last;
+    uint64_t seq;
+    uint64_t tail_from;
+    const struct wire_sync_entry *entry;
+    size_t entry_count;
+    const struct wire_run *tail;
+    size_t tail_count;
+};
+
+struct wire_end {
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t seq;
+};
+
+struct wire_ready {
+    uint32_t partition;
+    uint64_t epoch;
+    bool is_missed;
+};
+
+struct wire_ask {
+    uint64_t id;
+    enum wire_query what;
+    enum topic_kind kind;
+    bool has_pattern;
+    struct slice pattern;
+    const struct slice *name;
+    size_t name_count;
+};
+
+struct wire_answer {
+    uint64_t id;
+    bool is_last;
+    enum wire_status status;
+    const struct slice *name;
+    size_t name_count;
+    const uint64_t *count;
+    size_t count_count;
+};
+
+struct wire_frame {
+    enum wire_type type;
+    union {
+        struct wire_hello hello;
+        struct wire_run publish;
+        struct wire_interest interest;
+        struct wire_sync sync;
+        struct wire_ask query;
+        struct wire_published published;
+        struct wire_answer answer;
+        struct wire_run deliver;
+        struct wire_interest_ack interest_ack;
+        struct wire_end end;
+        struct wire_ready ready;
+    };
+};
+
+/* Append a whole frame, length first. */
+void wire_encode(struct buf *out, const struct wire_frame *frame);
+
+/* The same for WIRE_PUBLISH and WIRE_DELIVER, but for the bytes of `data`, which the caller sends right
+ * behind: the frame's length counts them. */
+void wire_encode_head(struct buf *out, const struct wire_frame *frame);
+
+/* A decoder with its arena; one per worker. */
+struct wire_decoder;
+MUST_USE struct wire_decoder *wire_decoder_new(void);
+void wire_decoder_free(struct wire_decoder *decoder); /* NULL is allowed */
+
+enum wire_result { WIRE_OK, WIRE_INCOMPLETE, WIRE_GARBAGE };
+
+/* Decode the frame at the start of `input`; *bytes: its whole length (set also for WIRE_INCOMPLETE once the
+ * length is known: a hint for the reader; else 0). Everything in *out points into input or the arena, until
+ * the next call. Checked: lengths, kinds, and that a run's data is exactly `count` well-formed frames of one
+ * channel (msg_check). */
+enum wire_result wire_decode(struct wire_decoder *decoder, struct slice input,
+                             struct wire_frame *out, size_t *bytes);
+
+#endif
