@@ -48,7 +48,7 @@ unsigned mailbox_run(struct mailbox *mb);
 /* Thread: the consumer. */
 void mailbox_sleeping(struct mailbox *mb, bool is_sleeping);
 
-static inline bool mailbox_is_empty(struct mailbox *mb)
+static inline bool mailbox_is_empty(const struct mailbox *mb)
 {
     return atomic_load_explicit(&mb->newest, memory_order_seq_cst) == NULL;
 }

@@ -2,68 +2,13 @@
  */
 #include "pubsub/directory.h"
 
-#include <stdatomic.h>
-
-#include "base/list.h"
-#include "base/lock.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "pubsub/directory_int.h"
-#include "pubsub/patterns.h"
+#include "base/slot.h"
+#include "pubsub/directory_table_int.h"
 
-enum {
-    DIRECTORY_STRIPES = 256,
-    STRIPE_REMEMBERED_MAX =
-        64, /* channels without a subscriber whose pattern matches a stripe remembers */
-};
-
-/* One worker's share of a channel or pattern. */
-struct share {
-    struct topic *topic; /* the worker's own; NULL exactly when count is 0 */
-    uint64_t count;
-};
-
-struct pattern {
-    struct pattern_node node;
-    uint64_t total;
-    struct share share[]; /* by worker; the text follows */
-};
-
-struct entry {
-    struct map_node node;
-    struct list remembered; /* in the stripe's list while total is 0 */
-    uint64_t total;         /* the sum of the shares */
-    struct pattern **match; /* what matches this channel, valid while match_version is the set's */
-    uint64_t match_version;
-    uint32_t match_count;
-    enum topic_kind kind;
-    struct share share[]; /* by worker; the name follows */
-};
-
-struct stripe {
-    _Alignas(64) struct lock lock;
-    struct map entries;
-    struct list remembered; /* oldest first */
-    uint32_t remembered_count;
-    uint64_t live_count[TOPIC_KINDS]; /* entries with a subscriber */
-};
-
-struct member {
-    struct fanout *fanout;
-    struct mailbox *inbox;
-    void (*on_delivery)(struct task *task);
-    atomic_size_t inbox_bytes; /* posted and not yet delivered */
-    atomic_bool is_awaited;    /* somebody waits for inbox_bytes to fall */
-};
-
-struct directory {
-    struct stripe stripe[DIRECTORY_STRIPES];
-    struct patterns *patterns; /* written under all stripes, read under any */
-    uint64_t pattern_version;  /* likewise; starts at 1 so that 0 means "never matched" */
-    struct member *member;
-    uint32_t worker_count;
-};
+/* Channels without a subscriber whose pattern matches a stripe remembers. */
+enum { STRIPE_REMEMBERED_MAX = 64 };
 
 struct directory *directory_new(uint32_t worker_count)
 {
@@ -84,6 +29,7 @@ static void entry_free(struct stripe *stripe, struct entry *entry)
 {
     map_remove(&stripe->entries, &entry->node);
     mem_free(entry->match);
+    mem_free(entry->remote);
     mem_free(entry);
 }
 
@@ -100,54 +46,60 @@ void directory_free(struct directory *d)
     }
     CHECK(patterns_count(d->patterns) == 0);
     patterns_free(d->patterns);
+    for (uint32_t i = 0; i < d->partition_count; i++) {
+        lock_fini(&d->partition[i].lock);
+    }
+    mem_free(d->partition);
     mem_free(d->member);
     mem_free(d);
 }
 
 void directory_attach(struct directory *d, uint32_t worker, struct fanout *fanout,
-                      struct mailbox *inbox, void (*on_delivery)(struct task *task))
+                      struct mailbox *inbox, struct mailbox *lanes,
+                      void (*on_delivery)(struct task *task))
 {
     CHECK(worker < d->worker_count);
     struct member *member = &d->member[worker];
     member->fanout = fanout;
     member->inbox = inbox;
+    member->lanes = lanes;
     member->on_delivery = on_delivery;
 }
 
 /* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so
  * equal names of different kinds never meet. */
-static uint64_t name_hash(enum topic_kind kind, struct slice name)
+uint64_t directory_hash(enum topic_kind kind, struct slice name)
 {
     return slice_hash(name) ^ (uint64_t)kind * 0x9e3779b97f4a7c15ULL;
 }
 
-static struct stripe *stripe_lock(struct directory *d, uint64_t hash)
+struct stripe *stripe_lock(struct directory *d, uint64_t hash)
 {
     struct stripe *stripe = &d->stripe[hash >> 56];
     lock_take(&stripe->lock);
     return stripe;
 }
 
-static void stripe_unlock(struct stripe *stripe)
+void stripe_unlock(struct stripe *stripe)
 {
     lock_release(&stripe->lock);
 }
 
-static void all_lock(struct directory *d)
+void directory_lock_all(struct directory *d)
 {
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
         lock_take(&d->stripe[i].lock);
     }
 }
 
-static void all_unlock(struct directory *d)
+void directory_unlock_all(struct directory *d)
 {
     for (unsigned i = DIRECTORY_STRIPES; i-- > 0;) {
         stripe_unlock(&d->stripe[i]);
     }
 }
 
-static struct entry *entry_find(struct stripe *stripe, struct slice name, uint64_t hash)
+struct entry *entry_find(struct stripe *stripe, struct slice name, uint64_t hash)
 {
     struct map_node *node = map_find(&stripe->entries, name, hash);
     return node != NULL ? CONTAINER_OF(node, struct entry, node) : NULL;
@@ -161,9 +113,15 @@ static struct entry *entry_new(struct directory *d, struct stripe *stripe, enum 
     char *text = (char *)entry->share + shares_bytes;
     memcpy(text, name.data, name.len);
     entry->node.key = slice_of(text, name.len);
-    entry->kind = kind;
+    entry->kind = (uint8_t)kind;
+    if (d->partition_count > 0) { entry->partition = (uint16_t)directory_partition_of(d, name); }
     map_insert(&stripe->entries, &entry->node, hash);
     return entry;
+}
+
+static bool entry_is_unheard(const struct entry *entry)
+{
+    return entry->total == 0 && node_shares_total(entry->remote) == 0;
 }
 
 static void entry_forget(struct stripe *stripe, struct entry *entry)
@@ -172,16 +130,32 @@ static void entry_forget(struct stripe *stripe, struct entry *entry)
     stripe->remembered_count--;
 }
 
-static struct pattern *pattern_find(struct directory *d, struct slice text)
+struct entry *entry_ensure(struct directory *d, struct stripe *stripe, enum topic_kind kind,
+                           struct slice name, uint64_t hash)
+{
+    struct entry *entry = entry_find(stripe, name, hash);
+    if (entry == NULL) { return entry_new(d, stripe, kind, name, hash); }
+    if (entry_is_unheard(entry)) { entry_forget(stripe, entry); }
+    return entry;
+}
+
+void entry_release(struct stripe *stripe, struct entry *entry)
+{
+    if (entry_is_unheard(entry)) { entry_free(stripe, entry); }
+}
+
+struct pattern *pattern_find(struct directory *d, struct slice text)
 {
     struct pattern_node *node = patterns_find(d->patterns, text);
     return node != NULL ? CONTAINER_OF(node, struct pattern, node) : NULL;
 }
 
-static struct pattern *pattern_new(struct directory *d, struct slice text)
+struct pattern *pattern_ensure(struct directory *d, struct slice text)
 {
+    struct pattern *pattern = pattern_find(d, text);
+    if (pattern != NULL) { return pattern; }
     size_t shares_bytes = d->worker_count * sizeof(struct share);
-    struct pattern *pattern = mem_new0(sizeof *pattern + shares_bytes + text.len + 1);
+    pattern = mem_new0(sizeof *pattern + shares_bytes + text.len + 1);
     char *copy = (char *)pattern->share + shares_bytes;
     memcpy(copy, text.data, text.len);
     pattern->node.by_text.key = slice_of(copy, text.len);
@@ -190,22 +164,37 @@ static struct pattern *pattern_new(struct directory *d, struct slice text)
     return pattern;
 }
 
+void pattern_release(struct directory *d, struct pattern *pattern)
+{
+    if (pattern->total > 0 || node_shares_total(pattern->remote) > 0) { return; }
+    patterns_remove(d->patterns, &pattern->node);
+    d->pattern_version++;
+    mem_free(pattern->remote);
+    mem_free(pattern);
+}
+
+struct topic *local_topic(struct directory *d, struct stripe *stripe, uint32_t worker,
+                          enum topic_kind kind, struct slice name, uint64_t hash)
+{
+    if (kind == TOPIC_PATTERN) {
+        struct pattern *pattern = pattern_find(d, name);
+        return pattern != NULL ? pattern->share[worker].topic : NULL;
+    }
+    struct entry *entry = entry_find(stripe, name, hash);
+    return entry != NULL ? entry->share[worker].topic : NULL;
+}
+
 struct topic *directory_topic(struct directory *d, uint32_t worker, enum topic_kind kind,
                               struct slice name)
 {
-    uint64_t hash = name_hash(kind, name);
+    uint64_t hash = directory_hash(kind, name);
     struct stripe *stripe = stripe_lock(d, hash);
-    struct topic *topic = NULL;
-    if (kind == TOPIC_PATTERN) {
-        struct pattern *pattern = pattern_find(d, name);
-        topic = pattern != NULL ? pattern->share[worker].topic : NULL;
-    } else {
-        struct entry *entry = entry_find(stripe, name, hash);
-        topic = entry != NULL ? entry->share[worker].topic : NULL;
-    }
+    struct topic *topic = local_topic(d, stripe, worker, kind, name, hash);
     stripe_unlock(stripe);
     return topic;
 }
+
+/* ---- one subscriber more or less, under the lock that the name needs ---- */
 
 static void share_join(struct share *share, uint64_t *total, struct topic *topic)
 {
@@ -223,82 +212,109 @@ static void share_leave(struct share *share, uint64_t *total)
     if (share->count == 0) { share->topic = NULL; }
 }
 
-static void push_change(struct directory *d, uint32_t worker, struct task *change)
-{
-    if (change != NULL) { mailbox_push(d->member[worker].inbox, change); }
-}
-
-void directory_join(struct directory *d, uint32_t worker, enum topic_kind kind, struct slice name,
-                    struct topic *topic, struct task *change)
+void local_join(struct directory *d, struct stripe *stripe, uint32_t worker, enum topic_kind kind,
+                struct slice name, uint64_t hash, struct topic *topic)
 {
     if (kind == TOPIC_PATTERN) {
-        all_lock(d);
-        struct pattern *pattern = pattern_find(d, name);
-        pattern = pattern != NULL ? pattern : pattern_new(d, name);
+        struct pattern *pattern = pattern_ensure(d, name);
         share_join(&pattern->share[worker], &pattern->total, topic);
-        push_change(d, worker, change);
-        all_unlock(d);
         return;
     }
-    uint64_t hash = name_hash(kind, name);
-    struct stripe *stripe = stripe_lock(d, hash);
-    struct entry *entry = entry_find(stripe, name, hash);
-    if (entry == NULL) {
-        entry = entry_new(d, stripe, kind, name, hash);
-    } else if (entry->total == 0) {
-        entry_forget(stripe, entry);
-    }
+    struct entry *entry = entry_ensure(d, stripe, kind, name, hash);
     stripe->live_count[kind] += entry->total == 0;
     share_join(&entry->share[worker], &entry->total, topic);
-    push_change(d, worker, change);
-    stripe_unlock(stripe);
 }
 
-/* Under all stripes. */
-static void pattern_leave(struct directory *d, uint32_t worker, struct slice text)
-{
-    struct pattern *pattern = pattern_find(d, text);
-    CHECK(pattern != NULL);
-    share_leave(&pattern->share[worker], &pattern->total);
-    if (pattern->total == 0) {
-        patterns_remove(d->patterns, &pattern->node);
-        d->pattern_version++;
-        mem_free(pattern);
-    }
-}
-
-void directory_leave(struct directory *d, uint32_t worker, enum topic_kind kind, struct slice name,
-                     struct task *change)
+void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, enum topic_kind kind,
+                 struct slice name, uint64_t hash)
 {
     if (kind == TOPIC_PATTERN) {
-        all_lock(d);
-        pattern_leave(d, worker, name);
-        push_change(d, worker, change);
-        all_unlock(d);
+        struct pattern *pattern = pattern_find(d, name);
+        CHECK(pattern != NULL);
+        share_leave(&pattern->share[worker], &pattern->total);
+        pattern_release(d, pattern);
         return;
     }
-    uint64_t hash = name_hash(kind, name);
-    struct stripe *stripe = stripe_lock(d, hash);
     struct entry *entry = entry_find(stripe, name, hash);
     CHECK(entry != NULL);
     share_leave(&entry->share[worker], &entry->total);
-    if (entry->total == 0) {
-        stripe->live_count[kind]--;
-        entry_free(stripe, entry);
-    }
-    push_change(d, worker, change);
-    stripe_unlock(stripe);
+    stripe->live_count[kind] -= entry->total == 0;
+    entry_release(stripe, entry);
 }
 
-void directory_leave_patterns(struct directory *d, uint32_t worker, const struct slice *text,
-                              uint32_t count)
+struct stripe *name_lock(struct directory *d, enum topic_kind kind, uint64_t hash)
 {
-    all_lock(d);
-    for (uint32_t i = 0; i < count; i++) {
-        pattern_leave(d, worker, text[i]);
-    }
-    all_unlock(d);
+    if (kind != TOPIC_PATTERN) { return stripe_lock(d, hash); }
+    directory_lock_all(d);
+    return NULL;
 }
+
+void name_unlock(struct directory *d, struct stripe *stripe)
+{
+    if (stripe != NULL) {
+        stripe_unlock(stripe);
+    } else {
+        directory_unlock_all(d);
+    }
+}
+
+/* Is a change of subscriptions to this name for this node alone to decide? Under the name's lock. */
+static bool is_decided_here(const struct directory *d, enum topic_kind kind, struct slice name)
+{
+    if (LIKELY(d->partition_count == 0)) { return true; }
+    return kind != TOPIC_PATTERN &&
+           d->partition[directory_partition_of(d, name)].at.phase == PARTITION_OWNED;
+}
+
+bool directory_join(struct directory *d, uint32_t worker, enum topic_kind kind, struct slice name,
+                    struct topic *topic, struct task *change)
+{
+    if (kind == TOPIC_PATTERN && d->partition_count > 0) { return false; }
+    uint64_t hash = directory_hash(kind, name);
+    struct stripe *stripe = name_lock(d, kind, hash);
+    bool is_here = is_decided_here(d, kind, name);
+    if (is_here) {
+        local_join(d, stripe, worker, kind, name, hash, topic);
+        mailbox_push(d->member[worker].inbox, change);
+    }
+    name_unlock(d, stripe);
+    return is_here;
+}
+
+bool directory_leave(struct directory *d, uint32_t worker, enum topic_kind kind, struct slice name,
+                     struct task *change)
+{
+    if (kind == TOPIC_PATTERN && d->partition_count > 0) { return false; }
+    uint64_t hash = directory_hash(kind, name);
+    struct stripe *stripe = name_lock(d, kind, hash);
+    bool is_here = is_decided_here(d, kind, name);
+    if (is_here) {
+        local_leave(d, stripe, worker, kind, name, hash);
+        mailbox_push(d->member[worker].inbox, change);
+    }
+    name_unlock(d, stripe);
+    return is_here;
+}
+
+void directory_drop(struct directory *d, uint32_t worker, struct directory_drop *drop,
+                    uint32_t count)
+{
+    if (count == 0) { return; }
+    bool is_patterns = drop->kind == TOPIC_PATTERN;
+    if (is_patterns) { directory_lock_all(d); }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = directory_hash(drop[i].kind, drop[i].name);
+        struct stripe *stripe = is_patterns ? NULL : stripe_lock(d, hash);
+        remote_note_drop(d, &drop[i]);
+        if (drop[i].pending == NULL || !drop[i].pending->is_applied) {
+            local_leave(d, stripe, worker, drop[i].kind, drop[i].name, hash);
+        }
+        if (stripe != NULL) { stripe_unlock(stripe); }
+    }
+    if (is_patterns) { directory_unlock_all(d); }
+}
+
+/* ---- publish ---- */
 
 struct match_list {
     struct pattern **match;
@@ -328,11 +344,10 @@ static void entry_match(struct directory *d, struct entry *entry)
     metric_add(METRIC_pattern_matches_total, 1);
 }
 
-/* The entry to publish through: with matches up to date; NULL if nobody can be interested. A
- * channel without a subscriber gets one, too, while there are patterns, so that its matches are not
- * sought for each message. */
-static struct entry *entry_for_publish(struct directory *d, struct stripe *stripe,
-                                       const struct run *run, uint64_t hash)
+/* A channel without a subscriber gets an entry, too, while there are patterns, so that its matches are
+ * not sought for each message. */
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
+                                uint64_t hash)
 {
     struct entry *entry = entry_find(stripe, run->channel, hash);
     if (run->kind != TOPIC_CHANNEL) { return entry; }
@@ -383,21 +398,63 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
     return true;
 }
 
+static void post_to_workers(struct directory *d, const struct run *run, const struct entry *entry,
+                            bool *woken)
+{
+    for (uint32_t worker = 0; worker < d->worker_count; worker++) {
+        woken[worker] |= post_to(d, run, entry, worker);
+    }
+}
+
+static void nodes_add(uint64_t *nodes, uint64_t *receivers, const struct node_shares *shares)
+{
+    if (LIKELY(shares == NULL)) { return; }
+    *receivers += shares->total;
+    for (uint32_t i = 0; i < shares->count; i++) {
+        *nodes |= 1ULL << shares->share[i].node;
+    }
+}
+
+/* Who is to receive: sets run->receivers and run->nodes. */
+static void count_receivers(struct run *run, const struct entry *entry)
+{
+    run->receivers = entry->total;
+    nodes_add(&run->nodes, &run->receivers, entry->remote);
+    for (uint32_t i = 0; i < entry->match_count; i++) {
+        run->receivers += entry->match[i]->total;
+        nodes_add(&run->nodes, &run->receivers, entry->match[i]->remote);
+    }
+}
+
+void directory_post_shipment(struct directory *d, struct run *run, struct shipment *shipment,
+                             bool *woken)
+{
+    uint64_t hash = directory_hash(run->kind, run->channel);
+    struct stripe *stripe = stripe_lock(d, hash);
+    run->receivers = 0;
+    run->nodes = 0;
+    run->is_elsewhere =
+        d->partition_count > 0 && d->partition[run->partition].at.phase != PARTITION_OWNED;
+    const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run, hash);
+    if (entry != NULL) {
+        count_receivers(run, entry);
+        if (run->receivers > 0) { post_to_workers(d, run, entry, woken); }
+        if (run->nodes != 0) { remote_push_run(d, run, shipment, woken); }
+    }
+    stripe_unlock(stripe);
+}
+
 void directory_post(struct directory *d, struct run *run, bool *woken)
 {
-    uint64_t hash = name_hash(run->kind, run->channel);
+    directory_post_shipment(d, run, NULL, woken);
+}
+
+void directory_deliver(struct directory *d, struct run *run, bool *woken)
+{
+    uint64_t hash = directory_hash(run->kind, run->channel);
     struct stripe *stripe = stripe_lock(d, hash);
     const struct entry *entry = entry_for_publish(d, stripe, run, hash);
-    run->receivers = 0;
-    if (entry != NULL) {
-        run->receivers = entry->total;
-        for (uint32_t i = 0; i < entry->match_count; i++) {
-            run->receivers += entry->match[i]->total;
-        }
-        for (uint32_t worker = 0; worker < d->worker_count && run->receivers > 0; worker++) {
-            woken[worker] |= post_to(d, run, entry, worker);
-        }
-    }
+    if (entry != NULL) { post_to_workers(d, run, entry, woken); }
     stripe_unlock(stripe);
 }
 
@@ -429,12 +486,19 @@ bool directory_taken(struct directory *d, uint32_t worker, size_t bytes)
 uint64_t directory_subscribers(struct directory *d, enum topic_kind kind, struct slice name)
 {
     CHECK(kind != TOPIC_PATTERN);
-    uint64_t hash = name_hash(kind, name);
+    uint64_t hash = directory_hash(kind, name);
     struct stripe *stripe = stripe_lock(d, hash);
     const struct entry *entry = entry_find(stripe, name, hash);
-    uint64_t total = entry != NULL ? entry->total : 0;
+    uint64_t total = entry != NULL ? entry->total + node_shares_total(entry->remote) : 0;
     stripe_unlock(stripe);
     return total;
+}
+
+/* In a cluster a channel is shown by the node that orders it. */
+static bool is_shown(const struct directory *d, const struct entry *entry, enum topic_kind kind)
+{
+    return entry->kind == kind && !entry_is_unheard(entry) &&
+           (d->partition_count == 0 || d->partition[entry->partition].at.phase == PARTITION_OWNED);
 }
 
 static void each_pattern(struct directory *d, void (*visit)(void *arg, struct slice name),
@@ -460,7 +524,7 @@ void directory_each(struct directory *d, enum topic_kind kind,
         struct map_node *node = NULL;
         while ((node = map_next(&stripe->entries, node)) != NULL) {
             const struct entry *entry = CONTAINER_OF(node, struct entry, node);
-            if (entry->kind == kind && entry->total > 0) { visit(arg, node->key); }
+            if (is_shown(d, entry, kind)) { visit(arg, node->key); }
         }
         stripe_unlock(stripe);
     }

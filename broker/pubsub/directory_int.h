@@ -7,6 +7,8 @@
 #include "pubsub/directory.h"
 
 struct fanout;
+struct interest_change;
+struct shipment;
 struct topic;
 
 /* One run of messages of a channel, as it is posted to one worker. The poster allocates, the
@@ -32,15 +34,20 @@ struct run {
     const char *data;
     size_t len;
     size_t prefix_bytes;
-    uint64_t receivers; /* set by directory_post */
+    uint64_t receivers; /* set by directory_post, and the next two */
+    uint64_t nodes;     /* whose lanes it goes to, a bit each */
+    bool is_elsewhere;  /* this node does not order it: nothing has happened */
     uint32_t message_count;
+    uint32_t partition;        /* in a cluster */
+    struct shipment *shipment; /* fanout's: what its answer waits for; NULL: nothing */
     enum topic_kind kind;
 };
 
 /* A worker's place in the directory. `inbox` takes its deliveries and its own index changes;
  * whoever pushes to it wakes the worker afterwards. Set once before the workers start. */
 void directory_attach(struct directory *directory, uint32_t worker, struct fanout *fanout,
-                      struct mailbox *inbox, void (*on_delivery)(struct task *task));
+                      struct mailbox *inbox, struct mailbox *lanes,
+                      void (*on_delivery)(struct task *task));
 
 /* This worker's topic for the name, or NULL. Valid until the worker itself removes its last
  * subscriber. */
@@ -49,19 +56,30 @@ struct topic *directory_topic(struct directory *directory, uint32_t worker, enum
 
 /* One subscriber more on `worker`, whose topic for the name is `topic` from now on. Under the lock
  * `change` is pushed to the worker's own inbox: what is in front of it was ordered without this
- * subscriber, what is behind it with it. */
-void directory_join(struct directory *directory, uint32_t worker, enum topic_kind kind,
-                    struct slice name, struct topic *topic, struct task *change);
+ * subscriber, what is behind it with it. False: this node does not order the channel (or it is a
+ * pattern, in a cluster); nothing has happened. */
+MUST_USE bool directory_join(struct directory *directory, uint32_t worker, enum topic_kind kind,
+                             struct slice name, struct topic *topic, struct task *change);
 
-/* One subscriber less. With the last one of the worker its topic leaves the directory. `change` as
- * above, or NULL for a subscriber that is not to hear any more. */
-void directory_leave(struct directory *directory, uint32_t worker, enum topic_kind kind,
-                     struct slice name, struct task *change);
+/* One subscriber less. With the last one of the worker its topic leaves the directory. */
+MUST_USE bool directory_leave(struct directory *directory, uint32_t worker, enum topic_kind kind,
+                              struct slice name, struct task *change);
 
-/* directory_leave without a change for several patterns at once: they cost all stripes, taken once.
- */
-void directory_leave_patterns(struct directory *directory, uint32_t worker,
-                              const struct slice *text, uint32_t count);
+/* A subscriber that is not to hear any more is gone. */
+struct directory_drop {
+    enum topic_kind kind; /* of all in one call: patterns, or none of them is one */
+    struct slice name;
+    struct interest_change *pending; /* its unsubscribing, if that is under way */
+    bool is_to_be_told;              /* out: others count it, as of `epoch` */
+    uint32_t partition;              /* out */
+    uint64_t epoch;                  /* out */
+};
+/* Several patterns at once: they cost all stripes, taken once. */
+void directory_drop(struct directory *directory, uint32_t worker, struct directory_drop *drop,
+                    uint32_t count);
+
+/* A pending change's client is gone. True: it has been applied, so a task is on its way or done. */
+void directory_cancel_change(struct directory *directory, struct interest_change *change);
 
 /* More bytes than this in a worker's inbox and publishers elsewhere have to wait. */
 enum { DIRECTORY_INBOX_BYTES = 8 << 20 };
@@ -77,5 +95,12 @@ MUST_USE bool directory_taken(struct directory *directory, uint32_t worker, size
 /* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for
  * those. */
 void directory_post(struct directory *directory, struct run *run, bool *woken);
+
+/* The same for a run whose answer waits until `shipment` has left on the lanes. */
+void directory_post_shipment(struct directory *directory, struct run *run,
+                             struct shipment *shipment, bool *woken);
+
+/* A run of another node, which has ordered it: to this node's subscribers only. */
+void directory_deliver(struct directory *directory, struct run *run, bool *woken);
 
 #endif

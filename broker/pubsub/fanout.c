@@ -73,6 +73,9 @@ void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel
         frame = run->block->data + run->block->len;
         at = msg_write_prefix(frame, kind, channel);
         run->channel = msg_channel(kind, frame);
+        if (UNLIKELY(f->remote != NULL)) {
+            run->partition = directory_partition_of(f->directory, run->channel);
+        }
     }
     at = msg_write_payload(at, payload);
     size_t len = (size_t)(at - frame);
@@ -136,7 +139,10 @@ static void runs_release(struct fanout *f)
 
 void fanout_commit(struct fanout *f)
 {
-    if (f->run_count > 0) {
+    if (f->run_count > 0 && UNLIKELY(f->remote != NULL)) {
+        fanout_commit_remote(f);
+        runs_release(f);
+    } else if (f->run_count > 0) {
         memset(f->woken, 0, f->worker_count * sizeof *f->woken);
         for (uint32_t i = 0; i < f->run_count; i++) {
             directory_post(f->directory, &f->run[i], f->woken);
@@ -158,27 +164,29 @@ bool fanout_is_congested(struct fanout *f)
 bool fanout_is_idle(const struct fanout *f)
 {
     return f->run_count == 0 && f->dirty_count == 0 && f->waiting_count == 0 &&
-           atomic_load_explicit(&f->inbox.newest, memory_order_seq_cst) == NULL;
+           mailbox_is_empty(&f->inbox) && mailbox_is_empty(&f->lanes) &&
+           list_is_empty(&f->settled) && list_is_empty(&f->changed);
 }
 
 /* ---- subscribe ---- */
 
-static void pass_change(struct fanout *f, struct subscription *subscription, bool is_join)
+/* Make the change here, if this node may. */
+static bool pass_change(struct fanout *f, struct subscription *subscription, bool is_join)
 {
     f->change.subscription = subscription;
     f->change.is_join = is_join;
     const struct topic *topic = subscription->topic;
-    if (is_join) {
-        directory_join(f->directory, f->index, topic->kind, topic_name(topic), subscription->topic,
-                       &f->change.task);
-    } else {
-        directory_leave(f->directory, f->index, topic->kind, topic_name(topic), &f->change.task);
-    }
+    bool is_here = is_join ? directory_join(f->directory, f->index, topic->kind, topic_name(topic),
+                                            subscription->topic, &f->change.task)
+                           : directory_leave(f->directory, f->index, topic->kind, topic_name(topic),
+                                             &f->change.task);
+    if (!is_here) { return false; }
     mailbox_run(&f->inbox);
     CHECK(f->change.subscription == NULL);
+    return true;
 }
 
-static void retire_if_empty(struct fanout *f, struct topic *topic)
+void topic_retire_if_empty(struct fanout *f, struct topic *topic)
 {
     if (topic->solo.count + topic->multi.count == 0) {
         topic->is_dead = true;
@@ -189,36 +197,31 @@ static void retire_if_empty(struct fanout *f, struct topic *topic)
 enum fanout_change fanout_subscribe(struct fanout *f, struct subscriber *subscriber,
                                     enum topic_kind kind, struct slice name, void *waiter)
 {
-    (void)waiter;
-    struct topic *topic = directory_topic(f->directory, f->index, kind, name);
-    if (topic == NULL) {
-        topic = topic_new(kind, name);
-    } else if (subscription_find(f, subscriber, topic) != NULL) {
-        return FANOUT_NOTHING;
-    }
+    struct topic *known = directory_topic(f->directory, f->index, kind, name);
+    if (known != NULL && subscription_find(f, subscriber, known) != NULL) { return FANOUT_NOTHING; }
+    struct topic *topic = known != NULL ? known : topic_new(kind, name);
     struct subscription *subscription = mem_new0(sizeof *subscription);
     subscription->topic = topic;
     subscription->subscriber = subscriber;
-    pass_change(f, subscription, true);
-    return FANOUT_DONE;
-}
-
-static void unsubscribe(struct fanout *f, struct subscription *subscription)
-{
-    struct topic *topic = subscription->topic;
-    pass_change(f, subscription, false);
-    retire_if_empty(f, topic);
+    if (LIKELY(pass_change(f, subscription, true))) { return FANOUT_DONE; }
+    mem_free(subscription);
+    if (known == NULL) { topic_free(topic); }
+    fanout_change_elsewhere(f, subscriber, kind, name, true, waiter);
+    return FANOUT_PENDING;
 }
 
 enum fanout_change fanout_unsubscribe(struct fanout *f, struct subscriber *subscriber,
                                       enum topic_kind kind, struct slice name, void *waiter)
 {
-    (void)waiter;
     struct topic *topic = directory_topic(f->directory, f->index, kind, name);
     struct subscription *subscription =
         topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
     if (subscription == NULL) { return FANOUT_NOTHING; }
-    unsubscribe(f, subscription);
+    if (UNLIKELY(!pass_change(f, subscription, false))) {
+        fanout_change_elsewhere(f, subscriber, kind, name, false, waiter);
+        return FANOUT_PENDING;
+    }
+    topic_retire_if_empty(f, topic);
     return FANOUT_DONE;
 }
 
@@ -231,19 +234,26 @@ void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kin
     }
 }
 
-enum { DROP_PATTERNS_AT_ONCE = 256 };
+enum { DROPS_AT_ONCE = 256 };
 
-/* Patterns leave the directory in groups: each change of the pattern set takes every stripe. */
-static void drop_patterns(struct fanout *f, struct subscriber *subscriber)
+/* Subscriptions leave the directory in groups: each change of the pattern set takes every stripe. */
+static void drop_from_directory(struct fanout *f, struct subscriber *subscriber, bool patterns)
 {
-    struct slice text[DROP_PATTERNS_AT_ONCE];
+    struct directory_drop drop[DROPS_AT_ONCE];
     uint32_t count = 0;
     LIST_EACH (at, &subscriber->subscriptions) {
         const struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
-        if (topic->kind == TOPIC_PATTERN) { text[count++] = topic_name(topic); }
-        if (count == DROP_PATTERNS_AT_ONCE ||
-            (at_next == &subscriber->subscriptions && count > 0)) {
-            directory_leave_patterns(f->directory, f->index, text, count);
+        if ((topic->kind == TOPIC_PATTERN) == patterns) {
+            drop[count++] =
+                (struct directory_drop){.kind = topic->kind,
+                                        .name = topic_name(topic),
+                                        .pending = fanout_pending_leave(f, subscriber, topic)};
+        }
+        if (count == DROPS_AT_ONCE || at_next == &subscriber->subscriptions) {
+            directory_drop(f->directory, f->index, drop, count);
+            for (uint32_t i = 0; i < count; i++) {
+                if (drop[i].is_to_be_told) { fanout_tell_drop(f, &drop[i]); }
+            }
             count = 0;
         }
     }
@@ -251,19 +261,17 @@ static void drop_patterns(struct fanout *f, struct subscriber *subscriber)
 
 void fanout_drop(struct fanout *f, struct subscriber *subscriber)
 {
-    drop_patterns(f, subscriber);
-    LIST_EACH (at, &subscriber->subscriptions) {
-        struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
-        if (topic->kind != TOPIC_PATTERN) {
-            directory_leave(f->directory, f->index, topic->kind, topic_name(topic), NULL);
-        }
-    }
+    fanout_cancel_joins(f, subscriber);
+    mailbox_run(&f->inbox); /* changes that have been applied meanwhile are made or undone */
+    drop_from_directory(f, subscriber, true);
+    drop_from_directory(f, subscriber, false);
+    fanout_forget_changes(f, subscriber);
     mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
     LIST_EACH (at, &subscriber->subscriptions) {
         struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
         struct topic *topic = subscription->topic;
         subscription_discard(f, subscription);
-        retire_if_empty(f, topic);
+        topic_retire_if_empty(f, topic);
     }
     subscriber_forget_pending(f, subscriber);
 }
@@ -280,7 +288,7 @@ void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uin
 /* ---- life ---- */
 
 /* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's
- * mailbox. */
+ * mailbox. So have the lanes. */
 static void never_called(void *arg)
 {
     (void)arg;
@@ -300,7 +308,9 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     f->woken = mem_new0(mailbox_count * sizeof *f->woken);
     f->change = (struct change){.task.run = on_change, .fanout = f};
     mailbox_init(&f->inbox, never_called, f);
-    directory_attach(directory, index, f, &f->inbox, on_delivery);
+    mailbox_init(&f->lanes, never_called, f);
+    fanout_remote_init(f);
+    directory_attach(directory, index, f, &f->inbox, &f->lanes, on_delivery);
     return f;
 }
 
@@ -310,6 +320,7 @@ void fanout_free(struct fanout *f)
     CHECK(f->subscriptions.count == 0);
     fanout_commit(f);
     fanout_flush(f);
+    fanout_remote_fini(f);
     block_unref(f->arena);
     block_unref(f->scratch);
     mem_free(f->scratch_full);

@@ -13,6 +13,7 @@
 #include "pubsub/directory_int.h"
 #include "pubsub/fanout.h"
 #include "pubsub/msg.h"
+#include "pubsub/remote.h"
 
 enum {
     FANOUT_ARENA_BYTES =
@@ -149,6 +150,14 @@ struct fanout {
     struct block **scratch_full;
     uint32_t scratch_full_count;
     uint32_t scratch_full_cap;
+
+    const struct fanout_remote_ops *remote; /* NULL: not in a cluster */
+    void *remote_arg;
+    struct mailbox lanes;
+    struct list changes; /* interest_change.by_client: not applied yet */
+    struct list changed; /* interest_change.by_client: to be told */
+    struct list settled; /* shipment.link: to be told */
+    struct shipment *spare;
 };
 
 static inline struct slice topic_name(const struct topic *topic)
@@ -179,6 +188,28 @@ void subscriber_forget_pending(struct fanout *fanout, struct subscriber *subscri
 /* Deliver what waits for the topic's solo seats, or for one subscriber. */
 void fanout_flush_topic(struct fanout *fanout, struct topic *topic);
 void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscriber);
+
+/* fanout.c */
+void topic_retire_if_empty(struct fanout *fanout, struct topic *topic);
+
+/* fanout_remote.c */
+void fanout_remote_init(struct fanout *fanout);
+void fanout_remote_fini(struct fanout *fanout);
+uint32_t fanout_index(const struct fanout *fanout);
+void fanout_wake(struct fanout *fanout); /* any thread */
+void (*fanout_lane_task(const struct fanout *fanout))(struct task *task);
+/* In a cluster: order all runs, answer or defer. */
+void fanout_commit_remote(struct fanout *fanout);
+/* Ask the cluster for a change. */
+void fanout_change_elsewhere(struct fanout *fanout, struct subscriber *subscriber,
+                             enum topic_kind kind, struct slice name, bool is_join, void *waiter);
+/* The subscriber is going away: what is pending for it is cancelled; of the others, what must be told. */
+struct interest_change *fanout_pending_leave(const struct fanout *fanout,
+                                             const struct subscriber *subscriber,
+                                             const struct topic *topic);
+void fanout_cancel_joins(struct fanout *fanout, struct subscriber *subscriber);
+void fanout_forget_changes(struct fanout *fanout, const struct subscriber *subscriber);
+void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
 
 /* Room for one more element in a growable array. */
 #define ARRAY_GROW(array, count, cap)                                       \

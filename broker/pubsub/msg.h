@@ -7,8 +7,11 @@
 #ifndef FANFARE_PUBSUB_MSG_H
 #define FANFARE_PUBSUB_MSG_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+#include "base/check.h"
 #include "base/slice.h"
 #include "pubsub/directory.h"
 
@@ -33,6 +36,12 @@ struct slice msg_channel(enum topic_kind kind, const char *frame);
 
 /* The length of the frame at `frame`, whose prefix is `prefix_bytes` long. */
 size_t msg_frame_bytes(const char *frame, size_t prefix_bytes);
+
+/* Is `data`, which came from another node, exactly `count` (>= 1) frames of that kind, back to back, all of
+ * one channel, each as the functions above write it? *prefix_bytes, set only then: the prefix's length.
+ * kind is not TOPIC_PATTERN. Time: the prefix of each frame is compared, its payload skipped. */
+MUST_USE bool msg_check(enum topic_kind kind, struct slice data, uint32_t count,
+                        size_t *prefix_bytes);
 
 /* Append "$<len>\r\n<bytes>\r\n"; return the end. Takes at most 24 + len bytes. */
 char *msg_write_bulk(char *at, struct slice bytes);

@@ -1,0 +1,135 @@
+/* directory_table_int: the directory's tables, for directory.c (subscribers and publishes of this node) and
+ * remote.c (what a cluster adds). */
+#ifndef FANFARE_PUBSUB_DIRECTORY_TABLE_INT_H
+#define FANFARE_PUBSUB_DIRECTORY_TABLE_INT_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/map.h"
+#include "pubsub/directory_int.h"
+#include "pubsub/patterns.h"
+#include "pubsub/remote.h"
+
+enum { DIRECTORY_STRIPES = 256 };
+
+/* One worker's share of a channel or pattern. */
+struct share {
+    struct topic *topic; /* the worker's own; NULL exactly when count is 0 */
+    uint64_t count;
+};
+
+/* The shares of other nodes. Most channels have none: then there is no such struct. */
+struct node_shares {
+    uint64_t total; /* the sum of the counts */
+    uint32_t count; /* of share[] */
+    uint32_t cap;
+    struct node_share {
+        uint32_t node;
+        uint32_t count; /* never 0 */
+    } share[];
+};
+
+struct pattern {
+    struct pattern_node node;
+    uint64_t total; /* of the workers' shares */
+    struct node_shares *remote;
+    struct share share[]; /* by worker; the text follows */
+};
+
+struct entry {
+    struct map_node node;
+    struct list remembered; /* in the stripe's list while it has no share at all */
+    uint64_t total;         /* of the workers' shares */
+    struct node_shares *remote;
+    struct pattern **match; /* what matches this channel, valid while match_version is the set's */
+    uint64_t match_version;
+    uint32_t match_count;
+    uint16_t partition;
+    uint8_t kind;
+    struct share share[]; /* by worker; the name follows */
+};
+
+struct stripe {
+    _Alignas(64) struct lock lock;
+    struct map entries;
+    struct list remembered; /* oldest first */
+    uint32_t remembered_count;
+    uint64_t live_count[TOPIC_KINDS]; /* entries with a subscriber of this node */
+};
+
+struct member {
+    struct fanout *fanout;
+    struct mailbox *inbox;
+    struct mailbox *lanes;
+    void (*on_delivery)(struct task *task);
+    atomic_size_t inbox_bytes; /* posted and not yet delivered */
+    atomic_bool is_awaited;    /* somebody waits for inbox_bytes to fall */
+};
+
+struct partition {
+    struct lock lock; /* inside a stripe's: numbers are given and lanes fed in one step */
+    struct remote_partition at;
+};
+
+struct directory {
+    struct stripe stripe[DIRECTORY_STRIPES];
+    struct patterns *patterns; /* written under all stripes, read under any */
+    uint64_t pattern_version;  /* likewise; starts at 1 so that 0 means "never matched" */
+    struct member *member;
+    uint32_t worker_count;
+    uint64_t
+        pattern_changes; /* so many times a pattern's local share has gone; under all stripes */
+    uint32_t partition_count;    /* 0: this node is no part of a cluster */
+    struct partition *partition; /* phase, owner and epoch: written under all stripes */
+};
+
+/* Add to one node's share, or take away; a share never falls below 0 (what is taken away too much has been
+ * forgotten before). */
+void node_shares_change(struct node_shares **shares, uint32_t node, int64_t change);
+
+static inline uint64_t node_shares_total(const struct node_shares *shares)
+{
+    return shares != NULL ? shares->total : 0;
+}
+
+uint64_t directory_hash(enum topic_kind kind, struct slice name);
+struct stripe *stripe_lock(struct directory *d, uint64_t hash);
+void stripe_unlock(struct stripe *stripe);
+void directory_lock_all(struct directory *d);
+void directory_unlock_all(struct directory *d);
+/* What a change of subscriptions to the name needs: its stripe, or all of them for a pattern (then
+ * the result is NULL, which name_unlock takes). */
+struct stripe *name_lock(struct directory *d, enum topic_kind kind, uint64_t hash);
+void name_unlock(struct directory *d, struct stripe *stripe);
+
+/* Under the name's lock: */
+struct entry *entry_find(struct stripe *stripe, struct slice name, uint64_t hash);
+struct entry *entry_ensure(struct directory *d, struct stripe *stripe, enum topic_kind kind,
+                           struct slice name, uint64_t hash);
+/* The entry or pattern has lost a share: free it if that was the last of all. */
+void entry_release(struct stripe *stripe, struct entry *entry);
+struct pattern *pattern_find(struct directory *d, struct slice text);
+struct pattern *pattern_ensure(struct directory *d, struct slice text);
+void pattern_release(struct directory *d, struct pattern *pattern);
+/* The worker's own topic, or NULL. Of a pattern any stripe is enough. */
+struct topic *local_topic(struct directory *d, struct stripe *stripe, uint32_t worker,
+                          enum topic_kind kind, struct slice name, uint64_t hash);
+void local_join(struct directory *d, struct stripe *stripe, uint32_t worker, enum topic_kind kind,
+                struct slice name, uint64_t hash, struct topic *topic);
+void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, enum topic_kind kind,
+                 struct slice name, uint64_t hash);
+
+/* The channel's entry with its pattern matches up to date; NULL if nobody can be interested. Under the
+ * stripe. */
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
+                                uint64_t hash);
+
+/* Number the run and put it on the lanes of run->nodes. Under the stripe. */
+void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
+                     bool *woken);
+/* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. */
+void remote_note_drop(struct directory *d, struct directory_drop *drop);
+
+#endif

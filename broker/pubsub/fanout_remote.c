@@ -1,0 +1,401 @@
+/* fanout_remote: the fanout in a cluster: runs that are ordered elsewhere or whose answer waits for other nodes'
+ * lanes, and changes of subscriptions that other nodes count. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "pubsub/fanout_int.h"
+
+void fanout_remote_init(struct fanout *f)
+{
+    list_init(&f->changes);
+    list_init(&f->changed);
+    list_init(&f->settled);
+}
+
+void fanout_set_remote(struct fanout *f, const struct fanout_remote_ops *ops, void *arg)
+{
+    f->remote = ops;
+    f->remote_arg = arg;
+}
+
+uint32_t fanout_index(const struct fanout *f)
+{
+    return f->index;
+}
+
+void fanout_wake(struct fanout *f)
+{
+    mailbox_wake(f->mailbox[f->index]);
+}
+
+void (*fanout_lane_task(const struct fanout *f))(struct task *task)
+{
+    return f->remote->on_lane_item;
+}
+
+struct mailbox *fanout_lanes(struct fanout *f)
+{
+    return &f->lanes;
+}
+
+static void wake_others(struct fanout *f)
+{
+    for (uint32_t worker = 0; worker < f->worker_count; worker++) {
+        if (f->woken[worker] && worker != f->index) { mailbox_wake(f->mailbox[worker]); }
+    }
+}
+
+/* ---- shipments ---- */
+
+static void on_shipment_sent(struct task *task)
+{
+    struct shipment *s = CONTAINER_OF(task, struct shipment, task);
+    struct fanout *f = s->fanout;
+    bool is_sure = f->remote->may_order(f->remote_arg);
+    shipment_settle(s, is_sure ? ERR_OK : ERR_INDOUBT, s->receivers);
+}
+
+static struct shipment *shipment_empty(struct fanout *f)
+{
+    struct shipment *s = f->spare != NULL ? f->spare : mem_new0(sizeof *s);
+    f->spare = NULL;
+    s->task.run = on_shipment_sent;
+    s->fanout = f;
+    return s;
+}
+
+static void shipment_free(struct shipment *s)
+{
+    block_unref(s->span.block);
+    mem_free(s->ticket);
+    mem_free(s);
+}
+
+struct shipment *shipment_new(struct fanout *f, enum topic_kind kind, struct slice data,
+                              size_t prefix_bytes, uint32_t count, uint32_t partition)
+{
+    struct shipment *s = shipment_empty(f);
+    struct block *block = data.len >= FANOUT_LARGE_BYTES
+                              ? block_new(data.len)
+                              : block_ref(block_room(&f->arena, data.len, FANOUT_ARENA_BYTES));
+    s->span = (struct span){block, block->data + block->len, data.len};
+    memcpy(block->data + block->len, data.data, data.len);
+    block->len += data.len;
+    s->kind = kind;
+    s->prefix_bytes = prefix_bytes;
+    s->message_count = count;
+    s->partition = partition;
+    s->since_ns = clock_mono_ns();
+    return s;
+}
+
+bool shipment_order(struct shipment *s)
+{
+    struct fanout *f = s->fanout;
+    if (!f->remote->may_order(f->remote_arg)) { return false; }
+    struct run run = {
+        .channel = msg_channel(s->kind, s->span.data),
+        .block = s->span.block,
+        .data = s->span.data,
+        .len = s->span.len,
+        .prefix_bytes = s->prefix_bytes,
+        .message_count = s->message_count,
+        .partition = s->partition,
+        .kind = s->kind,
+    };
+    memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+    directory_post_shipment(f->directory, &run, s, f->woken);
+    if (run.is_elsewhere) { return false; }
+    wake_others(f);
+    metric_add(METRIC_messages_published_total, s->message_count);
+    if (run.nodes != 0) {
+        s->receivers = run.receivers; /* read by this worker only, when the task has come back */
+    } else {
+        bool is_sure = f->remote->may_order(f->remote_arg);
+        shipment_settle(s, is_sure ? ERR_OK : ERR_INDOUBT, run.receivers);
+    }
+    return true;
+}
+
+void shipment_settle(struct shipment *s, enum err err, uint64_t receivers)
+{
+    s->err = err;
+    s->receivers = receivers;
+    list_push_back(&s->fanout->settled, &s->link);
+}
+
+void shipment_sent(struct shipment *s)
+{
+    struct fanout *f = s->fanout;
+    mailbox_post(f->mailbox[f->index], &s->task);
+}
+
+static void tell_publishers(struct shipment *s)
+{
+    for (uint32_t i = 0; i < s->ticket_count; i++) {
+        s->fanout->ops->settled(s->ticket[i], s->err, s->receivers);
+    }
+}
+
+/* ---- commit ---- */
+
+/* Those who wait for the runs: answered, or given a ticket on the run's shipment. */
+static void answer_or_defer(struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->record_count; i++) {
+        const struct publish_record *record = &f->record[i];
+        const struct run *run = &f->run[record->run];
+        struct shipment *s = run->shipment;
+        if (record->publisher == NULL) { continue; }
+        if (s == NULL) {
+            f->ops->published(record->publisher, run->receivers, record->count);
+            continue;
+        }
+        ARRAY_GROW(s->ticket, s->ticket_count, s->ticket_cap);
+        s->ticket[s->ticket_count++] = f->ops->deferred(record->publisher, record->count);
+    }
+    f->record_count = 0;
+}
+
+static void shipment_of_run(struct shipment *s, const struct run *run)
+{
+    s->span = (struct span){block_ref(run->block), run->data, run->len};
+    s->kind = run->kind;
+    s->prefix_bytes = run->prefix_bytes;
+    s->message_count = run->message_count;
+    s->partition = run->partition;
+    s->receivers = run->receivers;
+    s->on_settled = tell_publishers;
+}
+
+/* Order one run if that may be done here; what has to wait gets a shipment. */
+static void order_run(struct fanout *f, struct run *run, bool may_order)
+{
+    struct shipment *s = shipment_empty(f);
+    run->is_elsewhere = true;
+    run->nodes = 0;
+    if (may_order) { directory_post_shipment(f->directory, run, s, f->woken); }
+    if (run->is_elsewhere || run->nodes != 0) {
+        shipment_of_run(s, run);
+        run->shipment = s;
+    } else {
+        f->spare = s;
+        run->shipment = NULL;
+    }
+}
+
+/* The lease has ended while the runs were ordered: nobody may be told that they were. */
+static void doubt_runs(struct fanout *f)
+{
+    for (uint32_t i = 0; i < f->run_count; i++) {
+        struct run *run = &f->run[i];
+        if (run->shipment != NULL) { continue; }
+        run->shipment = shipment_empty(f);
+        shipment_of_run(run->shipment, run);
+        shipment_settle(run->shipment, ERR_INDOUBT, 0);
+    }
+}
+
+void fanout_commit_remote(struct fanout *f)
+{
+    memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+    bool may_order = f->remote->may_order(f->remote_arg);
+    for (uint32_t i = 0; i < f->run_count; i++) {
+        order_run(f, &f->run[i], may_order);
+    }
+    wake_others(f);
+    if (!f->remote->may_order(f->remote_arg)) { doubt_runs(f); }
+    answer_or_defer(f);
+    uint64_t now_ns = clock_mono_ns();
+    for (uint32_t i = 0; i < f->run_count; i++) {
+        struct run *run = &f->run[i];
+        if (run->shipment == NULL || !run->is_elsewhere) { continue; }
+        run->shipment->since_ns = now_ns;
+        f->remote->ship(f->remote_arg, run->shipment);
+    }
+}
+
+void fanout_deliver(struct fanout *f, enum topic_kind kind, const struct span *span,
+                    size_t prefix_bytes, uint32_t count)
+{
+    struct run run = {
+        .channel = msg_channel(kind, span->data),
+        .block = span->block,
+        .data = span->data,
+        .len = span->len,
+        .prefix_bytes = prefix_bytes,
+        .message_count = count,
+        .kind = kind,
+    };
+    memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+    directory_deliver(f->directory, &run, f->woken);
+    wake_others(f);
+}
+
+/* ---- changes of subscriptions ---- */
+
+static void seat_if_wanted(struct interest_change *change)
+{
+    struct fanout *f = change->fanout;
+    if (change->subscriber == NULL) { /* gone between the applying and now */
+        struct directory_drop drop = {.kind = change->kind, .name = interest_change_name(change)};
+        directory_drop(f->directory, f->index, &drop, 1);
+        if (drop.is_to_be_told) { fanout_tell_drop(f, &drop); }
+        topic_retire_if_empty(f, change->topic);
+        return;
+    }
+    struct subscription *subscription = mem_new0(sizeof *subscription);
+    subscription->topic = change->topic;
+    subscription->subscriber = change->subscriber;
+    subscription_seat(f, subscription);
+}
+
+static void unseat(struct interest_change *change)
+{
+    struct fanout *f = change->fanout;
+    struct topic *topic = change->topic;
+    struct subscription *subscription = subscription_find(f, change->subscriber, topic);
+    CHECK(subscription != NULL);
+    subscription_unseat(f, subscription);
+    topic_retire_if_empty(f, topic);
+}
+
+/* In the worker's inbox, where the change has its place in the order. */
+static void on_applied(struct task *task)
+{
+    struct interest_change *change = CONTAINER_OF(task, struct interest_change, task);
+    list_remove(&change->link); /* out of the hands of who held it */
+    list_remove(&change->by_client);
+    bool is_void = change->topic == NULL; /* it was cancelled before */
+    if (!is_void && change->is_join) {
+        seat_if_wanted(change);
+    } else if (!is_void && change->subscriber != NULL) {
+        unseat(change);
+    }
+    if (change->subscriber == NULL) {
+        mem_free(change);
+    } else {
+        list_push_back(&change->fanout->changed, &change->by_client);
+    }
+}
+
+static struct interest_change *change_new(struct fanout *f, enum topic_kind kind, struct slice name,
+                                          bool is_join)
+{
+    struct interest_change *change = mem_new0(sizeof *change + name.len + 1);
+    change->task.run = on_applied;
+    change->fanout = f;
+    change->kind = kind;
+    change->is_join = is_join;
+    change->since_ns = clock_mono_ns();
+    change->name_len = (uint32_t)name.len;
+    memcpy(change->name, name.data, name.len);
+    list_init(&change->link);
+    list_init(&change->by_client);
+    if (kind != TOPIC_PATTERN) {
+        change->partition = directory_partition_of(f->directory, interest_change_name(change));
+    }
+    return change;
+}
+
+void fanout_change_elsewhere(struct fanout *f, struct subscriber *subscriber, enum topic_kind kind,
+                             struct slice name, bool is_join, void *waiter)
+{
+    struct interest_change *change = change_new(f, kind, name, is_join);
+    change->subscriber = subscriber;
+    change->waiter = waiter;
+    list_push_back(&f->changes, &change->by_client);
+    f->remote->change(f->remote_arg, change);
+}
+
+void fanout_tell_drop(struct fanout *f, const struct directory_drop *drop)
+{
+    struct interest_change *change = change_new(f, drop->kind, drop->name, false);
+    change->is_drop = true;
+    change->is_cancelled = true;
+    change->epoch = drop->epoch;
+    f->remote->change(f->remote_arg, change);
+}
+
+struct interest_change *fanout_pending_leave(const struct fanout *f,
+                                             const struct subscriber *subscriber,
+                                             const struct topic *topic)
+{
+    LIST_EACH (at, &f->changes) {
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
+        if (change->subscriber == subscriber && !change->is_join && change->kind == topic->kind &&
+            slice_equal(interest_change_name(change), topic_name(topic))) {
+            return change;
+        }
+    }
+    return NULL;
+}
+
+void fanout_cancel_joins(struct fanout *f, struct subscriber *subscriber)
+{
+    LIST_EACH (at, &f->changes) {
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
+        if (change->subscriber == subscriber && change->is_join) {
+            directory_cancel_change(f->directory, change);
+            change->subscriber = NULL;
+            list_remove(&change->by_client);
+        }
+    }
+}
+
+void fanout_forget_changes(struct fanout *f, const struct subscriber *subscriber)
+{
+    LIST_EACH (at, &f->changes) {
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
+        if (change->subscriber == subscriber) {
+            change->subscriber = NULL;
+            list_remove(&change->by_client);
+        }
+    }
+    LIST_EACH (at, &f->changed) {
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
+        if (change->subscriber == subscriber) {
+            list_remove(&change->by_client);
+            mem_free(change);
+        }
+    }
+}
+
+void interest_change_fail(struct interest_change *change, enum err err)
+{
+    list_remove(&change->by_client);
+    if (change->subscriber == NULL) {
+        mem_free(change);
+        return;
+    }
+    change->err = err;
+    list_push_back(&change->fanout->changed, &change->by_client);
+}
+
+void interest_change_free(struct interest_change *change)
+{
+    CHECK(change->subscriber == NULL && !list_is_linked(&change->by_client));
+    mem_free(change);
+}
+
+void fanout_settle(struct fanout *f)
+{
+    struct list *link;
+    while ((link = list_pop_front(&f->settled)) != NULL) {
+        struct shipment *s = CONTAINER_OF(link, struct shipment, link);
+        if (s->on_settled != NULL) { s->on_settled(s); }
+        shipment_free(s);
+    }
+    while ((link = list_pop_front(&f->changed)) != NULL) {
+        struct interest_change *change = CONTAINER_OF(link, struct interest_change, by_client);
+        f->ops->changed(change->waiter, change->err);
+        mem_free(change);
+    }
+}
+
+void fanout_remote_fini(struct fanout *f)
+{
+    fanout_settle(f);
+    CHECK(list_is_empty(&f->changes));
+    if (f->spare != NULL) { shipment_free(f->spare); }
+}

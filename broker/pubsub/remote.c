@@ -1,0 +1,409 @@
+/* remote: partitions, other nodes' interest, lanes. */
+#include "pubsub/remote.h"
+
+#include "base/mem.h"
+#include "base/slot.h"
+#include "pubsub/directory_table_int.h"
+#include "pubsub/fanout_int.h"
+
+/* ---- partitions ---- */
+
+void directory_set_partitions(struct directory *d, uint32_t partition_count)
+{
+    CHECK(d->partition_count == 0 && partition_count > 0);
+    d->partition = mem_new0(partition_count * sizeof *d->partition);
+    for (uint32_t i = 0; i < partition_count; i++) {
+        lock_init(&d->partition[i].lock);
+        d->partition[i].at.owner = REMOTE_NOBODY;
+    }
+    d->partition_count = partition_count;
+}
+
+uint32_t directory_partition_of(const struct directory *d, struct slice channel)
+{
+    return slot_partition(d->partition_count, slot_of(channel));
+}
+
+void directory_exclusive(struct directory *d, void (*body)(void *arg), void *arg)
+{
+    directory_lock_all(d);
+    body(arg);
+    directory_unlock_all(d);
+}
+
+struct remote_partition *directory_partition(struct directory *d, uint32_t partition)
+{
+    CHECK(partition < d->partition_count);
+    return &d->partition[partition].at;
+}
+
+struct remote_partition directory_partition_peek(struct directory *d, uint32_t partition)
+{
+    CHECK(partition < d->partition_count);
+    struct stripe *stripe = stripe_lock(d, 0);
+    struct partition *p = &d->partition[partition];
+    lock_take(&p->lock);
+    struct remote_partition copy = p->at;
+    lock_release(&p->lock);
+    stripe_unlock(stripe);
+    return copy;
+}
+
+/* ---- walks, exclusive ---- */
+
+static struct entry *entry_next(struct stripe *stripe, struct entry *entry)
+{
+    struct map_node *node = map_next(&stripe->entries, entry != NULL ? &entry->node : NULL);
+    return node != NULL ? CONTAINER_OF(node, struct entry, node) : NULL;
+}
+
+/* Call visit for every entry; visit may free it. */
+static void each_entry(struct directory *d,
+                       void (*visit)(void *arg, struct stripe *stripe, struct entry *entry),
+                       void *arg)
+{
+    for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
+        struct stripe *stripe = &d->stripe[i];
+        struct entry *entry = entry_next(stripe, NULL);
+        while (entry != NULL) {
+            struct entry *next = entry_next(stripe, entry);
+            visit(arg, stripe, entry);
+            entry = next;
+        }
+    }
+}
+
+static struct pattern *pattern_after(const struct directory *d, const struct pattern *pattern)
+{
+    struct pattern_node *node = patterns_next(d->patterns, pattern != NULL ? &pattern->node : NULL);
+    return node != NULL ? CONTAINER_OF(node, struct pattern, node) : NULL;
+}
+
+struct local_visit {
+    enum topic_kind kind;
+    void (*visit)(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
+                  uint64_t count);
+    void *arg;
+};
+
+static void visit_local(void *arg, struct stripe *stripe, struct entry *entry)
+{
+    (void)stripe;
+    const struct local_visit *local = arg;
+    if (entry->kind == local->kind && entry->total > 0) {
+        local->visit(local->arg, entry->partition, entry->kind, entry->node.key, entry->total);
+    }
+}
+
+void directory_each_local(struct directory *d, enum topic_kind kind,
+                          void (*visit)(void *arg, uint32_t partition, enum topic_kind kind,
+                                        struct slice name, uint64_t count),
+                          void *arg)
+{
+    if (kind != TOPIC_PATTERN) {
+        struct local_visit local = {kind, visit, arg};
+        each_entry(d, visit_local, &local);
+        return;
+    }
+    for (struct pattern *at = pattern_after(d, NULL); at != NULL; at = pattern_after(d, at)) {
+        if (at->total > 0) { visit(arg, 0, kind, at->node.by_text.key, at->total); }
+    }
+}
+
+uint64_t directory_pattern_changes(struct directory *d)
+{
+    return d->pattern_changes;
+}
+
+/* ---- shares of nodes ---- */
+
+static struct node_share *share_find(struct node_shares *shares, uint32_t node)
+{
+    for (uint32_t i = 0; shares != NULL && i < shares->count; i++) {
+        if (shares->share[i].node == node) { return &shares->share[i]; }
+    }
+    return NULL;
+}
+
+static struct node_share *share_new(struct node_shares **shares, uint32_t node)
+{
+    struct node_shares *old = *shares;
+    if (old == NULL || old->count == old->cap) {
+        uint32_t cap = old != NULL ? old->cap * 2 : 2;
+        *shares = mem_resize(old, sizeof **shares + cap * sizeof(struct node_share));
+        if (old == NULL) { **shares = (struct node_shares){0}; }
+        (*shares)->cap = cap;
+    }
+    struct node_share *share = &(*shares)->share[(*shares)->count++];
+    *share = (struct node_share){node, 0};
+    return share;
+}
+
+void node_shares_change(struct node_shares **shares, uint32_t node, int64_t change)
+{
+    struct node_share *share = share_find(*shares, node);
+    if (share == NULL && change <= 0) { return; }
+    if (share == NULL) { share = share_new(shares, node); }
+    int64_t count = (int64_t)share->count + change;
+    if (count < 0) { count = 0; }
+    if (count > UINT32_MAX) { count = UINT32_MAX; }
+    (*shares)->total += (uint64_t)count - share->count;
+    share->count = (uint32_t)count;
+    if (count == 0) { *share = (*shares)->share[--(*shares)->count]; }
+    if ((*shares)->count == 0) {
+        mem_free(*shares);
+        *shares = NULL;
+    }
+}
+
+static void node_shares_clear(struct node_shares **shares, uint32_t node)
+{
+    struct node_share *share = share_find(*shares, node);
+    if (share != NULL) { node_shares_change(shares, node, -(int64_t)share->count); }
+}
+
+/* What is to be forgotten: of one node or of all, of some partitions or of all. */
+struct forgetting {
+    const bool *concerns; /* NULL: all partitions */
+    uint32_t node;        /* REMOTE_NOBODY: all nodes */
+    uint32_t partition;   /* REMOTE_NOBODY: see concerns */
+};
+
+static void visit_forget(void *arg, struct stripe *stripe, struct entry *entry)
+{
+    const struct forgetting *f = arg;
+    bool concerns = f->partition != REMOTE_NOBODY
+                        ? entry->partition == f->partition
+                        : f->concerns == NULL || f->concerns[entry->partition];
+    if (!concerns || entry->remote == NULL) { return; }
+    if (f->node == REMOTE_NOBODY) {
+        mem_free(entry->remote);
+        entry->remote = NULL;
+    } else {
+        node_shares_clear(&entry->remote, f->node);
+    }
+    entry_release(stripe, entry);
+}
+
+void directory_forget_interest(struct directory *d, const bool *concerns)
+{
+    struct forgetting f = {concerns, REMOTE_NOBODY, REMOTE_NOBODY};
+    each_entry(d, visit_forget, &f);
+}
+
+void directory_forget_node_partition(struct directory *d, uint32_t node, uint32_t partition)
+{
+    struct forgetting f = {NULL, node, partition};
+    each_entry(d, visit_forget, &f);
+}
+
+void directory_forget_node_patterns(struct directory *d, uint32_t node)
+{
+    struct pattern *at = pattern_after(d, NULL);
+    while (at != NULL) {
+        struct pattern *next = pattern_after(d, at);
+        node_shares_clear(&at->remote, node);
+        pattern_release(d, at);
+        at = next;
+    }
+}
+
+void directory_forget_node(struct directory *d, uint32_t node)
+{
+    struct forgetting f = {NULL, node, REMOTE_NOBODY};
+    each_entry(d, visit_forget, &f);
+    directory_forget_node_patterns(d, node);
+}
+
+/* Under the name's lock. */
+static void change_share(struct directory *d, struct stripe *stripe, uint64_t hash, uint32_t node,
+                         enum topic_kind kind, struct slice name, int64_t change)
+{
+    if (kind == TOPIC_PATTERN) {
+        struct pattern *pattern = pattern_ensure(d, name);
+        node_shares_change(&pattern->remote, node, change);
+        pattern_release(d, pattern);
+    } else {
+        struct entry *entry = entry_ensure(d, stripe, kind, name, hash);
+        node_shares_change(&entry->remote, node, change);
+        entry_release(stripe, entry);
+    }
+}
+
+void directory_add_interest(struct directory *d, uint32_t node, enum topic_kind kind,
+                            struct slice name, uint32_t count)
+{
+    uint64_t hash = directory_hash(kind, name);
+    change_share(d, &d->stripe[hash >> 56], hash, node, kind, name, count);
+}
+
+/* ---- lanes ---- */
+
+static void push_lane(struct directory *d, struct lane_item *item, uint32_t worker)
+{
+    mailbox_push(d->member[worker].lanes, &item->task);
+}
+
+void directory_push_lane(struct directory *d, struct lane_item *item)
+{
+    push_lane(d, item, item->partition % d->worker_count);
+}
+
+void directory_wake_lanes(struct directory *d)
+{
+    for (uint32_t i = 0; i < d->worker_count; i++) {
+        fanout_wake(d->member[i].fanout);
+    }
+}
+
+struct lane_item *lane_item_new(struct directory *d, enum lane_item_type type, uint64_t nodes,
+                                uint32_t partition)
+{
+    struct lane_item *item = mem_new0(sizeof *item);
+    item->task.run = fanout_lane_task(d->member[partition % d->worker_count].fanout);
+    item->type = type;
+    item->nodes = nodes;
+    item->partition = partition;
+    item->epoch = d->partition[partition].at.epoch;
+    return item;
+}
+
+void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
+                     bool *woken)
+{
+    struct lane_item *item = lane_item_new(d, LANE_RUN, run->nodes, run->partition);
+    item->kind = run->kind;
+    item->message_count = run->message_count;
+    item->span = (struct span){block_ref(run->block), run->data, run->len};
+    item->shipment = shipment;
+    struct partition *p = &d->partition[run->partition];
+    lock_take(&p->lock);
+    item->seq = p->at.seq + 1;
+    p->at.seq += run->message_count;
+    directory_push_lane(d, item);
+    lock_release(&p->lock);
+    woken[run->partition % d->worker_count] = true;
+}
+
+static void push_ack(struct directory *d, uint32_t node, enum topic_kind kind, uint32_t partition,
+                     uint32_t lane, uint64_t id)
+{
+    struct lane_item *item = mem_new0(sizeof *item);
+    item->task.run = fanout_lane_task(d->member[lane].fanout);
+    item->type = LANE_ACK;
+    item->nodes = 1ULL << node;
+    item->partition = partition;
+    item->epoch = kind == TOPIC_PATTERN ? 0 : d->partition[partition].at.epoch;
+    item->kind = kind;
+    item->id = id;
+    push_lane(d, item, lane);
+    fanout_wake(d->member[lane].fanout);
+}
+
+static void change_patterns(struct directory *d, uint32_t node, struct slice name, int32_t change,
+                            uint64_t id)
+{
+    uint64_t hash = directory_hash(TOPIC_PATTERN, name);
+    directory_lock_all(d);
+    change_share(d, NULL, hash, node, TOPIC_PATTERN, name, change);
+    for (uint32_t lane = 0; id != 0 && lane < d->worker_count; lane++) {
+        push_ack(d, node, TOPIC_PATTERN, 0, lane, id);
+    }
+    directory_unlock_all(d);
+}
+
+bool directory_change_interest(struct directory *d, uint32_t node, enum topic_kind kind,
+                               struct slice name, uint32_t partition, uint64_t epoch,
+                               int32_t change, uint64_t id)
+{
+    if (kind == TOPIC_PATTERN) {
+        change_patterns(d, node, name, change, id);
+        return true;
+    }
+    uint64_t hash = directory_hash(kind, name);
+    struct stripe *stripe = stripe_lock(d, hash);
+    const struct remote_partition *at = &d->partition[partition].at;
+    bool is_here = at->phase == PARTITION_OWNED && at->epoch == epoch;
+    if (is_here) {
+        change_share(d, stripe, hash, node, kind, name, change);
+        if (id != 0) { push_ack(d, node, kind, partition, partition % d->worker_count, id); }
+    }
+    stripe_unlock(stripe);
+    return is_here;
+}
+
+uint64_t directory_interested(struct directory *d, enum topic_kind kind, struct slice name)
+{
+    uint64_t hash = directory_hash(kind, name);
+    const struct run run = {.channel = name, .kind = kind};
+    const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], &run, hash);
+    uint64_t nodes = 0;
+    for (uint32_t i = 0; entry != NULL && entry->remote != NULL && i < entry->remote->count; i++) {
+        nodes |= 1ULL << entry->remote->share[i].node;
+    }
+    for (uint32_t m = 0; entry != NULL && m < entry->match_count; m++) {
+        const struct node_shares *shares = entry->match[m]->remote;
+        for (uint32_t i = 0; shares != NULL && i < shares->count; i++) {
+            nodes |= 1ULL << shares->share[i].node;
+        }
+    }
+    return nodes;
+}
+
+/* ---- this node's pending changes ---- */
+
+/* Does the partition's owner count, or is it about to count, what our clients want? */
+static bool is_counted(const struct remote_partition *at)
+{
+    return at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
+}
+
+void remote_note_drop(struct directory *d, struct directory_drop *drop)
+{
+    drop->is_to_be_told = false;
+    if (d->partition_count == 0) { return; }
+    bool is_pattern = drop->kind == TOPIC_PATTERN;
+    uint32_t partition = is_pattern ? 0 : directory_partition_of(d, drop->name);
+    const struct remote_partition *at = &d->partition[partition].at;
+    drop->partition = partition;
+    drop->epoch = is_pattern ? ++d->pattern_changes : at->epoch;
+    struct interest_change *pending = drop->pending;
+    if (pending != NULL) { /* its own telling goes on, as far as it is still right */
+        pending->is_cancelled = true;
+        if (!pending->is_applied) {
+            pending->is_drop = true;
+            pending->epoch = drop->epoch;
+        }
+        return;
+    }
+    drop->is_to_be_told = is_pattern || is_counted(at);
+}
+
+void directory_cancel_change(struct directory *d, struct interest_change *change)
+{
+    uint64_t hash = directory_hash(change->kind, interest_change_name(change));
+    struct stripe *stripe = name_lock(d, change->kind, hash);
+    change->is_cancelled = true;
+    name_unlock(d, stripe);
+}
+
+bool directory_apply_change(struct directory *d, struct interest_change *change)
+{
+    struct slice name = interest_change_name(change);
+    uint64_t hash = directory_hash(change->kind, name);
+    uint32_t worker = fanout_index(change->fanout);
+    struct stripe *stripe = name_lock(d, change->kind, hash);
+    bool is_void = change->is_cancelled;
+    if (!is_void) { change->topic = local_topic(d, stripe, worker, change->kind, name, hash); }
+    if (!is_void && change->is_join) {
+        if (change->topic == NULL) { change->topic = topic_new(change->kind, name); }
+        local_join(d, stripe, worker, change->kind, name, hash, change->topic);
+    } else if (!is_void) {
+        local_leave(d, stripe, worker, change->kind, name, hash);
+    }
+    change->is_applied = true;
+    mailbox_push(d->member[worker].inbox, &change->task);
+    name_unlock(d, stripe);
+    fanout_wake(change->fanout);
+    return is_void && change->is_join;
+}

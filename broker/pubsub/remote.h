@@ -1,0 +1,206 @@
+/* remote: what the directory does when the node is part of a cluster (cluster/ calls it): it knows
+ * which partitions are ordered here, counts the interest of other nodes, and feeds their lanes at the
+ * sequence point.
+ * A run that is ordered here goes, under its channel's stripe, to the workers' inboxes and to the lane of each
+ * node with interest; interest changes of other nodes are counted, and acknowledged on the lane, under the
+ * same lock. So a node sees in its lane exactly the messages for which it was counted, between the
+ * acknowledgements of its changes. */
+#ifndef FANFARE_PUBSUB_REMOTE_H
+#define FANFARE_PUBSUB_REMOTE_H
+
+#include "base/block.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "pubsub/directory.h"
+#include "pubsub/fanout.h"
+
+enum { REMOTE_NODES_MAX = 64, REMOTE_NOBODY = UINT32_MAX };
+
+/* What this node may do for a partition's channels. */
+enum partition_phase {
+    PARTITION_STALE, /* nothing: its owner is not known, or knows nothing of our clients' interest */
+    PARTITION_SYNCED, /* its owner has been sent our interest; changes from now on wait for READY */
+    PARTITION_READY,  /* its owner counts our interest: changes and publishes go to it */
+    PARTITION_OWNED,  /* ordered here */
+};
+
+struct remote_partition {
+    enum partition_phase phase;
+    uint32_t owner; /* node index, or REMOTE_NOBODY */
+    uint64_t epoch;
+    uint64_t seq; /* OWNED: the last number given */
+};
+
+/* Something for a lane, in its order. The poster allocates, the lane's worker frees. */
+enum lane_item_type { LANE_RUN, LANE_ACK, LANE_END, LANE_READY };
+struct lane_item {
+    struct task task;
+    enum lane_item_type type;
+    uint64_t nodes; /* bit per node index */
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t seq; /* RUN: of the first message; END: the last one */
+    uint64_t id;  /* ACK */
+    enum topic_kind kind;
+    bool is_recovered; /* RUN */
+    bool is_missed;    /* READY */
+    uint32_t message_count;
+    struct span span;          /* RUN: owns a reference on its block */
+    struct shipment *shipment; /* RUN: settled when all lanes have taken it; NULL: nobody waits */
+};
+
+/* ---- the partitions ---- */
+
+/* Before the workers start: this node is part of a cluster. */
+void directory_set_partitions(struct directory *directory, uint32_t partition_count);
+uint32_t directory_partition_of(const struct directory *directory, struct slice channel);
+
+/* Call `body` while no worker publishes, subscribes or reads a partition's state. It may use the functions
+ * below that say "exclusive". Thread: any. */
+void directory_exclusive(struct directory *directory, void (*body)(void *arg), void *arg);
+
+/* Exclusive to write. To read on the way: directory_partition_peek, a copy, any thread. */
+struct remote_partition *directory_partition(struct directory *directory, uint32_t partition);
+struct remote_partition directory_partition_peek(struct directory *directory, uint32_t partition);
+
+/* Each channel with a subscriber of this node, and how many; or each pattern. Exclusive. */
+void directory_each_local(struct directory *directory, enum topic_kind kind,
+                          void (*visit)(void *arg, uint32_t partition, enum topic_kind kind,
+                                        struct slice name, uint64_t count),
+                          void *arg);
+
+/* How often a pattern has lost a subscriber here: drops of patterns carry the count after them as epoch.
+ * Exclusive. */
+uint64_t directory_pattern_changes(struct directory *directory);
+
+/* Forget what other nodes want of the partitions for which `concerns` is true. Exclusive. */
+void directory_forget_interest(struct directory *directory, const bool *concerns);
+/* Forget what one node wants, of channels and patterns. Exclusive. */
+void directory_forget_node(struct directory *directory, uint32_t node);
+/* The node wants so much of a channel or pattern; added to what is counted. Exclusive. */
+void directory_add_interest(struct directory *directory, uint32_t node, enum topic_kind kind,
+                            struct slice name, uint32_t count);
+/* Before a new picture of it: forget what one node wants of one partition, or of patterns. Exclusive. */
+void directory_forget_node_partition(struct directory *directory, uint32_t node,
+                                     uint32_t partition);
+void directory_forget_node_patterns(struct directory *directory, uint32_t node);
+
+/* ---- the owner's side ---- */
+
+/* Feed a lane: takes item. Ordered with everything else only under a lock: exclusive, or for its own. */
+void directory_push_lane(struct directory *directory, struct lane_item *item);
+/* Wake the lanes' workers after directory_push_lane from outside a worker's turn. */
+void directory_wake_lanes(struct directory *directory);
+/* Gives: an item with the partition's present epoch, the rest zero. Exclusive. */
+MUST_USE struct lane_item *lane_item_new(struct directory *directory, enum lane_item_type type,
+                                         uint64_t nodes, uint32_t partition);
+
+/* A node's change of interest, +n or -n. Counted and acknowledged (id not 0) under the stripe. False: the
+ * partition is not ordered here in this epoch; nothing has happened. */
+MUST_USE bool directory_change_interest(struct directory *directory, uint32_t node,
+                                        enum topic_kind kind, struct slice name, uint32_t partition,
+                                        uint64_t epoch, int32_t change, uint64_t id);
+
+/* The nodes that have interest in a channel now. For recovered runs. Exclusive. */
+uint64_t directory_interested(struct directory *directory, enum topic_kind kind, struct slice name);
+
+/* ---- messages on their way ---- */
+
+/* A run that could not be ordered and answered at once: to be sent to its owner, or ordered here and waiting
+ * until other nodes' lanes have taken it. Thread: its fanout's worker, but while it is in a lane. */
+struct shipment {
+    struct task task;
+    struct list link; /* of whoever holds it */
+    struct fanout *fanout;
+    struct span span; /* owns a reference */
+    size_t prefix_bytes;
+    enum topic_kind kind;
+    uint32_t message_count;
+    uint32_t partition;
+    uint64_t since_ns;
+    uint64_t id;        /* the holder's */
+    uint64_t receivers; /* once ordered */
+    enum err err;
+    /* Its fate is known; frees what hangs on it, not the shipment. On the fanout's worker. */
+    void (*on_settled)(struct shipment *shipment);
+    void *arg;
+    void **ticket; /* of publishers, as fanout_ops.deferred gave them */
+    uint32_t ticket_count;
+    uint32_t ticket_cap;
+};
+
+/* Another node's run, to be ordered here: copies the data. The caller sets on_settled. */
+MUST_USE struct shipment *shipment_new(struct fanout *fanout, enum topic_kind kind,
+                                       struct slice data, size_t prefix_bytes, uint32_t count,
+                                       uint32_t partition);
+
+/* Order it here. False: this node does not order the partition (any more, or its lease has ended): it is still
+ * the caller's. True: it will be settled. */
+MUST_USE bool shipment_order(struct shipment *shipment);
+
+/* Its fate: told, and freed, at its worker's next fanout_settle. Thread: its worker. */
+void shipment_settle(struct shipment *shipment, enum err err, uint64_t receivers);
+
+/* The lanes have taken it, or their nodes are gone. Thread: the lane's worker. */
+void shipment_sent(struct shipment *shipment);
+
+/* A change of a client's subscriptions that another node must count. */
+struct interest_change {
+    struct task task;      /* into the worker's inbox, at its place in the order */
+    struct list link;      /* of whoever holds it */
+    struct list by_client; /* in the fanout's list of pending changes */
+    struct fanout *fanout;
+    struct subscriber *subscriber; /* NULL: gone; the worker's */
+    void *waiter;
+    struct topic *topic; /* set when applied */
+    enum topic_kind kind;
+    bool is_join;
+    bool is_drop;      /* of a client that is gone: nobody waits, and it is right only in `epoch` */
+    bool is_cancelled; /* both under the stripe (or all stripes, of a pattern) */
+    bool is_applied;
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t id; /* the holder's */
+    uint64_t since_ns;
+    enum err err;
+    uint32_t name_len;
+    char name[];
+};
+
+static inline struct slice interest_change_name(const struct interest_change *change)
+{
+    return slice_of(change->name, change->name_len);
+}
+
+/* It has been acknowledged: make it true here, at this point of the order. From then on it is its worker's.
+ * True: it was cancelled before, its client is gone: what was counted for it must be taken back. Thread: any. */
+MUST_USE bool directory_apply_change(struct directory *directory, struct interest_change *change);
+/* It was given up: tell the client. Thread: its worker. */
+void interest_change_fail(struct interest_change *change, enum err err);
+/* Not needed any more (a drop that is told, a cancelled one). Thread: its worker. */
+void interest_change_free(struct interest_change *change);
+
+/* What a worker's fanout hands to the cluster. Thread: the worker; not to be answered from inside. */
+struct fanout_remote_ops {
+    void (*ship)(void *arg, struct shipment *shipment); /* takes it */
+    void (*change)(void *arg,
+                   struct interest_change *change); /* takes it until applied or failed */
+    void (*on_lane_item)(struct task *task);
+    bool (*may_order)(void *arg); /* does this node's lease hold? */
+};
+void fanout_set_remote(struct fanout *fanout, const struct fanout_remote_ops *ops, void *arg);
+
+/* What waits for this worker's lanes: lane_items, whose tasks call on_lane_item. The cluster runs it in
+ * each turn after fanout_commit. */
+struct mailbox *fanout_lanes(struct fanout *fanout);
+
+/* A run of an owner elsewhere: to this node's subscribers, at this point of the order. Thread: any worker, with
+ * its fanout. Copies. */
+void fanout_deliver(struct fanout *fanout, enum topic_kind kind, const struct span *span,
+                    size_t prefix_bytes, uint32_t count);
+
+/* Call settled and changed for what has been settled. Once a turn, outside any call of a client. */
+void fanout_settle(struct fanout *fanout);
+
+#endif
