@@ -10,6 +10,13 @@
 
 /* ---- out ---- */
 
+static void pack(struct buf *out, const ProtobufCMessage *message)
+{
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    if (bytes == 0) { return; } /* a state in which nothing has happened yet */
+    out->len += protobuf_c_message_pack(message, (uint8_t *)buf_reserve(out, bytes));
+}
+
 /* protobuf-c wants pointers to text that it will not write. */
 static char *text(const char *from)
 {
@@ -145,8 +152,7 @@ void control_encode(struct buf *out, const struct control_command *command)
     Fanfare__Control__Command wire = FANFARE__CONTROL__COMMAND__INIT;
     struct wire_body body;
     fill_of[command->op](&wire, &body, command);
-    size_t bytes = fanfare__control__command__get_packed_size(&wire);
-    out->len += fanfare__control__command__pack(&wire, (uint8_t *)buf_reserve(out, bytes));
+    pack(out, &wire.base);
 }
 
 /* Places of the map that hold a member. */
@@ -218,8 +224,7 @@ void control_save(const struct control *control, struct buf *out)
     wire.applied = control->applied;
     wire.incarnation_last = control->incarnation_last;
     if (control->map != NULL) { fill_map(&wire, arrays, control->map); }
-    size_t bytes = fanfare__control__state__get_packed_size(&wire);
-    out->len += fanfare__control__state__pack(&wire, (uint8_t *)buf_reserve(out, bytes));
+    pack(out, &wire.base);
     mem_free(arrays);
 }
 

@@ -1,9 +1,9 @@
 /* placement: what the control group's leader should do next about partition owners. Pure.
- * Rules, in this order: a partition without an owner gets one at once (the node that is up, is not
- * draining and owns fewest; ties: another zone than its neighbour partitions' owners, then lowest
- * index); a draining node's partitions move away, one at a time; then, while no move is unfinished,
- * one partition moves from the node that owns most to the one that owns fewest, if they differ by more
- * than one. It always comes to rest. Thread: any. */
+ * Rules, in this order: a partition without an owner gets one at once: the node that is up, is not
+ * draining and owns fewest (ties: another zone than its neighbour partitions' owners, then the zone
+ * that owns fewest, then lowest index); a draining node's partitions move away, one at a time; then,
+ * while no move is unfinished, one partition moves from the node that owns most to the one that owns
+ * fewest, if they differ by more than one. It always comes to rest. Thread: any. */
 #ifndef FANFARE_CONSENSUS_PLACEMENT_H
 #define FANFARE_CONSENSUS_PLACEMENT_H
 

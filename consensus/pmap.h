@@ -28,7 +28,8 @@ struct pmap_address {
  * later member may get it again. */
 struct pmap_node {
     uint64_t id;          /* random, kept in its data directory; 0: no member has this index */
-    uint64_t incarnation; /* one higher each time it came up: a restart, or back after "down" */
+    uint64_t incarnation; /* higher each time it came up: a restart, or back after "down"; never
+                             given twice in a cluster */
     char name[PMAP_NAME_BYTES];
     char zone[PMAP_NAME_BYTES];
     struct pmap_address client;
@@ -39,25 +40,26 @@ struct pmap_node {
     bool is_voter; /* of the control group */
 };
 
+/* `previous` is set while an orderly move may be unfinished, which it and the owner do together: it
+ * owned the partition in the epoch before, and has been up in the same life since. */
 struct pmap_partition {
     uint32_t owner;    /* index, or PMAP_NOBODY */
-    uint32_t previous; /* who owned it in the epoch before, if that was handed over in an orderly way:
-                          both are to finish the move; else PMAP_NOBODY */
-    uint64_t epoch;    /* one higher at each change of the owner */
+    uint32_t previous; /* likewise */
+    uint64_t epoch;    /* one higher at each change of the owner, also to and from nobody */
 };
 
 struct pmap {
     atomic_uint refs;
-    uint64_t version; /* the control log's index that made it */
+    uint64_t version; /* the control log's index that made it; commands of one entry share it */
     uint64_t cluster_id;
     uint32_t partition_count;
-    uint32_t node_count; /* places in node[], holes included */
+    uint32_t node_count; /* places in node[], holes included; the last one is none */
     struct pmap_node *node;
     struct pmap_partition *partition;
 };
 
-/* Gives: a map with room for so many, one reference, all zero but owners and previous
- * (PMAP_NOBODY). Fill it before it is shared. */
+/* Gives: a map with so many of them (nodes may be 0, partitions may not), one reference, all zero but
+ * owners and previous (PMAP_NOBODY). Fill it before it is shared. */
 MUST_USE struct pmap *pmap_new(uint32_t node_count, uint32_t partition_count);
 struct pmap *pmap_ref(const struct pmap *map);
 void pmap_unref(const struct pmap *map); /* NULL is allowed */
