@@ -1,9 +1,11 @@
-/* main: argv, signals and exit codes; nothing else.
+/* main: argv, signals and exit codes; nothing else. `wal-check` is not a broker: it looks and ends.
  * Signals are blocked in every thread and taken here: SIGTERM and SIGINT drain, a second one ends
  * at once; SIGHUP reloads. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "config/config.h"
+#include "consensus/wal_check.h"
 #include "server.h"
 
 enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, ABORT_MS = 2000 };
@@ -81,8 +84,19 @@ static void drain(struct server *server, struct config *config, const sigset_t *
     }
 }
 
+/* fanfare wal-check DIR */
+static int wal_check_main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: fanfare wal-check DIR\n");
+        return EX_USAGE;
+    }
+    return wal_check_print(argv[2], stdout);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "wal-check") == 0) { return wal_check_main(argc, argv); }
     struct config *config = NULL;
     switch (config_load(&config, argc, argv, environ)) {
     case CONFIG_EXIT_OK: return EXIT_SUCCESS;

@@ -6,7 +6,7 @@
 # verifies the download, and the resulting packages are kept in a cache, so that a second run takes a second.
 # With --asserts also a build of the same source with assertions on goes to $RAFT_ASSERTS_PREFIX, for the simulator.
 #
-# usage: libraft.sh [--asserts]      as root; safe to run again
+# usage: libraft.sh [--asserts]      as root or with sudo; safe to run again, says nothing where all is there
 set -eu
 
 VERSION=0.22.1
@@ -73,6 +73,7 @@ build_packages() {
 }
 
 install_release() {
+    [ -n "$(apt_version)" ] || apt-get -qq update # a new machine has no lists
     if [ "$(apt_version)" = "$VERSION" ]; then
         apt_install libraft-dev pkg-config
         return
@@ -101,7 +102,13 @@ case ${1-} in
     --asserts) WITH_ASSERTS=yes ;;
     *) die "usage: libraft.sh [--asserts]" ;;
 esac
-[ "$(id -u)" = 0 ] || die "must run as root"
+if installed && { [ $WITH_ASSERTS = no ] || [ -f "$ASSERTS_PREFIX/lib/libraft.a" ]; }; then
+    exit 0
+fi
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "libraft $VERSION is missing; run this as root, or install sudo"
+    exec sudo "$0" "$@"
+fi
 trap cleanup EXIT
 WORK=$(mktemp -d)
 chmod 755 "$WORK"

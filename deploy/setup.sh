@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh [run|demo|build|consensus|package|test|bench ...]: installs the Debian packages for these purposes
+# setup.sh [run|demo|build|package|test|bench ...]: installs the Debian packages for these purposes
 # (default: run build). The one list of packages, for Debian 12 and 13.
 #
 # Installs only what is missing, and says nothing when nothing is. Safe to run again. Root or sudo is
@@ -14,16 +14,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # `package=command`: another package may provide the command just as well.
 packages_of() {
     case $1 in
-    run) # what the broker itself loads
+    run) # what the broker itself loads, besides libraft (libraft.sh)
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
+        echo 'libuv1t64|libuv1 libprotobuf-c1'
         ;;
     demo) # redis-cli
         echo 'redis-tools'
         ;;
     build)
         echo 'gcc libc6-dev cmake ninja-build pkgconf=pkg-config libevent-dev'
-        ;;
-    consensus) # the Raft engine and its simulator, besides libraft (libraft.sh)
         echo 'libuv1-dev libprotobuf-c-dev protobuf-c-compiler'
         ;;
     package) # cpack -G DEB
@@ -45,7 +44,7 @@ packages_of() {
 services=(redis-server nats-server)
 
 usage() {
-    echo "usage: deploy/setup.sh [run|demo|build|consensus|package|test|bench ...]" >&2
+    echo "usage: deploy/setup.sh [run|demo|build|package|test|bench ...]" >&2
     exit 64
 }
 
@@ -185,11 +184,7 @@ main() {
     done
     if ((${#missing[@]} > 0)); then install_entries "$*" "${missing[@]}"; fi
 
-    # The Raft library of the consensus engine, where this release's package is too old.
-    if [[ " $* " == *" consensus "* && -x $root/deploy/libraft.sh ]] &&
-        compgen -G "$root/consensus/*.c" >/dev/null; then
-        "$root/deploy/libraft.sh"
-    fi
+    if [[ " $* " == *" build "* ]]; then "$root/deploy/libraft.sh"; fi
 }
 
 main "$@"

@@ -258,6 +258,7 @@ static void start_load(void)
     node.slots = mem_new0((node.outstanding + 1) * sizeof *node.slots);
     for (uint64_t i = 0; i < node.outstanding; i++) {
         struct slot *slot = &node.slots[i];
+        memset(slot->data, 'x', sizeof slot->data);
         memcpy(slot->data, &node.origin, 8);
         memcpy(slot->data + 8, &i, 8);
         slot->proposal.group = 1 + i % node.groups;

@@ -21,6 +21,7 @@ static void option_help(const struct option_row *row, struct buf *out)
 void help_print(struct buf *out)
 {
     buf_append_str(out, "Usage: fanfare [--option value | --option=value ...] [config-file]\n"
+                        "       fanfare wal-check DIR\n"
                         "A message broker that speaks the Redis protocol.\n\n"
                         "Every option can also be a line `name value` of the config file (# begins "
                         "a comment line) or an\n"
@@ -37,6 +38,11 @@ void help_print(struct buf *out)
     buf_appendf(out, "%-*sprint the version\n", HELP_COLUMN, "  --version, -v");
     buf_appendf(out, "%-*sprint the values in effect as a config file\n", HELP_COLUMN,
                 "  --print-config");
+    buf_appendf(
+        out,
+        "%-*stell what the write-ahead log in DIR holds, change nothing;\n%-*sexit 0: whole, "
+        "1: damaged, 2: it cannot be read\n",
+        HELP_COLUMN, "  wal-check DIR", HELP_COLUMN, "");
 }
 
 /* Must a value be quoted to be read back unchanged? A list of words, apart by single blanks, need

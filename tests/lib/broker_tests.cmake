@@ -32,7 +32,7 @@ function(broker_tests)
     foreach(file ${files})
       get_filename_component(name ${file} NAME_WE)
       string(REGEX REPLACE "^test_" "" name ${name})
-      if(broker STREQUAL redis AND name MATCHES "^(http|history|prometheus_reader|resp_client)$")
+      if(broker STREQUAL redis AND name MATCHES "^(http|history|prometheus_reader|resp_client|wal_check)$")
         continue() # nothing in there concerns the reference
       endif()
       set(label ${ARG_PREFIX})
