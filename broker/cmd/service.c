@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "cluster/cluster.h"
 #include "cmd/error_stats.h"
 #include "cmd/session.h"
 
@@ -70,7 +71,9 @@ static void drain(struct service *service)
 static void on_turn_end(void *arg)
 {
     struct service *service = arg;
+    struct cluster *cluster = service->broker->cluster;
     fanout_commit(service->fanout);
+    if (cluster != NULL) { cluster_turn(cluster, worker_index(service->worker)); }
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
@@ -82,7 +85,7 @@ static void on_turn_end(void *arg)
 static bool is_idle(void *arg)
 {
     struct service *service = arg;
-    bool may_release = service->held.count > 0 && !fanout_is_congested(service->fanout);
+    bool may_release = service->held.count > 0 && !held_is_congested(service);
     return !may_release && fanout_is_idle(service->fanout);
 }
 
@@ -118,8 +121,59 @@ static void on_tick(void *arg)
     struct service *service = arg;
     service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
     service_refresh_options(service);
+    struct cluster *cluster = service->broker->cluster;
+    if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
     backlog_tick(service);
     walk_sessions(service);
+}
+
+/* ---- clients that may have missed something ---- */
+
+struct concern {
+    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
+    void *arg;
+    enum topic_kind kind;
+    bool is_concerned;
+};
+
+static void ask_concern(void *arg, struct slice name)
+{
+    struct concern *concern = arg;
+    concern->is_concerned =
+        concern->is_concerned || concern->concerns(concern->arg, concern->kind, name);
+}
+
+static bool is_concerned(struct session *session, struct concern *concern)
+{
+    concern->is_concerned = false;
+    for (unsigned kind = 0; kind < TOPIC_KINDS && !concern->is_concerned; kind++) {
+        concern->kind = (enum topic_kind)kind;
+        if (session->subscriber.count[kind] > 0) {
+            fanout_each_subscription(&session->subscriber, concern->kind, ask_concern, concern);
+        }
+    }
+    return concern->is_concerned;
+}
+
+void service_close_subscribers(struct service *service,
+                               bool (*concerns)(void *concern, enum topic_kind kind,
+                                                struct slice name),
+                               void *arg)
+{
+    struct concern concern = {.concerns = concerns, .arg = arg};
+    uint64_t count = 0;
+    LIST_EACH (link, &service->sessions) {
+        struct session *session = CONTAINER_OF(link, struct session, link);
+        if (conn_is_open(&session->conn) && is_concerned(session, &concern)) {
+            conn_close(&session->conn);
+            count++;
+        }
+    }
+    if (count > 0) {
+        metric_add(METRIC_subscribers_interrupted_total, count);
+        LOG_WARN("subscribers closed", LOG_STR("reason", "they may have missed a message"),
+                 LOG_UINT("clients", count), LOG_UINT("worker", worker_index(service->worker)));
+    }
 }
 
 /* ---- CLIENT PAUSE ---- */

@@ -108,6 +108,13 @@ void service_unpark(struct service *service);
 /* See to it that parked sessions go on when the pause ends. */
 void service_await_pause_end(struct service *service);
 
+/* Close every client that has subscribed to something that `concerns` says: it may have missed a
+ * message. Thread: the worker, not from inside a call into the fan-out. */
+void service_close_subscribers(struct service *service,
+                               bool (*concerns)(void *concern, enum topic_kind kind,
+                                                struct slice name),
+                               void *concern);
+
 /* Read the options again if they have changed. */
 void service_refresh_options(struct service *service);
 

@@ -225,7 +225,8 @@ size_t session_on_data(struct conn *conn, struct slice input)
     }
     size_t done = run_requests(session, input);
     dispatch_end_publishes(service);
-    if (service->broker->worker_count > 1 && publishes(session)) { held_consider(session); }
+    bool may_congest = service->broker->worker_count > 1 || service->broker->cluster != NULL;
+    if (may_congest && publishes(session)) { held_consider(session); }
     if (done == input.len && session->extra != NULL) { /* nothing is unfinished */
         resp_parser_free(session->extra->parser);
         session->extra->parser = NULL;
