@@ -33,7 +33,7 @@ static void release(struct session *session)
 {
     session->flags &= ~(uint32_t)SESSION_HELD;
     metric_sub(METRIC_publishers_held, 1);
-    if (!(session->flags & (SESSION_WAITS | SESSION_PARKED))) { conn_resume(&session->conn); }
+    session_read_on(session);
 }
 
 void held_turn_end(struct service *service)

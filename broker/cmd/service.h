@@ -43,6 +43,7 @@ struct service {
     struct list sessions;       /* every one of this worker */
     struct backlog backlog;
     struct held held;
+    struct due due;
     struct slowlog slowlog;
     struct service_options options;
     uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */
