@@ -1,108 +1,98 @@
-/* cmd_cluster: CLUSTER's questions, answered as a cluster of one node that owns every slot. */
+/* cmd_cluster: CLUSTER's questions about slots and nodes, answered for cluster-mode clients from the map.
+ * What is for people is in cmd_cluster_text.c. */
+#include "base/mem.h"
 #include "base/slot.h"
+#include "cluster/cluster.h"
 #include "cmd/call.h"
+#include "cmd/cluster_view.h"
 
-enum { BUS_PORT_OFFSET = 10000 }; /* where Redis's cluster clients look for the peer port */
+/* ---- slots to nodes ---- */
 
-/* The host that this client can reach the node at: the announced one, or the one it has used.
- * `text` has room for
- * SESSION_ADDRESS_BYTES. */
-static struct slice own_host(const struct call *call, char *text)
+static void reply_node_id(struct reply *reply, uint64_t id)
 {
-    if (call->broker->host[0] != '\0') { return slice_of_str(call->broker->host); }
-    if ((call->session->flags & SESSION_UNIX) != 0) { return SLICE("127.0.0.1"); }
-    struct slice address = session_local_address(call->session, text);
-    const char *colon = memrchr(address.data, ':', address.len);
-    size_t len = colon != NULL ? (size_t)(colon - address.data) : address.len;
-    if (len > 2 && address.data[0] == '[') { return slice_of(address.data + 1, len - 2); }
-    return slice_of(address.data, len);
-}
-
-void cmd_cluster_info(struct call *call)
-{
-    struct buf text = {0};
-    buf_append_str(&text, "cluster_state:ok\r\n");
-    buf_appendf(&text, "cluster_slots_assigned:%d\r\n", SLOT_COUNT);
-    buf_appendf(&text, "cluster_slots_ok:%d\r\n", SLOT_COUNT);
-    buf_append_str(&text, "cluster_slots_pfail:0\r\n"
-                          "cluster_slots_fail:0\r\n"
-                          "cluster_known_nodes:1\r\n"
-                          "cluster_size:1\r\n"
-                          "cluster_current_epoch:1\r\n"
-                          "cluster_my_epoch:1\r\n"
-                          "cluster_stats_messages_sent:0\r\n"
-                          "cluster_stats_messages_received:0\r\n"
-                          "total_cluster_links_buffer_limit_exceeded:0\r\n");
-    reply_verbatim(call->reply, buf_slice(&text));
-    buf_fini(&text);
+    char text[NODE_NAME_BYTES];
+    node_name_print(id, text);
+    reply_bulk_str(reply, text);
 }
 
 void cmd_cluster_slots(struct call *call)
 {
-    char text[SESSION_ADDRESS_BYTES];
-    reply_array(call->reply, 1);
-    reply_array(call->reply, 3);
-    reply_int(call->reply, 0);
-    reply_int(call->reply, SLOT_COUNT - 1);
-    reply_array(call->reply, 4);
-    reply_bulk(call->reply, own_host(call, text));
-    reply_int(call->reply, call->broker->port);
-    reply_bulk_str(call->reply, call->broker->node_id);
-    reply_map(call->reply, 0);
+    struct cluster_view view;
+    cluster_view_open(&view, call);
+    struct slot_range range = {0};
+    uint32_t count = 0;
+    for (uint32_t at = 0; cluster_view_range(&view, PMAP_NOBODY, at, &range);
+         at = range.next_partition) {
+        count++;
+    }
+    reply_array(call->reply, count);
+    for (uint32_t at = 0; cluster_view_range(&view, PMAP_NOBODY, at, &range);
+         at = range.next_partition) {
+        const struct pmap_node *node = &view.map->node[range.owner];
+        reply_array(call->reply, 3);
+        reply_int(call->reply, range.first);
+        reply_int(call->reply, range.last);
+        reply_array(call->reply, 4);
+        reply_bulk_str(call->reply, node->client.host);
+        reply_int(call->reply, node->client.port);
+        reply_node_id(call->reply, node->id);
+        reply_map(call->reply, 0);
+    }
+    cluster_view_close(&view);
 }
 
-void cmd_cluster_shards(struct call *call)
+static void reply_shard_node(struct reply *reply, const struct pmap_node *node)
 {
-    char text[SESSION_ADDRESS_BYTES];
-    struct slice host = own_host(call, text);
-    struct reply *reply = call->reply;
-    reply_array(reply, 1);
-    reply_map(reply, 2);
-    reply_bulk_str(reply, "slots");
-    reply_array(reply, 2);
-    reply_int(reply, 0);
-    reply_int(reply, SLOT_COUNT - 1);
-    reply_bulk_str(reply, "nodes");
-    reply_array(reply, 1);
     reply_map(reply, 7);
     reply_bulk_str(reply, "id");
-    reply_bulk_str(reply, call->broker->node_id);
+    reply_node_id(reply, node->id);
     reply_bulk_str(reply, "port");
-    reply_int(reply, call->broker->port);
+    reply_int(reply, node->client.port);
     reply_bulk_str(reply, "ip");
-    reply_bulk(reply, host);
+    reply_bulk_str(reply, node->client.host);
     reply_bulk_str(reply, "endpoint");
-    reply_bulk(reply, host);
+    reply_bulk_str(reply, node->client.host);
     reply_bulk_str(reply, "role");
     reply_bulk_str(reply, "master");
     reply_bulk_str(reply, "replication-offset");
     reply_int(reply, 0);
     reply_bulk_str(reply, "health");
-    reply_bulk_str(reply, "online");
+    reply_bulk_str(reply, node->is_up ? "online" : "fail");
 }
 
-void cmd_cluster_nodes(struct call *call)
+/* Each member is a shard of its own. */
+static void reply_shard(struct reply *reply, const struct cluster_view *view, uint32_t node)
 {
-    char text[SESSION_ADDRESS_BYTES];
-    struct slice host = own_host(call, text);
-    struct buf line = {0};
-    buf_appendf(&line, "%s %.*s:%u@%u myself,master - 0 0 1 connected 0-%d\n",
-                call->broker->node_id, SLICE_ARG(host), call->broker->port,
-                call->broker->port + BUS_PORT_OFFSET, SLOT_COUNT - 1);
-    reply_verbatim(call->reply, buf_slice(&line));
-    buf_fini(&line);
+    struct slot_range range = {0};
+    uint32_t count = 0;
+    for (uint32_t at = 0; cluster_view_range(view, node, at, &range); at = range.next_partition) {
+        count++;
+    }
+    reply_map(reply, 2);
+    reply_bulk_str(reply, "slots");
+    reply_array(reply, 2 * (size_t)count);
+    for (uint32_t at = 0; cluster_view_range(view, node, at, &range); at = range.next_partition) {
+        reply_int(reply, range.first);
+        reply_int(reply, range.last);
+    }
+    reply_bulk_str(reply, "nodes");
+    reply_array(reply, 1);
+    reply_shard_node(reply, &view->map->node[node]);
 }
 
-void cmd_cluster_myid(struct call *call)
+void cmd_cluster_shards(struct call *call)
 {
-    reply_bulk_str(call->reply, call->broker->node_id);
+    struct cluster_view view;
+    cluster_view_open(&view, call);
+    reply_array(call->reply, cluster_view_count(&view).members);
+    for (uint32_t i = cluster_view_next(&view, 0); i != PMAP_NOBODY;
+         i = cluster_view_next(&view, i + 1)) {
+        reply_shard(call->reply, &view, i);
+    }
+    cluster_view_close(&view);
 }
 
-/* One node, one shard: the node's id names it. */
-void cmd_cluster_myshardid(struct call *call)
-{
-    reply_bulk_str(call->reply, call->broker->node_id);
-}
+/* ---- slots and keys ---- */
 
 void cmd_cluster_keyslot(struct call *call)
 {
@@ -134,18 +124,152 @@ void cmd_cluster_getkeysinslot(struct call *call)
     }
 }
 
-void cmd_cluster_links(struct call *call)
+/* ---- nodes ---- */
+
+void cmd_cluster_myid(struct call *call)
 {
-    reply_array(call->reply, 0);
+    reply_bulk_str(call->reply, call->broker->node_id);
+}
+
+/* Each member is a shard of its own: the node's id names it. */
+void cmd_cluster_myshardid(struct call *call)
+{
+    reply_bulk_str(call->reply, call->broker->node_id);
+}
+
+static void refuse_node(struct call *call, struct slice name)
+{
+    reply_errorf(call->reply, "ERR Unknown node %.*s", (int)(name.len < 128 ? name.len : 128),
+                 name.data);
+}
+
+static uint32_t find_node(const struct call *call, struct slice name_or_id)
+{
+    struct cluster_view view;
+    cluster_view_open(&view, call);
+    uint32_t node = cluster_view_find(&view, name_or_id);
+    cluster_view_close(&view);
+    return node;
 }
 
 void cmd_cluster_count_failure_reports(struct call *call)
 {
-    struct slice id = call->argv[2];
-    if (slice_equal_nocase(id, slice_of_str(call->broker->node_id))) {
+    if (find_node(call, call->argv[2]) != PMAP_NOBODY) {
         reply_int(call->reply, 0);
     } else {
-        reply_errorf(call->reply, "ERR Unknown node %.*s", (int)(id.len < 128 ? id.len : 128),
-                     id.data);
+        refuse_node(call, call->argv[2]);
     }
+}
+
+/* No node is another's replica. */
+void cmd_cluster_replicas(struct call *call)
+{
+    if (find_node(call, call->argv[2]) != PMAP_NOBODY) {
+        reply_array(call->reply, 0);
+    } else {
+        refuse_node(call, call->argv[2]);
+    }
+}
+
+static void reply_link(struct reply *reply, const struct cluster_link_status *link)
+{
+    reply_map(reply, 6);
+    reply_bulk_str(reply, "direction");
+    reply_bulk_str(reply, "to");
+    reply_bulk_str(reply, "node");
+    reply_node_id(reply, link->node_id);
+    reply_bulk_str(reply, "create-time");
+    reply_int(reply, (int64_t)link->since_wall_ms);
+    reply_bulk_str(reply, "events");
+    reply_bulk_str(reply, link->queued_bytes > 0 ? "rw" : "r");
+    reply_bulk_str(reply, "send-buffer-allocated");
+    reply_int(reply, (int64_t)link->queued_bytes);
+    reply_bulk_str(reply, "send-buffer-used");
+    reply_int(reply, (int64_t)link->queued_bytes);
+}
+
+void cmd_cluster_links(struct call *call)
+{
+    if (call->broker->cluster == NULL) {
+        reply_array(call->reply, 0);
+        return;
+    }
+    struct cluster_status *status = mem_new0(sizeof *status);
+    cluster_status(call->broker->cluster, status);
+    uint32_t up = 0;
+    for (uint32_t i = 0; i < status->link_count; i++) {
+        up += status->link[i].is_up;
+    }
+    reply_array(call->reply, up);
+    for (uint32_t i = 0; i < status->link_count; i++) {
+        if (status->link[i].is_up) { reply_link(call->reply, &status->link[i]); }
+    }
+    mem_free(status);
+}
+
+/* ---- FORGET ---- */
+
+struct forgetting {
+    struct session *session; /* NULL: it has gone away */
+    bool is_answered;
+    struct buf error; /* empty: done */
+    char name[PMAP_NAME_BYTES];
+};
+
+static void forgetting_free(struct forgetting *forgetting)
+{
+    buf_fini(&forgetting->error);
+    mem_free(forgetting);
+}
+
+static void on_forgotten(void *arg, const char *error)
+{
+    struct forgetting *forgetting = arg;
+    forgetting->is_answered = true;
+    if (forgetting->session == NULL) {
+        forgetting_free(forgetting);
+        return;
+    }
+    if (error != NULL) { buf_append_str(&forgetting->error, error); }
+    waiting_done(forgetting->session);
+}
+
+static void finish_forgetting(void *arg, struct call *call)
+{
+    struct forgetting *forgetting = arg;
+    if (forgetting->error.len == 0) {
+        reply_ok(call->reply);
+    } else {
+        reply_error_slice(call->reply, buf_slice(&forgetting->error));
+    }
+    forgetting_free(forgetting);
+}
+
+/* Until the answer comes, it belongs to the cluster; then it goes. */
+static void forget_session(void *arg)
+{
+    struct forgetting *forgetting = arg;
+    forgetting->session = NULL;
+    if (forgetting->is_answered) { forgetting_free(forgetting); }
+}
+
+void cmd_cluster_forget(struct call *call)
+{
+    static const struct waiting_ops ops = {finish_forgetting, forget_session};
+    struct cluster_view view;
+    cluster_view_open(&view, call);
+    uint32_t node = cluster_view_find(&view, call->argv[2]);
+    if (node == PMAP_NOBODY) {
+        refuse_node(call, call->argv[2]);
+    } else if (node == view.self) {
+        reply_error(call->reply, "ERR I tried hard but I can't forget myself...");
+    } else {
+        struct forgetting *forgetting = mem_new0(sizeof *forgetting);
+        forgetting->session = call->session;
+        memcpy(forgetting->name, view.map->node[node].name, sizeof forgetting->name);
+        waiting_start(call, &ops, forgetting);
+        cluster_forget(call->broker->cluster, worker_index(call->service->worker),
+                       slice_of_str(forgetting->name), on_forgotten, forgetting);
+    }
+    cluster_view_close(&view);
 }

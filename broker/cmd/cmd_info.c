@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/call.h"
+#include "cmd/cmd_cluster_text.h"
 #include "cmd/error_stats.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
@@ -227,8 +228,7 @@ static void print_errorstats(const struct call *call, struct buf *out)
 /* Cluster clients ask this before they use CLUSTER SLOTS; all of CLUSTER is answered. */
 static void print_cluster(const struct call *call, struct buf *out)
 {
-    (void)call;
-    put_uint(out, "cluster_enabled", 1);
+    cluster_info_append(out, call);
 }
 
 static void print_nothing(const struct call *call, struct buf *out)

@@ -1,5 +1,7 @@
 /* cmd_pubsub: publish, and what is known about who has subscribed. */
 #include "base/glob.h"
+#include "base/mem.h"
+#include "cluster/cluster.h"
 #include "cmd/call.h"
 
 /* ---- PUBLISH, SPUBLISH ---- */
@@ -26,7 +28,7 @@ void cmd_spublish(struct call *call)
     publish(call, TOPIC_SHARD);
 }
 
-/* ---- PUBSUB ---- */
+/* ---- PUBSUB, alone ---- */
 
 /* Names that match, encoded while the directory is locked, counted for the head that goes before
  * them. */
@@ -45,13 +47,8 @@ static void list_name(void *arg, struct slice name)
     listing->count++;
 }
 
-static void list_names(struct call *call, enum topic_kind kind)
+static void list_own_names(struct call *call, enum topic_kind kind)
 {
-    if (call->argc > 3) {
-        reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command",
-                     call->command->full_name);
-        return;
-    }
     struct listing listing = {0};
     if (call->argc == 3) { listing.pattern = call->argv[2]; }
     directory_each(call->broker->directory, kind, list_name, &listing);
@@ -60,13 +57,153 @@ static void list_names(struct call *call, enum topic_kind kind)
     buf_fini(&listing.names);
 }
 
-static void count_subscribers(struct call *call, enum topic_kind kind)
+static void count_own_subscribers(struct call *call, enum topic_kind kind)
 {
     reply_array(call->reply, 2 * ((size_t)call->argc - 2));
     for (uint32_t i = 2; i < call->argc; i++) {
         reply_bulk(call->reply, call->argv[i]);
         reply_int(call->reply,
                   (int64_t)directory_subscribers(call->broker->directory, kind, call->argv[i]));
+    }
+}
+
+/* ---- PUBSUB, in a cluster: the owners know ---- */
+
+struct inquiry {
+    struct cluster_question question;
+    struct session *session; /* NULL: it has gone away */
+    bool is_answered;
+    struct buf text; /* the bytes of what is asked for */
+    struct slice *name;
+    uint64_t *count;
+};
+
+static void inquiry_free(struct inquiry *inquiry)
+{
+    buf_fini(&inquiry->question.names);
+    buf_fini(&inquiry->text);
+    mem_free(inquiry->name);
+    mem_free(inquiry->count);
+    mem_free(inquiry);
+}
+
+static void on_answered(struct cluster_question *question)
+{
+    struct inquiry *inquiry = CONTAINER_OF(question, struct inquiry, question);
+    inquiry->is_answered = true;
+    if (inquiry->session != NULL) {
+        waiting_done(inquiry->session);
+    } else {
+        inquiry_free(inquiry);
+    }
+}
+
+/* Until the answer comes it belongs to the cluster; then it goes. */
+static void forget_session(void *arg)
+{
+    struct inquiry *inquiry = arg;
+    if (inquiry->is_answered) {
+        inquiry_free(inquiry);
+    } else {
+        inquiry->session = NULL;
+    }
+}
+
+static void write_names(struct call *call, struct inquiry *inquiry)
+{
+    const struct cluster_question *question = &inquiry->question;
+    const char *at = question->names.data;
+    reply_array(call->reply, question->names_found);
+    for (uint64_t i = 0; i < question->names_found; i++) {
+        uint32_t len;
+        memcpy(&len, at, sizeof len);
+        reply_bulk(call->reply, slice_of(at + sizeof len, len));
+        at += sizeof len + len;
+    }
+}
+
+static void write_counts(struct call *call, struct inquiry *inquiry)
+{
+    const struct cluster_question *question = &inquiry->question;
+    reply_array(call->reply, 2 * (size_t)question->name_count);
+    for (uint32_t i = 0; i < question->name_count; i++) {
+        reply_bulk(call->reply, question->name[i]);
+        reply_int(call->reply, (int64_t)question->count[i]);
+    }
+}
+
+static void finish(void *arg, struct call *call)
+{
+    struct inquiry *inquiry = arg;
+    if (inquiry->question.err != ERR_OK) {
+        reply_error(call->reply, err_wire(inquiry->question.err));
+    } else if (inquiry->question.wants_names) {
+        write_names(call, inquiry);
+    } else {
+        write_counts(call, inquiry);
+    }
+    inquiry_free(inquiry);
+}
+
+/* The arguments from the third on, kept: they outlive the call. */
+static void keep_arguments(struct inquiry *inquiry, const struct call *call)
+{
+    uint32_t count = call->argc - 2;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += call->argv[i + 2].len;
+    }
+    buf_reserve(&inquiry->text, bytes + 1);
+    inquiry->name = mem_new0((count + 1) * sizeof *inquiry->name);
+    inquiry->count = mem_new0((count + 1) * sizeof *inquiry->count);
+    for (uint32_t i = 0; i < count; i++) {
+        inquiry->name[i] = slice_of(inquiry->text.data + inquiry->text.len, call->argv[i + 2].len);
+        buf_append(&inquiry->text, call->argv[i + 2]);
+    }
+}
+
+static void ask(struct call *call, enum topic_kind kind, bool wants_names)
+{
+    static const struct waiting_ops ops = {finish, forget_session};
+    struct inquiry *inquiry = mem_new0(sizeof *inquiry);
+    inquiry->session = call->session;
+    keep_arguments(inquiry, call);
+    struct cluster_question *question = &inquiry->question;
+    question->kind = kind;
+    question->wants_names = wants_names;
+    question->on_done = on_answered;
+    if (wants_names) {
+        question->has_pattern = call->argc == 3;
+        question->pattern = inquiry->name[0];
+    } else {
+        question->name = inquiry->name;
+        question->name_count = call->argc - 2;
+        question->count = inquiry->count;
+    }
+    waiting_start(call, &ops, inquiry);
+    cluster_ask(call->broker->cluster, worker_index(call->service->worker), question);
+}
+
+/* ---- PUBSUB ---- */
+
+static void list_names(struct call *call, enum topic_kind kind)
+{
+    if (call->argc > 3) {
+        reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command",
+                     call->command->full_name);
+    } else if (call->broker->cluster != NULL) {
+        ask(call, kind, true);
+    } else {
+        list_own_names(call, kind);
+    }
+}
+
+static void count_subscribers(struct call *call, enum topic_kind kind)
+{
+    if (call->broker->cluster != NULL && call->argc > 2) {
+        ask(call, kind, false);
+    } else {
+        count_own_subscribers(call, kind);
     }
 }
 
@@ -90,6 +227,7 @@ void cmd_pubsub_shardnumsub(struct call *call)
     count_subscribers(call, TOPIC_SHARD);
 }
 
+/* Every node knows every pattern. */
 void cmd_pubsub_numpat(struct call *call)
 {
     reply_int(call->reply, (int64_t)directory_count(call->broker->directory, TOPIC_PATTERN));
