@@ -260,7 +260,7 @@ struct lane_item *lane_item_new(struct directory *d, enum lane_item_type type, u
                                 uint32_t partition)
 {
     struct lane_item *item = mem_new0(sizeof *item);
-    item->task.run = fanout_lane_task(d->member[partition % d->worker_count].fanout);
+    fanout_lane_item_init(d->member[partition % d->worker_count].fanout, item);
     item->type = type;
     item->nodes = nodes;
     item->partition = partition;
@@ -289,7 +289,7 @@ static void push_ack(struct directory *d, uint32_t node, enum topic_kind kind, u
                      uint32_t lane, uint64_t id)
 {
     struct lane_item *item = mem_new0(sizeof *item);
-    item->task.run = fanout_lane_task(d->member[lane].fanout);
+    fanout_lane_item_init(d->member[lane].fanout, item);
     item->type = LANE_ACK;
     item->nodes = 1ULL << node;
     item->partition = partition;
