@@ -54,11 +54,17 @@ static void serve(struct server *server, struct config *config, const sigset_t *
              LOG_UINT("clients", server_client_count(server)));
 }
 
-/* Wait until no client is left. False: `deadline_ns` has passed. A second signal to end does not
- * return. */
-static bool wait_for_clients(struct server *server, const sigset_t *waited, uint64_t deadline_ns)
+static bool has_no_clients(const struct server *server)
 {
-    while (server_client_count(server) > 0) {
+    return server_client_count(server) == 0;
+}
+
+/* Wait until `is_done`. False: `timeout_ms` have passed. A second signal to end does not return. */
+static bool wait_until(bool (*is_done)(const struct server *server), const struct server *server,
+                       const sigset_t *waited, uint64_t timeout_ms)
+{
+    uint64_t deadline_ns = clock_mono_ns() + timeout_ms * NS_PER_MS;
+    while (!is_done(server)) {
         if (clock_mono_ns() >= deadline_ns) { return false; }
         int got = signal_wait(waited, DRAIN_POLL_MS);
         if (got == SIGTERM || got == SIGINT) {
@@ -69,16 +75,21 @@ static bool wait_for_clients(struct server *server, const sigset_t *waited, uint
     return true;
 }
 
+/* First other nodes take over, while clients are served as ever; then the clients are let go. */
 static void drain(struct server *server, struct config *config, const sigset_t *waited)
 {
     uint64_t timeout_ms = (uint64_t)config_number(config, CONFIG_shutdown_timeout) * 1000;
     if (server_shutdown_is_urgent(server)) { timeout_ms = 0; }
+    server_hand_over(server);
+    if (!wait_until(server_has_handed_over, server, waited, timeout_ms)) {
+        LOG_WARN("other nodes have not taken over everything in time");
+    }
     server_drain(server);
-    if (wait_for_clients(server, waited, clock_mono_ns() + timeout_ms * NS_PER_MS)) { return; }
+    if (wait_until(has_no_clients, server, waited, timeout_ms)) { return; }
     LOG_WARN("closing clients that did not take their data in time",
              LOG_UINT("clients", server_client_count(server)));
     server_abort(server);
-    if (!wait_for_clients(server, waited, clock_mono_ns() + ABORT_MS * NS_PER_MS)) {
+    if (!wait_until(has_no_clients, server, waited, ABORT_MS)) {
         LOG_ERROR("a worker does not answer, ended anyway");
         _exit(EXIT_FAILURE);
     }
@@ -110,7 +121,8 @@ int main(int argc, char **argv)
     struct server *server = NULL;
     enum err err = server_start(&server, config);
     if (err == ERR_OK) {
-        serve(server, config, &waited);
+        err = server_join(server);
+        if (err == ERR_OK) { serve(server, config, &waited); }
         drain(server, config, &waited);
         server_free(server);
         LOG_INFO("stopped");

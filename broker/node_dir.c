@@ -1,12 +1,13 @@
-/* node_dir: files `lock` (the process id of the holder, for people) and `node-id` (one line of
- * hexadecimal digits). */
+/* node_dir: files `lock` (the process id of the holder, for people) and `node-id` (one line: the id as
+ * the cluster shows it, whose first 16 hexadecimal digits are the id itself). `cluster-id` is the
+ * membership's. */
 #include "node_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -14,6 +15,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cmd/node_name.h"
+
+enum { ID_DIGITS = 16 };
 
 static enum err refuse(const char *path, const char *what, const char *why)
 {
@@ -22,48 +26,54 @@ static enum err refuse(const char *path, const char *what, const char *why)
     return ERR_SYSTEM;
 }
 
-void node_id_random(char node_id[NODE_ID_HEX + 1])
-{
-    uint8_t bytes[NODE_ID_HEX / 2];
-    CHECK(getrandom(bytes, sizeof bytes, 0) == sizeof bytes);
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        snprintf(&node_id[2 * i], 3, "%02x", bytes[i]);
-    }
-}
-
 /* Read the id of the directory. ERR_CLOSED: there is none yet. */
-static enum err id_read(int dir_fd, const char *path, char node_id[NODE_ID_HEX + 1])
+static enum err id_read(int dir_fd, const char *path, uint64_t *node_id)
 {
     int fd = openat(dir_fd, "node-id", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return errno == ENOENT ? ERR_CLOSED : refuse(path, "open node-id", strerror(errno));
     }
-    char text[NODE_ID_HEX + 2] = "";
+    char text[NODE_NAME_HEX + 2] = "";
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
-    bool is_good = n >= NODE_ID_HEX && (n == NODE_ID_HEX || text[NODE_ID_HEX] == '\n') &&
-                   strspn(text, "0123456789abcdef") >= NODE_ID_HEX;
-    if (!is_good) {
+    bool is_whole = n >= NODE_NAME_HEX && (n == NODE_NAME_HEX || text[NODE_NAME_HEX] == '\n') &&
+                    strspn(text, "0123456789abcdef") >= NODE_NAME_HEX;
+    text[ID_DIGITS] = '\0';
+    uint64_t id = strtoull(text, NULL, 16);
+    if (!is_whole || id == 0) {
         return refuse(path, "read node-id", "it is damaged; remove it to give this node a new id");
     }
-    memcpy(node_id, text, NODE_ID_HEX);
-    node_id[NODE_ID_HEX] = '\0';
+    *node_id = id;
     return ERR_OK;
 }
 
 /* Make a new id durable: a crash leaves it whole or not there. */
-static enum err id_write(int dir_fd, const char *path, char node_id[NODE_ID_HEX + 1])
+static enum err id_write(int dir_fd, const char *path, uint64_t *node_id)
 {
-    node_id_random(node_id);
-    char line[NODE_ID_HEX + 2];
-    int len = snprintf(line, sizeof line, "%s\n", node_id);
+    uint64_t id = 0;
+    while (id == 0) {
+        CHECK(getrandom(&id, sizeof id, 0) == sizeof id);
+    }
+    char name[NODE_NAME_BYTES];
+    node_name_print(id, name);
+    char line[NODE_NAME_HEX + 2];
+    int len = snprintf(line, sizeof line, "%s\n", name);
     int fd = openat(dir_fd, "node-id.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) { return refuse(path, "write node-id", strerror(errno)); }
     bool is_good = write(fd, line, (size_t)len) == len && fsync(fd) == 0 &&
                    renameat(dir_fd, "node-id.new", dir_fd, "node-id") == 0 && fsync(dir_fd) == 0;
     int error = errno;
     close(fd);
-    return is_good ? ERR_OK : refuse(path, "write node-id", strerror(error));
+    if (!is_good) { return refuse(path, "write node-id", strerror(error)); }
+    *node_id = id;
+    return ERR_OK;
+}
+
+bool node_dir_has_cluster(const char *path)
+{
+    char file[PATH_MAX];
+    int len = snprintf(file, sizeof file, "%s/cluster-id", path);
+    return len > 0 && (size_t)len < sizeof file && access(file, F_OK) == 0;
 }
 
 static enum err lock(int dir_fd, const char *path, int *lock_fd)
@@ -83,7 +93,7 @@ static enum err lock(int dir_fd, const char *path, int *lock_fd)
     return ERR_OK;
 }
 
-enum err node_dir_open(const char *path, int *lock_fd, char node_id[NODE_ID_HEX + 1])
+enum err node_dir_open(const char *path, int *lock_fd, uint64_t *node_id)
 {
     if (mkdir(path, 0700) != 0 && errno != EEXIST) {
         return refuse(path, "create", strerror(errno));

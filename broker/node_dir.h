@@ -4,20 +4,19 @@
 #ifndef FANFARE_NODE_DIR_H
 #define FANFARE_NODE_DIR_H
 
-#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/check.h"
 #include "base/err.h"
 
-enum { NODE_ID_HEX = 40 };
-
 /* Open `path`, creating it (mode 0700) if it is missing, and lock it for this process; *lock_fd
- * holds the lock until it is closed. `node_id` gets the id kept there, a new random one in a new
- * directory.
+ * holds the lock until it is closed. *node_id gets the id kept there, never 0; a new random one in a
+ * new directory.
  * Errors: ERR_SYSTEM, logged. */
-MUST_USE enum err node_dir_open(const char *path, int *lock_fd, char node_id[NODE_ID_HEX + 1]);
+MUST_USE enum err node_dir_open(const char *path, int *lock_fd, uint64_t *node_id);
 
-/* Fill with NODE_ID_HEX random hexadecimal digits and a NUL. */
-void node_id_random(char node_id[NODE_ID_HEX + 1]);
+/* Does the directory hold a cluster's membership? */
+bool node_dir_has_cluster(const char *path);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,13 +20,13 @@
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/broker.h"
+#include "cmd/node_name.h"
 #include "cmd/service.h"
 #include "net/listener.h"
 #include "net/worker.h"
 #include "node_dir.h"
 #include "pubsub/directory.h"
-
-_Static_assert((int)NODE_ID_HEX == (int)BROKER_ID_HEX, "CLUSTER MYID shows the node's id");
+#include "server_cluster.h"
 
 /* Descriptors besides clients: per worker epoll, wake-up and timers; listeners, log, lock, admin
  * and its viewers. */
@@ -44,6 +45,8 @@ struct server {
     struct config *config;
     struct listener *listener[LISTENERS_MAX];
     uint32_t listener_count;
+    struct server_cluster *cluster; /* NULL: this node is alone */
+    struct buf dir;                 /* with a NUL */
     int lock_fd;
     uint32_t services_running;
     struct admin *admin; /* NULL: http-listen is off */
@@ -93,11 +96,10 @@ static enum err files_reserve(struct server *server)
 
 static enum err open_dir(struct server *server)
 {
-    struct buf dir = {0};
-    config_text(server->config, CONFIG_dir, &dir);
-    buf_append(&dir, slice_of("", 1));
-    enum err err = node_dir_open(dir.data, &server->lock_fd, server->broker.node_id);
-    buf_fini(&dir);
+    config_text(server->config, CONFIG_dir, &server->dir);
+    buf_append(&server->dir, slice_of("", 1));
+    enum err err = node_dir_open(server->dir.data, &server->lock_fd, &server->broker.id);
+    node_name_print(server->broker.id, server->broker.node_id);
     return err;
 }
 
@@ -121,7 +123,9 @@ static void describe(struct server *server)
     config_text(server->config, CONFIG_name, &name);
     snprintf(broker->name, sizeof broker->name, "%.*s", SLICE_ARG(buf_slice(&name)));
     buf_fini(&name);
-    node_id_random(broker->run_id);
+    uint64_t run = 0;
+    CHECK(getrandom(&run, sizeof run, 0) == sizeof run);
+    node_name_print(run, broker->run_id);
     ssize_t n = readlink("/proc/self/exe", server->executable, sizeof server->executable - 1);
     server->executable[n > 0 ? n : 0] = '\0';
     const char *file = config_file(server->config);
@@ -242,6 +246,14 @@ static void print_extra_metrics(void *arg, struct buf *out)
                       atomic_load(&broker->commands_per_s));
     admin_print_gauge(out, "redis_config_maxclients", "the option max-clients",
                       (uint64_t)config_number(server->config, CONFIG_max_clients));
+    if (broker->cluster != NULL) { server_cluster_print_metrics(broker->cluster, out); }
+}
+
+static const char *unready_because(void *arg)
+{
+    const struct server *server = arg;
+    struct cluster *cluster = server->broker.cluster;
+    return cluster != NULL ? cluster_unready_because(cluster) : NULL;
 }
 
 static enum err start_admin(struct server *server)
@@ -259,6 +271,7 @@ static enum err start_admin(struct server *server)
         .heartbeat_ns = worker_heartbeat,
         .worker_count = server->broker.worker_count,
         .extra_metrics = print_extra_metrics,
+        .unready_because = unready_because,
         .arg = server,
     };
     const char *why = "";
@@ -323,20 +336,39 @@ enum err server_start(struct server **out, struct config *config)
     err = listen_on_all(server);
     if (err != ERR_OK) { goto fail; }
     make_services(server);
+    err = server_cluster_new(&server->cluster, &server->broker, config, server->dir.data);
+    if (err != ERR_OK) { goto fail; }
     atomic_store(&server->status.unready_because, "starting");
     err = start_admin(server);
     if (err != ERR_OK) { goto fail; }
     server->broker.started_memory_bytes = process_memory().used_bytes;
-    atomic_store(&server->status.unready_because, NULL); /* who connects now waits for no more than
-                                                            the threads' first turn */
-    atomic_store(&server->status.is_started, true);
     run_services(server);
-    log_ready(server);
     *out = server;
     return ERR_OK;
 fail:
     server_free(server);
     return err;
+}
+
+enum err server_join(struct server *server)
+{
+    enum err err = server_cluster_start(server->cluster);
+    if (err != ERR_OK) { return err; }
+    atomic_store(&server->status.unready_because, NULL);
+    atomic_store(&server->status.is_started, true);
+    log_ready(server);
+    return ERR_OK;
+}
+
+void server_hand_over(struct server *server)
+{
+    atomic_store(&server->status.unready_because, "draining");
+    if (server->broker.cluster != NULL) { cluster_drain(server->broker.cluster); }
+}
+
+bool server_has_handed_over(const struct server *server)
+{
+    return server->broker.cluster == NULL || cluster_is_drained(server->broker.cluster);
 }
 
 void server_drain(struct server *server)
@@ -376,12 +408,14 @@ void server_free(struct server *server)
     if (server == NULL) { return; }
     struct broker *broker = &server->broker;
     admin_stop(server->admin); /* it looks at the workers */
+    server_cluster_stop(server->cluster);
     for (uint32_t i = 0; i < server->services_running; i++) {
         service_stop(broker->service[i]);
     }
     for (uint32_t i = 0; i < server->listener_count; i++) {
         listener_free(server->listener[i]); /* its event goes before the loop that it is on */
     }
+    server_cluster_free(server->cluster); /* it looks at the fan-outs */
     if (broker->directory != NULL) {
         for (uint32_t i = 0; i < broker->worker_count; i++) {
             service_free(broker->service[i]);
@@ -390,5 +424,6 @@ void server_free(struct server *server)
         directory_free(broker->directory);
     }
     if (server->lock_fd >= 0) { close(server->lock_fd); }
+    buf_fini(&server->dir);
     mem_free(server);
 }

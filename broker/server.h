@@ -18,8 +18,17 @@ struct server;
  * start. */
 MUST_USE enum err server_start(struct server **out, struct config *config);
 
+/* If this node belongs to a cluster, look for it; then it is started. In any case call server_free.
+ * Errors: those of cluster_start, logged. */
+MUST_USE enum err server_join(struct server *server);
+
 /* Measure the rates that INFO tells; about every second. */
 void server_tick(struct server *server);
+
+/* Not ready any more; in a cluster, let other nodes take over what this one owns. Clients are still
+ * served. */
+void server_hand_over(struct server *server);
+bool server_has_handed_over(const struct server *server); /* or cannot */
 
 /* Stop accepting; close each client once everything queued for it has left. */
 void server_drain(struct server *server);

@@ -33,6 +33,10 @@ struct admin_opts {
     uint64_t (*heartbeat_ns)(void *arg, unsigned worker);
     unsigned worker_count;
 
+    /* Why it is not ready although the status says so, static; NULL: it is. NULL: the status knows all.
+     * Thread: admin. */
+    const char *(*unready_because)(void *arg);
+
     /* Append families that only the app can compute; NULL: none. Thread: admin; at most 10 times a
      * second, so it may take a lock or two. */
     void (*extra_metrics)(void *arg, struct buf *out);

@@ -40,5 +40,9 @@ void health_started(const struct admin_opts *opts, struct answer *answer)
 void health_ready(const struct admin_opts *opts, struct answer *answer)
 {
     bool is_started = atomic_load(&opts->status->is_started);
-    say(answer, is_started ? atomic_load(&opts->status->unready_because) : "starting");
+    const char *because = is_started ? atomic_load(&opts->status->unready_because) : "starting";
+    if (because == NULL && opts->unready_because != NULL) {
+        because = opts->unready_because(opts->arg);
+    }
+    say(answer, because);
 }

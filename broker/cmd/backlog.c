@@ -26,7 +26,7 @@ static void close_for(struct session *session, const char *limit)
                 LOG_STR("limit", limit), LOG_STR("class", class_word[class]),
                 LOG_UINT("id", session->id),
                 LOG_SLICE("address", session_address(session, address)),
-                LOG_UINT("backlog_bytes", conn_backlog_bytes(&session->conn)));
+                LOG_UINT("backlog_bytes", session_backlog_bytes(session)));
     metric_add(class == CONFIG_CLIENT_PUBSUB ? METRIC_subscribers_dropped_total
                                              : METRIC_clients_dropped_total,
                1);
@@ -50,7 +50,7 @@ void backlog_grew(struct session *session)
     if (!conn_is_open(&session->conn)) { return; }
     if (!(session->flags & SESSION_WATCHED)) { watch(session); }
     uint64_t hard_bytes = service->options.output_limit[class_of(session)].hard_bytes;
-    if (hard_bytes > 0 && conn_backlog_bytes(&session->conn) > hard_bytes) {
+    if (hard_bytes > 0 && session_backlog_bytes(session) > hard_bytes) {
         close_for(session, "hard");
     }
 }
@@ -60,7 +60,7 @@ static bool soft_limit_passed(struct backlog_entry *entry, uint64_t now_ns)
 {
     const struct session *session = entry->session;
     struct config_output_limit limit = service_of(session)->options.output_limit[class_of(session)];
-    if (limit.soft_bytes == 0 || conn_backlog_bytes(&session->conn) <= limit.soft_bytes) {
+    if (limit.soft_bytes == 0 || session_backlog_bytes(session) <= limit.soft_bytes) {
         entry->over_soft_since_ns = 0;
         return false;
     }
@@ -76,7 +76,7 @@ void backlog_tick(struct service *service)
     for (uint32_t i = 0; i < backlog->count; i++) {
         struct backlog_entry *entry = &backlog->entry[i];
         struct session *session = entry->session;
-        if (conn_backlog_bytes(&session->conn) == 0) {
+        if (session_backlog_bytes(session) == 0) {
             session->flags &= ~(uint32_t)SESSION_WATCHED;
             continue;
         }

@@ -13,6 +13,7 @@
 #include "net/worker.h"
 #include "pubsub/directory.h"
 
+struct cluster;
 struct service;
 
 /* The Redis version whose behaviour clients may expect: INFO, HELLO. */
@@ -23,6 +24,7 @@ enum { BROKER_WORKERS_MAX = 64, BROKER_ID_HEX = 40, BROKER_PAUSE_ALL = 1 };
 struct broker {
     struct config *config;
     struct directory *directory;
+    struct cluster *cluster; /* NULL: this node is alone */
     uint32_t worker_count;
     struct command_index *commands; /* made by service_begin */
     struct worker
@@ -31,9 +33,11 @@ struct broker {
     struct mailbox *mailbox[BROKER_WORKERS_MAX]; /* and so does mailbox[i] */
     char name[64];                               /* --name */
     char run_id[BROKER_ID_HEX + 1];              /* random, of this start: INFO run_id */
-    char node_id[BROKER_ID_HEX + 1]; /* random, kept in the data directory: CLUSTER MYID */
-    char host[64]; /* what CLUSTER SLOTS tells clients: the address, or "" for "the one you used" */
-    uint16_t port; /* first TCP listen port */
+    char node_id[BROKER_ID_HEX + 1]; /* as CLUSTER MYID shows it: node_name_print of `id` */
+    uint64_t id;                     /* random, kept in the data directory */
+    char host
+        [256]; /* what CLUSTER SLOTS tells clients: the advertised one, or "" for "the one you used" */
+    uint16_t port; /* the advertised one, or the first TCP listen port */
     const char *executable;
     const char *config_file; /* "" if none */
     uint64_t started_wall_us;

@@ -259,7 +259,6 @@ void dispatch_run(struct call *call)
         run_publish(call);
     } else {
         dispatch_end_publishes(call->service);
-        session_settle(call->session);
         run_measured(call);
     }
     count_errors(call, &added);
@@ -301,6 +300,13 @@ static void reject(struct call *call)
     if (call->session->flags & SESSION_MULTI) { multi_refused(call); }
 }
 
+/* May the call run before the publishes in front of it have been answered? Only another publish. */
+static bool joins_publishes(const struct call *call, bool is_good)
+{
+    return is_good && call->command->flags & CMD_PUBLISHES &&
+           !(call->session->flags & SESSION_MULTI);
+}
+
 bool dispatch(struct session *session, const struct slice *argv, uint32_t argc)
 {
     if (argc == 0) { return true; }
@@ -314,7 +320,13 @@ bool dispatch(struct session *session, const struct slice *argv, uint32_t argc)
         .broker = service->broker,
         .reply = &reply,
     };
-    if (UNLIKELY(is_unknown(&call) || is_refused(&call))) {
+    bool is_good = LIKELY(!is_unknown(&call) && !is_refused(&call));
+    if (!joins_publishes(&call, is_good) && UNLIKELY(!session_settle(session))) {
+        reply.out->len = 0;
+        session_await_answers(session);
+        return false;
+    }
+    if (UNLIKELY(!is_good)) {
         reject(&call);
     } else if (UNLIKELY(is_paused(&call))) {
         park(session);
@@ -346,16 +358,21 @@ void dispatch_finish(struct session *session, const struct command *command,
         .reply = &reply,
     };
     session->flags &= ~(uint32_t)SESSION_WAITS;
-    struct added added = added_begin(&call);
-    finish(question, &call);
-    count_errors(&call, &added);
+    if (finish != NULL) {
+        struct added added = added_begin(&call);
+        finish(question, &call);
+        count_errors(&call, &added);
+    }
     if (executes) {
+        call.command = &command_table[COMMAND_exec];
         call.reply->out = &service->reply;
         multi_go_on(&call);
+        dispatch_end_publishes(service);
     }
     if (session->flags & SESSION_WAITS) {
         return;
     } /* the transaction has come to another command that waits */
     answer(&call);
+    session_release(session);
     session_resume(session);
 }

@@ -4,7 +4,8 @@
 #include "base/metrics.h"
 
 const char *const error_code_words[ERROR_CODES] = {
-    "ERR", "EXECABORT", "NOAUTH", "NOPROTO", "WRONGPASS", "DENIED", "OTHER",
+    "ERR",    "EXECABORT",   "NOAUTH",  "NOPROTO", "WRONGPASS",
+    "DENIED", "CLUSTERDOWN", "INDOUBT", "OTHER",
 };
 
 void error_stats_begin(void)

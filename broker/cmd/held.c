@@ -3,13 +3,21 @@
 
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "cluster/cluster.h"
 #include "cmd/service.h"
 #include "cmd/session.h"
+
+bool held_is_congested(struct service *service)
+{
+    struct cluster *cluster = service->broker->cluster;
+    return fanout_is_congested(service->fanout) ||
+           (cluster != NULL && cluster_is_congested(cluster, worker_index(service->worker)));
+}
 
 void held_consider(struct session *session)
 {
     struct service *service = service_of(session);
-    if (session->flags & SESSION_HELD || !fanout_is_congested(service->fanout)) { return; }
+    if (session->flags & SESSION_HELD || !held_is_congested(service)) { return; }
     struct held *held = &service->held;
     if (held->count == held->cap) {
         held->cap = held->cap > 0 ? held->cap * 2 : 16;
@@ -25,13 +33,13 @@ static void release(struct session *session)
 {
     session->flags &= ~(uint32_t)SESSION_HELD;
     metric_sub(METRIC_publishers_held, 1);
-    if (!(session->flags & (SESSION_WAITS | SESSION_PARKED))) { conn_resume(&session->conn); }
+    session_read_on(session);
 }
 
 void held_turn_end(struct service *service)
 {
     struct held *held = &service->held;
-    if (fanout_is_congested(service->fanout)) { return; }
+    if (held_is_congested(service)) { return; }
     for (uint32_t i = 0; i < held->count; i++) {
         release(held->session[i]);
     }

@@ -20,10 +20,8 @@ struct multi {
     uint32_t next;  /* of EXEC: the one to run next */
     uint32_t flags; /* of all commands */
     size_t bytes;
-    bool has_joined; /* EXEC has run a command that subscribes */
     bool is_refused; /* a command was: EXEC will be, too */
     struct buf reply;
-    struct buf held; /* deliveries that came meanwhile: they go behind the answer, not into it */
 };
 
 void multi_free(struct multi *multi)
@@ -34,22 +32,12 @@ void multi_free(struct multi *multi)
     }
     mem_free(multi->queue);
     buf_fini(&multi->reply);
-    buf_fini(&multi->held);
     mem_free(multi);
 }
 
 struct buf *multi_reply(struct multi *multi)
 {
     return &multi->reply;
-}
-
-bool multi_hold(struct multi *multi, const struct batch *batch)
-{
-    if (!multi->has_joined) { return false; }
-    for (unsigned i = 0; i < batch->iov_count; i++) {
-        buf_append(&multi->held, slice_of(batch->iov[i].iov_base, batch->iov[i].iov_len));
-    }
-    return true;
 }
 
 static bool joins(const struct command *command)
@@ -142,18 +130,21 @@ void multi_refused(struct call *call)
 static void finish(struct call *call)
 {
     struct multi *multi = multi_of(call->session);
-    session_settle(call->session); /* publishes at the end of the queue answer now */
     struct buf answer = multi->reply;
     multi->reply = *call->reply->out;
     *call->reply->out = answer;
-    struct buf held = multi->held;
-    multi->held = (struct buf){0};
     multi_discard(call->session);
-    if (held.len > 0) {
+    if (call->session->flags & SESSION_HOLDING) {
         session_answer(call->session, call->reply->out, false);
-        session_answer(call->session, &held, true);
+        session_release(call->session);
     }
-    buf_fini(&held);
+}
+
+/* The publishes so far must have been answered first. */
+static void await_answers(struct call *call)
+{
+    static const struct waiting_ops ops = {0};
+    waiting_start(call, &ops, NULL);
 }
 
 void multi_go_on(struct call *call)
@@ -161,18 +152,27 @@ void multi_go_on(struct call *call)
     struct session *session = call->session;
     struct multi *multi = multi_of(session);
     while (multi->next < multi->count) {
-        const struct queued *queued = multi->queue[multi->next++];
+        const struct queued *queued = multi->queue[multi->next];
+        if (!(queued->command->flags & CMD_PUBLISHES) && !session_settle(session)) {
+            await_answers(call);
+            return;
+        }
+        multi->next++;
         struct reply reply = {.out = &multi->reply, .version = session->subscriber.resp_version};
         struct call inner = *call;
         inner.command = queued->command;
         inner.argc = queued->argc;
         inner.argv = queued->argv;
         inner.reply = &reply;
-        multi->has_joined |= joins(inner.command);
+        if (joins(inner.command)) { session_hold(session); } /* messages go behind the answer */
         dispatch_run(&inner);
         if (session->flags & SESSION_WAITS) { return; }
     }
-    finish(call);
+    if (session_settle(session)) {
+        finish(call);
+    } else {
+        await_answers(call);
+    }
 }
 
 void cmd_multi(struct call *call)

@@ -12,7 +12,6 @@
 
 #include "base/buf.h"
 
-struct batch;
 struct call;
 struct multi;
 struct session;
@@ -35,10 +34,6 @@ void multi_go_on(struct call *call);
 
 /* Where the answers of queued commands go while EXEC runs. */
 struct buf *multi_reply(struct multi *multi);
-
-/* While EXEC runs and has subscribed to something: keep the batch for behind the answer, which
- * holds the confirmation. False: it may go out at once. */
-bool multi_hold(struct multi *multi, const struct batch *batch);
 
 /* The flags of all queued commands, or-ed; 0 without a transaction. */
 uint32_t multi_flags(const struct session *session);

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "cluster/cluster.h"
+#include "cmd/cmd_subscribe.h"
 #include "cmd/error_stats.h"
 #include "cmd/session.h"
 
@@ -20,7 +22,10 @@ enum {
 };
 
 static const struct fanout_ops fanout_ops = {.deliver = session_deliver,
-                                             .published = session_published};
+                                             .published = session_published,
+                                             .deferred = session_deferred,
+                                             .settled = session_settled,
+                                             .changed = session_changed};
 
 /* ---- options ---- */
 
@@ -61,7 +66,9 @@ static void drain(struct service *service)
     LIST_EACH (link, &service->sessions) {
         struct session *session = CONTAINER_OF(link, struct session, link);
         session_leave(session);
-        if (!(session->flags & SESSION_WAITS)) { conn_close_after_flush(&session->conn); }
+        if (!(session->flags & SESSION_WAITS) && !answers_are_outstanding(session)) {
+            conn_close_after_flush(&session->conn);
+        }
     }
 }
 
@@ -70,7 +77,10 @@ static void drain(struct service *service)
 static void on_turn_end(void *arg)
 {
     struct service *service = arg;
+    struct cluster *cluster = service->broker->cluster;
     fanout_commit(service->fanout);
+    if (cluster != NULL) { cluster_turn(cluster, worker_index(service->worker)); }
+    if (UNLIKELY(service->due.count > 0)) { waiting_turn_end(service); }
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
@@ -82,17 +92,17 @@ static void on_turn_end(void *arg)
 static bool is_idle(void *arg)
 {
     struct service *service = arg;
-    bool may_release = service->held.count > 0 && !fanout_is_congested(service->fanout);
-    return !may_release && fanout_is_idle(service->fanout);
+    bool may_release = service->held.count > 0 && !held_is_congested(service);
+    return !may_release && service->due.count == 0 && fanout_is_idle(service->fanout);
 }
 
 /* Close clients that have been silent for too long; never subscribers, nor those that we keep
  * waiting. */
 static void close_if_silent(struct session *session, uint64_t timeout_s)
 {
-    enum { HELD = SESSION_WAITS | SESSION_PARKED | SESSION_HELD };
     uint32_t silent_s = service_of(session)->now_s - session->active_s;
-    bool may_be_silent = subscriber_total(&session->subscriber) > 0 || session->flags & HELD;
+    bool may_be_silent = subscriber_total(&session->subscriber) > 0 ||
+                         session->flags & SESSION_BARRED || answers_are_outstanding(session);
     if (!may_be_silent && silent_s > timeout_s) {
         LOG_DEBUG("client closed", LOG_STR("reason", "timeout"), LOG_UINT("id", session->id));
         conn_close(&session->conn);
@@ -118,8 +128,59 @@ static void on_tick(void *arg)
     struct service *service = arg;
     service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
     service_refresh_options(service);
+    struct cluster *cluster = service->broker->cluster;
+    if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
     backlog_tick(service);
     walk_sessions(service);
+}
+
+/* ---- clients that may have missed something ---- */
+
+struct concern {
+    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
+    void *arg;
+    enum topic_kind kind;
+    bool is_concerned;
+};
+
+static void ask_concern(void *arg, struct slice name)
+{
+    struct concern *concern = arg;
+    concern->is_concerned =
+        concern->is_concerned || concern->concerns(concern->arg, concern->kind, name);
+}
+
+static bool is_concerned(struct session *session, struct concern *concern)
+{
+    concern->is_concerned = false;
+    for (unsigned kind = 0; kind < TOPIC_KINDS && !concern->is_concerned; kind++) {
+        concern->kind = (enum topic_kind)kind;
+        if (session->subscriber.count[kind] > 0) {
+            fanout_each_subscription(&session->subscriber, concern->kind, ask_concern, concern);
+        }
+    }
+    return concern->is_concerned;
+}
+
+void service_close_subscribers(struct service *service,
+                               bool (*concerns)(void *concern, enum topic_kind kind,
+                                                struct slice name),
+                               void *arg)
+{
+    struct concern concern = {.concerns = concerns, .arg = arg};
+    uint64_t count = 0;
+    LIST_EACH (link, &service->sessions) {
+        struct session *session = CONTAINER_OF(link, struct session, link);
+        if (conn_is_open(&session->conn) && is_concerned(session, &concern)) {
+            conn_close(&session->conn);
+            count++;
+        }
+    }
+    if (count > 0) {
+        metric_add(METRIC_subscribers_interrupted_total, count);
+        LOG_WARN("subscribers closed", LOG_STR("reason", "they may have missed a message"),
+                 LOG_UINT("clients", count), LOG_UINT("worker", worker_index(service->worker)));
+    }
 }
 
 /* ---- CLIENT PAUSE ---- */
@@ -134,7 +195,7 @@ void service_unpark(struct service *service)
         if (session->flags & SESSION_PARKED) {
             session->flags &= ~(uint32_t)SESSION_PARKED;
             metric_sub(METRIC_redis_blocked_clients, 1);
-            if (!(session->flags & SESSION_HELD)) { conn_resume(&session->conn); }
+            session_read_on(session);
         }
     }
 }
@@ -375,6 +436,7 @@ void service_free(struct service *service)
     slowlog_clear(&service->slowlog);
     backlog_fini(&service->backlog);
     held_fini(&service->held);
+    due_fini(&service->due);
     worker_free(service->worker);
     mem_free(service);
 }

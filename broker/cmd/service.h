@@ -43,6 +43,7 @@ struct service {
     struct list sessions;       /* every one of this worker */
     struct backlog backlog;
     struct held held;
+    struct due due;
     struct slowlog slowlog;
     struct service_options options;
     uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */
@@ -107,6 +108,13 @@ void service_unpark(struct service *service);
 
 /* See to it that parked sessions go on when the pause ends. */
 void service_await_pause_end(struct service *service);
+
+/* Close every client that has subscribed to something that `concerns` says: it may have missed a
+ * message. Thread: the worker, not from inside a call into the fan-out. */
+void service_close_subscribers(struct service *service,
+                               bool (*concerns)(void *concern, enum topic_kind kind,
+                                                struct slice name),
+                               void *concern);
 
 /* Read the options again if they have changed. */
 void service_refresh_options(struct service *service);

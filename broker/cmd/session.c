@@ -73,14 +73,26 @@ static void extra_free(struct session *session)
     mem_free(extra->name);
     mem_free(extra->lib_name);
     mem_free(extra->lib_version);
+    metric_sub(METRIC_backlog_bytes, extra->held.len);
+    buf_fini(&extra->held);
     mem_free(extra);
     session->extra = NULL;
 }
 
+void session_count_subscriptions(struct session *session)
+{
+    bool has_some = subscriber_total(&session->subscriber) > 0;
+    bool is_counted = session->flags & SESSION_SUBSCRIBED;
+    if (has_some && !is_counted) { metric_add(METRIC_redis_pubsub_clients, 1); }
+    if (!has_some && is_counted) { metric_sub(METRIC_redis_pubsub_clients, 1); }
+    session->flags &= ~(uint32_t)SESSION_SUBSCRIBED;
+    session->flags |= has_some ? SESSION_SUBSCRIBED : 0;
+}
+
 static void end_subscriptions(struct session *session)
 {
-    if (subscriber_total(&session->subscriber) > 0) { metric_sub(METRIC_redis_pubsub_clients, 1); }
     fanout_drop(service_of(session)->fanout, &session->subscriber);
+    session_count_subscriptions(session);
 }
 
 void session_on_close(struct conn *conn)
@@ -93,6 +105,8 @@ void session_on_close(struct conn *conn)
         service->parked_count--;
         metric_sub(METRIC_redis_blocked_clients, 1);
     }
+    answers_forget(session);
+    waiting_forget(session);
     backlog_forget(session);
     held_forget(session);
     struct gather *gather = session->extra != NULL ? session->extra->gather : NULL;
@@ -176,8 +190,8 @@ static void await_rest(struct session *session, struct resp_parser *parser, size
 
 static bool may_run(const struct session *session)
 {
-    return conn_is_open(&session->conn) &&
-           !(session->flags & (SESSION_WAITS | SESSION_HELD | SESSION_LEAVING));
+    enum { BARS = SESSION_WAITS | SESSION_HELD | SESSION_UNSETTLED | SESSION_LEAVING };
+    return conn_is_open(&session->conn) && !(session->flags & BARS);
 }
 
 /* Parse and run what is there. Returns the bytes done with. */
@@ -194,6 +208,10 @@ static size_t run_requests(struct session *session, struct slice input)
             return done;
         }
         if (status == RESP_ERROR) {
+            if (!session_settle(session)) {
+                session_await_answers(session);
+                return done;
+            }
             refuse_input(session, resp_error_text(parser));
             return input.len;
         }
@@ -225,7 +243,9 @@ size_t session_on_data(struct conn *conn, struct slice input)
     }
     size_t done = run_requests(session, input);
     dispatch_end_publishes(service);
-    if (service->broker->worker_count > 1 && publishes(session)) { held_consider(session); }
+    answers_count_input(session, done);
+    bool may_congest = service->broker->worker_count > 1 || service->broker->cluster != NULL;
+    if (may_congest && publishes(session)) { held_consider(session); }
     if (done == input.len && session->extra != NULL) { /* nothing is unfinished */
         resp_parser_free(session->extra->parser);
         session->extra->parser = NULL;
@@ -233,12 +253,19 @@ size_t session_on_data(struct conn *conn, struct slice input)
     return done;
 }
 
-void session_settle(struct session *session)
+bool session_settle(struct session *session)
 {
-    if (session->flags & SESSION_PUBLISHED) {
-        fanout_commit(service_of(session)->fanout);
-        session->flags &= ~(uint32_t)SESSION_PUBLISHED;
-    }
+    if (LIKELY(!(session->flags & SESSION_PUBLISHED))) { return true; }
+    fanout_commit(service_of(session)->fanout);
+    if (UNLIKELY(answers_are_outstanding(session))) { return false; }
+    session->flags &= ~(uint32_t)SESSION_PUBLISHED;
+    return true;
+}
+
+void session_await_answers(struct session *session)
+{
+    session->flags |= SESSION_UNSETTLED;
+    conn_pause(&session->conn);
 }
 
 void session_wait(struct session *session)
@@ -253,8 +280,8 @@ void session_resume(struct session *session)
     session->request_bytes = 0;
     if (session->flags & SESSION_LEAVING) {
         conn_close_after_flush(&session->conn);
-    } else if (!(session->flags & (SESSION_PARKED | SESSION_HELD))) {
-        conn_resume(&session->conn);
+    } else {
+        session_read_on(session);
     }
 }
 
@@ -271,14 +298,13 @@ static void send_reply(struct session *session, struct buf *reply)
     }
     conn_reply_end(&session->conn);
     reply->len = 0;
-    if (UNLIKELY(conn_backlog_bytes(&session->conn) > service_of(session)->options.watch_bytes)) {
+    if (UNLIKELY(session_backlog_bytes(session) > service_of(session)->options.watch_bytes)) {
         backlog_grew(session);
     }
 }
 
 void session_answer(struct session *session, struct buf *reply, bool pushes)
 {
-    session_settle(session);
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) && !pushes;
     if (is_silent || !conn_is_open(&session->conn)) {
         reply->len = 0;
@@ -286,7 +312,25 @@ void session_answer(struct session *session, struct buf *reply, bool pushes)
         send_reply(session, reply);
     }
     if (reply->cap > REPLY_KEEP_BYTES) { buf_fini(reply); }
-    if (session->flags & SESSION_LEAVING) { conn_close_after_flush(&session->conn); }
+    enum { GOES_ON = SESSION_LEAVING | SESSION_HOLDING }; /* what is held still comes */
+    if ((session->flags & GOES_ON) == SESSION_LEAVING) { conn_close_after_flush(&session->conn); }
+}
+
+void session_hold(struct session *session)
+{
+    session_extra(session);
+    session->flags |= SESSION_HOLDING;
+}
+
+void session_release(struct session *session)
+{
+    if (LIKELY(!(session->flags & SESSION_HOLDING))) { return; }
+    struct buf held = session->extra->held;
+    session->extra->held = (struct buf){0};
+    session->flags &= ~(uint32_t)SESSION_HOLDING;
+    metric_sub(METRIC_backlog_bytes, held.len);
+    session_answer(session, &held, true);
+    buf_fini(&held);
 }
 
 void session_leave(struct session *session)
@@ -313,6 +357,18 @@ void session_reset(struct session *session)
     }
 }
 
+/* Keep the batch for behind the answer, which holds the confirmation. */
+static void hold_batch(struct session *session, const struct batch *batch)
+{
+    for (unsigned i = 0; i < batch->iov_count; i++) {
+        buf_append(&session->extra->held, slice_of(batch->iov[i].iov_base, batch->iov[i].iov_len));
+    }
+    metric_add(METRIC_backlog_bytes, batch->bytes);
+    if (session_backlog_bytes(session) > service_of(session)->options.watch_bytes) {
+        backlog_grew(session);
+    }
+}
+
 void session_deliver(struct subscriber *subscriber, struct batch *batch)
 {
     struct session *session = CONTAINER_OF(subscriber, struct session, subscriber);
@@ -321,7 +377,8 @@ void session_deliver(struct subscriber *subscriber, struct batch *batch)
     session->active_s = service_of(session)->now_s;
     metric_add(METRIC_deliveries_total, batch->messages);
     metric_add(METRIC_delivery_bytes_total, batch->bytes);
-    if (UNLIKELY(session->flags & SESSION_EXECUTING) && multi_hold(session->extra->multi, batch)) {
+    if (UNLIKELY(session->flags & SESSION_HOLDING)) {
+        hold_batch(session, batch);
         return;
     }
     size_t sent = conn_send_now(conn, batch->iov, batch->iov_count, batch->bytes);
@@ -330,29 +387,6 @@ void session_deliver(struct subscriber *subscriber, struct batch *batch)
     const struct span *span = batch_keep(batch, &count);
     conn_queue(conn, span, count, sent);
     if (conn_backlog_bytes(conn) > service_of(session)->options.watch_bytes) {
-        backlog_grew(session);
-    }
-}
-
-void session_published(void *publisher, uint64_t receivers, uint32_t count)
-{
-    struct session *session = publisher;
-    if (session == NULL || !conn_is_open(&session->conn)) { return; }
-    bool executes = session->flags & SESSION_EXECUTING;
-    struct buf *out =
-        executes ? multi_reply(session->extra->multi) : conn_reply_begin(&session->conn);
-    char line[24] = ":";
-    size_t len = 1 + uint64_to_text(receivers, line + 1);
-    memcpy(line + len, "\r\n", 2);
-    len += 2;
-    char *at = buf_reserve(out, len * count);
-    for (uint32_t i = 0; i < count; i++, at += len) {
-        memcpy(at, line, len);
-    }
-    out->len += len * count;
-    if (executes) { return; }
-    conn_reply_end(&session->conn);
-    if (UNLIKELY(conn_backlog_bytes(&session->conn) > service_of(session)->options.watch_bytes)) {
         backlog_grew(session);
     }
 }

@@ -53,6 +53,10 @@ bool config_text_is_empty(const struct config *config, enum config_option option
  * False at the end. */
 bool config_list_next(struct slice *rest, struct slice *item, bool *is_optional);
 
+/* Split "host", "[ipv6]", or one of them with ":port", as in advertise and join; without a port *port is
+ * 0. False if it is none of them. */
+MUST_USE bool config_host_split(struct slice text, struct slice *host, uint16_t *port);
+
 /* The classes of client that output-buffer-limit knows. */
 enum config_client_class { CONFIG_CLIENT_NORMAL, CONFIG_CLIENT_PUBSUB, CONFIG_CLIENT_CLASSES };
 struct config_output_limit {

@@ -84,7 +84,8 @@ void line_print(const char *name, const struct option_row *row, const struct val
     struct buf text = {0};
     value_print(row, value, PRINT_FILE, &text);
     buf_appendf(out, "%s ", name);
-    bool is_list = row->kind == KIND_ADDRESSES || row->kind == KIND_OUTPUT_LIMITS;
+    bool is_list =
+        row->kind == KIND_ADDRESSES || row->kind == KIND_PEERS || row->kind == KIND_OUTPUT_LIMITS;
     if (needs_quotes(buf_slice(&text), is_list)) {
         quoted_print(buf_slice(&text), out);
     } else {

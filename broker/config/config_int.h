@@ -9,6 +9,7 @@
 enum option_group {
     GROUP_NETWORK,
     GROUP_NODE,
+    GROUP_CLUSTER,
     GROUP_SECURITY,
     GROUP_LIMITS,
     GROUP_LOGGING,
@@ -26,6 +27,9 @@ enum option_kind {
     KIND_SECRET,
     KIND_ADDRESSES,
     KIND_ADDRESS_OR_OFF,
+    KIND_ADDRESS,
+    KIND_PEERS,
+    KIND_HOST,
     KIND_OUTPUT_LIMITS,
 };
 

@@ -446,6 +446,26 @@ static void resolve_host_defaults(struct settings *settings)
     }
 }
 
+/* What single values cannot tell. */
+static bool fits_together(const struct settings *settings, struct buf *problem)
+{
+    int64_t expect = settings->value[CONFIG_expect].number;
+    int64_t node_timeout_ms = settings->value[CONFIG_cluster_node_timeout].number;
+    if (expect > 1 && settings->value[CONFIG_join].text.len == 0) {
+        buf_appendf(problem, "expect %lld needs join: where the nodes are to meet",
+                    (long long)expect);
+        return false;
+    }
+    if (settings->value[CONFIG_cluster_timeout].number < 2 * node_timeout_ms) {
+        buf_appendf(problem,
+                    "cluster-timeout must be at least twice cluster-node-timeout (%lld ms), or "
+                    "commands fail before a lost node is replaced",
+                    (long long)node_timeout_ms);
+        return false;
+    }
+    return true;
+}
+
 bool settings_load(struct settings *settings, struct command_line *line, struct buf *problem)
 {
     read_defaults(settings);
@@ -457,5 +477,5 @@ bool settings_load(struct settings *settings, struct command_line *line, struct 
     }
     if (!read_command_line(line, settings, problem)) { return false; }
     resolve_host_defaults(settings);
-    return true;
+    return fits_together(settings, problem);
 }

@@ -8,7 +8,13 @@
 
 #include "base/mem.h"
 
-enum { ADDRESS_COUNT_MAX = 16, UNIX_PATH_BYTES_MAX = 107, NAME_BYTES_MAX = 63 };
+enum {
+    ADDRESS_COUNT_MAX = 16,
+    PEER_COUNT_MAX = 64,
+    HOST_BYTES_MAX = 255,
+    UNIX_PATH_BYTES_MAX = 107,
+    NAME_BYTES_MAX = 63,
+};
 
 #define MIB(n) ((int64_t)(n) << 20)
 #define TIB(n) ((int64_t)(n) << 40)
@@ -24,6 +30,9 @@ enum { ADDRESS_COUNT_MAX = 16, UNIX_PATH_BYTES_MAX = 107, NAME_BYTES_MAX = 63 };
 #define SECRET KIND_SECRET, 0, 0, ""
 #define ADDRESSES KIND_ADDRESSES, 0, 0, ""
 #define ADDRESS_OR_OFF KIND_ADDRESS_OR_OFF, 0, 0, ""
+#define ADDRESS KIND_ADDRESS, 0, 0, ""
+#define PEERS KIND_PEERS, 0, 0, ""
+#define HOST KIND_HOST, 0, 0, ""
 #define OUTPUT_LIMITS KIND_OUTPUT_LIMITS, 0, 0, ""
 
 const struct option_row option_rows[CONFIG_COUNT] = {
@@ -34,8 +43,8 @@ const struct option_row option_rows[CONFIG_COUNT] = {
 };
 
 const char *const option_group_names[GROUP_COUNT] = {
-    [GROUP_NETWORK] = "Network", [GROUP_NODE] = "Node",       [GROUP_SECURITY] = "Security",
-    [GROUP_LIMITS] = "Limits",   [GROUP_LOGGING] = "Logging",
+    [GROUP_NETWORK] = "Network",   [GROUP_NODE] = "Node",     [GROUP_CLUSTER] = "Cluster",
+    [GROUP_SECURITY] = "Security", [GROUP_LIMITS] = "Limits", [GROUP_LOGGING] = "Logging",
 };
 
 /* The classes as Redis orders and prints them. */
@@ -244,6 +253,49 @@ static bool addresses_check(struct slice text, struct buf *why)
     return count > 0 || fail(why, "argument must be a list of at most 16 addresses");
 }
 
+bool config_host_split(struct slice text, struct slice *host, uint16_t *port)
+{
+    if (text.len > 0 && address_split(text, host, port)) { return host->len <= HOST_BYTES_MAX; }
+    bool is_ipv6 = text.len > 2 && text.data[0] == '[' && text.data[text.len - 1] == ']';
+    *host = is_ipv6 ? slice_of(text.data + 1, text.len - 2) : text;
+    *port = 0;
+    return host->len > 0 && host->len <= HOST_BYTES_MAX &&
+           (is_ipv6 || memchr(host->data, ':', host->len) == NULL);
+}
+
+/* Something that others can connect to: no wildcard, no blanks or control characters. */
+static bool host_is_valid(struct slice host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        if (!isgraph((unsigned char)host.data[i]) || host.data[i] == '*') { return false; }
+    }
+    return host.len <= HOST_BYTES_MAX && !slice_equal(host, SLICE("0.0.0.0")) &&
+           !slice_equal(host, SLICE("::"));
+}
+
+static bool host_check(struct slice text, struct buf *why)
+{
+    struct slice host;
+    uint16_t port;
+    return text.len == 0 || (config_host_split(text, &host, &port) && host_is_valid(host)) ||
+           fail(why, "argument must be a host that others can reach, with or without a port");
+}
+
+static bool peers_check(struct slice text, struct buf *why)
+{
+    struct slice item, host;
+    uint16_t port;
+    unsigned count = 0;
+    while (word_next(&text, true, &item)) {
+        if (!address_split(item, &host, &port) || !host_is_valid(host) || port == 0 ||
+            count == PEER_COUNT_MAX) {
+            return fail(why, "argument must be a list of at most 64 host:port");
+        }
+        count++;
+    }
+    return true;
+}
+
 static bool name_check(struct slice text, struct buf *why)
 {
     bool is_good = text.len <= NAME_BYTES_MAX;
@@ -265,6 +317,11 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     case KIND_ADDRESS_OR_OFF:
         return slice_equal(text, SLICE("off")) || address_split(text, &host, &port) ||
                fail(why, "argument must be an address or 'off'");
+    case KIND_ADDRESS:
+        return (address_split(text, &host, &port) && port > 0) ||
+               fail(why, "argument must be an address");
+    case KIND_PEERS: return peers_check(text, why);
+    case KIND_HOST: return host_check(text, why);
     case KIND_NAME: return name_check(text, why);
     case KIND_TEXT: return text.len > 0 || fail(why, "argument can't be empty");
     case KIND_SECRET: return true;
@@ -333,6 +390,9 @@ bool value_parse(const struct option_row *row, struct slice text, struct value *
     case KIND_SECRET:
     case KIND_ADDRESSES:
     case KIND_ADDRESS_OR_OFF:
+    case KIND_ADDRESS:
+    case KIND_PEERS:
+    case KIND_HOST:
         if (!text_check(row, text, why)) { return false; }
         buf_fini(&value->text);
         buf_append(&value->text, text);
@@ -391,7 +451,10 @@ void value_print(const struct option_row *row, const struct value *value, enum p
     case KIND_TEXT:
     case KIND_SECRET:
     case KIND_ADDRESSES:
-    case KIND_ADDRESS_OR_OFF: buf_append(out, buf_slice(&value->text)); return;
+    case KIND_ADDRESS_OR_OFF:
+    case KIND_ADDRESS:
+    case KIND_PEERS:
+    case KIND_HOST: buf_append(out, buf_slice(&value->text)); return;
     }
 }
 
@@ -431,5 +494,10 @@ void option_allowed(const struct option_row *row, struct buf *out)
     case KIND_ADDRESS_OR_OFF:
         buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 0 to 65535, or off");
         return;
+    case KIND_ADDRESS:
+        buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 1 to 65535");
+        return;
+    case KIND_PEERS: buf_append_str(out, "up to 64 of host:port, [ipv6]:port"); return;
+    case KIND_HOST: buf_append_str(out, "host, [ipv6], either with :port, or empty"); return;
     }
 }

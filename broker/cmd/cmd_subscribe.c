@@ -1,0 +1,295 @@
+/* cmd_subscribe: SUBSCRIBE and its kin. Alone, each change is in force at once and confirmed. In a
+ * cluster all names of a command are asked for at once; from the first one that another node has to
+ * confirm on, they are items of a list, and the command is answered when all of them have their fate. */
+#include "cmd/cmd_subscribe.h"
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "cmd/call.h"
+#include "cmd/error_stats.h"
+
+static const struct {
+    const char *subscribed;
+    const char *unsubscribed;
+} kind_word[TOPIC_KINDS] = {
+    [TOPIC_CHANNEL] = {"subscribe", "unsubscribe"},
+    [TOPIC_PATTERN] = {"psubscribe", "punsubscribe"},
+    [TOPIC_SHARD] = {"ssubscribe", "sunsubscribe"},
+};
+
+/* What a confirmation counts: channels and patterns together, shard channels apart. */
+static uint32_t confirmed_count(const struct subscriber *subscriber, enum topic_kind kind)
+{
+    return kind == TOPIC_SHARD
+               ? subscriber->count[TOPIC_SHARD]
+               : subscriber->count[TOPIC_CHANNEL] + subscriber->count[TOPIC_PATTERN];
+}
+
+/* What the fan-out delivers goes straight to the connection: hand it each confirmation before the
+ * next subscription can bring messages of this one. */
+static void confirm(struct call *call, const char *word, const struct slice *name, uint32_t count)
+{
+    reply_push(call->reply, 3);
+    reply_bulk_str(call->reply, word);
+    if (name != NULL) {
+        reply_bulk(call->reply, *name);
+    } else {
+        reply_null(call->reply);
+    }
+    reply_int(call->reply, count);
+    if (!(call->session->flags & SESSION_EXECUTING)) {
+        session_answer(call->session, call->reply->out, true);
+    }
+}
+
+/* ---- items: what the fan-out has been asked for and not all of which is in force ---- */
+
+enum item_state { ITEM_PENDING, ITEM_DONE, ITEM_NOTHING, ITEM_FAILED };
+
+struct item {
+    struct map_node node; /* by name, if the name was pending */
+    struct changes *all;
+    const struct item *same; /* the item of that name before it: its fate is this one's; or NULL */
+    enum item_state state;
+    enum err err;
+    struct slice name; /* the bytes behind the struct */
+};
+
+/* The rest of a command, in the order of its arguments. */
+struct changes {
+    struct session *session;
+    enum topic_kind kind;
+    bool is_join;
+    uint32_t first_count; /* what the confirmation before these counted */
+    uint32_t pending_count;
+    uint32_t count;
+    uint32_t cap;
+    struct item **item;
+    struct map names;
+};
+
+static struct item *item_new(struct slice name)
+{
+    struct item *item = mem_new0(sizeof *item + name.len);
+    char *bytes = (char *)(item + 1);
+    if (name.len > 0) { memcpy(bytes, name.data, name.len); }
+    item->name = slice_of(bytes, name.len);
+    return item;
+}
+
+static void items_add(struct changes *all, struct item *item)
+{
+    if (all->count == all->cap) {
+        all->cap = all->cap > 0 ? all->cap * 2 : 4;
+        all->item = mem_resize(all->item, all->cap * sizeof(struct item *));
+    }
+    all->item[all->count++] = item;
+    item->all = all;
+}
+
+static void changes_free(void *question)
+{
+    struct changes *all = question;
+    for (uint32_t i = 0; i < all->count; i++) {
+        mem_free(all->item[i]);
+    }
+    mem_free(all->item);
+    map_fini(&all->names);
+    mem_free(all);
+}
+
+static void add_pending(struct changes *all, struct item *item)
+{
+    items_add(all, item);
+    item->state = ITEM_PENDING;
+    item->node.key = item->name;
+    map_insert(&all->names, &item->node, slice_hash(item->name));
+    all->pending_count++;
+}
+
+static const struct item *find_pending(const struct changes *all, struct slice name)
+{
+    struct map_node *node = map_find(&all->names, name, slice_hash(name));
+    return node != NULL ? CONTAINER_OF(node, struct item, node) : NULL;
+}
+
+void session_changed(void *waiter, enum err err)
+{
+    struct item *item = waiter;
+    struct changes *all = item->all;
+    CHECK(item->state == ITEM_PENDING);
+    item->state = err == ERR_OK ? ITEM_DONE : ITEM_FAILED;
+    item->err = err;
+    all->pending_count--;
+    if (all->pending_count == 0) { waiting_done(all->session); }
+}
+
+/* An error in the place of a confirmation. */
+static void refuse(struct call *call, enum err err)
+{
+    struct reply reply = {.out = call->reply->out, .version = call->reply->version};
+    size_t before = reply.out->len;
+    reply_error(&reply, err_wire(err));
+    error_stats_add(slice_of(reply.out->data + before, reply.out->len - before), 1);
+    metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(call->command),
+                      1);
+    if (!(call->session->flags & SESSION_EXECUTING)) {
+        session_answer(call->session, call->reply->out, false);
+    }
+}
+
+/* Every item as if the changes had come one after the other. */
+static void finish(void *question, struct call *call)
+{
+    struct changes *all = question;
+    const char *word =
+        all->is_join ? kind_word[all->kind].subscribed : kind_word[all->kind].unsubscribed;
+    uint32_t count = all->first_count;
+    for (uint32_t i = 0; i < all->count; i++) {
+        const struct item *item = all->item[i];
+        const struct item *decided = item->same != NULL ? item->same : item;
+        if (item->state == ITEM_DONE) { count += all->is_join ? 1 : UINT32_MAX; }
+        if (decided->state == ITEM_FAILED) {
+            refuse(call, decided->err);
+        } else {
+            confirm(call, word, &item->name, count);
+        }
+    }
+    session_count_subscriptions(call->session);
+    changes_free(all);
+}
+
+/* ---- commands ---- */
+
+struct changing {
+    struct call *call;
+    enum topic_kind kind;
+    bool is_join;
+    struct changes *all; /* NULL: everything so far is in force, and confirmed */
+};
+
+static enum fanout_change apply(const struct changing *changing, struct slice name, void *waiter)
+{
+    struct fanout *fanout = changing->call->service->fanout;
+    struct subscriber *subscriber = &changing->call->session->subscriber;
+    return changing->is_join ? fanout_subscribe(fanout, subscriber, changing->kind, name, waiter)
+                             : fanout_unsubscribe(fanout, subscriber, changing->kind, name, waiter);
+}
+
+static void confirm_now(const struct changing *changing, struct slice name)
+{
+    const char *word = changing->is_join ? kind_word[changing->kind].subscribed
+                                         : kind_word[changing->kind].unsubscribed;
+    confirm(changing->call, word, &name,
+            confirmed_count(&changing->call->session->subscriber, changing->kind));
+}
+
+/* The first change that waits. What is delivered from now on may belong to a channel whose confirmation
+ * is to come first; where channels are left it may not, and messages go before the confirmation. */
+static void begin_waiting(struct changing *changing, uint32_t count)
+{
+    struct session *session = changing->call->session;
+    struct changes *all = mem_new0(sizeof *all);
+    all->session = session;
+    all->kind = changing->kind;
+    all->is_join = changing->is_join;
+    all->first_count = count;
+    changing->all = all;
+    if (all->is_join) { session_hold(session); }
+}
+
+static void change_in_cluster(struct changing *changing, struct slice name)
+{
+    struct item *item = item_new(name);
+    if (changing->all != NULL) { item->same = find_pending(changing->all, name); }
+    if (item->same != NULL) {
+        item->state = ITEM_NOTHING;
+        items_add(changing->all, item);
+        return;
+    }
+    uint32_t before = confirmed_count(&changing->call->session->subscriber, changing->kind);
+    enum fanout_change change = apply(changing, name, item);
+    if (change == FANOUT_PENDING) {
+        if (changing->all == NULL) { begin_waiting(changing, before); }
+        add_pending(changing->all, item);
+    } else if (changing->all != NULL) {
+        item->state = change == FANOUT_DONE ? ITEM_DONE : ITEM_NOTHING;
+        items_add(changing->all, item);
+    } else {
+        confirm_now(changing, name);
+        mem_free(item);
+    }
+}
+
+static void change_one(void *arg, struct slice name)
+{
+    struct changing *changing = arg;
+    if (changing->call->broker->cluster != NULL) {
+        change_in_cluster(changing, name);
+        return;
+    }
+    CHECK(apply(changing, name, NULL) != FANOUT_PENDING);
+    confirm_now(changing, name);
+}
+
+static void end_changing(struct changing *changing)
+{
+    static const struct waiting_ops ops = {finish, changes_free};
+    session_count_subscriptions(changing->call->session);
+    if (changing->all != NULL) { waiting_start(changing->call, &ops, changing->all); }
+}
+
+static void subscribe(struct call *call, enum topic_kind kind)
+{
+    struct changing changing = {.call = call, .kind = kind, .is_join = true};
+    for (uint32_t i = 1; i < call->argc; i++) {
+        change_one(&changing, call->argv[i]);
+    }
+    end_changing(&changing);
+}
+
+static void unsubscribe(struct call *call, enum topic_kind kind)
+{
+    struct subscriber *subscriber = &call->session->subscriber;
+    struct changing changing = {.call = call, .kind = kind};
+    if (call->argc == 1 && subscriber->count[kind] == 0) {
+        confirm(call, kind_word[kind].unsubscribed, NULL, confirmed_count(subscriber, kind));
+    } else if (call->argc == 1) {
+        fanout_each_subscription(subscriber, kind, change_one, &changing);
+    }
+    for (uint32_t i = 1; i < call->argc; i++) {
+        change_one(&changing, call->argv[i]);
+    }
+    end_changing(&changing);
+}
+
+void cmd_subscribe(struct call *call)
+{
+    subscribe(call, TOPIC_CHANNEL);
+}
+
+void cmd_psubscribe(struct call *call)
+{
+    subscribe(call, TOPIC_PATTERN);
+}
+
+void cmd_ssubscribe(struct call *call)
+{
+    subscribe(call, TOPIC_SHARD);
+}
+
+void cmd_unsubscribe(struct call *call)
+{
+    unsubscribe(call, TOPIC_CHANNEL);
+}
+
+void cmd_punsubscribe(struct call *call)
+{
+    unsubscribe(call, TOPIC_PATTERN);
+}
+
+void cmd_sunsubscribe(struct call *call)
+{
+    unsubscribe(call, TOPIC_SHARD);
+}

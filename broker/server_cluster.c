@@ -1,0 +1,196 @@
+/* server_cluster: options to cluster_opts. */
+#include "server_cluster.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/service.h"
+#include "node_dir.h"
+
+enum {
+    JOIN_MAX = 64,
+    ELECTION_MS_MAX = 1000, /* no longer, however patient cluster-node-timeout is */
+    HEARTBEATS_PER_ELECTION = 10,
+};
+
+struct server_cluster {
+    struct broker *broker;
+    struct config *config;
+    struct cluster_opts opts;
+    struct pmap_address join[JOIN_MAX];
+    struct buf dir;
+    struct buf zone;
+    struct buf peer_listen;
+    char raft_host[PMAP_HOST_BYTES];
+    bool is_started;
+};
+
+/* ---- options ---- */
+
+static const char *text_of(struct config *config, enum config_option option, struct buf *text)
+{
+    config_text(config, option, text);
+    buf_append(text, slice_of("", 1));
+    return text->data;
+}
+
+/* The address in an option that has been checked, or *address left alone where it does not say. */
+static void read_address(struct config *config, enum config_option option,
+                         struct pmap_address *address)
+{
+    struct buf text = {0};
+    config_text(config, option, &text);
+    struct slice host;
+    uint16_t port;
+    if (text.len > 0) {
+        CHECK(config_host_split(buf_slice(&text), &host, &port));
+        snprintf(address->host, sizeof address->host, "%.*s", SLICE_ARG(host));
+        if (port > 0) { address->port = port; }
+    }
+    buf_fini(&text);
+}
+
+static void read_join(struct server_cluster *sc)
+{
+    struct buf text = {0};
+    config_text(sc->config, CONFIG_join, &text);
+    struct slice rest = buf_slice(&text);
+    struct slice item, host;
+    bool is_optional;
+    uint32_t count = 0;
+    while (count < JOIN_MAX && config_list_next(&rest, &item, &is_optional)) {
+        struct pmap_address *address = &sc->join[count++];
+        CHECK(config_host_split(item, &host, &address->port));
+        snprintf(address->host, sizeof address->host, "%.*s", SLICE_ARG(host));
+    }
+    buf_fini(&text);
+    sc->opts.membership.join = sc->join;
+    sc->opts.membership.join_count = count;
+}
+
+/* Where others reach this node: the advertised host, with the ports that are listened on. */
+static void read_addresses(struct server_cluster *sc)
+{
+    struct membership_opts *m = &sc->opts.membership;
+    struct pmap_address own = {.port = sc->broker->port};
+    if (gethostname(own.host, sizeof own.host - 1) != 0 || own.host[0] == '\0') {
+        snprintf(own.host, sizeof own.host, "localhost");
+    }
+    read_address(sc->config, CONFIG_advertise, &own);
+    struct pmap_address peer = {0}, raft = {0};
+    read_address(sc->config, CONFIG_peer_listen, &peer);
+    read_address(sc->config, CONFIG_raft_listen, &raft);
+    m->client = m->peer = m->raft = own;
+    m->peer.port = peer.port;
+    m->raft.port = raft.port;
+    bool is_any = strcmp(raft.host, "*") == 0;
+    snprintf(sc->raft_host, sizeof sc->raft_host, "%s", is_any ? "0.0.0.0" : raft.host);
+    m->raft_listen_host = sc->raft_host;
+    m->raft_listen_port = raft.port;
+    snprintf(sc->broker->host, sizeof sc->broker->host, "%s", own.host);
+    sc->broker->port = own.port;
+}
+
+static void close_subscribers(void *arg, uint32_t worker,
+                              bool (*concerns)(void *concern, enum topic_kind kind,
+                                               struct slice name),
+                              void *concern)
+{
+    struct broker *broker = arg;
+    service_close_subscribers(broker->service[worker], concerns, concern);
+}
+
+static void read_options(struct server_cluster *sc, const char *dir)
+{
+    struct config *config = sc->config;
+    struct cluster_opts *opts = &sc->opts;
+    struct membership_opts *m = &opts->membership;
+    buf_append_str(&sc->dir, dir);
+    buf_append(&sc->dir, slice_of("", 1));
+    m->dir = sc->dir.data;
+    m->node_id = sc->broker->id;
+    m->name = sc->broker->name;
+    m->zone = text_of(config, CONFIG_zone, &sc->zone);
+    m->expect = (uint32_t)config_number(config, CONFIG_expect);
+    m->partition_count = (uint32_t)config_number(config, CONFIG_partitions);
+    m->node_timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_node_timeout);
+    m->election_ms = m->node_timeout_ms < ELECTION_MS_MAX ? m->node_timeout_ms : ELECTION_MS_MAX;
+    m->heartbeat_ms = m->election_ms / HEARTBEATS_PER_ELECTION;
+    read_addresses(sc);
+    read_join(sc);
+    opts->peer_listen = text_of(config, CONFIG_peer_listen, &sc->peer_listen);
+    opts->directory = sc->broker->directory;
+    opts->worker_count = sc->broker->worker_count;
+    opts->timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_timeout);
+    opts->link_bytes_max = (uint64_t)config_number(config, CONFIG_link_bytes);
+    opts->close_subscribers = close_subscribers;
+    opts->arg = sc->broker;
+}
+
+/* ---- life ---- */
+
+static bool is_clustered(struct config *config, const char *dir)
+{
+    return config_number(config, CONFIG_expect) > 0 || !config_text_is_empty(config, CONFIG_join) ||
+           node_dir_has_cluster(dir);
+}
+
+enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
+                            struct config *config, const char *dir)
+{
+    *out = NULL;
+    if (!is_clustered(config, dir)) {
+        struct pmap_address own = {.port = broker->port};
+        read_address(config, CONFIG_advertise, &own);
+        snprintf(broker->host, sizeof broker->host, "%s", own.host);
+        broker->port = own.port;
+        return ERR_OK;
+    }
+    struct server_cluster *sc = mem_new0(sizeof *sc);
+    sc->broker = broker;
+    sc->config = config;
+    read_options(sc, dir);
+    enum err err = cluster_new(&broker->cluster, &sc->opts);
+    if (err != ERR_OK) {
+        server_cluster_free(sc);
+        return err;
+    }
+    for (uint32_t i = 0; i < broker->worker_count; i++) {
+        cluster_attach(broker->cluster, i, broker->worker[i], broker->service[i]->fanout);
+    }
+    *out = sc;
+    return ERR_OK;
+}
+
+enum err server_cluster_start(struct server_cluster *sc)
+{
+    if (sc == NULL) { return ERR_OK; }
+    const struct membership_opts *m = &sc->opts.membership;
+    LOG_INFO("in a cluster", LOG_STR("advertise", m->client.host), LOG_UINT("port", m->client.port),
+             LOG_UINT("peer_port", m->peer.port), LOG_UINT("raft_port", m->raft.port),
+             LOG_UINT("join", m->join_count), LOG_UINT("expect", m->expect),
+             LOG_STR("zone", m->zone));
+    enum err err = cluster_start(sc->broker->cluster);
+    sc->is_started = err == ERR_OK;
+    return err;
+}
+
+void server_cluster_stop(struct server_cluster *sc)
+{
+    if (sc == NULL || !sc->is_started) { return; }
+    cluster_stop(sc->broker->cluster);
+    sc->is_started = false;
+}
+
+void server_cluster_free(struct server_cluster *sc)
+{
+    if (sc == NULL) { return; }
+    cluster_free(sc->broker->cluster);
+    sc->broker->cluster = NULL;
+    buf_fini(&sc->dir);
+    buf_fini(&sc->zone);
+    buf_fini(&sc->peer_listen);
+    mem_free(sc);
+}
