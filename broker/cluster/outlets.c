@@ -131,7 +131,7 @@ static struct peer_out *dial(struct outlet *outlet, bool is_lane)
                   .is_lane = is_lane,
                   .worker = half->index,
                   .worker_count = half->cluster->worker_count},
-        .name = node->peer.host,
+        .host = node->peer.host,
         .port = node->peer.port,
         .on_up = is_lane ? on_lane_up : on_request_connected,
         .on_down = is_lane ? on_lane_down : on_request_down,

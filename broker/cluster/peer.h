@@ -11,14 +11,11 @@
 #include "net/worker.h"
 
 enum {
-    PEER_PING_MS =
-        100, /* a link with nothing else to say says so at least every second one of these */
+    PEER_PING_MS = 100, /* a link with nothing else to say says so, every second one of these */
     PEER_HELLO_MS_MAX = 5000, /* an accepted connection says who it is, or is closed */
     PEER_HELLO_BYTES_MAX = 1024,
-    PEER_STRANGERS_MAX =
-        1024, /* accepted, and have not said yet who they are; more are closed at once */
-    PEER_COPY_BYTES_MAX =
-        1024, /* a body up to this is copied behind its head, a larger one referenced */
+    PEER_STRANGERS_MAX = 1024,  /* accepted and without a hello yet; more are closed at once */
+    PEER_COPY_BYTES_MAX = 1024, /* a body up to this is copied, a larger one referenced */
     PEER_BACKOFF_MS_MIN = 10,
     PEER_BACKOFF_MS_MAX = 1000,
     PEER_HOST_BYTES = 256,
