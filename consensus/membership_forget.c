@@ -11,6 +11,8 @@
 
 enum { TIMEOUT_MS = 5000, RETRY_MS = 300 };
 
+static const char unknown[] = "ERR Unknown node";
+
 /* ---- the asking node ---- */
 
 static void end_one(struct forgetting *f, const char *error)
@@ -34,7 +36,10 @@ void forget_on_reply(struct core *core, const struct note *note)
     const struct note_forget_reply *reply = &note->forget_reply;
     struct forgetting *f = find(core, reply->request);
     if (f == NULL || !reply->is_over) { return; }
-    end_one(f, reply->error[0] != '\0' ? reply->error : NULL);
+    /* Not known any more: an earlier request of ours was done, its answer lost. */
+    bool is_done = reply->error[0] == '\0' ||
+                   (f->was_known && strncmp(reply->error, unknown, sizeof unknown - 1) == 0);
+    end_one(f, is_done ? NULL : reply->error);
 }
 
 /* ---- the leader ---- */
@@ -100,7 +105,7 @@ static void decide(struct core *core, const struct asker *asker, const char *nam
     if (!core_leads(core) || map == NULL) { return; } /* it asks again */
     uint32_t index = pmap_find_name(map, slice_of_str(name));
     if (index == PMAP_NOBODY) {
-        snprintf(text, sizeof text, "ERR Unknown node %s", name);
+        snprintf(text, sizeof text, "%s %s", unknown, name);
         answer(core, asker, text);
         return;
     }
@@ -155,6 +160,8 @@ void core_forget(struct core *core, const char *name, void (*on_done)(void *arg,
     f->on_done = on_done;
     f->arg = arg;
     snprintf(f->name, sizeof f->name, "%s", name);
+    f->was_known =
+        core->map != NULL && pmap_find_name(core->map, slice_of_str(name)) != PMAP_NOBODY;
     list_push_back(&core->forgettings, &f->link);
     ask(core, f);
 }

@@ -77,6 +77,7 @@ struct forgetting {
     uint64_t request;
     uint64_t until_ms;
     uint64_t next_ms;
+    bool was_known; /* here, when it was asked for */
     char name[PMAP_NAME_BYTES];
     void (*on_done)(void *arg, const char *error);
     void *arg;

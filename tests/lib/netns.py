@@ -61,13 +61,21 @@ def require():
 def sweep():
     """Remove what processes have left that live no more."""
     for name in re.findall(r"^(ff(\d+)\S*)", run("ip", "netns", "list"), re.M):
-        if not pathlib.Path(f"/proc/{name[1]}").exists():
+        if not _is_alive(name[1]):
             _kill_all_in(name[0])
             run("ip", "netns", "del", name[0], check=False)
             shutil.rmtree(ETC / name[0], ignore_errors=True)
     for name in re.findall(r"^\d+: (ff(\d+)\w*)", run("ip", "-o", "link", "show"), re.M):
-        if not pathlib.Path(f"/proc/{name[1]}").exists():
+        if not _is_alive(name[1]):
             run("ip", "link", "del", name[0], check=False)
+
+
+def _is_alive(pid):
+    """Does the test run with that process id live? A dead one that nobody waits for has no command line."""
+    try:
+        return b"python" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _kill_all_in(namespace):
