@@ -11,10 +11,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/loop.h"
+#include "consensus/message.h"
 
 struct consensus {
     struct loop loop;
     struct consensus_opts opts;
+    bool is_running;
 };
 
 struct consensus_opts consensus_opts_default(void)
@@ -45,10 +47,19 @@ static void on_fatal(void *arg, const char *what)
     _Exit(70); /* no clean-up: nothing more may be written */
 }
 
-static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+static void on_contact_note(void *arg, struct slice note)
 {
     struct consensus *c = arg;
-    *is_garbage = engine_receive(c->loop.engine, from_name, frame) != ERR_OK;
+    if (c->opts.on_note != NULL) { c->opts.on_note(c->opts.arg, NULL, note); }
+}
+
+static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+{
+    static const struct message_handler contact = {NULL, NULL, on_contact_note};
+    struct consensus *c = arg;
+    enum err err = from_name != NULL ? engine_receive(c->loop.engine, from_name, frame)
+                                     : message_decode(frame, &contact, c);
+    *is_garbage = err != ERR_OK;
 }
 
 static bool address_of(void *arg, const char *node_name, char host[LINK_HOST_BYTES], uint16_t *port)
@@ -65,6 +76,7 @@ static enum err open_parts(struct consensus *c, struct wal_report *report)
     struct engine_world world = {c, &c->loop.disk.disk, now_ms, send_frame, on_fatal};
     err = engine_open(&c->loop.engine, &opts->engine, &world, report);
     if (err != ERR_OK) { return err; }
+    engine_note_handler(c->loop.engine, opts->on_note, opts->arg);
     struct link_opts link_opts = {
         .loop = &c->loop.uv,
         .cluster_id = opts->cluster_id,
@@ -81,8 +93,8 @@ static enum err open_parts(struct consensus *c, struct wal_report *report)
     return link_open(&c->loop.link, &link_opts);
 }
 
-enum err consensus_start(struct consensus **out, const struct consensus_opts *opts,
-                         struct wal_report *report)
+enum err consensus_open(struct consensus **out, const struct consensus_opts *opts,
+                        struct wal_report *report)
 {
     struct consensus *c = mem_new0(sizeof *c);
     c->opts = *opts;
@@ -93,9 +105,28 @@ enum err consensus_start(struct consensus **out, const struct consensus_opts *op
         mem_free(c);
         return err;
     }
-    loop_start(&c->loop);
     *out = c;
     return ERR_OK;
+}
+
+void consensus_run(struct consensus *c)
+{
+    c->is_running = true;
+    loop_start(&c->loop);
+}
+
+enum err consensus_start(struct consensus **out, const struct consensus_opts *opts,
+                         struct wal_report *report)
+{
+    enum err err = consensus_open(out, opts, report);
+    if (err == ERR_OK) { consensus_run(*out); }
+    return err;
+}
+
+void consensus_abandon(struct consensus *c)
+{
+    consensus_run(c); /* its end is the loop's */
+    consensus_stop(c);
 }
 
 void consensus_stop(struct consensus *c)
@@ -120,10 +151,51 @@ void consensus_post(struct consensus *c, struct task *task)
     mailbox_post(&c->loop.mailbox, task);
 }
 
+static void check_thread(const struct consensus *c)
+{
+    if (c->is_running) { ON_THREAD(&c->loop.thread); }
+}
+
 struct engine *consensus_engine(struct consensus *c)
 {
-    ON_THREAD(&c->loop.thread);
+    check_thread(c);
     return c->loop.engine;
+}
+
+uv_loop_t *consensus_loop(struct consensus *c)
+{
+    check_thread(c);
+    return &c->loop.uv;
+}
+
+void consensus_send_note(struct consensus *c, const char *node_name, struct slice note)
+{
+    check_thread(c);
+    struct buf frame = {0};
+    note_frame_encode(&frame, note);
+    send_frame(c, node_name, buf_slice(&frame), false);
+    buf_fini(&frame);
+}
+
+void consensus_send_contact(struct consensus *c, const char *host, uint16_t port, struct slice note)
+{
+    check_thread(c);
+    struct buf frame = {0};
+    note_frame_encode(&frame, note);
+    if (!c->loop.is_stopping) { link_send_contact(c->loop.link, host, port, buf_slice(&frame)); }
+    buf_fini(&frame);
+}
+
+void consensus_set_cluster(struct consensus *c, uint64_t cluster_id)
+{
+    check_thread(c);
+    if (!c->loop.is_stopping) { link_set_cluster(c->loop.link, cluster_id); }
+}
+
+void consensus_redial(struct consensus *c, const char *node_name)
+{
+    check_thread(c);
+    if (!c->loop.is_stopping) { link_redial(c->loop.link, node_name); }
 }
 
 uint16_t consensus_port(const struct consensus *c)

@@ -11,13 +11,16 @@ struct consensus;
 struct consensus_opts {
     struct engine_opts engine;
     const char *dir;
-    uint64_t cluster_id;
+    uint64_t cluster_id; /* 0: none yet, see consensus_set_cluster */
     const char *listen_host;
     uint16_t listen_port;
     size_t peer_bytes_max;
     uint32_t silence_ms_max;
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
                        uint16_t *port);
+    /* A note came: what is not Raft's between two nodes. `from_name` NULL: from a contact, who may
+     * be of any cluster. May be NULL: notes are dropped. Thread: the raft thread. */
+    void (*on_note)(void *arg, const char *from_name, struct slice note);
     void *arg;
 };
 
@@ -28,6 +31,13 @@ struct consensus_opts consensus_opts_default(void);
  * tells more). */
 MUST_USE enum err consensus_start(struct consensus **out, const struct consensus_opts *opts,
                                   struct wal_report *report);
+/* The same in two steps: between them the caller may use what is of the raft thread. consensus_stop
+ * is due only after consensus_run, consensus_abandon if it never ran. */
+MUST_USE enum err consensus_open(struct consensus **out, const struct consensus_opts *opts,
+                                 struct wal_report *report);
+void consensus_run(struct consensus *c);
+void consensus_abandon(struct consensus *c);
+
 /* End all groups, flush what was put, join the thread, free. No task may be posted any more. Not on
  * the raft thread. */
 void consensus_stop(struct consensus *c);
@@ -42,6 +52,13 @@ void consensus_wake(struct consensus *c);
 
 /* Thread: the raft thread. */
 struct engine *consensus_engine(struct consensus *c);
+uv_loop_t *consensus_loop(struct consensus *c); /* handles on it are closed before consensus_stop */
+/* Send a note to a member; or to whoever listens at an address. May be lost. */
+void consensus_send_note(struct consensus *c, const char *node_name, struct slice note);
+void consensus_send_contact(struct consensus *c, const char *host, uint16_t port,
+                            struct slice note);
+void consensus_set_cluster(struct consensus *c, uint64_t cluster_id);
+void consensus_redial(struct consensus *c, const char *node_name);
 /* Thread: any, after consensus_start. */
 uint16_t consensus_port(const struct consensus *c);
 

@@ -321,6 +321,10 @@ bool engine_status(const struct engine *e, uint64_t group, struct engine_status 
     out->is_open = true;
     out->is_stopped = g->state == GROUP_STOPPED;
     out->is_leader = group_is_leader(g);
+    out->owns_term = group_owns_term(g);
+    out->is_changing = out->is_leader && (g->raft.configuration_uncommitted_index != 0 ||
+                                          g->promotee != 0 || g->transferee != 0);
+    out->lease_until_ms = out->owns_term ? read_lease_until_ms(g) : 0;
     bool follows = g->state == GROUP_RUNNING && g->raft.state == RAFT_FOLLOWER;
     out->leader = out->is_leader ? g->self : follows ? g->raft.follower_state.current_leader.id : 0;
     out->commit = group_commit_index(g);
@@ -351,9 +355,23 @@ static void on_message(void *arg, const struct message *m)
     if (g != NULL) { group_receive(g, r->from_name, m); }
 }
 
+static void on_note(void *arg, struct slice note)
+{
+    struct receiving *r = arg;
+    if (r->e->on_note != NULL) { r->e->on_note(r->e->note_arg, r->from_name, note); }
+}
+
+void engine_note_handler(struct engine *e,
+                         void (*handler)(void *arg, const char *from_name, struct slice note),
+                         void *arg)
+{
+    e->on_note = handler;
+    e->note_arg = arg;
+}
+
 enum err engine_receive(struct engine *e, const char *from_name, struct slice frame)
 {
-    static const struct message_handler handler = {NULL, on_message};
+    static const struct message_handler handler = {NULL, on_message, on_note};
     struct receiving receiving = {e, from_name};
     return e->is_broken ? ERR_OK : message_decode(frame, &handler, &receiving);
 }

@@ -108,6 +108,9 @@ struct engine_status {
     bool is_open;
     bool is_stopped;
     bool is_leader;
+    bool owns_term;          /* leader, and an entry of its term is committed: it may read and change */
+    bool is_changing;        /* leader, and a change of membership or a transfer is not finished */
+    uint64_t lease_until_ms; /* leader: nobody else leads before, by this node's clock; 0: no lease */
     uint64_t self;
     uint64_t leader; /* replica id; 0: not known */
     uint64_t term;
@@ -126,6 +129,10 @@ struct engine_status {
 bool engine_status(const struct engine *e, uint64_t group, struct engine_status *out);
 
 /* Events. After any of them, and before waiting, call engine_turn. */
+/* What frames carry beside the engine's own messages; without a handler it is dropped. */
+void engine_note_handler(struct engine *e,
+                         void (*on_note)(void *arg, const char *from_name, struct slice note),
+                         void *arg);
 MUST_USE enum err engine_receive(struct engine *e, const char *from_name,
                                  struct slice frame); /* ERR_INVALID: garbage */
 void engine_tick(struct engine *e);                   /* at engine_next_ms, or any time */

@@ -17,6 +17,8 @@ struct read_round {
 struct engine {
     struct engine_opts opts;
     struct engine_world world;
+    void (*on_note)(void *arg, const char *from_name, struct slice note); /* NULL: dropped */
+    void *note_arg;
     struct wal *wal;
     struct map groups_by_id;
     struct list groups; /* struct group */

@@ -1,5 +1,7 @@
-/* link: outgoing connections by node name with back-off, incoming ones by hello.
- * Owns: the sockets and what is queued on them. Not: what frames mean. Thread: the raft thread.
+/* link: outgoing connections, to nodes by name and to contacts by address, with back-off; and the
+ * life of the whole.
+ * Owns: the outgoing sockets and what is queued on them. Not: incoming connections (link_in.c), what
+ * frames mean. Thread: the raft thread.
  * Always: what waits for one peer is at most peer_bytes_max per connection; a connection that
  * carries garbage, or nothing at all for silence_ms_max, is closed, and nothing else happens to
  * anybody. Pings, frames without content, keep a connection from being silent. */
@@ -11,20 +13,18 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "consensus/link_int.h"
 #include "consensus/message.h"
 
 enum {
-    HEADER_BYTES = 4,
-    READ_BYTES = 256 << 10,
     BACKOFF_MS_MIN = 50,
     BACKOFF_MS_MAX = 1000,
     PINGS_PER_SILENCE = 5,
     LISTEN_BACKLOG = 128,
     PEERS_MAX = 256,
-    INBOUND_MAX = 1024,
+    IDLE_MS_MAX = 60 * 1000, /* nothing was sent to a peer for so long: forget it */
 };
 
 enum out_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_UP };
@@ -48,48 +48,27 @@ struct out {
     size_t inflight_bytes;
     uint64_t backoff_ms;
     uint64_t retry_at_ms;
+    uint64_t dialled_ms;
 };
 
 struct peer {
     struct list link;
     struct link *owner;
     char name[LINK_NAME_BYTES];
+    bool is_contact; /* whoever listens at this address; only outs[0] is used */
+    char host[LINK_HOST_BYTES];
+    uint16_t port;
+    uint64_t used_ms;  /* last sent to */
     uint64_t heard_ms; /* last bytes from it; 0: never */
     struct out outs[2];
 };
 
-struct in {
-    uv_tcp_t tcp;
-    struct list link;
-    struct link *owner;
-    struct buf bytes;
-    bool is_known; /* the hello was right */
-    bool is_closing;
-    char name[LINK_NAME_BYTES];
-    uint64_t heard_ms;
-};
-
-struct link {
-    struct link_opts opts;
-    uv_tcp_t listener;
-    uv_timer_t timer;
-    struct list peers;
-    size_t peer_count;
-    struct list ins;
-    size_t in_count;
-    size_t handle_count; /* that libuv has not closed, and requests that it has not answered */
-    bool is_closing;
-    void (*on_closed)(void *arg);
-    void *closed_arg;
-    uint64_t dropped_count;
-};
-
-static uint64_t now_ms(const struct link *link)
+uint64_t link_now_ms(const struct link *link)
 {
     return uv_now(link->opts.loop);
 }
 
-static void maybe_free(struct link *link)
+void link_maybe_free(struct link *link)
 {
     if (!link->is_closing || link->handle_count > 0) { return; }
     while (!list_is_empty(&link->peers)) {
@@ -112,7 +91,7 @@ static void on_socket_closed(uv_handle_t *handle)
     struct link *link = socket->link;
     link->handle_count--;
     mem_free(socket);
-    maybe_free(link);
+    link_maybe_free(link);
 }
 
 static void out_down(struct out *out)
@@ -126,7 +105,7 @@ static void out_down(struct out *out)
     out->state = OUT_IDLE;
     out->queue.len = 0;
     out->inflight_bytes = 0;
-    out->retry_at_ms = now_ms(link) + out->backoff_ms;
+    out->retry_at_ms = link_now_ms(link) + out->backoff_ms;
     out->backoff_ms = out->backoff_ms * 2 < BACKOFF_MS_MAX ? out->backoff_ms * 2 : BACKOFF_MS_MAX;
 }
 
@@ -150,13 +129,13 @@ static void on_written(uv_write_t *request, int status)
     struct link *link = write->link;
     buf_fini(&write->data);
     mem_free(write);
-    maybe_free(link);
+    link_maybe_free(link);
 }
 
 static void put_length(char *to, size_t bytes)
 {
-    for (int i = 0; i < HEADER_BYTES; i++) {
-        to[i] = (char)(bytes >> (8 * (HEADER_BYTES - 1 - i)));
+    for (int i = 0; i < LINK_HEADER_BYTES; i++) {
+        to[i] = (char)(bytes >> (8 * (LINK_HEADER_BYTES - 1 - i)));
     }
 }
 
@@ -164,7 +143,7 @@ static void put_length(char *to, size_t bytes)
 static void out_write(struct out *out, struct buf *queue)
 {
     struct write *write = mem_new0(sizeof *write);
-    put_length(queue->data, queue->len - HEADER_BYTES);
+    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
     write->request.data = write;
     write->socket = out->socket;
     write->link = out->peer->owner;
@@ -185,16 +164,16 @@ static void out_write(struct out *out, struct buf *queue)
 static void queue_begin(struct buf *queue)
 {
     if (queue->len == 0) {
-        memset(buf_reserve(queue, HEADER_BYTES), 0, HEADER_BYTES);
-        queue->len = HEADER_BYTES;
+        memset(buf_reserve(queue, LINK_HEADER_BYTES), 0, LINK_HEADER_BYTES);
+        queue->len = LINK_HEADER_BYTES;
     }
 }
 
 static void say_hello(struct out *out)
 {
     const struct link_opts *opts = &out->peer->owner->opts;
-    struct hello hello = {opts->cluster_id, opts->node_id, opts->node_name, LINK_VERSION,
-                          out->is_bulk};
+    struct hello hello = {opts->cluster_id, opts->node_id, opts->node_name,
+                          LINK_VERSION,     out->is_bulk,  out->peer->is_contact};
     struct buf frame = {0};
     queue_begin(&frame);
     hello_encode(&frame, &hello);
@@ -231,7 +210,9 @@ static void on_connected(uv_connect_t *request, int status)
     out->state = OUT_UP;
     out->backoff_ms = BACKOFF_MS_MIN;
     say_hello(out);
-    LOG_INFO("raft link up", LOG_STR("peer", out->peer->name), LOG_UINT("bulk", out->is_bulk));
+    if (!out->peer->is_contact) {
+        LOG_INFO("raft link up", LOG_STR("peer", out->peer->name), LOG_UINT("bulk", out->is_bulk));
+    }
 }
 
 static void out_connect(struct out *out, const struct sockaddr *address)
@@ -247,6 +228,7 @@ static void out_connect(struct out *out, const struct sockaddr *address)
     link->handle_count++;
     out->socket = socket;
     out->state = OUT_CONNECTING;
+    out->dialled_ms = link_now_ms(link);
     if (uv_tcp_connect(request, &socket->tcp, address, on_connected) != 0) {
         mem_free(request);
         out_down(out);
@@ -260,7 +242,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     mem_free(request);
     link->handle_count--;
     if (link->is_closing) {
-        maybe_free(link);
+        link_maybe_free(link);
     } else if (status != 0) {
         LOG_LIMITED(LOG_LEVEL_WARN, "a raft peer's name cannot be resolved",
                     LOG_STR("peer", out->peer->name), LOG_STR("error", uv_strerror(status)));
@@ -276,8 +258,10 @@ static void out_dial(struct out *out)
     struct link *link = out->peer->owner;
     char host[LINK_HOST_BYTES];
     char port[8];
-    uint16_t number;
-    if (!link->opts.address_of(link->opts.arg, out->peer->name, host, &number)) {
+    uint16_t number = out->peer->port;
+    if (out->peer->is_contact) {
+        snprintf(host, sizeof host, "%s", out->peer->host);
+    } else if (!link->opts.address_of(link->opts.arg, out->peer->name, host, &number)) {
         out_down(out);
         return;
     }
@@ -298,20 +282,16 @@ static struct peer *peer_find(struct link *link, const char *name)
 {
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        if (strcmp(peer->name, name) == 0) { return peer; }
+        if (!peer->is_contact && strcmp(peer->name, name) == 0) { return peer; }
     }
     return NULL;
 }
 
-static struct peer *peer_get(struct link *link, const char *name)
+static struct peer *peer_new(struct link *link, const char *name)
 {
-    struct peer *peer = peer_find(link, name);
-    if (peer != NULL || link->peer_count == PEERS_MAX || strlen(name) >= LINK_NAME_BYTES) {
-        return peer;
-    }
-    peer = mem_new0(sizeof *peer);
+    struct peer *peer = mem_new0(sizeof *peer);
     peer->owner = link;
-    snprintf(peer->name, sizeof peer->name, "%s", name);
+    snprintf(peer->name, sizeof peer->name, "%.*s", LINK_NAME_BYTES - 1, name);
     for (int i = 0; i < 2; i++) {
         peer->outs[i] = (struct out){.peer = peer, .is_bulk = i == 1, .backoff_ms = BACKOFF_MS_MIN};
     }
@@ -320,12 +300,35 @@ static struct peer *peer_get(struct link *link, const char *name)
     return peer;
 }
 
-void link_send(struct link *link, const char *node_name, struct slice frame, bool is_bulk)
+static struct peer *peer_get(struct link *link, const char *name)
 {
-    struct peer *peer = link->is_closing ? NULL : peer_get(link, node_name);
-    if (peer == NULL) { return; }
-    struct out *out = &peer->outs[is_bulk];
-    if (out->state == OUT_IDLE && now_ms(link) >= out->retry_at_ms) { out_dial(out); }
+    struct peer *peer = peer_find(link, name);
+    if (peer != NULL || link->peer_count == PEERS_MAX || strlen(name) >= LINK_NAME_BYTES) {
+        return peer;
+    }
+    return peer_new(link, name);
+}
+
+static struct peer *contact_get(struct link *link, const char *host, uint16_t port)
+{
+    LIST_EACH (at, &link->peers) {
+        struct peer *peer = CONTAINER_OF(at, struct peer, link);
+        if (peer->is_contact && peer->port == port && strcmp(peer->host, host) == 0) {
+            return peer;
+        }
+    }
+    if (link->peer_count == PEERS_MAX || strlen(host) >= LINK_HOST_BYTES) { return NULL; }
+    struct peer *peer = peer_new(link, host);
+    peer->is_contact = true;
+    snprintf(peer->host, sizeof peer->host, "%s", host);
+    peer->port = port;
+    return peer;
+}
+
+static void out_send(struct link *link, struct out *out, struct slice frame)
+{
+    out->peer->used_ms = link_now_ms(link);
+    if (out->state == OUT_IDLE && link_now_ms(link) >= out->retry_at_ms) { out_dial(out); }
     size_t waiting = out->queue.len + out->inflight_bytes + frame.len;
     if (out->state == OUT_IDLE || waiting > link->opts.peer_bytes_max) {
         link->dropped_count++;
@@ -333,6 +336,50 @@ void link_send(struct link *link, const char *node_name, struct slice frame, boo
     }
     queue_begin(&out->queue);
     buf_append(&out->queue, frame);
+}
+
+void link_send(struct link *link, const char *node_name, struct slice frame, bool is_bulk)
+{
+    struct peer *peer = link->is_closing ? NULL : peer_get(link, node_name);
+    if (peer != NULL) { out_send(link, &peer->outs[is_bulk], frame); }
+}
+
+void link_send_contact(struct link *link, const char *host, uint16_t port, struct slice frame)
+{
+    struct peer *peer = link->is_closing ? NULL : contact_get(link, host, port);
+    if (peer != NULL) { out_send(link, &peer->outs[0], frame); }
+}
+
+static void peer_redial(struct peer *peer)
+{
+    for (int i = 0; i < 2; i++) {
+        struct out *out = &peer->outs[i];
+        if (out->state == OUT_UP || out->state == OUT_CONNECTING) { out_down(out); }
+        out->retry_at_ms = 0;
+        out->backoff_ms = BACKOFF_MS_MIN;
+    }
+}
+
+void link_redial(struct link *link, const char *node_name)
+{
+    struct peer *peer = link->is_closing ? NULL : peer_find(link, node_name);
+    if (peer != NULL) { peer_redial(peer); }
+}
+
+void link_set_cluster(struct link *link, uint64_t cluster_id)
+{
+    link->opts.cluster_id = cluster_id;
+    if (link->is_closing) { return; }
+    LIST_EACH (at, &link->peers) {
+        struct peer *peer = CONTAINER_OF(at, struct peer, link);
+        if (!peer->is_contact) { peer_redial(peer); } /* its hello told another one */
+    }
+}
+
+void link_heard(struct link *link, const char *name)
+{
+    struct peer *peer = peer_find(link, name);
+    if (peer != NULL) { peer->heard_ms = link_now_ms(link); }
 }
 
 void link_flush(struct link *link)
@@ -343,136 +390,6 @@ void link_flush(struct link *link)
             struct out *out = &peer->outs[i];
             if (out->state == OUT_UP && out->queue.len > 0) { out_write(out, &out->queue); }
         }
-    }
-}
-
-/* ---- in ---- */
-
-static void on_in_closed(uv_handle_t *handle)
-{
-    struct in *in = handle->data;
-    struct link *link = in->owner;
-    list_remove(&in->link);
-    link->in_count--;
-    link->handle_count--;
-    buf_fini(&in->bytes);
-    mem_free(in);
-    maybe_free(link);
-}
-
-static void in_close(struct in *in)
-{
-    if (!in->is_closing) {
-        in->is_closing = true;
-        uv_close((uv_handle_t *)&in->tcp, on_in_closed);
-    }
-}
-
-bool link_frame_parse(struct slice *bytes, struct slice *frame, bool *is_garbage)
-{
-    *is_garbage = false;
-    if (bytes->len < HEADER_BYTES) { return false; }
-    const unsigned char *p = (const unsigned char *)bytes->data;
-    size_t len = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | (size_t)p[3];
-    if (len > LINK_FRAME_BYTES_MAX) {
-        *is_garbage = true;
-        return false;
-    }
-    if (bytes->len - HEADER_BYTES < len) { return false; }
-    *frame = slice_of(bytes->data + HEADER_BYTES, len);
-    *bytes = slice_of(bytes->data + HEADER_BYTES + len, bytes->len - HEADER_BYTES - len);
-    return true;
-}
-
-static void on_hello(void *arg, const struct hello *hello)
-{
-    struct in *in = arg;
-    const struct link_opts *opts = &in->owner->opts;
-    bool fits = hello->cluster_id == opts->cluster_id && hello->version == LINK_VERSION;
-    size_t name_len = strlen(hello->node_name);
-    if (!fits || name_len == 0 || name_len >= sizeof in->name) {
-        LOG_LIMITED(LOG_LEVEL_WARN, "a raft peer was refused: another cluster or version",
-                    LOG_UINT("cluster", hello->cluster_id), LOG_UINT("version", hello->version));
-        return;
-    }
-    memcpy(in->name, hello->node_name, name_len + 1);
-    in->is_known = true;
-}
-
-static void on_early_message(void *arg, const struct message *message)
-{
-    (void)message;
-    ((struct in *)arg)->is_known = false; /* a hello comes alone */
-}
-
-static bool take_frame(struct in *in, struct slice frame)
-{
-    static const struct message_handler first = {on_hello, on_early_message};
-    const struct link_opts *opts = &in->owner->opts;
-    if (!in->is_known) { return message_decode(frame, &first, in) == ERR_OK && in->is_known; }
-    bool is_garbage = false;
-    if (frame.len > 0) { opts->on_frame(opts->arg, in->name, frame, &is_garbage); }
-    return !is_garbage;
-}
-
-static void in_take(struct in *in)
-{
-    struct slice rest = buf_slice(&in->bytes);
-    struct slice frame;
-    bool is_garbage = false;
-    while (!in->is_closing && link_frame_parse(&rest, &frame, &is_garbage)) {
-        is_garbage = !take_frame(in, frame);
-        if (is_garbage) { break; }
-    }
-    if (is_garbage) {
-        LOG_LIMITED(LOG_LEVEL_WARN, "a raft connection carried garbage and is closed",
-                    LOG_STR("peer", in->name));
-        in_close(in);
-    }
-    buf_consume(&in->bytes, in->bytes.len - rest.len);
-    if (in->bytes.len == 0 && in->bytes.cap > 4 * READ_BYTES) {
-        buf_fini(&in->bytes); /* one large frame does not keep its memory */
-    }
-}
-
-static void on_in_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
-{
-    struct in *in = handle->data;
-    (void)size;
-    *buf = uv_buf_init(buf_reserve(&in->bytes, READ_BYTES), READ_BYTES);
-}
-
-static void on_in_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct in *in = stream->data;
-    (void)buf;
-    if (n < 0) {
-        in_close(in);
-        return;
-    }
-    if (n == 0) { return; }
-    in->bytes.len += (size_t)n;
-    in->heard_ms = now_ms(in->owner);
-    in_take(in);
-    struct peer *peer = in->is_known ? peer_find(in->owner, in->name) : NULL;
-    if (peer != NULL) { peer->heard_ms = in->heard_ms; }
-}
-
-static void on_connection(uv_stream_t *listener, int status)
-{
-    struct link *link = listener->data;
-    if (status != 0) { return; }
-    struct in *in = mem_new0(sizeof *in);
-    CHECK(uv_tcp_init(link->opts.loop, &in->tcp) == 0);
-    in->tcp.data = in;
-    in->owner = link;
-    in->heard_ms = now_ms(link);
-    list_push_back(&link->ins, &in->link);
-    link->in_count++;
-    link->handle_count++;
-    bool ok = uv_accept(listener, (uv_stream_t *)&in->tcp) == 0 && link->in_count <= INBOUND_MAX;
-    if (!ok || uv_read_start((uv_stream_t *)&in->tcp, on_in_alloc, on_in_read) != 0) {
-        in_close(in);
     }
 }
 
@@ -498,22 +415,39 @@ static void watch_peer(struct peer *peer, uint64_t now)
     }
     for (int i = 0; i < 2; i++) {
         struct out *out = &peer->outs[i];
-        if (is_silent && out->state == OUT_UP) { out_down(out); }
+        bool is_stuck = out->state == OUT_CONNECTING &&
+                        now > out->dialled_ms + peer->owner->opts.silence_ms_max;
+        if ((is_silent && out->state == OUT_UP) || is_stuck) { out_down(out); }
         ping(out);
     }
+}
+
+/* False: a name is being resolved for it. */
+static bool peer_forget(struct peer *peer)
+{
+    struct link *link = peer->owner;
+    if (peer->outs[0].state == OUT_RESOLVING || peer->outs[1].state == OUT_RESOLVING) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        out_down(&peer->outs[i]);
+        buf_fini(&peer->outs[i].queue);
+    }
+    list_remove(&peer->link);
+    link->peer_count--;
+    mem_free(peer);
+    return true;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct link *link = timer->data;
-    uint64_t now = now_ms(link);
+    uint64_t now = link_now_ms(link);
     LIST_EACH (at, &link->peers) {
-        watch_peer(CONTAINER_OF(at, struct peer, link), now);
+        struct peer *peer = CONTAINER_OF(at, struct peer, link);
+        if (now <= peer->used_ms + IDLE_MS_MAX || !peer_forget(peer)) { watch_peer(peer, now); }
     }
-    LIST_EACH (at, &link->ins) {
-        struct in *in = CONTAINER_OF(at, struct in, link);
-        if (now > in->heard_ms + link->opts.silence_ms_max) { in_close(in); }
-    }
+    link_in_watch(link);
 }
 
 /* ---- life ---- */
@@ -522,7 +456,7 @@ static void on_own_closed(uv_handle_t *handle)
 {
     struct link *link = handle->data;
     link->handle_count--;
-    maybe_free(link);
+    link_maybe_free(link);
 }
 
 static void ignore_closed(void *arg)
@@ -540,7 +474,8 @@ static int listen_on(struct link *link)
                          (struct sockaddr_in6 *)&address);
     }
     if (rv == 0) { rv = uv_tcp_bind(&link->listener, (const struct sockaddr *)&address, 0); }
-    return rv != 0 ? rv : uv_listen((uv_stream_t *)&link->listener, LISTEN_BACKLOG, on_connection);
+    return rv != 0 ? rv
+                   : uv_listen((uv_stream_t *)&link->listener, LISTEN_BACKLOG, link_on_connection);
 }
 
 enum err link_open(struct link **out, const struct link_opts *opts)
@@ -587,9 +522,7 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg)
             out_down(&peer->outs[i]);
         }
     }
-    LIST_EACH (at, &link->ins) {
-        in_close(CONTAINER_OF(at, struct in, link));
-    }
+    link_in_close(link);
     uv_close((uv_handle_t *)&link->listener, on_own_closed);
     uv_close((uv_handle_t *)&link->timer, on_own_closed);
 }

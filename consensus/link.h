@@ -20,7 +20,7 @@ enum {
 
 struct link_opts {
     uv_loop_t *loop;
-    uint64_t cluster_id;
+    uint64_t cluster_id; /* 0: none yet; then nobody but contacts */
     uint64_t node_id;
     const char *node_name;
     const char *listen_host;
@@ -31,6 +31,7 @@ struct link_opts {
      * address. */
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
                        uint16_t *port);
+    /* `from_name` NULL: from a contact, who may be of any cluster, or of none. */
     void (*on_frame)(void *arg, const char *from_name, struct slice frame, bool *is_garbage);
     void *arg;
 };
@@ -44,7 +45,14 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg);
 
 /* Queue a frame; what was queued in a turn leaves as one by link_flush. */
 void link_send(struct link *link, const char *node_name, struct slice frame, bool is_bulk);
+/* To whoever listens at that address, of any cluster: for frames that hold notes only. */
+void link_send_contact(struct link *link, const char *host, uint16_t port, struct slice frame);
 void link_flush(struct link *link);
+
+/* The node found its cluster: say so in every hello from now on; connections are dialled anew. */
+void link_set_cluster(struct link *link, uint64_t cluster_id);
+/* That node's address has changed: dial it anew. */
+void link_redial(struct link *link, const char *node_name);
 
 /* Take the next whole frame off *bytes. False: there is none yet, or *is_garbage: there never will
  * be. */

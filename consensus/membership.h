@@ -15,18 +15,22 @@ struct membership_opts {
     const char *dir;  /* exists; the log goes to a folder in it, and the cluster's id to a file */
     uint64_t node_id; /* of the data directory */
     const char *name;
-    const char *zone;                              /* "" for none */
-    struct pmap_address client, peer, raft;        /* as others reach this node */
-    const char *raft_listen_host;                  /* where the raft link listens */
+    const char *zone;                       /* "" for none */
+    struct pmap_address client, peer, raft; /* as others reach this node */
+    const char *raft_listen_host;           /* where the raft link listens */
     uint16_t raft_listen_port;
-    const struct pmap_address *join;               /* raft addresses of possible members */
+    const struct pmap_address *join; /* raft addresses of possible members */
     uint32_t join_count;
-    uint32_t expect;          /* a new cluster is founded when so many empty nodes see each other; 0: never */
+    uint32_t
+        expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
     uint32_t partition_count; /* of a cluster that is founded */
     uint32_t election_ms, heartbeat_ms;
     uint32_t node_timeout_ms; /* a node that is silent for so long is down */
-    /* A new map, on the raft thread, in order, none left out but the last of a burst. Borrowed: take a
-     * reference. `self`: this node's index in it, PMAP_NOBODY if it is not (or no longer) a member. */
+    /* A new map, on the raft thread, in order; of a burst only the last. Borrowed: take a reference.
+     * `self`: this node's index in it, PMAP_NOBODY if it is no member any more. The first one comes
+     * when this process has become a member: what an earlier life of the node owned is not shown.
+     * If it makes this node the owner of something, call membership_set_warming before it returns:
+     * the leader takes a node that has the map for done with what it does not mention. */
     void (*on_map)(void *arg, const struct pmap *map, uint32_t self);
     void *arg;
 };
@@ -36,10 +40,11 @@ struct membership_opts {
 MUST_USE enum err membership_start(struct membership **out, const struct membership_opts *opts);
 void membership_stop(struct membership *m); /* NULL is allowed; joins the thread */
 
-/* May this node order messages of the partitions that the map gives it? Its lease: granted by the
- * control group's leader for a time during which the leader does not declare it down; measured on
- * CLOCK_BOOTTIME, so that a process that was paused finds it expired. Thread: any; cheap. */
-bool membership_has_lease(const struct membership *m);
+/* May this node order messages of the partitions that a map gives it in which it has this incarnation?
+ * Its lease: granted by the control group's leader for a time during which the leader does not declare
+ * it down; measured on CLOCK_BOOTTIME, so that a process that was paused finds it expired. It is of one
+ * incarnation: who still holds an older map has none. Thread: any; cheap. */
+bool membership_has_lease(const struct membership *m, uint64_t incarnation);
 
 /* Partitions that this node owns and has not begun to order yet: told to the leader, who makes one
  * move at a time. Thread: any. */
@@ -71,8 +76,8 @@ struct membership_status {
 };
 void membership_status(struct membership *m, struct membership_status *out);
 
-/* One line per member for logs and tools: when it was last heard by this node, in ms; UINT64_MAX: never.
- * Only the leader hears all. Thread: any. */
+/* For how long that member was not heard by this node, in ms; UINT64_MAX: never heard. Only voters of
+ * the control group hear all. Thread: any. */
 uint64_t membership_silence_ms(struct membership *m, uint64_t node_id);
 
 #endif

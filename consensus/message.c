@@ -232,7 +232,17 @@ void hello_encode(struct buf *out, const struct hello *hello)
     wire.node_name = name.out;
     wire.version = hello->version;
     wire.is_bulk = hello->is_bulk;
+    wire.is_contact = hello->is_contact;
     frame.hello = &wire;
+    pack(out, &frame);
+}
+
+void note_frame_encode(struct buf *out, struct slice note)
+{
+    Fanfare__Raft__Frame frame = FANFARE__RAFT__FRAME__INIT;
+    ProtobufCBinaryData wire = binary(note);
+    frame.n_notes = 1;
+    frame.notes = &wire;
     pack(out, &frame);
 }
 
@@ -429,14 +439,22 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
     if (frame->hello != NULL) {
         const Fanfare__Raft__Hello *h = frame->hello;
         if (handler->on_hello == NULL) { return ERR_INVALID; }
-        struct hello hello = {h->cluster_id, h->node_id, h->node_name, h->version, h->is_bulk};
+        struct hello hello = {h->cluster_id, h->node_id, h->node_name,
+                              h->version,    h->is_bulk, h->is_contact};
         handler->on_hello(arg, &hello);
+    }
+    if ((frame->n_messages > 0 && handler->on_message == NULL) ||
+        (frame->n_notes > 0 && handler->on_note == NULL)) {
+        return ERR_INVALID;
     }
     for (size_t i = 0; i < frame->n_messages; i++) {
         const Fanfare__Raft__Message *wire = frame->messages[i];
         struct message message = {.group = wire->group, .from = wire->from, .to = wire->to};
         if (!decode_body(wire, &message, arena)) { return ERR_INVALID; }
         if (message.kind != MESSAGE_NONE) { handler->on_message(arg, &message); }
+    }
+    for (size_t i = 0; i < frame->n_notes; i++) {
+        handler->on_note(arg, view(frame->notes[i]));
     }
     return ERR_OK;
 }

@@ -52,15 +52,19 @@ struct hello {
     const char *node_name;
     uint32_t version;
     bool is_bulk;
+    bool is_contact;
 };
 
 /* Append a frame of this one message; frames may be concatenated. */
 void message_encode(struct buf *out, const struct message *message);
 void hello_encode(struct buf *out, const struct hello *hello);
+void note_frame_encode(struct buf *out, struct slice note);
 
+/* A kind of content whose handler is NULL is malformed here. */
 struct message_handler {
-    void (*on_hello)(void *arg, const struct hello *hello); /* NULL: a hello is malformed here */
+    void (*on_hello)(void *arg, const struct hello *hello);
     void (*on_message)(void *arg, const struct message *message);
+    void (*on_note)(void *arg, struct slice note); /* what membership says to membership */
 };
 
 /* Decode a frame and hand over what it holds, in order. Errors: ERR_INVALID (nothing, or only a

@@ -1,28 +1,38 @@
 #!/usr/bin/env bash
-# quickstart.sh [start|stop|status]: from a bare Debian 12 or 13 to a running broker with a message on
-# screen. start is the default; it may be run again and again.
+# quickstart.sh [start|stop|status] [--port PORT]: from a bare Debian 12 or 13 to a running cluster of three
+# nodes and a load balancer on this machine, with a message on screen. start is the default; it may be run
+# again and again: it starts what does not run.
 #
-# The broker listens on 127.0.0.1:6379, or on the next free port. Its data, log and pid file live in
-# ${XDG_STATE_HOME:-~/.local/state}/fanfare: one quickstart broker per user.
+# Clients connect to the load balancer, 127.0.0.1:6379, or to a node: 127.0.0.1:7001 to 7003. What is taken
+# is replaced by the next that is free, and said. --port says which port the load balancer is to have; then
+# none but that will do. A node's other ports are its client port + 10 (HTTP), + 20 (peers), + 30 (Raft).
+# Data, logs and pid files live in ${XDG_STATE_HOME:-~/.local/state}/fanfare: one such cluster per user.
 #
-# Exit: 0 done (status: it runs), 3 status: it does not run, 64 wrong usage, 1 anything else.
+# Exit: 0 done (status: all of it runs), 3 status: not all of it runs, 64 wrong usage, 1 anything else.
 set -euo pipefail
+PATH=$PATH:/usr/sbin # haproxy's place
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build
 state=${XDG_STATE_HOME:-$HOME/.local/state}/fanfare
-log=$state/fanfare.log
-pid_file=$state/fanfare.pid
+nodes=(fanfare-1 fanfare-2 fanfare-3)
 
 host=127.0.0.1
-port_first=6379
-http_port_first=9121
-ready_seconds_max=20
-stop_seconds_max=30
+lb_port_first=6379
+lb_port_wanted=
+stats_port_first=8404
+node_port_first=7001
+ready_seconds_max=60
+stop_seconds_max=60
 
 die() {
     echo "quickstart: $*" >&2
     exit 1
+}
+
+usage() {
+    echo "usage: deploy/quickstart.sh [start|stop|status] [--port PORT]" >&2
+    exit 64
 }
 
 # wait_until SECONDS COMMAND...: polls until the command succeeds; fails at the deadline.
@@ -35,23 +45,69 @@ wait_until() {
     done
 }
 
-# broker_pid: prints the pid of our broker; fails when it does not run. The pid file alone proves
-# nothing, since pids are reused: the process must have been started on our data directory.
-broker_pid() {
+# ---- processes: fanfare-1 to fanfare-3 and haproxy ----
+
+# mark_of NAME: the argument that only our process of that name was started with.
+mark_of() {
+    if [[ $1 == haproxy ]]; then echo "$state/haproxy.cfg"; else echo "$state/$1"; fi
+}
+
+# pid_of NAME: prints its pid; fails when it does not run. The pid file alone proves nothing, since pids are
+# reused.
+pid_of() {
     local pid
-    pid=$(cat "$pid_file" 2>/dev/null) || return 1
-    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qFx -- "$state/data" || return 1
+    pid=$(cat "$state/$1.pid" 2>/dev/null) || return 1
+    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qFx -- "$(mark_of "$1")" || return 1
     echo "$pid"
 }
 
-broker_gone() {
-    ! broker_pid >/dev/null
+runs() {
+    pid_of "$1" >/dev/null
 }
 
-# option_of PID NAME: the value that the process was started with.
-option_of() {
-    tr '\0' '\n' <"/proc/$1/cmdline" | sed -n "/^--$2\$/{n;p;q}"
+gone() {
+    ! runs "$1"
 }
+
+# launch NAME COMMAND...: in a session of its own, so that it outlives this terminal; fd 9 is the lock of `start`.
+launch() {
+    local name=$1
+    shift
+    setsid "$@" </dev/null >"$state/$name.log" 2>&1 9>&- &
+    echo $! >"$state/$name.pid"
+    wait_until 5 runs "$name" || true # until it has become the command
+}
+
+# ends_or NAME COMMAND...: there is nothing more to wait for.
+ends_or() {
+    gone "$1" || "${@:2}"
+}
+
+# started NAME COMMAND...: waits until the command succeeds; dies, with the log, if the process ends instead.
+started() {
+    local name=$1
+    wait_until "$ready_seconds_max" ends_or "$@" ||
+        die "$name is not ready after $ready_seconds_max s; its log: $state/$name.log"
+    if gone "$name"; then
+        tail -n 10 "$state/$name.log" >&2
+        die "$name ended at once; its log: $state/$name.log"
+    fi
+}
+
+# end NAME...: SIGTERM to all, then waits for each.
+end() {
+    local name pid
+    for name in "$@"; do
+        if pid=$(pid_of "$name"); then kill -TERM "$pid"; fi
+    done
+    for name in "$@"; do
+        wait_until "$stop_seconds_max" gone "$name" ||
+            die "$name has not ended $stop_seconds_max s after SIGTERM; its log: $state/$name.log"
+        rm -f "$state/$name.pid"
+    done
+}
+
+# ---- ports ----
 
 port_in_use() {
     (exec 3<>"/dev/tcp/$host/$1") 2>/dev/null
@@ -69,10 +125,76 @@ free_port() {
     die "no free port between $1 and $((port - 1))"
 }
 
+# client_port NAME: of the node; + 10, 20, 30 are its others.
+client_port() {
+    echo $((node_port + ${1#fanfare-} - 1))
+}
+
+# taken_port NAME...: prints a port of these nodes that someone else listens on; fails if there is none.
+taken_port() {
+    local name offset port
+    for name in "$@"; do
+        for offset in 0 10 20 30; do
+            port=$(($(client_port "$name") + offset))
+            if port_in_use "$port"; then
+                echo "$port"
+                return
+            fi
+        done
+    done
+    return 1
+}
+
+# choose_node_port: sets node_port, the first node's. A cluster that was founded keeps its ports: its nodes
+# know each other by them.
+choose_node_port() {
+    local name down=() port
+    if [[ -s $state/node-port ]]; then
+        node_port=$(cat "$state/node-port")
+        for name in "${nodes[@]}"; do
+            if gone "$name"; then down+=("$name"); fi
+        done
+        if port=$(taken_port "${down[@]}"); then
+            die "port $port, which the cluster in $state uses, is taken by another program." \
+                "End that, or remove $state to begin anew."
+        fi
+        return
+    fi
+    for ((node_port = node_port_first; node_port < node_port_first + 1000; node_port += 100)); do
+        if ! port=$(taken_port "${nodes[@]}"); then
+            echo "$node_port" >"$state/node-port"
+            return
+        fi
+        echo "Port $port is taken, so the nodes use others."
+    done
+    die "no free ports for three nodes"
+}
+
+# choose_lb_port: sets lb_port. Nobody but the clients depends on it.
+choose_lb_port() {
+    local before
+    before=$(cat "$state/lb-port" 2>/dev/null || echo "$lb_port_first")
+    if runs haproxy; then
+        lb_port=$before
+        if [[ -n $lb_port_wanted && $lb_port_wanted != "$lb_port" ]]; then
+            die "the load balancer runs on port $lb_port; stop it first"
+        fi
+        return
+    fi
+    lb_port=${lb_port_wanted:-$(free_port "$before")}
+    if [[ -n $lb_port_wanted ]] && port_in_use "$lb_port"; then die "port $lb_port is taken"; fi
+    if [[ -z $lb_port_wanted && $lb_port != "$before" ]]; then
+        echo "Port $before is taken, so the load balancer uses $lb_port (--port chooses another one)."
+    fi
+    echo "$lb_port" >"$state/lb-port"
+}
+
+# ---- start ----
+
 build_broker() {
     local options=(-DCMAKE_BUILD_TYPE=Release)
     if [[ ! -e $build/CMakeCache.txt ]]; then options+=(-G Ninja -DTESTS=OFF); fi
-    if [[ ! -x $build/fanfare ]]; then echo "Building fanfare (under a minute) ..."; fi
+    if [[ ! -x $build/fanfare ]]; then echo "Building fanfare (about a minute) ..."; fi
     if ! { cmake -S "$root" -B "$build" "${options[@]}" &&
         cmake --build "$build" --target fanfare; } >"$state/build.log" 2>&1; then
         { grep -m 1 -A 20 -E '^FAILED:|CMake Error' "$state/build.log" ||
@@ -81,115 +203,231 @@ build_broker() {
     fi
 }
 
-# answers_or_ended PID PORT: there is nothing more to wait for.
-answers_or_ended() {
-    ! kill -0 "$1" 2>/dev/null || [[ $(redis-cli -h "$host" -p "$2" PING 2>/dev/null) == PONG ]]
+# is_ready NAME: GET /readyz answers 200.
+is_ready() {
+    local answer port
+    port=$(($(client_port "$1") + 10))
+    exec 3<>"/dev/tcp/$host/$port" || return 1
+    printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3
+    IFS= read -r -t 2 answer <&3 || answer=
+    exec 3>&-
+    [[ $answer == *' 200 '* ]]
+} 2>/dev/null
+
+answers() {
+    [[ $(redis-cli -h "$host" -p "$1" PING 2>/dev/null) == PONG ]]
 }
 
-launch_broker() {
-    local port http_port pid
-    port=$(free_port "$port_first")
-    http_port=$(free_port "$http_port_first")
-    if ((port != port_first)); then echo "Port $port_first is taken, so fanfare uses $port."; fi
-    # A session of its own, so that it outlives this terminal; fd 9 is the lock of `start`.
-    setsid "$build/fanfare" --dir "$state/data" --listen "$host:$port" \
-        --http-listen "$host:$http_port" </dev/null >"$log" 2>&1 9>&- &
-    pid=$!
-    echo "$pid" >"$pid_file"
-    wait_until "$ready_seconds_max" answers_or_ended "$pid" "$port" ||
-        die "fanfare did not answer on port $port within $ready_seconds_max s; its log: $log"
-    if ! kill -0 "$pid" 2>/dev/null; then
-        rm -f "$pid_file"
-        tail -n 10 "$log" >&2
-        die "fanfare ended at once; its log: $log"
-    fi
+launch_node() {
+    local name=$1 port other join=()
+    port=$(client_port "$name")
+    for other in "${nodes[@]}"; do join+=("$host:$(($(client_port "$other") + 30))"); done
+    launch "$name" "$build/fanfare" --name "$name" --dir "$state/$name" --threads 2 \
+        --listen "$host:$port" --http-listen "$host:$((port + 10))" \
+        --peer-listen "$host:$((port + 20))" --raft-listen "$host:$((port + 30))" \
+        --advertise "$host" --join "${join[*]}" --expect "${#nodes[@]}" --partitions 16
 }
 
-# show_message PORT: a subscriber and a publisher, both redis-cli, exchange a message.
-show_message() {
-    local port=$1 heard subscriber receivers
+launch_balancer() {
+    local name port stats_port
+    stats_port=$(free_port "$stats_port_first")
+    echo "$stats_port" >"$state/stats-port"
+    {
+        sed '/^    server /d' "$root/deploy/haproxy/haproxy.cfg"
+        for name in "${nodes[@]}"; do
+            port=$(client_port "$name")
+            echo "    server $name $host:$port port $((port + 10))"
+        done
+    } >"$state/haproxy.cfg"
+    FANFARE_BIND=$host:$lb_port FANFARE_STATS_BIND=$host:$stats_port \
+        launch haproxy haproxy -db -f "$state/haproxy.cfg"
+}
+
+# launch_all: starts what does not run; sets launched, the number of nodes that it started.
+launch_all() {
+    local name
+    launched=0
+    for name in "${nodes[@]}"; do
+        if gone "$name"; then
+            launch_node "$name"
+            launched=$((launched + 1))
+        fi
+    done
+    for name in "${nodes[@]}"; do started "$name" is_ready "$name"; done
+    if gone haproxy; then launch_balancer; fi
+    started haproxy answers "$lb_port"
+}
+
+# ---- what is shown ----
+
+# subscribe PORT: a subscriber of the channel news, what it hears in the file $heard; ends with this script.
+subscribe() {
     heard=$(mktemp)
-    redis-cli -h "$host" -p "$port" --no-raw SUBSCRIBE news >"$heard" 2>&1 9>&- &
+    redis-cli -h "$host" -p "$1" --no-raw SUBSCRIBE news >"$heard" 2>&1 9>&- &
     subscriber=$!
-    # shellcheck disable=SC2064 # these two, as they are now
-    trap "kill $subscriber 2>/dev/null; rm -f '$heard'" EXIT
+    trap 'kill "$subscriber" 2>/dev/null; rm -f "$heard"' EXIT
     wait_until 10 grep -q '"subscribe"' "$heard" || die "no subscription: $(cat "$heard")"
-    echo "  subscriber\$ redis-cli -p $port SUBSCRIBE news"
-    receivers=$(redis-cli -h "$host" -p "$port" --no-raw PUBLISH news 'hello from fanfare')
-    echo "  publisher\$  redis-cli -p $port PUBLISH news 'hello from fanfare'"
-    echo "  publisher   $receivers"
-    wait_until 10 grep -q '"hello from fanfare"' "$heard" || die "no message arrived: $(cat "$heard")"
-    sed -n '/"message"/,$s/^/  subscriber  /p' "$heard"
+    echo "  subscriber\$ redis-cli -p $1 SUBSCRIBE news"
+}
+
+unsubscribe() {
     kill "$subscriber"
     wait "$subscriber" 2>/dev/null || true
     rm -f "$heard"
     trap - EXIT
 }
 
+# publish PORT MESSAGE: to the subscriber. Shown are errors, after which it tries again, and how long it took.
+publish() {
+    local port=$1 message=$2 answer begin took_ms deadline=$((SECONDS + 15))
+    while :; do
+        begin=${EPOCHREALTIME/[.,]/}
+        answer=$(redis-cli -h "$host" -p "$port" --no-raw PUBLISH news "$message" 2>&1)
+        took_ms=$(((${EPOCHREALTIME/[.,]/} - begin) / 1000))
+        echo "  publisher\$  redis-cli -p $port PUBLISH news '$message'"
+        echo "  publisher   $answer$( ((took_ms < 200)) || echo "   (after $took_ms ms)")"
+        if [[ $answer == '(integer) 1' ]]; then break; fi
+        if [[ $answer == '(integer)'* ]] || ((SECONDS >= deadline)); then die "the subscriber was not reached"; fi
+        sleep 0.2
+    done
+    wait_until 10 grep -qF "\"$message\"" "$heard" || die "no message arrived: $(cat "$heard")"
+    grep -m 1 -F "\"$message\"" "$heard" | sed 's/^/  subscriber  /'
+}
+
+# owner_of CHANNEL: prints the name of the node that orders its messages.
+owner_of() {
+    local slot port
+    slot=$(redis-cli -h "$host" -p "$node_port" CLUSTER KEYSLOT "$1")
+    port=$(redis-cli -h "$host" -p "$node_port" CLUSTER NODES | tr -d '\r' | awk -v slot="$slot" '
+        { for (i = 9; i <= NF; i++) {
+            last = split($i, range, "-")
+            if (slot + 0 >= range[1] + 0 && slot + 0 <= range[last] + 0) { split($2, address, /[:@]/); print address[2] }
+        } }')
+    [[ $port =~ ^[0-9]+$ ]] || die "no node owns $1"
+    echo "fanfare-$((port - node_port + 1))"
+}
+
+show_message() {
+    echo "A message that is published on one node arrives at a client of another:"
+    subscribe "$(client_port fanfare-1)"
+    publish "$(client_port fanfare-2)" 'hello from fanfare'
+    unsubscribe
+}
+
+# show_kill: the owner of the channel dies; subscriber and publisher are on the two others.
+show_kill() {
+    local owner name others=()
+    owner=$(owner_of news)
+    for name in "${nodes[@]}"; do
+        if [[ $name != "$owner" ]]; then others+=("$name"); fi
+    done
+    echo
+    echo "$owner orders the messages of that channel. What if it is killed?"
+    subscribe "$(client_port "${others[0]}")"
+    publish "$(client_port "${others[1]}")" before
+    echo "  operator\$   kill -9 $(pid_of "$owner")      # $owner"
+    kill -KILL "$(pid_of "$owner")"
+    wait_until 10 gone "$owner" || die "$owner outlived SIGKILL"
+    publish "$(client_port "${others[1]}")" after
+    unsubscribe
+    echo "Another node has taken over; the subscriber did not even notice. $owner comes back ..."
+    launch_node "$owner"
+    started "$owner" is_ready "$owner"
+}
+
 show_how_to() {
-    local port=$1 http=$2
     cat <<TEXT
 
-Connect any Redis client to $host:$port:
-  shell     redis-cli -p $port
-  Python    redis.Redis(port=$port)
-  Node.js   createClient({ url: 'redis://$host:$port' })   or, with ioredis, new Redis($port)
-  metrics   http://$http/metrics
-Log:  $log
+Connect any Redis client to $host:$lb_port, the load balancer in front of all nodes:
+  shell     redis-cli -p $lb_port
+  Python    redis.Redis(port=$lb_port)
+  Node.js   createClient({ url: 'redis://$host:$lb_port' })   or, with ioredis, new Redis($lb_port)
+
+To try next:
+  redis-cli -p $node_port CLUSTER NODES          who is a member, who owns what
+  kill -9 \$(cat $state/fanfare-2.pid)
+                                         then publish and subscribe on; $0 brings it back
+  http://$host:$((node_port + 10))/metrics          a node's metrics; the load balancer's page: http://$host:$(cat "$state/stats-port")
+  deploy/compose.yaml, deploy/k8s        the same in containers, on many machines
+Logs: $state/*.log
 Stop: $0 stop
 TEXT
 }
 
+# ---- commands ----
+
+show_running() {
+    local name pid
+    for name in "${nodes[@]}"; do
+        if pid=$(pid_of "$name"); then
+            echo "  $name      $host:$(client_port "$name")   pid $pid   http://$host:$(($(client_port "$name") + 10))"
+            if [[ $(readlink "/proc/$pid/exe") == *' (deleted)' ]]; then
+                echo "                 older than $build/fanfare: stop and start to run the new one"
+            fi
+        else
+            echo "  $name      does not run"
+        fi
+    done
+    if pid=$(pid_of haproxy); then
+        echo "  load balancer  $host:$(cat "$state/lb-port")   pid $pid"
+    else
+        echo "  load balancer  does not run"
+    fi
+}
+
 start() {
-    local pid port
     "$root/deploy/setup.sh" run demo build
-    mkdir -p "$state/data"
+    mkdir -p "$state"
     exec 9>"$state/lock"
     flock 9
-    if broker_gone; then
-        build_broker
-        launch_broker
-    fi
-    pid=$(broker_pid) || die "fanfare has just ended; its log: $log"
-    port=$(option_of "$pid" listen)
-    port=${port##*:}
-    echo "fanfare is running on $host:$port (pid $pid)."
-    if [[ $(readlink "/proc/$pid/exe") == *' (deleted)' ]]; then
-        echo "It is older than $build/fanfare: stop and start it to run the new one."
-    fi
+    choose_node_port
+    choose_lb_port
+    if gone fanfare-1 || gone fanfare-2 || gone fanfare-3; then build_broker; fi
+    launch_all
+    echo "fanfare is running: three nodes behind $host:$lb_port."
+    show_running
     echo
-    show_message "$port"
-    show_how_to "$port" "$(option_of "$pid" http-listen)"
+    show_message
+    # A cluster that someone may be using already is not hurt for show.
+    if ((launched == ${#nodes[@]})); then show_kill; fi
+    show_how_to
 }
 
 stop() {
-    local pid
-    if ! pid=$(broker_pid); then
-        rm -f "$pid_file"
+    local name found=false
+    for name in "${nodes[@]}" haproxy; do
+        if runs "$name"; then found=true; else rm -f "$state/$name.pid"; fi
+    done
+    if ! $found; then
         echo "fanfare is not running."
         return
     fi
-    kill -TERM "$pid"
-    wait_until "$stop_seconds_max" broker_gone ||
-        die "fanfare (pid $pid) has not ended $stop_seconds_max s after SIGTERM; its log: $log"
-    rm -f "$pid_file"
-    echo "fanfare has stopped (pid $pid)."
+    end "${nodes[@]}"
+    end haproxy
+    echo "fanfare has stopped; its data is in $state."
 }
 
 status() {
-    local pid
-    if ! pid=$(broker_pid); then
+    local name
+    if [[ ! -s $state/node-port ]]; then
         echo "fanfare is not running."
         exit 3
     fi
-    echo "fanfare is running: pid $pid, Redis protocol on $(option_of "$pid" listen)," \
-        "metrics on $(option_of "$pid" http-listen), log $log"
+    node_port=$(cat "$state/node-port")
+    show_running
+    for name in "${nodes[@]}" haproxy; do
+        if gone "$name"; then exit 3; fi
+    done
 }
 
-case ${1:-start}:$# in
-start:[01] | stop:1 | status:1) "${1:-start}" ;;
-*)
-    echo "usage: deploy/quickstart.sh [start|stop|status]" >&2
-    exit 64
-    ;;
+command=start
+case ${1-} in
+start | stop | status) command=$1 && shift ;;
 esac
+if [[ $command == start && ${1-} == --port ]]; then
+    lb_port_wanted=${2-}
+    [[ $lb_port_wanted =~ ^[0-9]+$ ]] || usage
+    shift 2
+fi
+(($# == 0)) || usage
+"$command"

@@ -18,8 +18,8 @@ packages_of() {
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
         echo 'libuv1t64|libuv1 libprotobuf-c1'
         ;;
-    demo) # redis-cli
-        echo 'redis-tools'
+    demo) # redis-cli, the load balancer
+        echo 'redis-tools haproxy'
         ;;
     build)
         echo 'gcc libc6-dev cmake ninja-build pkgconf=pkg-config libevent-dev'
@@ -32,6 +32,7 @@ packages_of() {
         echo 'libcriterion-dev clang libclang-rt-dev llvm clang-format shellcheck' # unit, fuzz, lint
         echo 'python3 python3-pytest python3-redis libhiredis-dev' # clients
         echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2'
+        echo 'haproxy prometheus kubernetes-client=kubectl python3-kubernetes' # what deploy/ is checked with
         ;;
     bench)
         echo 'redis-server nats-server'
@@ -41,7 +42,7 @@ packages_of() {
 }
 
 # Services of those packages: installed for their binaries, never run by this script.
-services=(redis-server nats-server)
+services=(redis-server nats-server haproxy prometheus)
 
 usage() {
     echo "usage: deploy/setup.sh [run|demo|build|package|test|bench ...]" >&2

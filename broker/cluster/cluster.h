@@ -20,8 +20,8 @@ struct cluster_opts {
     const char *peer_listen;           /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
-    uint32_t timeout_ms;      /* how long a publish or a change of subscriptions may wait for an owner */
-    uint64_t link_bytes_max;  /* queued for one peer; above it publishers are not read */
+    uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */
+    uint64_t link_bytes_max; /* queued for one peer; above it publishers are not read */
     /* Close every client of this worker that is subscribed to what `concerns` says: it may have missed
      * something. Thread: that worker; not from inside a call into the fanout. */
     void (*close_subscribers)(void *arg, uint32_t worker,
@@ -61,18 +61,18 @@ const struct pmap *cluster_map(struct cluster *cluster, uint32_t *self);
 /* A question to all owners (PUBSUB CHANNELS, NUMSUB and so on). The asker owns it and what it points to until
  * on_done. Thread: the worker that asks, also for on_done, which is not called from inside cluster_ask. */
 struct cluster_question {
-    enum topic_kind kind;       /* TOPIC_CHANNEL or TOPIC_SHARD */
-    bool wants_names;           /* names of channels with a subscriber; else counts of name[] */
+    enum topic_kind kind; /* TOPIC_CHANNEL or TOPIC_SHARD */
+    bool wants_names;     /* names of channels with a subscriber; else counts of name[] */
     bool has_pattern;
     struct slice pattern;
     const struct slice *name;
     uint32_t name_count;
-    struct buf names;           /* out: each one as 4 bytes of length, native order, then the bytes */
-    uint64_t names_found;       /* out */
-    uint64_t *count;            /* out: of name[]; the asker's array */
-    enum err err;               /* out: ERR_OK or ERR_CLUSTER_DOWN */
+    struct buf names;     /* out: each one as 4 bytes of length, native order, then the bytes */
+    uint64_t names_found; /* out */
+    uint64_t *count;      /* out: of name[]; the asker's array */
+    enum err err;         /* out: ERR_OK or ERR_CLUSTER_DOWN */
     void (*on_done)(struct cluster_question *question);
-    void *inner;                /* the cluster's */
+    void *inner; /* the cluster's */
 };
 void cluster_ask(struct cluster *cluster, uint32_t worker, struct cluster_question *question);
 
@@ -84,20 +84,20 @@ void cluster_forget(struct cluster *cluster, uint32_t worker, struct slice name_
 struct cluster_link_status {
     char name[PMAP_NAME_BYTES];
     uint64_t node_id;
-    bool is_up;                    /* some request link and lane is connected */
-    uint64_t since_wall_ms;        /* of the present connection */
+    bool is_up;             /* some request link and lane is connected */
+    uint64_t since_wall_ms; /* of the present connection */
     uint64_t queued_bytes;
-    uint64_t sent_publishes;       /* forwarded to it as owner */
-    uint64_t sent_deliveries;      /* messages delivered to it as owner */
+    uint64_t sent_publishes;  /* forwarded to it as owner */
+    uint64_t sent_deliveries; /* messages delivered to it as owner */
     uint64_t received_publishes;
     uint64_t received_deliveries;
 };
 struct cluster_status {
     struct membership_status membership;
-    uint32_t owned;                /* partitions, and how many of them are not ready yet */
+    uint32_t owned; /* partitions, and how many of them are not ready yet */
     uint32_t warming;
-    uint64_t last_warmup_us;       /* how long the last one took */
-    uint64_t waiting_publishes;    /* for an owner */
+    uint64_t last_warmup_us;    /* how long the last one took */
+    uint64_t waiting_publishes; /* for an owner */
     uint32_t link_count;
     struct cluster_link_status link[PMAP_NODES_MAX];
 };

@@ -1,6 +1,6 @@
 /* wire: frames of the peer link (proto/peer.proto) to structs and back; size limits.
- * Decoding copies nothing but what protobuf-c needs: an arena, emptied by each call. Thread: any; a decoder
- * is one thread's. */
+ * Decoding copies nothing but what protobuf-c needs, and never a Publish's or Deliver's data: into an arena,
+ * emptied by each call. Thread: any; a decoder is one thread's. */
 #ifndef FANFARE_CLUSTER_WIRE_H
 #define FANFARE_CLUSTER_WIRE_H
 
@@ -16,7 +16,12 @@ enum {
     WIRE_VERSION = 1,
     WIRE_FEATURES = 0,
     WIRE_HEAD_BYTES = 4,
-    WIRE_FRAME_BYTES_MAX = (512 << 20) + (1 << 20), /* a message of proto-max-bulk-len, and its head */
+    /* What follows the length: a message of proto-max-bulk-len, and its head. The sender splits a run that
+     * would be longer, and refuses a message that is. */
+    WIRE_FRAME_BYTES_MAX = (512 << 20) + (1 << 20),
+    WIRE_RUN_BYTES_MAX = WIRE_FRAME_BYTES_MAX - 256, /* of `data` */
+    /* Entries and tail together, or names, or counts, of one frame: the sender sends several. */
+    WIRE_ITEMS_MAX = 32768,
 };
 
 enum wire_type {
@@ -54,12 +59,14 @@ struct wire_run {
     uint64_t id; /* Publish */
     uint32_t partition;
     uint64_t epoch;
-    uint64_t seq;    /* Deliver, and the next two */
+    uint64_t seq; /* Deliver, and the next two */
     uint64_t stable;
     bool is_recovered;
     enum topic_kind kind; /* never TOPIC_PATTERN */
     uint32_t count;
     struct slice data;
+    size_t
+        prefix_bytes; /* of each frame in data, as msg_check tells it; set by wire_decode, else unused */
 };
 
 struct wire_published {
@@ -114,6 +121,7 @@ struct wire_ready {
     uint32_t partition;
     uint64_t epoch;
     bool is_missed;
+    uint64_t seq;
 };
 
 struct wire_ask {
@@ -153,11 +161,11 @@ struct wire_frame {
     };
 };
 
-/* Append a whole frame, length first. */
+/* Append a whole frame, length first. Its length and its items are within the limits above. */
 void wire_encode(struct buf *out, const struct wire_frame *frame);
 
-/* The same for WIRE_PUBLISH and WIRE_DELIVER, but for the bytes of `data`, which the caller sends right
- * behind: the frame's length counts them. */
+/* The same for WIRE_PUBLISH and WIRE_DELIVER, but for the bytes of `data` (at least one), which the caller
+ * sends right behind: the frame's length counts them. Of `data` only the length is read. */
 void wire_encode_head(struct buf *out, const struct wire_frame *frame);
 
 /* A decoder with its arena; one per worker. */
@@ -169,8 +177,9 @@ enum wire_result { WIRE_OK, WIRE_INCOMPLETE, WIRE_GARBAGE };
 
 /* Decode the frame at the start of `input`; *bytes: its whole length (set also for WIRE_INCOMPLETE once the
  * length is known: a hint for the reader; else 0). Everything in *out points into input or the arena, until
- * the next call. Checked: lengths, kinds, and that a run's data is exactly `count` well-formed frames of one
- * channel (msg_check). */
+ * the next call. Checked: lengths, kinds, states, and that a run's data is exactly `count` well-formed frames
+ * of one channel (msg_check). Not: whether a partition or node of that number exists. A frame that says
+ * nothing this version knows is a WIRE_PING: whoever sent it can do without an effect. */
 enum wire_result wire_decode(struct wire_decoder *decoder, struct slice input,
                              struct wire_frame *out, size_t *bytes);
 

@@ -96,6 +96,16 @@ static char *read_target(struct conn *conn, size_t *room)
     return conn->in.data + conn->in.len;
 }
 
+/* Nothing more comes. Input that a resume is about to present goes before the stream's end, which the next
+ * turn finds again; a socket tells its error once. */
+static void input_ended(struct conn *conn, int error)
+{
+    if (error == 0 && conn->resumed_at > 0) { return; }
+    conn->has_ended = error == 0;
+    conn->error = (uint8_t)error;
+    conn_close(conn);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -106,7 +116,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     ssize_t n = recv(fd, at, room, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) { return; }
     if (n <= 0) {
-        conn_close(conn);
+        input_ended(conn, n < 0 ? errno : 0);
         return;
     }
     metric_add(METRIC_redis_net_input_bytes_total, (uint64_t)n);
@@ -159,7 +169,10 @@ static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned coun
         n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
     }
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS) { conn_close(conn); }
+        if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+            conn->error = (uint8_t)errno;
+            conn_close(conn);
+        }
         return 0;
     }
     metric_add(METRIC_redis_net_output_bytes_total, (uint64_t)n);
@@ -321,6 +334,19 @@ void conn_close(struct conn *conn)
     conn_array_push(&conn->worker->closing, conn);
 }
 
+void conn_reset(struct conn *conn)
+{
+    const struct linger none = {.l_onoff = 1};
+    (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none); /* TCP only */
+    conn_close(conn);
+}
+
+bool conn_has_unread(const struct conn *conn)
+{
+    char byte;
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
 void conn_close_after_flush(struct conn *conn)
 {
     if (conn->state != CONN_OPEN) { return; }
@@ -340,7 +366,8 @@ void conn_end_closing(struct worker *worker)
          i++) { /* on_close may close others: they join the end */
         struct conn *conn = closing->conn[i];
         leave_arrays(conn);
-        metric_sub(METRIC_backlog_bytes, conn_backlog_bytes(conn));
+        conn->lost_bytes = conn_backlog_bytes(conn);
+        metric_sub(METRIC_backlog_bytes, conn->lost_bytes);
         give_outbuf(conn);
         buf_fini(&conn->in);
         CHECK(close(conn->fd) == 0);

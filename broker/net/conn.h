@@ -39,13 +39,18 @@ struct conn {
     struct event *write_event; /* only while the socket does not take what is queued */
     struct buf in;             /* input kept between reads */
     struct outbuf *out;        /* NULL while nothing is queued and no reply is being written */
-    size_t in_expected;        /* size `in` for this many bytes: a hint by on_data */
+    union {
+        size_t in_expected; /* size `in` for this many bytes: a hint by on_data */
+        size_t lost_bytes;  /* in on_close: what was queued and the socket has not taken */
+    };
     int fd;
     uint32_t dirty_at;   /* place in the worker's dirty array plus one; 0: not in it */
     uint32_t resumed_at; /* likewise: its kept input is presented again at the end of this turn's
                             events */
     uint8_t state;       /* enum conn_state */
     bool is_paused;      /* not read until conn_resume */
+    bool has_ended;      /* closed because the peer has sent its FIN, after all of its input */
+    uint8_t error;       /* closed because of this errno; 0: not because of one */
 };
 
 /* Takes: fd, a connected non-blocking stream socket. Reading begins with the next loop turn. */
@@ -85,6 +90,12 @@ void conn_expect(struct conn *conn, size_t bytes);
 
 /* Close soon: no more on_data. on_close comes at the end of the turn. Idempotent. */
 void conn_close(struct conn *conn);
+
+/* The same, and what the kernel has not sent yet is dropped: the peer sees a reset, not the stream's end. */
+void conn_reset(struct conn *conn);
+
+/* Does the socket hold input, its end or an error that on_data has not seen yet? Asks the kernel. */
+bool conn_has_unread(const struct conn *conn);
 
 /* Close once everything queued has left (Redis: close after reply). No more on_data. */
 void conn_close_after_flush(struct conn *conn);

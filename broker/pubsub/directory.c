@@ -449,12 +449,17 @@ void directory_post(struct directory *d, struct run *run, bool *woken)
     directory_post_shipment(d, run, NULL, woken);
 }
 
-void directory_deliver(struct directory *d, struct run *run, bool *woken)
+void directory_deliver_exclusive(struct directory *d, struct run *run, bool *woken)
 {
     uint64_t hash = directory_hash(run->kind, run->channel);
-    struct stripe *stripe = stripe_lock(d, hash);
-    const struct entry *entry = entry_for_publish(d, stripe, run, hash);
+    const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], run, hash);
     if (entry != NULL) { post_to_workers(d, run, entry, woken); }
+}
+
+void directory_deliver(struct directory *d, struct run *run, bool *woken)
+{
+    struct stripe *stripe = stripe_lock(d, directory_hash(run->kind, run->channel));
+    directory_deliver_exclusive(d, run, woken);
     stripe_unlock(stripe);
 }
 

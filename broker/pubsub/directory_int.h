@@ -102,5 +102,6 @@ void directory_post_shipment(struct directory *directory, struct run *run,
 
 /* A run of another node, which has ordered it: to this node's subscribers only. */
 void directory_deliver(struct directory *directory, struct run *run, bool *woken);
+void directory_deliver_exclusive(struct directory *directory, struct run *run, bool *woken);
 
 #endif

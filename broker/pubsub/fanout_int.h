@@ -196,8 +196,8 @@ void topic_retire_if_empty(struct fanout *fanout, struct topic *topic);
 void fanout_remote_init(struct fanout *fanout);
 void fanout_remote_fini(struct fanout *fanout);
 uint32_t fanout_index(const struct fanout *fanout);
-void fanout_wake(struct fanout *fanout); /* any thread */
-void (*fanout_lane_task(const struct fanout *fanout))(struct task *task);
+void fanout_wake(struct fanout *fanout);                                   /* any thread */
+void fanout_lane_item_init(struct fanout *fanout, struct lane_item *item); /* any thread */
 /* In a cluster: order all runs, answer or defer. */
 void fanout_commit_remote(struct fanout *fanout);
 /* Ask the cluster for a change. */

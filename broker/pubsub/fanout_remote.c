@@ -28,9 +28,10 @@ void fanout_wake(struct fanout *f)
     mailbox_wake(f->mailbox[f->index]);
 }
 
-void (*fanout_lane_task(const struct fanout *f))(struct task *task)
+void fanout_lane_item_init(struct fanout *f, struct lane_item *item)
 {
-    return f->remote->on_lane_item;
+    item->task.run = f->remote->on_lane_item;
+    item->half = f->remote_arg;
 }
 
 struct mailbox *fanout_lanes(struct fanout *f)
@@ -71,16 +72,22 @@ static void shipment_free(struct shipment *s)
     mem_free(s);
 }
 
+struct span fanout_keep(struct fanout *f, struct slice bytes)
+{
+    struct block *block = bytes.len >= FANOUT_LARGE_BYTES
+                              ? block_new(bytes.len)
+                              : block_ref(block_room(&f->arena, bytes.len, FANOUT_ARENA_BYTES));
+    char *at = block->data + block->len;
+    memcpy(at, bytes.data, bytes.len);
+    block->len += bytes.len;
+    return (struct span){block, at, bytes.len};
+}
+
 struct shipment *shipment_new(struct fanout *f, enum topic_kind kind, struct slice data,
                               size_t prefix_bytes, uint32_t count, uint32_t partition)
 {
     struct shipment *s = shipment_empty(f);
-    struct block *block = data.len >= FANOUT_LARGE_BYTES
-                              ? block_new(data.len)
-                              : block_ref(block_room(&f->arena, data.len, FANOUT_ARENA_BYTES));
-    s->span = (struct span){block, block->data + block->len, data.len};
-    memcpy(block->data + block->len, data.data, data.len);
-    block->len += data.len;
+    s->span = fanout_keep(f, data);
     s->kind = kind;
     s->prefix_bytes = prefix_bytes;
     s->message_count = count;
@@ -174,7 +181,9 @@ static void order_run(struct fanout *f, struct run *run, bool may_order)
     struct shipment *s = shipment_empty(f);
     run->is_elsewhere = true;
     run->nodes = 0;
-    if (may_order) { directory_post_shipment(f->directory, run, s, f->woken); }
+    if (may_order && !f->remote->must_wait(f->remote_arg, run->partition)) {
+        directory_post_shipment(f->directory, run, s, f->woken);
+    }
     if (run->is_elsewhere || run->nodes != 0) {
         shipment_of_run(s, run);
         run->shipment = s;
@@ -215,10 +224,10 @@ void fanout_commit_remote(struct fanout *f)
     }
 }
 
-void fanout_deliver(struct fanout *f, enum topic_kind kind, const struct span *span,
-                    size_t prefix_bytes, uint32_t count)
+static struct run run_of_span(enum topic_kind kind, const struct span *span, size_t prefix_bytes,
+                              uint32_t count)
 {
-    struct run run = {
+    return (struct run){
         .channel = msg_channel(kind, span->data),
         .block = span->block,
         .data = span->data,
@@ -227,8 +236,23 @@ void fanout_deliver(struct fanout *f, enum topic_kind kind, const struct span *s
         .message_count = count,
         .kind = kind,
     };
+}
+
+void fanout_deliver(struct fanout *f, enum topic_kind kind, const struct span *span,
+                    size_t prefix_bytes, uint32_t count)
+{
+    struct run run = run_of_span(kind, span, prefix_bytes, count);
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     directory_deliver(f->directory, &run, f->woken);
+    wake_others(f);
+}
+
+void fanout_deliver_exclusive(struct fanout *f, enum topic_kind kind, const struct span *span,
+                              size_t prefix_bytes, uint32_t count)
+{
+    struct run run = run_of_span(kind, span, prefix_bytes, count);
+    memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+    directory_deliver_exclusive(f->directory, &run, f->woken);
     wake_others(f);
 }
 
@@ -370,6 +394,19 @@ void interest_change_fail(struct interest_change *change, enum err err)
     }
     change->err = err;
     list_push_back(&change->fanout->changed, &change->by_client);
+}
+
+static void on_given_back(struct task *task)
+{
+    struct interest_change *change = CONTAINER_OF(task, struct interest_change, task);
+    interest_change_fail(change, change->err);
+}
+
+void interest_change_give_back(struct interest_change *change)
+{
+    struct fanout *f = change->fanout;
+    change->task.run = on_given_back;
+    mailbox_post(f->mailbox[f->index], &change->task);
 }
 
 void interest_change_free(struct interest_change *change)

@@ -260,7 +260,7 @@ struct lane_item *lane_item_new(struct directory *d, enum lane_item_type type, u
                                 uint32_t partition)
 {
     struct lane_item *item = mem_new0(sizeof *item);
-    item->task.run = fanout_lane_task(d->member[partition % d->worker_count].fanout);
+    fanout_lane_item_init(d->member[partition % d->worker_count].fanout, item);
     item->type = type;
     item->nodes = nodes;
     item->partition = partition;
@@ -289,7 +289,7 @@ static void push_ack(struct directory *d, uint32_t node, enum topic_kind kind, u
                      uint32_t lane, uint64_t id)
 {
     struct lane_item *item = mem_new0(sizeof *item);
-    item->task.run = fanout_lane_task(d->member[lane].fanout);
+    fanout_lane_item_init(d->member[lane].fanout, item);
     item->type = LANE_ACK;
     item->nodes = 1ULL << node;
     item->partition = partition;
@@ -391,9 +391,11 @@ bool directory_apply_change(struct directory *d, struct interest_change *change)
 {
     struct slice name = interest_change_name(change);
     uint64_t hash = directory_hash(change->kind, name);
-    uint32_t worker = fanout_index(change->fanout);
+    struct fanout *fanout = change->fanout;
+    uint32_t worker = fanout_index(fanout);
     struct stripe *stripe = name_lock(d, change->kind, hash);
     bool is_void = change->is_cancelled;
+    bool is_void_join = is_void && change->is_join;
     if (!is_void) { change->topic = local_topic(d, stripe, worker, change->kind, name, hash); }
     if (!is_void && change->is_join) {
         if (change->topic == NULL) { change->topic = topic_new(change->kind, name); }
@@ -402,8 +404,8 @@ bool directory_apply_change(struct directory *d, struct interest_change *change)
         local_leave(d, stripe, worker, change->kind, name, hash);
     }
     change->is_applied = true;
-    mailbox_push(d->member[worker].inbox, &change->task);
+    mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
     name_unlock(d, stripe);
-    fanout_wake(change->fanout);
-    return is_void && change->is_join;
+    fanout_wake(fanout);
+    return is_void_join;
 }

@@ -29,13 +29,15 @@ struct remote_partition {
     enum partition_phase phase;
     uint32_t owner; /* node index, or REMOTE_NOBODY */
     uint64_t epoch;
-    uint64_t seq; /* OWNED: the last number given */
+    uint64_t seq;         /* OWNED: the last number given */
+    uint64_t stale_count; /* so many times it became STALE */
 };
 
 /* Something for a lane, in its order. The poster allocates, the lane's worker frees. */
 enum lane_item_type { LANE_RUN, LANE_ACK, LANE_END, LANE_READY };
 struct lane_item {
     struct task task;
+    void *half; /* of the lane's worker: fanout_set_remote's arg */
     enum lane_item_type type;
     uint64_t nodes; /* bit per node index */
     uint32_t partition;
@@ -119,7 +121,8 @@ struct shipment {
     uint32_t message_count;
     uint32_t partition;
     uint64_t since_ns;
-    uint64_t id;        /* the holder's */
+    uint64_t id; /* the holder's, and the next */
+    uint64_t sent_end;
     uint64_t receivers; /* once ordered */
     enum err err;
     /* Its fate is known; frees what hangs on it, not the shipment. On the fanout's worker. */
@@ -156,12 +159,13 @@ struct interest_change {
     struct topic *topic; /* set when applied */
     enum topic_kind kind;
     bool is_join;
-    bool is_drop;      /* of a client that is gone: nobody waits, and it is right only in `epoch` */
-    bool is_cancelled; /* both under the stripe (or all stripes, of a pattern) */
+    bool is_drop; /* of a client that is gone: nobody waits, and it is right only in `epoch` */
+    atomic_bool is_cancelled; /* both under the stripe (or all stripes, of a pattern) */
     bool is_applied;
     uint32_t partition;
     uint64_t epoch;
-    uint64_t id; /* the holder's */
+    uint64_t id; /* the holder's, and the next */
+    bool is_sent;
     uint64_t since_ns;
     enum err err;
     uint32_t name_len;
@@ -178,6 +182,8 @@ static inline struct slice interest_change_name(const struct interest_change *ch
 MUST_USE bool directory_apply_change(struct directory *directory, struct interest_change *change);
 /* It was given up: tell the client. Thread: its worker. */
 void interest_change_fail(struct interest_change *change, enum err err);
+/* The same from another worker; change->err is set. */
+void interest_change_give_back(struct interest_change *change);
 /* Not needed any more (a drop that is told, a cancelled one). Thread: its worker. */
 void interest_change_free(struct interest_change *change);
 
@@ -188,6 +194,8 @@ struct fanout_remote_ops {
                    struct interest_change *change); /* takes it until applied or failed */
     void (*on_lane_item)(struct task *task);
     bool (*may_order)(void *arg); /* does this node's lease hold? */
+    /* Are earlier publishes of this worker to the partition still on their way? They go first. */
+    bool (*must_wait)(void *arg, uint32_t partition);
 };
 void fanout_set_remote(struct fanout *fanout, const struct fanout_remote_ops *ops, void *arg);
 
@@ -195,10 +203,17 @@ void fanout_set_remote(struct fanout *fanout, const struct fanout_remote_ops *op
  * each turn after fanout_commit. */
 struct mailbox *fanout_lanes(struct fanout *fanout);
 
+/* Gives: a copy of the bytes that may be shared, with one reference. */
+struct span fanout_keep(struct fanout *fanout, struct slice bytes);
+
 /* A run of an owner elsewhere: to this node's subscribers, at this point of the order. Thread: any worker, with
- * its fanout. Copies. */
+ * its fanout. */
 void fanout_deliver(struct fanout *fanout, enum topic_kind kind, const struct span *span,
                     size_t prefix_bytes, uint32_t count);
+
+/* The same inside directory_exclusive. */
+void fanout_deliver_exclusive(struct fanout *fanout, enum topic_kind kind, const struct span *span,
+                              size_t prefix_bytes, uint32_t count);
 
 /* Call settled and changed for what has been settled. Once a turn, outside any call of a client. */
 void fanout_settle(struct fanout *fanout);

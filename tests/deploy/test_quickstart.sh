@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# test_quickstart.sh: quickstart.sh as a newcomer uses it, in a state directory of its own: start shows
-# a message, again as well; status tells; a taken port is avoided; stop ends it.
+# test_quickstart.sh: quickstart.sh as a newcomer uses it, in a state directory of its own: start shows a message
+# that crosses nodes and a node that is killed; again, it starts what is missing and kills nothing; status tells;
+# taken ports are avoided; stop ends it.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -31,8 +32,23 @@ expect() {
     [[ $output == *"$1"* ]] || fail "expected '$1' in: $output"
 }
 
-port_of_output() {
-    sed -n 's/^fanfare is running on 127.0.0.1:\([0-9]*\) .*/\1/p' <<<"$output"
+expect_not() {
+    [[ $output != *"$1"* ]] || fail "did not expect '$1' in: $output"
+}
+
+# port_of NAME: its client port, from the output. Node or `load balancer`.
+port_of() {
+    sed -n "s/^  $1 .*127.0.0.1:\([0-9]*\) .*/\1/p" <<<"$output"
+}
+
+# pid_of FIRST|SECOND NAME
+pid_of() {
+    cat "$scratch/$1/fanfare/$2.pid"
+}
+
+# cluster_size PORT: how many members the node there knows.
+cluster_size() {
+    redis-cli -p "$1" CLUSTER NODES | grep -c .
 }
 
 run 3 first status
@@ -40,39 +56,64 @@ expect 'not running'
 
 run 0 first start
 expect "PUBLISH news 'hello from fanfare'"
-expect '(integer) 1'
 expect 'subscriber  3) "hello from fanfare"'
-port=$(port_of_output)
-[[ $(redis-cli -p "$port" PING) == PONG ]] || fail "no answer on port $port"
-pid=$(cat "$scratch/first/fanfare/fanfare.pid")
+expect 'kill -9'
+expect 'subscriber  3) "after"'
+balancer=$(port_of 'load balancer')
+first=$(port_of fanfare-1)
+for port in "$balancer" "$first" "$(port_of fanfare-2)" "$(port_of fanfare-3)"; do
+    [[ $(redis-cli -p "$port" PING) == PONG ]] || fail "no answer on port $port"
+    (($(cluster_size "$port") == 3)) || fail "not three members, says port $port"
+done
 
-# Again: the same broker, the message again.
-run 0 first
-expect "(pid $pid)"
-expect 'subscriber  3) "hello from fanfare"'
 run 0 first status
-expect "pid $pid"
-expect "127.0.0.1:$port"
+expect "127.0.0.1:$balancer"
+pids=$(cat "$scratch"/first/fanfare/*.pid)
 
-# Another user finds the port taken.
+# Again: the same processes, the message again, and nothing is killed.
+run 0 first
+expect 'subscriber  3) "hello from fanfare"'
+expect_not 'kill -9 '"$(pid_of first fanfare-1)"
+[[ $(cat "$scratch"/first/fanfare/*.pid) == "$pids" ]] || fail "not the same processes: $pids"
+
+# What is missing is started; the rest stays.
+kill -KILL "$(pid_of first fanfare-2)"
+run 3 first status
+expect 'fanfare-2      does not run'
+survivor=$(pid_of first fanfare-1)
+run 0 first
+[[ $(pid_of first fanfare-1) == "$survivor" ]] || fail "fanfare-1 was started anew"
+run 0 first status
+
+# Another user finds the ports taken.
 run 0 second start
-expect 'Port 6379 is taken'
-port_second=$(port_of_output)
-((port_second > port)) || fail "ports $port and $port_second"
+expect 'is taken'
+((first != $(port_of fanfare-1))) || fail "the same port $first twice"
+second=$(port_of 'load balancer')
+((second != balancer)) || fail "the same port $balancer twice"
+run 1 second start --port "$balancer"
+expect 'stop it first'
 
 run 0 first stop
-expect "has stopped (pid $pid)"
-[[ ! -e /proc/$pid/exe ]] || fail "pid $pid still runs"
+for pid in $pids; do [[ ! -e /proc/$pid/exe ]] || fail "pid $pid still runs"; done
 run 0 first stop
 expect 'not running'
 run 3 first status
 
+# A stopped cluster starts again, on the port that is asked for; one that is taken is refused.
+run 1 first start --port "$second"
+expect "port $second is taken"
+run 0 first start --port "$balancer"
+(($(cluster_size "$balancer") == 3)) || fail "not the same cluster after stop and start"
+run 0 first stop
+
 # A pid file that points at another process is not believed.
-echo $$ >"$scratch/first/fanfare/fanfare.pid"
+echo $$ >"$scratch/first/fanfare/fanfare-1.pid"
 run 0 first stop
 expect 'not running'
 
-[[ $(redis-cli -p "$port_second" PING) == PONG ]] || fail "the second broker was stopped too"
+[[ $(redis-cli -p "$second" PING) == PONG ]] || fail "the second cluster was stopped too"
 run 0 second stop
 run 64 first nonsense
 expect 'usage:'
+run 64 first start --port

@@ -18,7 +18,12 @@ static void on_message(void *arg, const struct message *message)
     message_encode(arg, message);
 }
 
-static const struct message_handler handler = {on_hello, on_message};
+static void on_note(void *arg, struct slice note)
+{
+    note_frame_encode(arg, note);
+}
+
+static const struct message_handler handler = {on_hello, on_message, on_note};
 
 static void try_frame(struct slice frame)
 {

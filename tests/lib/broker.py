@@ -121,12 +121,12 @@ def split_address(text):
 class Broker:
     """One running (or ended) broker process."""
 
-    def __init__(self, options=None, listen=None, env=None, extra_args=(), http=True):
+    def __init__(self, options=None, listen=None, env=None, extra_args=(), http=True, directory=None):
         self.program = FanfareProgram() if is_fanfare() else RedisProgram()
         self.options = dict(options or {})
         self.extra_args = list(extra_args)
         self.env = {**_sanitizer_env(), **os.environ, **self.program.env, **(env or {})}
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="broker-test-"))
+        self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="broker-test-"))
         self._listen_asked = listen
         self._http_asked = http and is_fanfare()
         self.process = None

@@ -49,7 +49,7 @@ static void on_message(void *arg, const struct message *m)
 
 static void world_send(void *arg, const char *to, struct slice frame, bool is_bulk)
 {
-    static const struct message_handler handler = {NULL, on_message};
+    static const struct message_handler handler = {NULL, on_message, NULL};
     struct fixture *f = arg;
     (void)is_bulk;
     f->decoding_to = to;

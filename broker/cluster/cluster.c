@@ -1,0 +1,452 @@
+/* cluster: construction, the map's way to the workers, the worker's turn, and what others ask. */
+#include "cluster/cluster.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/latch.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/cluster_int.h"
+
+/* ---- events between workers ---- */
+
+static void on_event(struct task *task)
+{
+    struct event *event = CONTAINER_OF(task, struct event, task);
+    event->run(event);
+    mem_free(event);
+}
+
+void event_post(struct half *half, struct event event)
+{
+    struct event *own = mem_new(sizeof *own);
+    *own = event;
+    own->half = half;
+    own->task.run = on_event;
+    mailbox_post(worker_mailbox(half->worker), &own->task);
+}
+
+/* ---- looking again ---- */
+
+void half_due(struct half *half, uint32_t partition)
+{
+    half->is_due[partition] = true;
+    half->any_due = true;
+}
+
+static void on_look(struct task *task)
+{
+    struct half *half = CONTAINER_OF(task, struct half, look_task);
+    atomic_store(&half->look_is_posted, false);
+    for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
+        half_due(half, p);
+    }
+}
+
+void half_look(struct half *half)
+{
+    if (!atomic_exchange(&half->look_is_posted, true)) {
+        mailbox_post(worker_mailbox(half->worker), &half->look_task);
+    }
+}
+
+void half_look_all(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        half_look(c->half[i]);
+    }
+}
+
+/* ---- the map ---- */
+
+static void take_map(struct half *half)
+{
+    struct cluster *c = half->cluster;
+    const struct pmap *old = half->map;
+    lock_take(&c->lock);
+    half->map = c->map != NULL ? pmap_ref(c->map) : NULL;
+    half->self = c->self;
+    lock_release(&c->lock);
+    pmap_unref(old);
+}
+
+static void on_map_task(struct task *task)
+{
+    struct half *half = CONTAINER_OF(task, struct half, map_task);
+    atomic_store(&half->map_is_posted, false);
+    if (atomic_load(&half->cluster->is_stopping)) { return; }
+    take_map(half);
+    inlets_follow_map(half);
+    outlets_follow_map(half);
+    if (half->index == 0) { moves_follow_map(half->cluster); }
+    for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
+        half_due(half, p);
+    }
+}
+
+/* Raft thread. The workers take the newest map there is; worker 0, which moves partitions, sees every change that
+ * matters because epochs and incarnations only grow. */
+static void on_map(void *arg, const struct pmap *map, uint32_t self)
+{
+    struct cluster *c = arg;
+    if (atomic_load(&c->is_stopping)) { return; }
+    if (map->partition_count != c->partition_count) {
+        LOG_ERROR("the cluster has another number of partitions than this node was told",
+                  LOG_UINT("cluster", map->partition_count), LOG_UINT("node", c->partition_count));
+        return;
+    }
+    lock_take(&c->lock);
+    const struct pmap *old = c->map;
+    c->map = pmap_ref(map);
+    c->self = self;
+    lock_release(&c->lock);
+    pmap_unref(old);
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        struct half *half = c->half[i];
+        if (!atomic_exchange(&half->map_is_posted, true)) {
+            mailbox_post(worker_mailbox(half->worker), &half->map_task);
+        }
+    }
+}
+
+const struct pmap *cluster_map(struct cluster *c, uint32_t *self)
+{
+    lock_take(&c->lock);
+    const struct pmap *map = c->map != NULL ? pmap_ref(c->map) : NULL;
+    *self = c->self;
+    lock_release(&c->lock);
+    return map;
+}
+
+/* ---- life ---- */
+
+static void places_init(struct cluster *c)
+{
+    c->place = mem_new0(c->partition_count * sizeof *c->place);
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        struct place *place = &c->place[p];
+        lock_init(&place->lock);
+        list_init(&place->tail);
+        place->owner = REMOTE_NOBODY;
+        place->previous_owner = REMOTE_NOBODY;
+    }
+}
+
+enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
+{
+    CHECK(opts->worker_count <= LANES_MAX);
+    struct cluster *c = mem_new0(sizeof *c);
+    c->opts = *opts;
+    snprintf(c->peer_listen, sizeof c->peer_listen, "%s", opts->peer_listen);
+    c->directory = opts->directory;
+    c->worker_count = opts->worker_count;
+    c->partition_count = opts->membership.partition_count;
+    c->self = PMAP_NOBODY;
+    lock_init(&c->lock);
+    list_init(&c->pattern_ops);
+    places_init(c);
+    const struct listener_opts listen = {
+        .address = c->peer_listen, .backlog = 511, .on_accept = inlets_accept, .arg = c};
+    const char *why = "";
+    enum err err = listener_open(&c->listener, &listen, &why);
+    if (err != ERR_OK) {
+        LOG_ERROR("cannot listen for peers", LOG_STR("peer_listen", c->peer_listen),
+                  LOG_STR("why", why));
+        cluster_free(c);
+        return err;
+    }
+    if (c->opts.membership.peer.port == 0) {
+        c->opts.membership.peer.port = listener_port(c->listener);
+    }
+    c->resolver = resolver_new();
+    directory_set_partitions(c->directory, c->partition_count);
+    *out = c;
+    return ERR_OK;
+}
+
+static bool may_order(void *arg)
+{
+    const struct half *half = arg;
+    const struct membership *membership = half->cluster->membership;
+    return membership != NULL &&
+           membership_has_lease(membership, atomic_load(&half->cluster->own_incarnation));
+}
+
+void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, struct fanout *fanout)
+{
+    static const struct fanout_remote_ops remote_ops = {
+        .ship = forward_ship,
+        .change = interest_change,
+        .on_lane_item = lanes_on_item,
+        .may_order = may_order,
+        .must_wait = forward_must_wait,
+    };
+    struct half *half = mem_new0(sizeof *half);
+    c->half[index] = half;
+    half->cluster = c;
+    half->index = index;
+    half->worker = worker;
+    half->fanout = fanout;
+    const struct peer_hub_opts hub = {
+        .worker = worker,
+        .resolver = c->resolver,
+        .in_ops = &inlet_ops,
+        .arg = half,
+        .silence_ms_max = c->opts.membership.node_timeout_ms,
+    };
+    half->hub = peer_hub_new(&hub);
+    half->self = PMAP_NOBODY;
+    half->map_task.run = on_map_task;
+    half->look_task.run = on_look;
+    list_init(&half->inlets);
+    list_init(&half->questions);
+    half->waiting = mem_new0(c->partition_count * sizeof *half->waiting);
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        list_init(&half->waiting[p].shipments);
+        list_init(&half->waiting[p].refused);
+        list_init(&half->waiting[p].changes);
+    }
+    half->is_due = mem_new0(c->partition_count * sizeof *half->is_due);
+    half->lane_seq = mem_new0(c->partition_count * sizeof *half->lane_seq);
+    half->lane_stable = mem_new0(c->partition_count * sizeof *half->lane_stable);
+    fanout_set_remote(fanout, &remote_ops, half);
+    if (index == 0) { listener_start(c->listener, worker); }
+}
+
+enum err cluster_start(struct cluster *c)
+{
+    struct membership_opts opts = c->opts.membership;
+    opts.on_map = on_map;
+    opts.arg = c;
+    struct membership *membership = NULL;
+    enum err err = membership_start(&membership, &opts);
+    c->membership = membership;
+    return err;
+}
+
+/* ---- the turn ---- */
+
+static void flush_due(struct half *half)
+{
+    if (!half->any_due) { return; }
+    half->any_due = false;
+    for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
+        if (!half->is_due[p]) { continue; }
+        half->is_due[p] = false;
+        interest_flush(half, p);
+        forward_flush(half, p);
+    }
+}
+
+void cluster_turn(struct cluster *c, uint32_t worker)
+{
+    struct half *half = c->half[worker];
+    flush_due(half);
+    mailbox_run(fanout_lanes(half->fanout));
+    outlets_flush(half);
+    lanes_turn(half);
+    fanout_settle(half->fanout);
+    question_turn(half);
+    inlets_turn(half);
+}
+
+void cluster_tick(struct cluster *c, uint32_t worker)
+{
+    struct half *half = c->half[worker];
+    forward_tick(half);
+    interest_tick(half);
+    question_tick(half);
+    inlets_tick(half);
+    if (worker == 0) { moves_tick(c); }
+}
+
+bool cluster_is_congested(struct cluster *c, uint32_t worker)
+{
+    (void)worker;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        bytes += atomic_load_explicit(&c->half[i]->lane_bytes, memory_order_relaxed);
+    }
+    return bytes > c->opts.link_bytes_max;
+}
+
+/* ---- the end ---- */
+
+void cluster_drain(struct cluster *c)
+{
+    atomic_store(&c->is_draining, true);
+    if (c->membership != NULL) { membership_drain(c->membership); }
+}
+
+bool cluster_is_drained(struct cluster *c)
+{
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    bool is_alone = true;
+    bool owns = false;
+    for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+        is_alone = is_alone && (i == self || !node_is_up(map, i) || map->node[i].is_draining);
+    }
+    for (uint32_t p = 0; map != NULL && p < map->partition_count; p++) {
+        owns = owns || map->partition[p].owner == self;
+    }
+    bool is_member = map != NULL && node_is_up(map, self);
+    pmap_unref(map);
+    /* What has been handed over must be warm elsewhere before our clients go: their interest is told. */
+    return is_alone || !is_member || (!owns && atomic_load(&c->owned) == 0);
+}
+
+static void on_stop(struct event *event)
+{
+    struct half *half = event->half;
+    if (half->index == 0) { listener_stop(half->cluster->listener); }
+    forward_stop(half);
+    interest_stop(half);
+    question_stop(half);
+    peer_hub_close_accepted(half->hub, false);
+    outlets_close(half, false);
+    fanout_settle(half->fanout);
+    latch_count_down(event->pointer);
+}
+
+void cluster_stop(struct cluster *c)
+{
+    if (c->membership == NULL) { return; }
+    membership_leave(c->membership);
+    atomic_store(&c->is_stopping, true);
+    struct latch stopped;
+    latch_init(&stopped, c->worker_count);
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        event_post(c->half[i], (struct event){.run = on_stop, .pointer = &stopped});
+    }
+    latch_wait(&stopped);
+    latch_fini(&stopped);
+}
+
+static void half_free(struct half *half)
+{
+    if (half == NULL) { return; }
+    pmap_unref(half->map);
+    peer_hub_free(half->hub);
+    buf_fini(&half->head);
+    mem_free(half->waiting);
+    mem_free(half->is_due);
+    mem_free(half->lane_seq);
+    mem_free(half->lane_stable);
+    mem_free(half);
+}
+
+void cluster_free(struct cluster *c)
+{
+    if (c == NULL) { return; }
+    membership_stop(c->membership);
+    moves_free(c);
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        half_free(c->half[i]);
+    }
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        tail_clear(&c->place[p].tail);
+        lock_fini(&c->place[p].lock);
+    }
+    mem_free(c->place);
+    listener_free(c->listener);
+    resolver_free(c->resolver);
+    map_fini(&c->changes);
+    pmap_unref(c->map);
+    lock_fini(&c->lock);
+    mem_free(c);
+}
+
+/* ---- what others ask ---- */
+
+struct forgetting {
+    struct half *half;
+    void (*on_done)(void *arg, const char *error);
+    void *arg;
+    char error[128];
+};
+
+static void on_forgotten_here(struct event *event)
+{
+    struct forgetting *f = event->pointer;
+    f->on_done(f->arg, f->error[0] != '\0' ? f->error : NULL);
+    mem_free(f);
+}
+
+static void on_forgotten(void *arg, const char *error)
+{
+    struct forgetting *f = arg;
+    snprintf(f->error, sizeof f->error, "%s", error != NULL ? error : "");
+    event_post(f->half, (struct event){.run = on_forgotten_here, .pointer = f});
+}
+
+void cluster_forget(struct cluster *c, uint32_t worker, struct slice name_or_id,
+                    void (*on_done)(void *arg, const char *error), void *arg)
+{
+    struct forgetting *f = mem_new0(sizeof *f);
+    *f = (struct forgetting){.half = c->half[worker], .on_done = on_done, .arg = arg};
+    char name[PMAP_NAME_BYTES];
+    snprintf(name, sizeof name, "%.*s", SLICE_ARG(name_or_id));
+    membership_forget(c->membership, name, on_forgotten, f);
+}
+
+static void link_status(struct cluster *c, uint32_t node, const struct pmap_node *member,
+                        struct cluster_link_status *out)
+{
+    const struct peer_stat *stat = &c->stat[node];
+    *out = (struct cluster_link_status){
+        .node_id = member->id,
+        .is_up = atomic_load(&stat->requests_up) > 0 && atomic_load(&stat->lanes_up) > 0,
+        .since_wall_ms = atomic_load(&stat->up_wall_ms),
+        .sent_publishes = atomic_load(&stat->sent_publishes),
+        .sent_deliveries = atomic_load(&stat->sent_deliveries),
+        .received_publishes = atomic_load(&stat->received_publishes),
+        .received_deliveries = atomic_load(&stat->received_deliveries),
+    };
+    memcpy(out->name, member->name, sizeof out->name);
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        out->queued_bytes += atomic_load(&stat->queued_bytes[i]);
+    }
+}
+
+void cluster_status(struct cluster *c, struct cluster_status *out)
+{
+    *out = (struct cluster_status){
+        .owned = atomic_load(&c->owned),
+        .warming = atomic_load(&c->warming),
+        .last_warmup_us = atomic_load(&c->last_warmup_us),
+        .waiting_publishes = atomic_load(&c->waiting_publishes),
+    };
+    if (c->membership != NULL) { membership_status(c->membership, &out->membership); }
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+        if (map->node[i].id != 0 && i != self) {
+            link_status(c, i, &map->node[i], &out->link[out->link_count++]);
+        }
+    }
+    pmap_unref(map);
+}
+
+const char *cluster_unready_because(struct cluster *c)
+{
+    if (atomic_load(&c->is_draining)) { return "draining"; }
+    if (c->membership == NULL) { return "starting"; }
+    struct membership_status status;
+    membership_status(c->membership, &status);
+    if (status.unready_because != NULL) { return status.unready_because; }
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    const char *why = map == NULL || self == PMAP_NOBODY ? "not a member of the cluster yet" : NULL;
+    for (uint32_t i = 0; why == NULL && i < map->node_count; i++) {
+        const struct peer_stat *stat = &c->stat[i];
+        bool is_linked = atomic_load(&stat->requests_up) > 0 && atomic_load(&stat->lanes_up) > 0;
+        if (i != self && node_is_up(map, i) && !is_linked) {
+            why = "not connected to every member";
+        }
+    }
+    pmap_unref(map);
+    return why;
+}

@@ -1,0 +1,325 @@
+/* cluster_int: the cluster's state, shared by its files.
+ *
+ * Who touches what: a struct half is its worker's. Worker 0 drives the moves of partitions (moves.c): it alone
+ * changes phases, inside directory_exclusive. The struct place of a partition (what this node has of its owner's
+ * stream) is under its own lock, because any worker may receive a lane. Everything else that threads share is
+ * under cluster.lock, or atomic. Lock order: stripes, then a place's lock, then cluster.lock. */
+#ifndef FANFARE_CLUSTER_CLUSTER_INT_H
+#define FANFARE_CLUSTER_CLUSTER_INT_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/map.h"
+#include "cluster/cluster.h"
+#include "cluster/peer.h"
+#include "net/listener.h"
+#include "pubsub/remote.h"
+
+enum {
+    TAIL_BYTES_MAX = 1 << 20, /* of a partition's messages kept for a crash of its owner */
+    TAIL_RUNS_MAX = 8192,     /* and so many of them */
+    SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
+    LANES_MAX = 64,           /* workers of a node */
+    SUSPECT_NS = 2000000000,  /* a member that keeps a move waiting for so long is suspected */
+    DEAD_LANE_NS = 300000000, /* what a member that is down has sent gets so long to arrive */
+};
+
+/* One message run that may not be everywhere yet. */
+struct tail_run {
+    struct list link;
+    uint64_t seq;
+    enum topic_kind kind;
+    uint32_t count;
+    struct span span; /* owns a reference */
+};
+
+/* What a node has told its partition's owner, not taken over yet. The owner's. */
+struct staged_entry {
+    enum topic_kind kind;
+    uint32_t count;
+    uint32_t name_len;
+    size_t name_at; /* in names */
+};
+struct staged {
+    uint64_t epoch;
+    bool is_done;
+    bool is_taken; /* in force already */
+    struct buf names;
+    struct staged_entry *entry;
+    uint32_t entry_count;
+    uint32_t entry_cap;
+    uint64_t seq;
+    uint64_t tail_from;
+    struct list tail; /* struct tail_run */
+};
+
+/* This node's place in a partition's stream. */
+struct place {
+    struct lock lock;
+    uint32_t owner; /* whose stream it is; REMOTE_NOBODY: nobody's, or this node's own */
+    uint64_t epoch;
+    bool is_own;             /* this node is the owner */
+    bool is_ended;           /* the owner has said END */
+    bool has_stream;         /* the owner knows our interest, and its lane has not broken since */
+    uint32_t previous_owner; /* whose stream is to end before we sync; REMOTE_NOBODY: none */
+    uint64_t previous_epoch;
+    uint64_t seq;    /* the highest number seen */
+    uint64_t stable; /* all up to here are where they are to be */
+    uint64_t
+        tail_from; /* 0: the tail holds everything above stable; else it has lost what is below this */
+    size_t tail_bytes;
+    uint32_t tail_count;
+    struct list tail; /* struct tail_run */
+    /* Of the owner: */
+    struct staged *staged[PMAP_NODES_MAX];
+    uint64_t warming_since_ns; /* 0: not warming */
+};
+
+/* An accepted connection's object. Its worker's. */
+struct inlet {
+    struct list link; /* in half.inlets */
+    struct half *half;
+    struct peer_in *in; /* NULL: closed; freed when nothing is outstanding */
+    uint32_t node;
+    uint64_t node_id;
+    uint64_t incarnation;
+    bool is_lane;
+    uint32_t worker;  /* the dialler's */
+    uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
+    uint32_t outstanding; /* shipments and questions to be answered on it */
+};
+
+/* A worker's connections to one other node. */
+struct outlet {
+    struct half *half;
+    uint32_t node;
+    uint64_t node_id;
+    uint64_t incarnation;
+    uint64_t own_incarnation; /* of this node, as the hello told it */
+    struct peer_out *request;
+    struct peer_out *lane;
+    bool request_is_up;
+    bool lane_is_up;
+    struct list in_flight; /* struct shipment: sent on request and not answered */
+    struct list on_lane;   /* struct lane_wait: sent on lane and not taken by the socket */
+};
+
+/* A lane item that waits until the socket has taken it, on one lane. */
+struct lane_wait {
+    struct list link;
+    uint64_t end; /* peer_out_sent of the lane must reach this */
+    struct lane_load *load;
+};
+struct lane_load {
+    struct lane_item *item;
+    uint32_t waits;
+};
+
+/* What waits for a partition's owner on one worker. */
+struct waiting {
+    struct list shipments; /* struct shipment, in order */
+    struct list refused;   /* were sent, and are to go before those */
+    struct list changes;   /* struct interest_change: sent or not */
+    uint32_t in_flight;
+    uint32_t in_flight_to; /* node */
+    uint64_t refused_epoch;
+    uint64_t stale_seen; /* remote_partition.stale_count when changes were sent last */
+};
+
+/* A worker's half. */
+struct half {
+    struct cluster *cluster;
+    uint32_t index;
+    struct worker *worker;
+    struct fanout *fanout;
+    struct peer_hub *hub;
+    struct buf head; /* scratch: the frame that is being encoded */
+    struct outlet *outlet[PMAP_NODES_MAX];
+    struct list inlets;
+    struct waiting *waiting; /* by partition */
+    bool *is_due;            /* partitions whose waiting is to be looked at */
+    bool any_due;
+    uint64_t next_id;
+    uint64_t *lane_seq;    /* by partition: the last number put on the lanes */
+    uint64_t *lane_stable; /* all up to here have been taken by the sockets */
+    bool lane_is_unstable; /* lane_seq is ahead of lane_stable */
+    struct list questions; /* struct question */
+    struct task map_task;
+    atomic_bool map_is_posted;
+    const struct pmap *map; /* a reference; NULL: none yet */
+    uint32_t self;
+    struct task look_task; /* phases have changed: look at everything that waits */
+    atomic_bool look_is_posted;
+    atomic_size_t lane_bytes; /* queued on lanes and requests */
+    bool is_held;             /* inlets with requests are not read */
+};
+
+struct peer_stat {
+    atomic_uint_fast64_t sent_publishes;
+    atomic_uint_fast64_t sent_deliveries;
+    atomic_uint_fast64_t received_publishes;
+    atomic_uint_fast64_t received_deliveries;
+    atomic_uint_fast64_t queued_bytes[LANES_MAX];
+    atomic_uint requests_up;
+    atomic_uint lanes_up;
+    atomic_uint_fast64_t up_wall_ms;
+};
+
+/* A pattern change that every member has to count. Worker 0's. */
+struct pattern_op {
+    struct list link;
+    struct interest_change *change;
+    struct pattern_asked {
+        uint64_t id;        /* 0: not asked */
+        uint32_t remaining; /* acknowledgements to come, one per lane of the node */
+    } asked[PMAP_NODES_MAX];
+};
+
+struct cluster {
+    struct cluster_opts opts;
+    char peer_listen[320];
+    struct directory *directory;
+    uint32_t worker_count;
+    uint32_t partition_count;
+    _Atomic(struct membership *) membership; /* NULL: not started yet */
+    struct listener *listener;
+    struct resolver *resolver;
+    struct half *half[LANES_MAX];
+    struct place *place; /* by partition */
+
+    struct lock lock;
+    const struct pmap *map; /* a reference; NULL: none yet */
+    uint32_t self;
+    struct map changes; /* struct change_key: sent and not acknowledged, by id */
+    struct {
+        struct inlet *inlet[LANES_MAX]; /* the open lanes of a node to us */
+        uint32_t count;                 /* how many it has; 0: not known */
+        uint64_t incarnation;
+    } lanes_from[PMAP_NODES_MAX];
+
+    /* Worker 0's: */
+    struct list pattern_ops;
+    uint64_t
+        patterns_told[PMAP_NODES_MAX]; /* directory_pattern_changes + 1 at the picture that the node
+                                               has; 0: it has none */
+    uint64_t known_incarnation[PMAP_NODES_MAX];
+    atomic_uint_fast64_t own_incarnation; /* under which this node owns what it owns; 0: none */
+
+    uint32_t next_worker; /* for accepted connections; worker 0's */
+    atomic_uint owned;
+    atomic_uint warming;
+    atomic_uint_fast64_t last_warmup_us;
+    atomic_uint_fast64_t waiting_publishes;
+    atomic_bool is_draining;
+    atomic_bool is_stopping;
+    struct peer_stat stat[PMAP_NODES_MAX];
+};
+
+#define LIST_FIRST(head, type, member) CONTAINER_OF((head)->next, type, member)
+
+/* Run `run(arg...)` on a worker: a task that frees itself. */
+struct event {
+    struct task task;
+    struct half *half;
+    void (*run)(struct event *event);
+    uint32_t node;
+    uint32_t partition;
+    uint64_t a;
+    uint64_t b;
+    bool flag;
+    void *pointer;
+};
+void event_post(struct half *half, struct event event);
+
+static inline struct half *half_0(struct cluster *c)
+{
+    return c->half[0];
+}
+
+static inline bool node_is_up(const struct pmap *map, uint32_t node)
+{
+    return map != NULL && node < map->node_count && map->node[node].id != 0 &&
+           map->node[node].is_up;
+}
+
+/* cluster.c */
+void half_look(struct half *half); /* any thread: something may go on */
+void half_look_all(struct cluster *c);
+void half_due(struct half *half, uint32_t partition); /* its worker */
+
+/* outlets.c: dialled connections */
+void outlets_follow_map(struct half *half);
+void outlets_close(struct half *half, bool is_abrupt);
+void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame);
+/* Head and body of a run. */
+void outlet_send_run(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame,
+                     const struct span *body);
+void outlets_flush(struct half *half);
+
+/* inlets.c: accepted connections */
+extern const struct peer_in_ops inlet_ops;
+void inlets_accept(void *arg, int fd);
+void inlets_follow_map(struct half *half);
+void inlet_answer(struct inlet *inlet, const struct wire_frame *frame);
+void inlet_release(struct inlet *inlet); /* one outstanding less */
+void inlets_turn(struct half *half);
+void inlets_tick(struct half *half);
+
+/* forward.c: publishes for owners elsewhere, and theirs for us */
+void forward_ship(void *arg, struct shipment *shipment);
+bool forward_must_wait(void *arg, uint32_t partition);
+void forward_flush(struct half *half, uint32_t partition);
+void forward_on_published(struct outlet *outlet, const struct wire_published *published);
+void forward_on_down(struct outlet *outlet, uint64_t unsent_from);
+void forward_tick(struct half *half);
+void forward_stop(struct half *half);
+bool forward_on_publish(struct inlet *inlet, const struct wire_run *run);
+
+/* lanes.c: the owner's streams, both ends */
+void lanes_on_item(struct task *task);
+void lanes_turn(struct half *half);
+void lanes_on_down(struct outlet *outlet);
+bool lanes_on_frame(struct inlet *inlet, const struct wire_frame *frame);
+void lanes_on_closed(struct inlet *inlet, bool is_clean);
+/* How many lanes a node has to us if all of them are open; else 0. Any thread. */
+uint32_t lanes_complete(struct cluster *c, uint32_t node);
+void tail_clear(struct list *tail);
+void place_forget_tail(struct place *place);
+
+/* interest_sync.c: changes of our clients' subscriptions, and of other nodes' */
+void interest_change(void *arg, struct interest_change *change);
+void interest_flush(struct half *half, uint32_t partition);
+void interest_stale(struct half *half, uint32_t partition); /* what was sent may be lost */
+void interest_tick(struct half *half);
+void interest_stop(struct half *half);
+bool interest_on_request(struct inlet *inlet, const struct wire_interest *interest);
+void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack);
+/* Worker 0: the node has come up, or its request link has: tell it all patterns. It is gone: it is not waited
+ * for any more. */
+void interest_tell_patterns(struct half *half, uint32_t node);
+void interest_node_gone(struct half *half, uint32_t node);
+bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync);
+
+/* moves.c: owners come and go. Worker 0, unless stated */
+void moves_follow_map(struct cluster *c);
+void moves_progress(struct cluster *c);
+void moves_request_lost(struct cluster *c, uint32_t node);
+void moves_lane_lost(struct cluster *c, uint32_t node, uint32_t lane, uint32_t lane_count,
+                     bool is_clean); /* any thread */
+void moves_on_ready(struct cluster *c, uint32_t node,
+                    const struct wire_ready *ready);                   /* any thread */
+bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync); /* any thread */
+void moves_tick(struct cluster *c);
+void moves_free(struct cluster *c);
+
+/* question.c */
+bool question_on_query(struct inlet *inlet, const struct wire_ask *ask);
+void question_on_answer(struct outlet *outlet, const struct wire_answer *answer);
+void question_on_down(struct half *half);
+void question_tick(struct half *half);
+void question_turn(struct half *half);
+void question_stop(struct half *half);
+
+#endif

@@ -1,0 +1,214 @@
+/* forward: publishes on their way to the owner of their partition, in the order in which they were made, and
+ * other nodes' publishes on their way into this one's order. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cluster/cluster_int.h"
+#include "pubsub/msg.h"
+
+/* ---- towards the owner ---- */
+
+static struct shipment *shipment_at(struct list *link)
+{
+    return CONTAINER_OF(link, struct shipment, link);
+}
+
+void forward_ship(void *arg, struct shipment *s)
+{
+    struct half *half = arg;
+    list_push_back(&half->waiting[s->partition].shipments, &s->link);
+    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+    half_due(half, s->partition);
+}
+
+bool forward_must_wait(void *arg, uint32_t partition)
+{
+    const struct half *half = arg;
+    const struct waiting *w = &half->waiting[partition];
+    return w->in_flight > 0 || !list_is_empty(&w->shipments) || !list_is_empty(&w->refused);
+}
+
+static void take_out(struct half *half, struct shipment *s)
+{
+    list_remove(&s->link);
+    atomic_fetch_sub_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+}
+
+static void order_here(struct half *half, struct list *list)
+{
+    LIST_EACH (at, list) {
+        struct shipment *s = shipment_at(at);
+        take_out(half, s);
+        if (!shipment_order(s)) { /* the lease is not held: it goes on waiting, first of all */
+            list_push_back(at_next, &s->link);
+            atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+            return;
+        }
+    }
+}
+
+static void send_one(struct half *half, struct outlet *outlet, struct waiting *w,
+                     struct shipment *s, uint64_t epoch)
+{
+    take_out(half, s);
+    s->id = ++half->next_id;
+    const struct wire_frame frame = {
+        .type = WIRE_PUBLISH,
+        .publish = {.id = s->id,
+                    .partition = s->partition,
+                    .epoch = epoch,
+                    .kind = s->kind,
+                    .count = s->message_count,
+                    .data = slice_of(s->span.data, s->span.len)},
+    };
+    outlet_send_run(outlet, outlet->request, &frame, &s->span);
+    s->sent_end = peer_out_queued(outlet->request);
+    list_push_back(&outlet->in_flight, &s->link);
+    w->in_flight++;
+    w->in_flight_to = outlet->node;
+    atomic_fetch_add_explicit(&half->cluster->stat[outlet->node].sent_publishes, s->message_count,
+                              memory_order_relaxed);
+}
+
+/* Send what waits, if the partition's owner can take it, and if nothing is on its way to another one: a
+ * publisher's order would be lost. */
+void forward_flush(struct half *half, uint32_t partition)
+{
+    struct waiting *w = &half->waiting[partition];
+    if (list_is_empty(&w->shipments) && list_is_empty(&w->refused)) { return; }
+    struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
+    if (w->in_flight > 0 && (w->in_flight_to != at.owner || !list_is_empty(&w->refused))) {
+        return;
+    }
+    if (at.phase == PARTITION_OWNED) {
+        order_here(half, &w->refused);
+        if (list_is_empty(&w->refused)) { order_here(half, &w->shipments); }
+        return;
+    }
+    struct outlet *outlet = at.phase == PARTITION_READY ? half->outlet[at.owner] : NULL;
+    if (outlet == NULL || !outlet->request_is_up) { return; }
+    if (!list_is_empty(&w->refused) && at.epoch <= w->refused_epoch) { return; }
+    LIST_EACH (link, &w->refused) {
+        send_one(half, outlet, w, shipment_at(link), at.epoch);
+    }
+    LIST_EACH (link, &w->shipments) {
+        send_one(half, outlet, w, shipment_at(link), at.epoch);
+    }
+}
+
+/* The owner did not execute it: it goes before everything that came after it. */
+static void refuse(struct half *half, struct shipment *s, uint64_t epoch)
+{
+    struct waiting *w = &half->waiting[s->partition];
+    list_push_back(&w->refused, &s->link);
+    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+    w->refused_epoch = epoch;
+}
+
+static void landed(struct half *half, struct shipment *s)
+{
+    list_remove(&s->link);
+    struct waiting *w = &half->waiting[s->partition];
+    CHECK(w->in_flight > 0);
+    w->in_flight--;
+    half_due(half, s->partition);
+}
+
+void forward_on_published(struct outlet *outlet, const struct wire_published *published)
+{
+    struct half *half = outlet->half;
+    LIST_EACH (at, &outlet->in_flight) {
+        struct shipment *s = shipment_at(at);
+        if (s->id != published->id) { continue; }
+        landed(half, s);
+        switch (published->status) {
+        case WIRE_DONE: shipment_settle(s, ERR_OK, published->receivers); break;
+        case WIRE_INDOUBT: shipment_settle(s, ERR_INDOUBT, 0); break;
+        case WIRE_NOT_OWNER:
+            refuse(half, s, directory_partition_peek(half->cluster->directory, s->partition).epoch);
+            break;
+        }
+        return;
+    }
+}
+
+void forward_on_down(struct outlet *outlet, uint64_t unsent_from)
+{
+    struct half *half = outlet->half;
+    LIST_EACH (at, &outlet->in_flight) {
+        struct shipment *s = shipment_at(at);
+        landed(half, s);
+        if (s->sent_end > unsent_from) { /* not whole when the connection ended: not executed */
+            refuse(half, s, 0);
+        } else {
+            shipment_settle(s, ERR_INDOUBT, 0);
+        }
+    }
+}
+
+static void give_up(struct half *half, struct list *list, uint64_t since_ns)
+{
+    LIST_EACH (at, list) {
+        struct shipment *s = shipment_at(at);
+        if (s->since_ns > since_ns) { return; }
+        take_out(half, s);
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    }
+}
+
+void forward_tick(struct half *half)
+{
+    struct cluster *c = half->cluster;
+    uint64_t now_ns = clock_mono_ns();
+    uint64_t since_ns = now_ns - (uint64_t)c->opts.timeout_ms * NS_PER_MS;
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        struct waiting *w = &half->waiting[p];
+        if (list_is_empty(&w->shipments) && list_is_empty(&w->refused)) { continue; }
+        give_up(half, &w->refused, since_ns);
+        give_up(half, &w->shipments, since_ns);
+        w->refused_epoch = 0; /* once more: the refusal may have been for a passing reason */
+        half_due(half, p);
+    }
+}
+
+void forward_stop(struct half *half)
+{
+    for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
+        give_up(half, &half->waiting[p].refused, UINT64_MAX);
+        give_up(half, &half->waiting[p].shipments, UINT64_MAX);
+    }
+}
+
+/* ---- from other nodes ---- */
+
+static void answer(struct shipment *s)
+{
+    struct inlet *inlet = s->arg;
+    const struct wire_frame frame = {
+        .type = WIRE_PUBLISHED,
+        .published = {.id = s->id,
+                      .status = s->err == ERR_OK        ? WIRE_DONE
+                                : s->err == ERR_INDOUBT ? WIRE_INDOUBT
+                                                        : WIRE_NOT_OWNER,
+                      .receivers = s->err == ERR_OK ? s->receivers : 0},
+    };
+    inlet_answer(inlet, &frame);
+    inlet_release(inlet);
+}
+
+bool forward_on_publish(struct inlet *inlet, const struct wire_run *run)
+{
+    struct half *half = inlet->half;
+    struct cluster *c = half->cluster;
+    struct slice channel = msg_channel(run->kind, run->data.data);
+    if (directory_partition_of(c->directory, channel) != run->partition) { return false; }
+    atomic_fetch_add_explicit(&c->stat[inlet->node].received_publishes, run->count,
+                              memory_order_relaxed);
+    struct shipment *s = shipment_new(half->fanout, run->kind, run->data, run->prefix_bytes,
+                                      run->count, run->partition);
+    s->id = run->id;
+    s->on_settled = answer;
+    s->arg = inlet;
+    inlet->outstanding++;
+    if (!shipment_order(s)) { shipment_settle(s, ERR_CLUSTER_DOWN, 0); }
+    return true;
+}

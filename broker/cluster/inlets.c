@@ -1,0 +1,216 @@
+/* inlets: the connections that other nodes' workers have dialled to this node. */
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/cluster_int.h"
+
+/* ---- hello ---- */
+
+static const char *reason_to_refuse(const struct half *half, const struct wire_hello *hello,
+                                    uint32_t *node)
+{
+    const struct pmap *map = half->map;
+    if (map == NULL || !node_is_up(map, half->self)) { return "this node is no member yet"; }
+    if (hello->cluster_id != map->cluster_id) { return "it belongs to another cluster"; }
+    if (hello->to_node_id != map->node[half->self].id) { return "it looks for another node"; }
+    *node = pmap_find_id(map, hello->node_id);
+    if (*node == PMAP_NOBODY || !node_is_up(map, *node) ||
+        map->node[*node].incarnation != hello->incarnation) {
+        return "it is not a member as this node knows them";
+    }
+    if (hello->worker_count == 0 || hello->worker_count > LANES_MAX ||
+        hello->worker >= hello->worker_count) {
+        return "its worker numbers make no sense";
+    }
+    return NULL;
+}
+
+static void close_inlet(struct event *event)
+{
+    LIST_EACH (at, &event->half->inlets) {
+        struct inlet *inlet = CONTAINER_OF(at, struct inlet, link);
+        if (inlet == event->pointer && inlet->in != NULL) { peer_in_close(inlet->in, true); }
+    }
+}
+
+/* Enter an open lane; one is open already: that one is broken, and has to end first. */
+static const char *lane_enter(struct inlet *inlet, uint32_t worker_count)
+{
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    struct inlet **slot = &c->lanes_from[inlet->node].inlet[inlet->worker];
+    struct inlet *old = *slot;
+    if (old == NULL) {
+        *slot = inlet;
+        c->lanes_from[inlet->node].count = worker_count;
+        c->lanes_from[inlet->node].incarnation = inlet->incarnation;
+    }
+    lock_release(&c->lock);
+    if (old == NULL) { return NULL; }
+    event_post(old->half, (struct event){.run = close_inlet, .pointer = old});
+    return "its previous lane has not ended yet";
+}
+
+static void on_lane_entered(struct event *event)
+{
+    moves_progress(event->half->cluster);
+}
+
+static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *hello,
+                      const char **why)
+{
+    struct half *half = arg;
+    uint32_t node = PMAP_NOBODY;
+    *why = reason_to_refuse(half, hello, &node);
+    if (*why != NULL) { return NULL; }
+    struct inlet *inlet = mem_new0(sizeof *inlet);
+    inlet->half = half;
+    inlet->in = in;
+    inlet->node = node;
+    inlet->node_id = hello->node_id;
+    inlet->incarnation = hello->incarnation;
+    inlet->is_lane = hello->is_lane;
+    inlet->worker = hello->worker;
+    if (inlet->is_lane) {
+        *why = lane_enter(inlet, hello->worker_count);
+        if (*why != NULL) {
+            mem_free(inlet);
+            return NULL;
+        }
+        event_post(half_0(half->cluster), (struct event){.run = on_lane_entered});
+    }
+    list_push_back(&half->inlets, &inlet->link);
+    return inlet;
+}
+
+/* ---- frames ---- */
+
+static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame)
+{
+    switch (frame->type) {
+    case WIRE_PUBLISH: return forward_on_publish(inlet, &frame->publish);
+    case WIRE_INTEREST: return interest_on_request(inlet, &frame->interest);
+    case WIRE_SYNC:
+        return frame->sync.is_patterns ? interest_on_patterns(inlet, &frame->sync)
+                                       : moves_on_sync(inlet, &frame->sync);
+    case WIRE_QUERY: return question_on_query(inlet, &frame->query);
+    case WIRE_HELLO:
+    case WIRE_PING:
+    case WIRE_PUBLISHED:
+    case WIRE_ANSWER:
+    case WIRE_DELIVER:
+    case WIRE_INTEREST_ACK:
+    case WIRE_END:
+    case WIRE_READY: return false;
+    }
+    return false;
+}
+
+static bool on_frame(void *object, const struct wire_frame *frame)
+{
+    struct inlet *inlet = object;
+    return inlet->is_lane ? lanes_on_frame(inlet, frame) : on_request_frame(inlet, frame);
+}
+
+static void inlet_free_if_done(struct inlet *inlet)
+{
+    if (inlet->in == NULL && inlet->outstanding == 0) { mem_free(inlet); }
+}
+
+static void on_closed(void *object, bool is_clean)
+{
+    struct inlet *inlet = object;
+    inlet->in = NULL;
+    list_remove(&inlet->link);
+    if (inlet->is_lane) { lanes_on_closed(inlet, is_clean); }
+    inlet_free_if_done(inlet);
+}
+
+void inlet_answer(struct inlet *inlet, const struct wire_frame *frame)
+{
+    if (inlet->in == NULL) { return; }
+    struct buf *head = &inlet->half->head;
+    head->len = 0;
+    wire_encode(head, frame);
+    peer_in_send(inlet->in, buf_slice(head));
+}
+
+void inlet_release(struct inlet *inlet)
+{
+    CHECK(inlet->outstanding > 0);
+    inlet->outstanding--;
+    inlet_free_if_done(inlet);
+}
+
+/* ---- life ---- */
+
+const struct peer_in_ops inlet_ops = {
+    .on_hello = on_hello, .on_frame = on_frame, .on_closed = on_closed};
+
+static void on_arrival(struct event *event)
+{
+    struct half *half = event->half;
+    int fd = (int)event->a;
+    if (atomic_load(&half->cluster->is_stopping)) {
+        CHECK(close(fd) == 0);
+        return;
+    }
+    peer_in_open(half->hub, fd);
+}
+
+void inlets_accept(void *arg, int fd)
+{
+    struct cluster *c = arg;
+    struct half *half = c->half[c->next_worker++ % c->worker_count];
+    event_post(half, (struct event){.run = on_arrival, .a = (uint64_t)fd});
+}
+
+/* Requests of a node that is gone are not served any more; its lanes end by themselves, or inlets_tick ends
+ * them. */
+void inlets_follow_map(struct half *half)
+{
+    LIST_EACH (at, &half->inlets) {
+        struct inlet *inlet = CONTAINER_OF(at, struct inlet, link);
+        bool is_current = node_is_up(half->map, inlet->node) &&
+                          half->map->node[inlet->node].incarnation == inlet->incarnation;
+        if (!is_current && !inlet->is_lane && inlet->in != NULL) { peer_in_close(inlet->in, true); }
+    }
+}
+
+void inlets_tick(struct half *half)
+{
+    uint64_t now_ns = worker_now_ns(half->worker);
+    LIST_EACH (at, &half->inlets) {
+        struct inlet *inlet = CONTAINER_OF(at, struct inlet, link);
+        bool is_current = node_is_up(half->map, inlet->node) &&
+                          half->map->node[inlet->node].incarnation == inlet->incarnation;
+        if (is_current) {
+            inlet->gone_ns = 0;
+        } else if (inlet->gone_ns == 0) {
+            inlet->gone_ns = now_ns;
+        } else if (now_ns - inlet->gone_ns > DEAD_LANE_NS && inlet->in != NULL) {
+            peer_in_close(inlet->in, true);
+        }
+    }
+}
+
+/* Publishes of other nodes are not read while our own could not be. */
+void inlets_turn(struct half *half)
+{
+    if (list_is_empty(&half->inlets)) { return; }
+    bool is_congested =
+        fanout_is_congested(half->fanout) || cluster_is_congested(half->cluster, half->index);
+    if (is_congested == half->is_held) { return; }
+    half->is_held = is_congested;
+    LIST_EACH (at, &half->inlets) {
+        struct inlet *inlet = CONTAINER_OF(at, struct inlet, link);
+        if (inlet->is_lane || inlet->in == NULL) { continue; }
+        if (is_congested) {
+            peer_in_pause(inlet->in);
+        } else {
+            peer_in_resume(inlet->in);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+/* lanes: an owner's stream to a node, at both ends. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/cluster_int.h"
+
+/* ---- the owner's end ---- */
+
+static void load_free(struct lane_load *load)
+{
+    struct lane_item *item = load->item;
+    if (item->shipment != NULL) { shipment_sent(item->shipment); }
+    block_unref(item->span.block);
+    mem_free(item);
+    mem_free(load);
+}
+
+static void load_done(struct lane_load *load)
+{
+    CHECK(load->waits > 0);
+    if (--load->waits == 0) { load_free(load); }
+}
+
+static struct wire_frame frame_of(const struct half *half, const struct lane_item *item)
+{
+    switch (item->type) {
+    case LANE_RUN:
+        return (struct wire_frame){.type = WIRE_DELIVER,
+                                   .deliver = {.partition = item->partition,
+                                               .epoch = item->epoch,
+                                               .seq = item->seq,
+                                               .stable = half->lane_stable[item->partition],
+                                               .is_recovered = item->is_recovered,
+                                               .kind = item->kind,
+                                               .count = item->message_count,
+                                               .data = slice_of(item->span.data, item->span.len)}};
+    case LANE_ACK:
+        return (struct wire_frame){.type = WIRE_INTEREST_ACK,
+                                   .interest_ack = {.id = item->id,
+                                                    .partition = item->partition,
+                                                    .epoch = item->epoch,
+                                                    .kind = item->kind}};
+    case LANE_END:
+        return (struct wire_frame){
+            .type = WIRE_END,
+            .end = {.partition = item->partition, .epoch = item->epoch, .seq = item->seq}};
+    case LANE_READY: break;
+    }
+    return (struct wire_frame){.type = WIRE_READY,
+                               .ready = {.partition = item->partition,
+                                         .epoch = item->epoch,
+                                         .is_missed = item->is_missed,
+                                         .seq = item->seq}};
+}
+
+static void put_on_lane(struct outlet *outlet, struct lane_load *load,
+                        const struct wire_frame *frame)
+{
+    const struct lane_item *item = load->item;
+    if (item->type == LANE_RUN) {
+        outlet_send_run(outlet, outlet->lane, frame, &item->span);
+        atomic_fetch_add_explicit(&outlet->half->cluster->stat[outlet->node].sent_deliveries,
+                                  item->message_count, memory_order_relaxed);
+    } else {
+        outlet_send(outlet, outlet->lane, frame);
+    }
+    if (item->shipment == NULL) { return; }
+    struct lane_wait *wait = mem_new0(sizeof *wait);
+    wait->end = peer_out_queued(outlet->lane);
+    wait->load = load;
+    load->waits++;
+    list_push_back(&outlet->on_lane, &wait->link);
+}
+
+/* A node whose lane is not connected has just been lost, and will know that it may have missed something. */
+void lanes_on_item(struct task *task)
+{
+    struct lane_item *item = CONTAINER_OF(task, struct lane_item, task);
+    struct half *half = item->half;
+    struct lane_load *load = mem_new0(sizeof *load);
+    *load = (struct lane_load){.item = item, .waits = 1};
+    struct wire_frame frame = frame_of(half, item);
+    for (uint64_t nodes = item->nodes; nodes != 0; nodes &= nodes - 1) {
+        struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
+        if (outlet != NULL && outlet->lane_is_up) { put_on_lane(outlet, load, &frame); }
+    }
+    if (item->type == LANE_RUN && !item->is_recovered) {
+        half->lane_seq[item->partition] = item->seq + item->message_count - 1;
+        half->lane_is_unstable = true;
+    }
+    load_done(load);
+}
+
+/* The sockets have taken more. */
+static bool lane_progress(struct outlet *outlet)
+{
+    uint64_t sent = peer_out_sent(outlet->lane);
+    while (!list_is_empty(&outlet->on_lane)) {
+        struct lane_wait *wait = LIST_FIRST(&outlet->on_lane, struct lane_wait, link);
+        if (wait->end > sent) { return false; }
+        list_remove(&wait->link);
+        load_done(wait->load);
+        mem_free(wait);
+    }
+    return sent == peer_out_queued(outlet->lane);
+}
+
+void lanes_turn(struct half *half)
+{
+    bool all_taken = true;
+    for (uint32_t node = 0; half->map != NULL && node < half->map->node_count; node++) {
+        if (half->outlet[node] != NULL) { all_taken &= lane_progress(half->outlet[node]); }
+    }
+    if (!all_taken || !half->lane_is_unstable) { return; }
+    half->lane_is_unstable = false;
+    for (uint32_t p = half->index; p < half->cluster->partition_count;
+         p += half->cluster->worker_count) {
+        half->lane_stable[p] = half->lane_seq[p];
+    }
+}
+
+void lanes_on_down(struct outlet *outlet)
+{
+    struct list *link;
+    while ((link = list_pop_front(&outlet->on_lane)) != NULL) {
+        struct lane_wait *wait = CONTAINER_OF(link, struct lane_wait, link);
+        load_done(wait->load);
+        mem_free(wait);
+    }
+}
+
+/* ---- the node's end ---- */
+
+void tail_clear(struct list *tail)
+{
+    struct list *link;
+    while ((link = list_pop_front(tail)) != NULL) {
+        struct tail_run *run = CONTAINER_OF(link, struct tail_run, link);
+        block_unref(run->span.block);
+        mem_free(run);
+    }
+}
+
+void place_forget_tail(struct place *place)
+{
+    tail_clear(&place->tail);
+    place->tail_bytes = 0;
+    place->tail_count = 0;
+    place->tail_from = 0;
+}
+
+static void tail_drop_first(struct place *place)
+{
+    struct tail_run *run = LIST_FIRST(&place->tail, struct tail_run, link);
+    place->tail_bytes -= run->span.len;
+    place->tail_count--;
+    list_remove(&run->link);
+    block_unref(run->span.block);
+    mem_free(run);
+}
+
+/* Keep the run until its owner says that it is everywhere. */
+static void tail_keep(struct place *place, const struct wire_run *run, const struct span *span)
+{
+    while (!list_is_empty(&place->tail) &&
+           LIST_FIRST(&place->tail, struct tail_run, link)->seq <= run->stable) {
+        tail_drop_first(place);
+    }
+    if (list_is_empty(&place->tail)) { place->tail_from = 0; }
+    while (!list_is_empty(&place->tail) &&
+           (place->tail_bytes + span->len > TAIL_BYTES_MAX || place->tail_count == TAIL_RUNS_MAX)) {
+        const struct tail_run *first = LIST_FIRST(&place->tail, struct tail_run, link);
+        place->tail_from = first->seq + first->count;
+        tail_drop_first(place);
+    }
+    struct tail_run *kept = mem_new0(sizeof *kept);
+    *kept = (struct tail_run){
+        .seq = run->seq,
+        .kind = run->kind,
+        .count = run->count,
+        .span = {block_ref(span->block), span->data, span->len},
+    };
+    list_push_back(&place->tail, &kept->link);
+    place->tail_bytes += span->len;
+    place->tail_count++;
+}
+
+static bool is_of_stream(const struct place *place, uint32_t node, uint64_t epoch)
+{
+    if (place->owner == node && place->epoch == epoch) { return true; }
+    return place->previous_owner == node && place->previous_epoch == epoch;
+}
+
+/* Is it to be delivered here? Then its number is taken, and it is kept for the others. Under the place's lock. */
+static bool take_number(struct place *place, uint32_t node, const struct wire_run *run,
+                        const struct span *span)
+{
+    if (!is_of_stream(place, node, run->epoch)) { return false; }
+    if (run->seq <= place->seq) { return false; } /* recovered, and seen before */
+    place->seq = run->seq + run->count - 1;
+    if (run->stable > place->stable) { place->stable = run->stable; }
+    tail_keep(place, run, span);
+    return true;
+}
+
+static bool on_deliver(struct inlet *inlet, const struct wire_run *run)
+{
+    struct half *half = inlet->half;
+    struct cluster *c = half->cluster;
+    if (run->count == 0) { return false; }
+    struct span span = fanout_keep(half->fanout, run->data);
+    struct place *place = &c->place[run->partition];
+    lock_take(&place->lock);
+    bool is_ours = take_number(place, inlet->node, run, &span);
+    lock_release(&place->lock);
+    if (is_ours) {
+        fanout_deliver(half->fanout, run->kind, &span, run->prefix_bytes, run->count);
+        atomic_fetch_add_explicit(&c->stat[inlet->node].received_deliveries, run->count,
+                                  memory_order_relaxed);
+    }
+    block_unref(span.block);
+    return true;
+}
+
+static void on_progress(struct event *event)
+{
+    moves_progress(event->half->cluster);
+}
+
+static void on_end(struct inlet *inlet, const struct wire_end *end)
+{
+    struct cluster *c = inlet->half->cluster;
+    struct place *place = &c->place[end->partition];
+    lock_take(&place->lock);
+    if (is_of_stream(place, inlet->node, end->epoch)) {
+        if (end->seq > place->seq) { place->seq = end->seq; }
+        place_forget_tail(place);
+    }
+    if (place->owner == inlet->node && place->epoch == end->epoch) {
+        place->is_ended = true;
+    } else if (place->previous_owner == inlet->node && place->previous_epoch == end->epoch) {
+        place->previous_owner = REMOTE_NOBODY;
+    }
+    lock_release(&place->lock);
+    event_post(half_0(c), (struct event){.run = on_progress});
+}
+
+static bool is_partition(const struct inlet *inlet, uint32_t partition)
+{
+    return partition < inlet->half->cluster->partition_count;
+}
+
+bool lanes_on_frame(struct inlet *inlet, const struct wire_frame *frame)
+{
+    switch (frame->type) {
+    case WIRE_DELIVER:
+        return is_partition(inlet, frame->deliver.partition) && on_deliver(inlet, &frame->deliver);
+    case WIRE_INTEREST_ACK:
+        if (!is_partition(inlet, frame->interest_ack.partition)) { return false; }
+        interest_on_ack(inlet, &frame->interest_ack);
+        return true;
+    case WIRE_END:
+        if (!is_partition(inlet, frame->end.partition)) { return false; }
+        on_end(inlet, &frame->end);
+        return true;
+    case WIRE_READY:
+        if (!is_partition(inlet, frame->ready.partition)) { return false; }
+        moves_on_ready(inlet->half->cluster, inlet->node, &frame->ready);
+        return true;
+    case WIRE_HELLO:
+    case WIRE_PING:
+    case WIRE_PUBLISH:
+    case WIRE_INTEREST:
+    case WIRE_SYNC:
+    case WIRE_QUERY:
+    case WIRE_PUBLISHED:
+    case WIRE_ANSWER: return false;
+    }
+    return false;
+}
+
+void lanes_on_closed(struct inlet *inlet, bool is_clean)
+{
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    CHECK(c->lanes_from[inlet->node].inlet[inlet->worker] == inlet);
+    c->lanes_from[inlet->node].inlet[inlet->worker] = NULL;
+    uint32_t lane_count = c->lanes_from[inlet->node].count;
+    lock_release(&c->lock);
+    if (!is_clean && !atomic_load(&c->is_stopping)) {
+        LOG_WARN("a peer's lane broke", LOG_UINT("node", inlet->node_id),
+                 LOG_UINT("lane", inlet->worker));
+    }
+    moves_lane_lost(c, inlet->node, inlet->worker, lane_count, is_clean);
+}
+
+uint32_t lanes_complete(struct cluster *c, uint32_t node)
+{
+    lock_take(&c->lock);
+    uint32_t count = c->lanes_from[node].count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (c->lanes_from[node].inlet[i] == NULL) {
+            count = 0;
+            break;
+        }
+    }
+    lock_release(&c->lock);
+    return count;
+}

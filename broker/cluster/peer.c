@@ -1,0 +1,198 @@
+/* peer: one connection, whoever dialled it: frames in and out, pings, silence. */
+#include "cluster/peer.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/peer_int.h"
+
+struct peer_hub *peer_hub_new(const struct peer_hub_opts *opts)
+{
+    struct peer_hub *hub = mem_new0(sizeof *hub);
+    hub->opts = *opts;
+    hub->decoder = wire_decoder_new();
+    list_init(&hub->ins);
+    const struct wire_frame ping = {.type = WIRE_PING};
+    wire_encode(&hub->ping, &ping);
+    return hub;
+}
+
+void peer_hub_free(struct peer_hub *hub)
+{
+    if (hub == NULL) { return; }
+    CHECK(hub->count == 0);
+    wire_decoder_free(hub->decoder);
+    buf_fini(&hub->ping);
+    mem_free(hub);
+}
+
+uint32_t peer_hub_count(const struct peer_hub *hub)
+{
+    return hub->count;
+}
+
+bool peer_may_bring(bool is_lane, bool to_dialler, enum wire_type type)
+{
+    enum {
+        REQUESTS = 1 << WIRE_PING | 1 << WIRE_PUBLISH | 1 << WIRE_INTEREST | 1 << WIRE_SYNC |
+                   1 << WIRE_QUERY,
+        ANSWERS = 1 << WIRE_PING | 1 << WIRE_PUBLISHED | 1 << WIRE_ANSWER,
+        ORDERED = 1 << WIRE_PING | 1 << WIRE_DELIVER | 1 << WIRE_INTEREST_ACK | 1 << WIRE_END |
+                  1 << WIRE_READY,
+    };
+    static const unsigned types[2][2] = {{REQUESTS, ANSWERS}, {ORDERED, 0}};
+    return types[is_lane][to_dialler] & (1U << type);
+}
+
+/* ---- life ---- */
+
+void peer_link_fail(struct peer_link *link, const char *why)
+{
+    if (link->conn.state == CONN_CLOSING) { return; }
+    link->why = why;
+    conn_reset(&link->conn);
+}
+
+const char *peer_link_why(const struct peer_link *link)
+{
+    if (link->why != NULL) { return link->why; }
+    if (link->conn.has_ended) {
+        return link->is_midframe ? "ended inside a frame" : "ended by the peer";
+    }
+    return link->conn.error != 0 ? strerrordesc_np(link->conn.error) : "closed here";
+}
+
+void peer_link_close(struct peer_link *link, bool is_abrupt)
+{
+    if (!conn_is_open(&link->conn)) { return; }
+    if (is_abrupt) {
+        conn_reset(&link->conn);
+    } else {
+        link->heard_ns = clock_mono_ns();
+        conn_close_after_flush(&link->conn);
+    }
+}
+
+/* NULL: it is not dead. Silence is that nothing has come for so long, and what did come has been read: while
+ * our own worker was held up, the socket went on receiving. */
+static const char *dead_because(const struct peer_link *link)
+{
+    uint32_t ms_max = link->is_hello_only ? PEER_HELLO_MS_MAX : link->hub->opts.silence_ms_max;
+    if (clock_mono_ns() - link->heard_ns <= ms_max * NS_PER_MS) { return NULL; }
+    if (link->conn.state == CONN_FLUSHING) { return "does not take what was queued"; }
+    if (link->is_hello_only) { return "no hello"; }
+    bool is_silent = link->hears && !link->conn.is_paused && !conn_has_unread(&link->conn);
+    return is_silent ? "silent" : NULL;
+}
+
+static void on_tick(struct worker_timer *timer);
+
+static void tick_start(struct peer_link *link)
+{
+    uint32_t fifth_ms = link->hub->opts.silence_ms_max / 5;
+    uint32_t every_ms = fifth_ms < PEER_PING_MS ? fifth_ms : PEER_PING_MS;
+    worker_timer_start(link->hub->opts.worker, &link->tick, every_ms, on_tick);
+}
+
+static void on_tick(struct worker_timer *timer)
+{
+    struct peer_link *link = CONTAINER_OF(timer, struct peer_link, tick);
+    uint64_t sent_bytes = peer_link_sent(link);
+    bool is_moving = sent_bytes != link->sent_bytes_ticked;
+    link->sent_bytes_ticked = sent_bytes;
+    if (is_moving && link->conn.state == CONN_FLUSHING) { link->heard_ns = clock_mono_ns(); }
+    const char *why = dead_because(link);
+    if (why != NULL) {
+        peer_link_fail(link, why);
+        return;
+    }
+    bool is_idle = !is_moving && conn_backlog_bytes(&link->conn) == 0;
+    if (link->speaks && is_idle && conn_is_open(&link->conn)) {
+        peer_link_send(link, buf_slice(&link->hub->ping), NULL);
+    }
+    tick_start(link);
+}
+
+void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
+                    const struct conn_ops *ops)
+{
+    *link = (struct peer_link){.hub = hub, .heard_ns = clock_mono_ns()};
+    conn_open(&link->conn, hub->opts.worker, fd, ops);
+    tick_start(link);
+    hub->count++;
+}
+
+void peer_link_fini(struct peer_link *link)
+{
+    worker_timer_cancel(&link->tick);
+    link->hub->count--;
+}
+
+/* ---- in ---- */
+
+/* What is not a whole frame yet. False: it will be none that is allowed. */
+static bool expect(struct peer_link *link, size_t bytes)
+{
+    if (link->is_hello_only && bytes > PEER_HELLO_BYTES_MAX) { return false; }
+    conn_expect(&link->conn, bytes);
+    return true;
+}
+
+/* Decode the frame at the start of `input` and hand it over. Returns its length, or 0: there is no whole one,
+ * or the connection has been closed for it. */
+static size_t take_frame(struct peer_link *link, struct slice input)
+{
+    struct wire_frame frame;
+    size_t bytes;
+    switch (wire_decode(link->hub->decoder, input, &frame, &bytes)) {
+    case WIRE_INCOMPLETE:
+        if (!expect(link, bytes)) { peer_link_fail(link, "a hello too large"); }
+        return 0;
+    case WIRE_GARBAGE: peer_link_fail(link, "garbage"); return 0;
+    case WIRE_OK: break;
+    }
+    if (!link->on_frame(link, &frame)) {
+        peer_link_fail(link, "a frame out of place");
+        return 0;
+    }
+    return bytes;
+}
+
+size_t peer_link_on_data(struct conn *conn, struct slice input)
+{
+    struct peer_link *link = CONTAINER_OF(conn, struct peer_link, conn);
+    if (!link->is_hello_only) { link->heard_ns = clock_mono_ns(); }
+    size_t used = 0;
+    while (used < input.len && conn_is_open(conn) && !conn->is_paused) {
+        size_t bytes = take_frame(link, slice_of(input.data + used, input.len - used));
+        if (bytes == 0) { break; }
+        used += bytes;
+    }
+    link->is_midframe = used < input.len;
+    return used;
+}
+
+/* ---- out ---- */
+
+void peer_link_send(struct peer_link *link, struct slice head, const struct span *body)
+{
+    size_t bytes = head.len + (body != NULL ? body->len : 0);
+    link->queued_bytes += bytes;
+    if (!conn_is_open(&link->conn)) {
+        link->refused_bytes += bytes;
+        return;
+    }
+    bool is_copied = body != NULL && body->len <= PEER_COPY_BYTES_MAX;
+    struct buf *out = conn_reply_begin(&link->conn);
+    buf_append(out, head);
+    if (is_copied) { buf_append(out, slice_of(body->data, body->len)); }
+    conn_reply_end(&link->conn);
+    if (body != NULL && !is_copied) { conn_queue(&link->conn, body, 1, 0); }
+}
+
+uint64_t peer_link_sent(const struct peer_link *link)
+{
+    return link->queued_bytes - link->refused_bytes - conn_backlog_bytes(&link->conn);
+}

@@ -1,0 +1,482 @@
+/* wire, the way in: frames to structs. What is to become memory is measured first: a walk over the fields
+ * finds the body, finds a run's data and bounds how many things protobuf-c may allocate. */
+#include "cluster/wire.h"
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "proto/peer.pb-c.h"
+#include "pubsub/msg.h"
+
+enum {
+    ARENA_FIRST_BYTES = 16384,
+    ARENA_BLOCK_BYTES = 65536,
+    ARENA_ALIGN = 16,
+    BODY_FIELD_MAX = FANFARE__PEER__FRAME__BODY_READY, /* Frame's numbers up to here are bodies */
+    RUN_DATA_FIELD = 15,
+    RUN_FIELDS_MAX = 64,
+    SYNC_ENTRIES_FIELD = 6,
+    SYNC_TAIL_FIELD = 9,
+    ANSWER_COUNTS_FIELD = 4,
+    COUNT_BYTES_MAX = 10,
+    FIELDS_MAX =
+        WIRE_ITEMS_MAX * 12, /* the richest item has 8 fields; newer versions may have more */
+};
+
+/* ---- the memory of one decoded frame ---- */
+
+struct arena_block {
+    struct list link;
+    _Alignas(ARENA_ALIGN) char data[];
+};
+
+struct wire_decoder {
+    struct list blocks; /* what `first` has no room for */
+    char *data;
+    size_t used;
+    size_t cap;
+    _Alignas(ARENA_ALIGN) char first[ARENA_FIRST_BYTES];
+};
+
+static void *arena_alloc(void *arg, size_t bytes)
+{
+    struct wire_decoder *arena = arg;
+    bytes = (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if (arena->cap - arena->used < bytes) {
+        size_t cap = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
+        struct arena_block *block = mem_new(sizeof *block + cap);
+        list_push_back(&arena->blocks, &block->link);
+        arena->data = block->data;
+        arena->cap = cap;
+        arena->used = 0;
+    }
+    void *at = arena->data + arena->used;
+    arena->used += bytes;
+    return at;
+}
+
+static void arena_ignore(void *arg, void *pointer)
+{
+    (void)arg;
+    (void)pointer;
+}
+
+static void arena_reset(struct wire_decoder *arena)
+{
+    while (!list_is_empty(&arena->blocks)) {
+        mem_free(CONTAINER_OF(list_pop_front(&arena->blocks), struct arena_block, link));
+    }
+    arena->data = arena->first;
+    arena->cap = sizeof arena->first;
+    arena->used = 0;
+}
+
+struct wire_decoder *wire_decoder_new(void)
+{
+    struct wire_decoder *decoder = mem_new(sizeof *decoder);
+    list_init(&decoder->blocks);
+    arena_reset(decoder);
+    return decoder;
+}
+
+void wire_decoder_free(struct wire_decoder *decoder)
+{
+    if (decoder != NULL) {
+        arena_reset(decoder);
+        mem_free(decoder);
+    }
+}
+
+/* ---- the walk ---- */
+
+enum { FIELD_VARINT = 0, FIELD_FIXED64 = 1, FIELD_BYTES = 2, FIELD_FIXED32 = 5 };
+
+struct field {
+    uint64_t number;
+    unsigned type;
+    struct slice bytes; /* of FIELD_BYTES: its content */
+};
+
+static bool take_varint(struct slice *rest, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < rest->len && i < 10; i++) {
+        uint64_t byte = (unsigned char)rest->data[i];
+        v |= (byte & 0x7f) << (7 * i);
+        if (byte < 0x80) {
+            *out = v;
+            *rest = slice_of(rest->data + i + 1, rest->len - i - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Take the field at the start of *rest. False: there is none. */
+static bool take_field(struct slice *rest, struct field *field)
+{
+    uint64_t tag;
+    uint64_t len = 0;
+    if (!take_varint(rest, &tag)) { return false; }
+    *field = (struct field){.number = tag >> 3, .type = tag & 7};
+    uint64_t ignored;
+    switch (field->type) {
+    case FIELD_VARINT:
+        if (!take_varint(rest, &ignored)) { return false; }
+        break;
+    case FIELD_FIXED64: len = 8; break;
+    case FIELD_FIXED32: len = 4; break;
+    case FIELD_BYTES:
+        if (!take_varint(rest, &len)) { return false; }
+        break;
+    default: return false;
+    }
+    if (field->number == 0 || len > rest->len) { return false; }
+    field->bytes = slice_of(rest->data, (size_t)len);
+    *rest = slice_of(rest->data + len, rest->len - (size_t)len);
+    return true;
+}
+
+/* Count the fields of a message down from *budget. False: too many, or not a message. */
+static bool count_fields(struct slice message, uint32_t *budget)
+{
+    struct field field;
+    while (message.len > 0) {
+        if (*budget == 0 || !take_field(&message, &field)) { return false; }
+        --*budget;
+    }
+    return true;
+}
+
+/* May the body be unpacked: will it become an amount of memory in proportion to what it says? */
+static bool is_bounded(struct slice body, uint64_t number)
+{
+    uint32_t budget = FIELDS_MAX;
+    if (!count_fields(body, &budget)) { return false; }
+    struct field field;
+    while (body.len > 0 && take_field(&body, &field)) {
+        bool is_item = number == FANFARE__PEER__FRAME__BODY_SYNC && field.type == FIELD_BYTES &&
+                       (field.number == SYNC_ENTRIES_FIELD || field.number == SYNC_TAIL_FIELD);
+        bool is_counts = number == FANFARE__PEER__FRAME__BODY_ANSWER && field.type == FIELD_BYTES &&
+                         field.number == ANSWER_COUNTS_FIELD;
+        if (is_item && !count_fields(field.bytes, &budget)) { return false; }
+        if (is_counts && field.bytes.len > WIRE_ITEMS_MAX * COUNT_BYTES_MAX) { return false; }
+    }
+    return true;
+}
+
+/* ---- bodies ---- */
+
+static struct slice view(ProtobufCBinaryData data)
+{
+    return slice_of(data.data, data.len);
+}
+
+/* Kinds and states come as any number. */
+static bool kind_of(Fanfare__Peer__Kind wire, enum topic_kind *out)
+{
+    *out = (enum topic_kind)wire;
+    return (int)wire >= 0 && (int)wire < TOPIC_KINDS;
+}
+
+static bool status_of(Fanfare__Peer__Status wire, enum wire_status *out)
+{
+    *out = (enum wire_status)wire;
+    return (int)wire >= 0 && (int)wire <= WIRE_INDOUBT;
+}
+
+static bool check_run(Fanfare__Peer__Kind kind, struct wire_run *run)
+{
+    return kind_of(kind, &run->kind) && run->kind != TOPIC_PATTERN &&
+           msg_check(run->kind, run->data, run->count, &run->prefix_bytes);
+}
+
+static bool run_of(const Fanfare__Peer__Deliver *wire, struct slice data, struct wire_run *out)
+{
+    *out = (struct wire_run){
+        .partition = wire->partition,
+        .epoch = wire->epoch,
+        .seq = wire->seq,
+        .stable = wire->stable,
+        .is_recovered = wire->is_recovered,
+        .count = wire->count,
+        .data = data,
+    };
+    return check_run(wire->kind, out);
+}
+
+/* Cut a run's body into the fields before its data, and the data, which is the last one. */
+static bool split_run(struct slice body, struct slice *fields, struct slice *data)
+{
+    struct slice rest = body;
+    struct field field;
+    for (unsigned i = 0; i < RUN_FIELDS_MAX && rest.len > 0; i++) {
+        size_t fields_len = body.len - rest.len;
+        if (!take_field(&rest, &field)) { return false; }
+        if (field.number == RUN_DATA_FIELD) {
+            *fields = slice_of(body.data, fields_len);
+            *data = field.bytes;
+            return field.type == FIELD_BYTES && rest.len == 0;
+        }
+    }
+    return false;
+}
+
+#define UNPACK(name, allocator, body) \
+    fanfare__peer__##name##__unpack(allocator, (body).len, (const uint8_t *)(body).data)
+
+static bool decode_publish(ProtobufCAllocator *allocator, struct slice body, struct wire_run *out)
+{
+    struct slice fields;
+    struct slice data;
+    if (!split_run(body, &fields, &data)) { return false; }
+    const Fanfare__Peer__Publish *wire = UNPACK(publish, allocator, fields);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_run){
+        .id = wire->id,
+        .partition = wire->partition,
+        .epoch = wire->epoch,
+        .count = wire->count,
+        .data = data,
+    };
+    return check_run(wire->kind, out);
+}
+
+static bool decode_deliver(ProtobufCAllocator *allocator, struct slice body, struct wire_run *out)
+{
+    struct slice fields;
+    struct slice data;
+    if (!split_run(body, &fields, &data)) { return false; }
+    const Fanfare__Peer__Deliver *wire = UNPACK(deliver, allocator, fields);
+    return wire != NULL && run_of(wire, data, out);
+}
+
+static bool decode_hello(ProtobufCAllocator *allocator, struct slice body, struct wire_hello *out)
+{
+    const Fanfare__Peer__Hello *wire = UNPACK(hello, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_hello){
+        .version = wire->version,
+        .features = wire->features,
+        .cluster_id = wire->cluster_id,
+        .node_id = wire->node_id,
+        .incarnation = wire->incarnation,
+        .to_node_id = wire->to_node_id,
+        .is_lane = wire->is_lane,
+        .worker = wire->worker,
+        .worker_count = wire->worker_count,
+    };
+    return true;
+}
+
+static bool decode_interest(ProtobufCAllocator *allocator, struct slice body,
+                            struct wire_interest *out)
+{
+    const Fanfare__Peer__Interest *wire = UNPACK(interest, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_interest){
+        .id = wire->id,
+        .partition = wire->partition,
+        .epoch = wire->epoch,
+        .name = view(wire->name),
+        .change = wire->change,
+    };
+    return kind_of(wire->kind, &out->kind);
+}
+
+static bool decode_interest_ack(ProtobufCAllocator *allocator, struct slice body,
+                                struct wire_interest_ack *out)
+{
+    const Fanfare__Peer__InterestAck *wire = UNPACK(interest_ack, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_interest_ack){
+        .id = wire->id,
+        .partition = wire->partition,
+        .epoch = wire->epoch,
+    };
+    return kind_of(wire->kind, &out->kind);
+}
+
+static bool decode_published(ProtobufCAllocator *allocator, struct slice body,
+                             struct wire_published *out)
+{
+    const Fanfare__Peer__Published *wire = UNPACK(published, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_published){.id = wire->id, .receivers = wire->receivers};
+    return status_of(wire->status, &out->status);
+}
+
+static bool decode_end(ProtobufCAllocator *allocator, struct slice body, struct wire_end *out)
+{
+    const Fanfare__Peer__End *wire = UNPACK(end, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_end){wire->partition, wire->epoch, wire->seq};
+    return true;
+}
+
+static bool decode_ready(ProtobufCAllocator *allocator, struct slice body, struct wire_ready *out)
+{
+    const Fanfare__Peer__Ready *wire = UNPACK(ready, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_ready){wire->partition, wire->epoch, wire->is_missed, wire->seq};
+    return true;
+}
+
+/* NULL for none. */
+static const struct slice *views(struct wire_decoder *arena, const ProtobufCBinaryData *from,
+                                 size_t count)
+{
+    if (count == 0) { return NULL; }
+    struct slice *all = arena_alloc(arena, count * sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        all[i] = view(from[i]);
+    }
+    return all;
+}
+
+static bool decode_query(struct wire_decoder *arena, ProtobufCAllocator *allocator,
+                         struct slice body, struct wire_ask *out)
+{
+    const Fanfare__Peer__Query *wire = UNPACK(query, allocator, body);
+    if (wire == NULL || wire->n_names > WIRE_ITEMS_MAX) { return false; }
+    *out = (struct wire_ask){
+        .id = wire->id,
+        .what = (enum wire_query)wire->what,
+        .has_pattern = wire->has_pattern,
+        .pattern = view(wire->pattern),
+        .name = views(arena, wire->names, wire->n_names),
+        .name_count = wire->n_names,
+    };
+    return (wire->what == WIRE_QUERY_NAMES || wire->what == WIRE_QUERY_COUNTS) &&
+           kind_of(wire->kind, &out->kind);
+}
+
+static bool decode_answer(struct wire_decoder *arena, ProtobufCAllocator *allocator,
+                          struct slice body, struct wire_answer *out)
+{
+    const Fanfare__Peer__Answer *wire = UNPACK(answer, allocator, body);
+    if (wire == NULL || wire->n_names > WIRE_ITEMS_MAX || wire->n_counts > WIRE_ITEMS_MAX) {
+        return false;
+    }
+    *out = (struct wire_answer){
+        .id = wire->id,
+        .is_last = wire->is_last,
+        .name = views(arena, wire->names, wire->n_names),
+        .name_count = wire->n_names,
+        .count = wire->counts,
+        .count_count = wire->n_counts,
+    };
+    return status_of(wire->status, &out->status);
+}
+
+static bool decode_sync_lists(struct wire_decoder *arena, const Fanfare__Peer__Sync *wire,
+                              struct wire_sync *out)
+{
+    if (wire->n_entries + wire->n_tail > WIRE_ITEMS_MAX) { return false; }
+    struct wire_sync_entry *entry = arena_alloc(arena, wire->n_entries * sizeof *entry);
+    for (size_t i = 0; i < wire->n_entries; i++) {
+        entry[i] = (struct wire_sync_entry){
+            .name = view(wire->entries[i]->name),
+            .count = wire->entries[i]->count,
+        };
+        if (!kind_of(wire->entries[i]->kind, &entry[i].kind)) { return false; }
+    }
+    struct wire_run *tail = arena_alloc(arena, wire->n_tail * sizeof *tail);
+    for (size_t i = 0; i < wire->n_tail; i++) {
+        if (!run_of(wire->tail[i], view(wire->tail[i]->data), &tail[i])) { return false; }
+    }
+    out->entry = entry;
+    out->entry_count = wire->n_entries;
+    out->tail = tail;
+    out->tail_count = wire->n_tail;
+    return true;
+}
+
+static bool decode_sync(struct wire_decoder *arena, ProtobufCAllocator *allocator,
+                        struct slice body, struct wire_sync *out)
+{
+    const Fanfare__Peer__Sync *wire = UNPACK(sync, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_sync){
+        .partition = wire->partition,
+        .epoch = wire->epoch,
+        .is_patterns = wire->is_patterns,
+        .is_first = wire->is_first,
+        .is_last = wire->is_last,
+        .seq = wire->seq,
+        .tail_from = wire->tail_from,
+    };
+    return decode_sync_lists(arena, wire, out);
+}
+
+/* ---- frames ---- */
+
+static bool decode_body(struct wire_decoder *arena, uint64_t number, struct slice body,
+                        struct wire_frame *out)
+{
+    static const enum wire_type types[BODY_FIELD_MAX + 1] = {
+        [FANFARE__PEER__FRAME__BODY_HELLO] = WIRE_HELLO,
+        [FANFARE__PEER__FRAME__BODY_PING] = WIRE_PING,
+        [FANFARE__PEER__FRAME__BODY_PUBLISH] = WIRE_PUBLISH,
+        [FANFARE__PEER__FRAME__BODY_INTEREST] = WIRE_INTEREST,
+        [FANFARE__PEER__FRAME__BODY_SYNC] = WIRE_SYNC,
+        [FANFARE__PEER__FRAME__BODY_QUERY] = WIRE_QUERY,
+        [FANFARE__PEER__FRAME__BODY_PUBLISHED] = WIRE_PUBLISHED,
+        [FANFARE__PEER__FRAME__BODY_ANSWER] = WIRE_ANSWER,
+        [FANFARE__PEER__FRAME__BODY_DELIVER] = WIRE_DELIVER,
+        [FANFARE__PEER__FRAME__BODY_INTEREST_ACK] = WIRE_INTEREST_ACK,
+        [FANFARE__PEER__FRAME__BODY_END] = WIRE_END,
+        [FANFARE__PEER__FRAME__BODY_READY] = WIRE_READY,
+    };
+    ProtobufCAllocator allocator = {arena_alloc, arena_ignore, arena};
+    out->type = types[number];
+    bool is_run = out->type == WIRE_PUBLISH || out->type == WIRE_DELIVER;
+    if (!is_run && !is_bounded(body, number)) { return false; }
+    switch (out->type) {
+    case WIRE_HELLO: return decode_hello(&allocator, body, &out->hello);
+    case WIRE_PING: return true;
+    case WIRE_PUBLISH: return decode_publish(&allocator, body, &out->publish);
+    case WIRE_INTEREST: return decode_interest(&allocator, body, &out->interest);
+    case WIRE_SYNC: return decode_sync(arena, &allocator, body, &out->sync);
+    case WIRE_QUERY: return decode_query(arena, &allocator, body, &out->query);
+    case WIRE_PUBLISHED: return decode_published(&allocator, body, &out->published);
+    case WIRE_ANSWER: return decode_answer(arena, &allocator, body, &out->answer);
+    case WIRE_DELIVER: return decode_deliver(&allocator, body, &out->deliver);
+    case WIRE_INTEREST_ACK: return decode_interest_ack(&allocator, body, &out->interest_ack);
+    case WIRE_END: return decode_end(&allocator, body, &out->end);
+    case WIRE_READY: return decode_ready(&allocator, body, &out->ready);
+    }
+    UNREACHABLE();
+}
+
+/* A frame has one body; fields beside it are a newer version's. */
+static bool decode_frame(struct wire_decoder *arena, struct slice frame, struct wire_frame *out)
+{
+    struct field field;
+    struct field body = {0};
+    while (frame.len > 0) {
+        if (!take_field(&frame, &field)) { return false; }
+        if (field.number > BODY_FIELD_MAX) { continue; }
+        if (body.number != 0 || field.type != FIELD_BYTES) { return false; }
+        body = field;
+    }
+    if (body.number == 0) {
+        out->type = WIRE_PING;
+        return true;
+    }
+    return decode_body(arena, body.number, body.bytes, out);
+}
+
+enum wire_result wire_decode(struct wire_decoder *decoder, struct slice input,
+                             struct wire_frame *out, size_t *bytes)
+{
+    *bytes = 0;
+    if (input.len < WIRE_HEAD_BYTES) { return WIRE_INCOMPLETE; }
+    const unsigned char *p = (const unsigned char *)input.data;
+    size_t len = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | (size_t)p[3];
+    if (len > WIRE_FRAME_BYTES_MAX) { return WIRE_GARBAGE; }
+    *bytes = WIRE_HEAD_BYTES + len;
+    if (input.len < *bytes) { return WIRE_INCOMPLETE; }
+    arena_reset(decoder);
+    bool is_good = decode_frame(decoder, slice_of(input.data + WIRE_HEAD_BYTES, len), out);
+    return is_good ? WIRE_OK : WIRE_GARBAGE;
+}

@@ -1,0 +1,333 @@
+/* wire, the way out: structs to frames. A run's head is a message whose last field's bytes follow it, so
+ * that the bytes themselves are never copied. */
+#include "base/mem.h"
+#include "cluster/wire.h"
+#include "proto/peer.pb-c.h"
+
+enum { VARINT_BYTES_MAX = 10, WIRE_TYPE_BYTES = 2, RUN_DATA_FIELD = 15 };
+
+_Static_assert((int)TOPIC_CHANNEL == (int)FANFARE__PEER__KIND__CHANNEL &&
+                   (int)TOPIC_PATTERN == (int)FANFARE__PEER__KIND__PATTERN &&
+                   (int)TOPIC_SHARD == (int)FANFARE__PEER__KIND__SHARD,
+               "kinds go over the wire by their numbers");
+_Static_assert((int)WIRE_DONE == (int)FANFARE__PEER__STATUS__DONE &&
+                   (int)WIRE_NOT_OWNER == (int)FANFARE__PEER__STATUS__NOT_OWNER &&
+                   (int)WIRE_INDOUBT == (int)FANFARE__PEER__STATUS__INDOUBT,
+               "states go over the wire by their numbers");
+
+/* protobuf-c wants pointers to bytes that it will not write. */
+static ProtobufCBinaryData binary(struct slice s)
+{
+    union {
+        const char *in;
+        uint8_t *out;
+    } bytes = {s.data};
+    return (ProtobufCBinaryData){s.len, bytes.out};
+}
+
+static uint64_t *numbers(const uint64_t *from)
+{
+    union {
+        const uint64_t *in;
+        uint64_t *out;
+    } pointer = {from};
+    return pointer.out;
+}
+
+/* NULL for none. */
+static void *array_new(size_t count, size_t bytes)
+{
+    return count > 0 ? mem_new(count * bytes) : NULL;
+}
+
+static ProtobufCBinaryData *binaries_new(const struct slice *from, size_t count)
+{
+    ProtobufCBinaryData *all = array_new(count, sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        all[i] = binary(from[i]);
+    }
+    return all;
+}
+
+static char *put_length(char *at, size_t bytes)
+{
+    CHECK(bytes <= WIRE_FRAME_BYTES_MAX);
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        *at++ = (char)(bytes >> shift);
+    }
+    return at;
+}
+
+static void put_frame(struct buf *out, const Fanfare__Peer__Frame *frame)
+{
+    size_t bytes = fanfare__peer__frame__get_packed_size(frame);
+    char *at = put_length(buf_reserve(out, WIRE_HEAD_BYTES + bytes), bytes);
+    CHECK(fanfare__peer__frame__pack(frame, (uint8_t *)at) == bytes);
+    out->len += WIRE_HEAD_BYTES + bytes;
+}
+
+/* ---- runs ---- */
+
+static size_t varint_bytes(uint64_t v)
+{
+    size_t count = 1;
+    for (; v >= 0x80; v >>= 7) {
+        count++;
+    }
+    return count;
+}
+
+static char *put_varint(char *at, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7) {
+        *at++ = (char)(v | 0x80);
+    }
+    *at++ = (char)v;
+    return at;
+}
+
+static Fanfare__Peer__Publish publish_of(const struct wire_run *run)
+{
+    Fanfare__Peer__Publish body = FANFARE__PEER__PUBLISH__INIT;
+    body.id = run->id;
+    body.partition = run->partition;
+    body.epoch = run->epoch;
+    body.kind = (Fanfare__Peer__Kind)run->kind;
+    body.count = run->count;
+    return body;
+}
+
+static Fanfare__Peer__Deliver deliver_of(const struct wire_run *run)
+{
+    Fanfare__Peer__Deliver body = FANFARE__PEER__DELIVER__INIT;
+    body.partition = run->partition;
+    body.epoch = run->epoch;
+    body.seq = run->seq;
+    body.stable = run->stable;
+    body.kind = (Fanfare__Peer__Kind)run->kind;
+    body.count = run->count;
+    body.is_recovered = run->is_recovered;
+    return body;
+}
+
+void wire_encode_head(struct buf *out, const struct wire_frame *frame)
+{
+    CHECK(frame->type == WIRE_PUBLISH || frame->type == WIRE_DELIVER);
+    bool is_publish = frame->type == WIRE_PUBLISH;
+    const struct wire_run *run = is_publish ? &frame->publish : &frame->deliver;
+    CHECK(run->kind != TOPIC_PATTERN);
+    CHECK(run->data.len > 0 && run->data.len <= WIRE_RUN_BYTES_MAX);
+    const Fanfare__Peer__Publish publish = publish_of(run);
+    const Fanfare__Peer__Deliver deliver = deliver_of(run);
+    const ProtobufCMessage *body = is_publish ? &publish.base : &deliver.base;
+    unsigned field =
+        is_publish ? FANFARE__PEER__FRAME__BODY_PUBLISH : FANFARE__PEER__FRAME__BODY_DELIVER;
+    size_t fields_bytes = protobuf_c_message_get_packed_size(body);
+    size_t body_bytes = fields_bytes + 1 + varint_bytes(run->data.len) + run->data.len;
+    size_t head_bytes_max = WIRE_HEAD_BYTES + fields_bytes + 2 * (1 + VARINT_BYTES_MAX);
+    char *start = buf_reserve(out, head_bytes_max);
+    char *at = put_length(start, 1 + varint_bytes(body_bytes) + body_bytes);
+    *at++ = (char)(field << 3 | WIRE_TYPE_BYTES);
+    at = put_varint(at, body_bytes);
+    at += protobuf_c_message_pack(body, (uint8_t *)at);
+    *at++ = (char)(RUN_DATA_FIELD << 3 | WIRE_TYPE_BYTES);
+    at = put_varint(at, run->data.len);
+    out->len += (size_t)(at - start);
+}
+
+static void encode_run(struct buf *out, const struct wire_frame *frame)
+{
+    wire_encode_head(out, frame);
+    buf_append(out, frame->type == WIRE_PUBLISH ? frame->publish.data : frame->deliver.data);
+}
+
+/* ---- the others ---- */
+
+static void encode_hello(struct buf *out, const struct wire_hello *hello)
+{
+    Fanfare__Peer__Hello body = FANFARE__PEER__HELLO__INIT;
+    body.version = hello->version;
+    body.features = hello->features;
+    body.cluster_id = hello->cluster_id;
+    body.node_id = hello->node_id;
+    body.incarnation = hello->incarnation;
+    body.to_node_id = hello->to_node_id;
+    body.is_lane = hello->is_lane;
+    body.worker = hello->worker;
+    body.worker_count = hello->worker_count;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_HELLO;
+    frame.hello = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_ping(struct buf *out)
+{
+    Fanfare__Peer__Ping body = FANFARE__PEER__PING__INIT;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_PING;
+    frame.ping = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_interest(struct buf *out, const struct wire_interest *interest)
+{
+    Fanfare__Peer__Interest body = FANFARE__PEER__INTEREST__INIT;
+    body.id = interest->id;
+    body.partition = interest->partition;
+    body.epoch = interest->epoch;
+    body.kind = (Fanfare__Peer__Kind)interest->kind;
+    body.name = binary(interest->name);
+    body.change = interest->change;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST;
+    frame.interest = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_interest_ack(struct buf *out, const struct wire_interest_ack *ack)
+{
+    Fanfare__Peer__InterestAck body = FANFARE__PEER__INTEREST_ACK__INIT;
+    body.id = ack->id;
+    body.partition = ack->partition;
+    body.epoch = ack->epoch;
+    body.kind = (Fanfare__Peer__Kind)ack->kind;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST_ACK;
+    frame.interest_ack = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_published(struct buf *out, const struct wire_published *published)
+{
+    Fanfare__Peer__Published body = FANFARE__PEER__PUBLISHED__INIT;
+    body.id = published->id;
+    body.status = (Fanfare__Peer__Status)published->status;
+    body.receivers = published->receivers;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_PUBLISHED;
+    frame.published = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_end(struct buf *out, const struct wire_end *end)
+{
+    Fanfare__Peer__End body = FANFARE__PEER__END__INIT;
+    body.partition = end->partition;
+    body.epoch = end->epoch;
+    body.seq = end->seq;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_END;
+    frame.end = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_ready(struct buf *out, const struct wire_ready *ready)
+{
+    Fanfare__Peer__Ready body = FANFARE__PEER__READY__INIT;
+    body.partition = ready->partition;
+    body.epoch = ready->epoch;
+    body.is_missed = ready->is_missed;
+    body.seq = ready->seq;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_READY;
+    frame.ready = &body;
+    put_frame(out, &frame);
+}
+
+static void encode_query(struct buf *out, const struct wire_ask *ask)
+{
+    CHECK(ask->name_count <= WIRE_ITEMS_MAX);
+    Fanfare__Peer__Query body = FANFARE__PEER__QUERY__INIT;
+    body.id = ask->id;
+    body.what = ask->what;
+    body.kind = (Fanfare__Peer__Kind)ask->kind;
+    body.has_pattern = ask->has_pattern;
+    body.pattern = binary(ask->pattern);
+    body.n_names = ask->name_count;
+    body.names = binaries_new(ask->name, ask->name_count);
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_QUERY;
+    frame.query = &body;
+    put_frame(out, &frame);
+    mem_free(body.names);
+}
+
+static void encode_answer(struct buf *out, const struct wire_answer *answer)
+{
+    CHECK(answer->name_count <= WIRE_ITEMS_MAX);
+    CHECK(answer->count_count <= WIRE_ITEMS_MAX);
+    Fanfare__Peer__Answer body = FANFARE__PEER__ANSWER__INIT;
+    body.id = answer->id;
+    body.is_last = answer->is_last;
+    body.status = (Fanfare__Peer__Status)answer->status;
+    body.n_names = answer->name_count;
+    body.names = binaries_new(answer->name, answer->name_count);
+    body.n_counts = answer->count_count;
+    body.counts = numbers(answer->count);
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_ANSWER;
+    frame.answer = &body;
+    put_frame(out, &frame);
+    mem_free(body.names);
+}
+
+static void encode_sync(struct buf *out, const struct wire_sync *sync)
+{
+    CHECK(sync->entry_count + sync->tail_count <= WIRE_ITEMS_MAX);
+    Fanfare__Peer__SyncEntry *entry = array_new(sync->entry_count, sizeof *entry);
+    Fanfare__Peer__SyncEntry **entries = array_new(sync->entry_count, sizeof *entries);
+    for (size_t i = 0; i < sync->entry_count; i++) {
+        fanfare__peer__sync_entry__init(&entry[i]);
+        entry[i].kind = (Fanfare__Peer__Kind)sync->entry[i].kind;
+        entry[i].name = binary(sync->entry[i].name);
+        entry[i].count = sync->entry[i].count;
+        entries[i] = &entry[i];
+    }
+    Fanfare__Peer__Deliver *run = array_new(sync->tail_count, sizeof *run);
+    Fanfare__Peer__Deliver **tail = array_new(sync->tail_count, sizeof *tail);
+    for (size_t i = 0; i < sync->tail_count; i++) {
+        run[i] = deliver_of(&sync->tail[i]);
+        run[i].data = binary(sync->tail[i].data);
+        tail[i] = &run[i];
+    }
+    Fanfare__Peer__Sync body = FANFARE__PEER__SYNC__INIT;
+    body.partition = sync->partition;
+    body.epoch = sync->epoch;
+    body.is_patterns = sync->is_patterns;
+    body.is_first = sync->is_first;
+    body.is_last = sync->is_last;
+    body.n_entries = sync->entry_count;
+    body.entries = entries;
+    body.seq = sync->seq;
+    body.tail_from = sync->tail_from;
+    body.n_tail = sync->tail_count;
+    body.tail = tail;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_SYNC;
+    frame.sync = &body;
+    put_frame(out, &frame);
+    mem_free(tail);
+    mem_free(run);
+    mem_free(entries);
+    mem_free(entry);
+}
+
+void wire_encode(struct buf *out, const struct wire_frame *frame)
+{
+    switch (frame->type) {
+    case WIRE_HELLO: encode_hello(out, &frame->hello); return;
+    case WIRE_PING: encode_ping(out); return;
+    case WIRE_PUBLISH:
+    case WIRE_DELIVER: encode_run(out, frame); return;
+    case WIRE_INTEREST: encode_interest(out, &frame->interest); return;
+    case WIRE_SYNC: encode_sync(out, &frame->sync); return;
+    case WIRE_QUERY: encode_query(out, &frame->query); return;
+    case WIRE_PUBLISHED: encode_published(out, &frame->published); return;
+    case WIRE_ANSWER: encode_answer(out, &frame->answer); return;
+    case WIRE_INTEREST_ACK: encode_interest_ack(out, &frame->interest_ack); return;
+    case WIRE_END: encode_end(out, &frame->end); return;
+    case WIRE_READY: encode_ready(out, &frame->ready); return;
+    }
+    UNREACHABLE();
+}

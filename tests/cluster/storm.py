@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Clients on all nodes of a cluster, and a nemesis that does to it what happens to clusters; afterwards the checker
+decides from what all clients wrote down whether a promise was broken.
+
+The seed chooses the acts, their victims and times, and what each client does. After a failure the nodes' logs and the
+history stay; `--judge HISTORY` looks at a history again. --nodes 1 is a single node without a cluster.
+
+usage: storm.py [--seed N] [--seconds N] [--nodes N] [--net loopback|netns] [--only ACT,...] [--judge HISTORY]
+Exit: 0 nothing found, 1 a promise was broken, 77 no rights or tools for --net netns."""
+
+import argparse
+import pathlib
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+from lib import netns  # noqa: E402
+from lib.checker import violations  # noqa: E402
+from lib.checker_history import History  # noqa: E402
+from lib.cluster import CLIENT_PORT, Cluster, Loopback  # noqa: E402
+from lib.cluster_load import Load  # noqa: E402
+from lib.cluster_nemesis import ACTS, Nemesis  # noqa: E402
+
+SKIPPED = 77
+SHOWN = 20
+
+
+def arguments():
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--net", choices=("loopback", "netns"), default="loopback")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="of these acts: " + ", ".join(ACTS))
+    parser.add_argument("--judge", metavar="HISTORY")
+    return parser.parse_args()
+
+
+def main():
+    """Storm or judge; the exit status."""
+    args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if args.judge:
+        return report(violations(History.load(args.judge)), [])
+    print(f"storm: seed {args.seed}, {args.seconds:g} s, {args.nodes} nodes, {args.net}", flush=True)
+    try:
+        world = netns.Network() if args.net == "netns" else Loopback()
+    except netns.Unavailable as exc:
+        print(f"storm: skipped: {exc}")
+        return SKIPPED
+    return storm(args, world)
+
+
+def storm(args, world):
+    """One storm; the exit status."""
+    cluster = Cluster(args.nodes, world, plain=args.nodes == 1, partitions=1 if args.nodes == 1 else 16,
+                      options={"output-buffer-limit": "pubsub 0 0 0"})
+    history = History()
+    load = None
+    is_good = False
+    try:
+        cluster.start()
+        load = Load(lambda: {n.name: (n.bind_host, CLIENT_PORT) for n in cluster.running()}, args.seed)
+        history = load.history
+        load.start()
+        counts = Nemesis(cluster, args.seed, history.faults, say).run(args.seconds, args.only)
+        load.stop()
+        print(f"storm: {len(history.publishes)} publishes, {history.deliveries()} deliveries on {len(history.streams)} "
+              f"connections, {counts}")
+        is_good = report(violations(history), load.complaints) == 0
+    finally:
+        if not is_good:
+            history.save(cluster.directory / "history")
+            print(f"storm: FAILED; again with: --seed {args.seed} --seconds {args.seconds:g} --nodes {args.nodes} "
+                  f"--net {args.net}; logs and history: {cluster.directory}", flush=True)
+        cluster.close(keep=not is_good)
+    return 0 if is_good else 1
+
+
+def say(text):
+    """A line with the time that histories and complaints have."""
+    print(f"{time.monotonic():.3f} {text}", flush=True)
+
+
+def report(found, complaints):
+    """Say what was found; the exit status."""
+    for violation in found[:SHOWN]:
+        print(f"storm: broken: {violation}")
+    for at_ns, text in complaints[:SHOWN]:
+        print(f"storm: complaint at {at_ns}: {text}")
+    if found or complaints:
+        print(f"storm: {len(found)} violations, {len(complaints)} complaints")
+        return 1
+    print("storm: no promise broken")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Every series that an alert or a panel asks for is one that the nodes of a cluster give."""
+
+import json
+import re
+
+import pytest
+import yaml
+from lib import prometheus
+from lib.cluster import Cluster
+from manifests import K8S, ROOT
+from promql import TARGET_LABELS, grouping_labels, select, selectors
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "fanfare.json"
+RULES = K8S / "monitoring" / "rules.yaml"
+
+
+def alert_expressions():
+    """{where: expression} of all alerts."""
+    groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
+    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+
+
+def panels():
+    """The panels that draw something."""
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+
+
+def panel_expressions():
+    """{where: expression} of all panels, annotations and variables."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    found = {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels() for target in panel["targets"]}
+    found |= {note["name"]: note["expr"] for note in dashboard["annotations"]["list"]}
+    found |= {f"variable {v['name']}": v["query"]["query"] for v in dashboard["templating"]["list"] if v["type"] == "query"}
+    return {where: re.sub(r"\$\w+", "1m", expression) for where, expression in found.items()}
+
+
+@pytest.fixture(scope="module")
+def scraped():
+    """All samples of three nodes that have formed a cluster."""
+    cluster = Cluster(3)
+    try:
+        cluster.start()
+        samples = {}
+        for node in cluster:
+            samples |= prometheus.parse(node.page("/metrics", timeout_s=10).text).samples
+        yield samples
+    finally:
+        cluster.close()
+
+
+@pytest.mark.parametrize("expressions", [alert_expressions(), panel_expressions()], ids=["alerts", "panels"])
+def test_every_series_asked_for_exists(expressions, scraped):
+    assert expressions
+    missing = [f"{where}: {name} {labels}" for where, expression in expressions.items()
+               for name, labels in selectors(expression) if not select(scraped, name, labels)]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("expressions", [alert_expressions(), panel_expressions()], ids=["alerts", "panels"])
+def test_every_label_grouped_by_exists(expressions, scraped):
+    for where, expression in expressions.items():
+        present = {label for name, labels in selectors(expression) for key in select(scraped, name, labels) for label, _ in key[1]}
+        assert grouping_labels(expression) <= present | TARGET_LABELS, where
+
+
+def test_selectors_are_read_as_prometheus_reads_them():
+    asked = selectors('sum by (err) (rate(redis_errors_total{job="x",err=~"A|B"}[5m])) / fanfare_ready > 0')
+    assert asked == [("redis_errors_total", {"err": ("=~", "A|B")}), ("fanfare_ready", {})]
+    samples = {("redis_errors_total", (("err", "B"),)): 1, ("redis_errors_total", (("err", "C"),)): 2}
+    assert list(select(samples, *asked[0]).values()) == [1]
+    assert select(samples, *asked[1]) == {}
+
+
+def test_panels_do_not_overlap_and_have_a_title_of_their_own():
+    taken = set()
+    titles = [panel["title"] for panel in panels()]
+    assert len(titles) == len(set(titles))
+    for panel in panels():
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells

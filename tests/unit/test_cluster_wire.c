@@ -1,0 +1,288 @@
+/* Frames there and back; what is refused. */
+#include <criterion/criterion.h>
+
+#include "base/mem.h"
+#include "cluster/wire.h"
+#include "pubsub/msg.h"
+
+static struct wire_decoder *decoder;
+
+static void set_up(void)
+{
+    decoder = wire_decoder_new();
+}
+
+static void tear_down(void)
+{
+    wire_decoder_free(decoder);
+}
+
+TestSuite(wire, .init = set_up, .fini = tear_down);
+
+static void add_message(struct buf *out, struct slice channel, struct slice payload)
+{
+    char *at = buf_reserve(out, msg_bytes_max(TOPIC_CHANNEL, channel, payload));
+    char *end = msg_write_payload(msg_write_prefix(at, TOPIC_CHANNEL, channel), payload);
+    out->len += (size_t)(end - at);
+}
+
+static void add_head(struct buf *out, size_t len)
+{
+    char *at = buf_reserve(out, WIRE_HEAD_BYTES);
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        *at++ = (char)(len >> shift);
+    }
+    out->len += WIRE_HEAD_BYTES;
+}
+
+static enum wire_result decode_body(struct slice body, struct wire_frame *frame)
+{
+    struct buf bytes = {0};
+    size_t used;
+    add_head(&bytes, body.len);
+    buf_append(&bytes, body);
+    enum wire_result result = wire_decode(decoder, buf_slice(&bytes), frame, &used);
+    buf_fini(&bytes);
+    return result;
+}
+
+/* Decode what `frame` encodes to; that is checked to encode to the same bytes. `bytes` keeps it. */
+static struct wire_frame round_trip(const struct wire_frame *frame, struct buf *bytes)
+{
+    struct wire_frame back;
+    size_t used;
+    bytes->len = 0;
+    wire_encode(bytes, frame);
+    for (size_t cut = 0; cut < bytes->len && cut < 300; cut++) {
+        cr_assert_eq(wire_decode(decoder, slice_of(bytes->data, cut), &back, &used),
+                     WIRE_INCOMPLETE);
+        cr_assert_eq(used, cut < WIRE_HEAD_BYTES ? 0 : bytes->len);
+    }
+    cr_assert_eq(wire_decode(decoder, buf_slice(bytes), &back, &used), WIRE_OK);
+    cr_assert_eq(used, bytes->len);
+    cr_assert_eq(back.type, frame->type);
+    struct buf again = {0};
+    wire_encode(&again, &back);
+    cr_assert(slice_equal(buf_slice(bytes), buf_slice(&again)));
+    buf_fini(&again);
+    return back;
+}
+
+Test(wire, small_frames_come_back_as_they_went)
+{
+    static const struct wire_frame frames[] = {
+        {.type = WIRE_PING},
+        {.type = WIRE_HELLO, .hello = {WIRE_VERSION, 3, UINT64_MAX, 1ULL << 63, 7, 9, true, 3, 4}},
+        {.type = WIRE_HELLO},
+        {.type = WIRE_INTEREST, .interest = {1, 2, 3, TOPIC_SHARD, {"a\0b", 3}, INT32_MIN}},
+        {.type = WIRE_INTEREST, .interest = {1, 0, 0, TOPIC_PATTERN, {"", 0}, 1}},
+        {.type = WIRE_INTEREST_ACK, .interest_ack = {UINT64_MAX, UINT32_MAX, 1, TOPIC_SHARD}},
+        {.type = WIRE_PUBLISHED, .published = {5, WIRE_INDOUBT, 1ULL << 40}},
+        {.type = WIRE_END, .end = {1, 2, 3}},
+        {.type = WIRE_READY, .ready = {1, 2, true}},
+    };
+    struct buf bytes = {0};
+    for (size_t i = 0; i < COUNT_OF(frames); i++) {
+        round_trip(&frames[i], &bytes);
+    }
+    struct wire_frame back = round_trip(&frames[1], &bytes);
+    cr_assert_eq(back.hello.features, 3);
+    cr_assert_eq(back.hello.cluster_id, UINT64_MAX);
+    cr_assert_eq(back.hello.node_id, 1ULL << 63);
+    cr_assert_eq(back.hello.incarnation, 7);
+    cr_assert_eq(back.hello.to_node_id, 9);
+    cr_assert(back.hello.is_lane && back.hello.worker == 3 && back.hello.worker_count == 4);
+    back = round_trip(&frames[3], &bytes);
+    cr_assert_eq(back.interest.kind, TOPIC_SHARD);
+    cr_assert_eq(back.interest.change, INT32_MIN);
+    cr_assert(slice_equal(back.interest.name, slice_of("a\0b", 3)));
+    back = round_trip(&frames[6], &bytes);
+    cr_assert_eq(back.published.status, WIRE_INDOUBT);
+    cr_assert_eq(back.published.receivers, 1ULL << 40);
+    buf_fini(&bytes);
+}
+
+Test(wire, a_run_is_not_copied_and_its_head_stands_alone)
+{
+    struct buf data = {0};
+    struct buf bytes = {0};
+    struct buf head = {0};
+    for (size_t len = 1; len < 300000; len = len * 3 + 1) {
+        char *payload = mem_new0(len);
+        add_message(&data, SLICE("news"), slice_of(payload, len));
+        add_message(&data, SLICE("news"), SLICE("second"));
+        mem_free(payload);
+        struct wire_frame frame = {
+            .type = WIRE_DELIVER,
+            .deliver = {.partition = 300,
+                        .epoch = 1ULL << 50,
+                        .seq = UINT64_MAX,
+                        .stable = 1,
+                        .is_recovered = true,
+                        .kind = TOPIC_CHANNEL,
+                        .count = 2,
+                        .data = buf_slice(&data)},
+        };
+        struct wire_frame back = round_trip(&frame, &bytes);
+        cr_assert_eq(back.deliver.partition, 300);
+        cr_assert_eq(back.deliver.epoch, 1ULL << 50);
+        cr_assert_eq(back.deliver.seq, UINT64_MAX);
+        cr_assert(back.deliver.is_recovered);
+        cr_assert_eq(back.deliver.prefix_bytes, msg_prefix_bytes(TOPIC_CHANNEL, SLICE("news")));
+        cr_assert(slice_equal(back.deliver.data, buf_slice(&data)));
+        cr_assert_eq(back.deliver.data.data, bytes.data + bytes.len - data.len, "a view");
+        head.len = 0;
+        wire_encode_head(&head, &frame);
+        cr_assert_eq(head.len, bytes.len - data.len);
+        cr_assert_eq(memcmp(head.data, bytes.data, head.len), 0);
+        data.len = 0;
+    }
+    add_message(&data, SLICE("news"), SLICE("x"));
+    struct wire_frame frame = {
+        .type = WIRE_PUBLISH,
+        .publish = {.id = 77, .kind = TOPIC_CHANNEL, .count = 1, .data = buf_slice(&data)}};
+    struct wire_frame back = round_trip(&frame, &bytes);
+    cr_assert_eq(back.publish.id, 77);
+    cr_assert_eq(back.publish.data.data, bytes.data + bytes.len - data.len);
+    buf_fini(&head);
+    buf_fini(&bytes);
+    buf_fini(&data);
+}
+
+Test(wire, a_run_of_other_frames_than_it_says_is_garbage)
+{
+    struct buf data = {0};
+    struct buf bytes = {0};
+    struct wire_frame back;
+    size_t used;
+    add_message(&data, SLICE("news"), SLICE("first"));
+    add_message(&data, SLICE("newt"), SLICE("second"));
+    struct wire_frame frame = {
+        .type = WIRE_PUBLISH,
+        .publish = {.kind = TOPIC_CHANNEL, .count = 2, .data = buf_slice(&data)}};
+    wire_encode(&bytes, &frame);
+    cr_assert_eq(wire_decode(decoder, buf_slice(&bytes), &back, &used), WIRE_GARBAGE);
+    frame.publish.data = SLICE("hello");
+    bytes.len = 0;
+    wire_encode(&bytes, &frame);
+    cr_assert_eq(wire_decode(decoder, buf_slice(&bytes), &back, &used), WIRE_GARBAGE);
+    buf_fini(&bytes);
+    buf_fini(&data);
+}
+
+Test(wire, lists_come_back_as_they_went)
+{
+    struct buf bytes = {0};
+    struct buf data = {0};
+    add_message(&data, SLICE("news"), SLICE("x"));
+    enum { NAMES = 5000 };
+    struct slice *name = mem_new(NAMES * sizeof *name);
+    uint64_t *count = mem_new(NAMES * sizeof *count);
+    struct wire_sync_entry *entry = mem_new(NAMES * sizeof *entry);
+    for (size_t i = 0; i < NAMES; i++) {
+        name[i] = slice_of("some channel's name", i % 20);
+        count[i] = i * i * i;
+        entry[i] =
+            (struct wire_sync_entry){(enum topic_kind)(i % TOPIC_KINDS), name[i], (uint32_t)i};
+    }
+    struct wire_frame ask = {.type = WIRE_QUERY,
+                             .query = {.id = 3,
+                                       .what = WIRE_QUERY_COUNTS,
+                                       .kind = TOPIC_SHARD,
+                                       .has_pattern = true,
+                                       .name = name,
+                                       .name_count = NAMES}};
+    struct wire_frame back = round_trip(&ask, &bytes);
+    cr_assert_eq(back.query.name_count, NAMES);
+    cr_assert(back.query.has_pattern && back.query.pattern.len == 0);
+    cr_assert(slice_equal(back.query.name[NAMES - 1], name[NAMES - 1]));
+    struct wire_frame answer = {.type = WIRE_ANSWER,
+                                .answer = {3, true, WIRE_NOT_OWNER, name, NAMES, count, NAMES}};
+    back = round_trip(&answer, &bytes);
+    cr_assert_eq(back.answer.count_count, NAMES);
+    cr_assert_eq(memcmp(back.answer.count, count, NAMES * sizeof *count), 0);
+    struct wire_run tail[] = {
+        {.seq = 1, .kind = TOPIC_CHANNEL, .count = 1, .data = buf_slice(&data)},
+        {.seq = 2, .kind = TOPIC_CHANNEL, .count = 1, .data = buf_slice(&data)},
+    };
+    struct wire_frame sync = {.type = WIRE_SYNC,
+                              .sync = {1, 2, false, true, true, 9, 8, entry, NAMES, tail, 2}};
+    back = round_trip(&sync, &bytes);
+    cr_assert(back.sync.is_first && back.sync.is_last && !back.sync.is_patterns);
+    cr_assert_eq(back.sync.entry_count, NAMES);
+    cr_assert_eq(back.sync.entry[4].kind, entry[4].kind);
+    cr_assert_eq(back.sync.entry[NAMES - 1].count, NAMES - 1);
+    cr_assert_eq(back.sync.tail_count, 2);
+    cr_assert_eq(back.sync.tail[1].seq, 2);
+    cr_assert(slice_equal(back.sync.tail[1].data, buf_slice(&data)));
+    mem_free(entry);
+    mem_free(count);
+    mem_free(name);
+    buf_fini(&data);
+    buf_fini(&bytes);
+}
+
+Test(wire, garbage_is_refused)
+{
+    static const struct slice bodies[] = {
+        {"\xff", 1},             /* half a number */
+        {"\x22\x05\x08", 3},     /* a body longer than its frame */
+        {"\x22\x02\x20\x03", 4}, /* Interest: a kind that there is not */
+        {"\x22\x0b\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13}, /* kind -1 */
+        {"\x3a\x02\x10\x03", 4},         /* Published: a status that there is not */
+        {"\x32\x00", 2},                 /* Query: asks nothing */
+        {"\x1a\x00", 2},                 /* Publish: no data */
+        {"\x1a\x03\x7a\x01x", 5},        /* Publish: no frame, and count 0 */
+        {"\x1a\x04\x7a\x00\x08\x01", 6}, /* Publish: data is not the last field */
+        {"\x12\x00\x12\x00", 4},         /* two bodies */
+        {"\x10\x01", 2},                 /* Ping is no number */
+        {"\x22\x02\x0b\x0c", 4},         /* a group */
+    };
+    struct wire_frame frame;
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        cr_assert_eq(decode_body(bodies[i], &frame), WIRE_GARBAGE, "body %zu", i);
+    }
+    size_t used;
+    cr_assert_eq(wire_decode(decoder, slice_of("\xff\xff\xff\xff", 4), &frame, &used), WIRE_GARBAGE,
+                 "refused by its length alone");
+    cr_assert_eq(wire_decode(decoder, slice_of("\x00\x00\x00\x05z", 5), &frame, &used),
+                 WIRE_INCOMPLETE);
+}
+
+Test(wire, what_a_newer_version_adds_does_no_harm)
+{
+    struct wire_frame frame;
+    cr_assert_eq(decode_body(SLICE(""), &frame), WIRE_OK);
+    cr_assert_eq(frame.type, WIRE_PING);
+    cr_assert_eq(decode_body(slice_of("\xaa\x06\x03"
+                                      "abc",
+                                      6),
+                             &frame),
+                 WIRE_OK, "a new body");
+    cr_assert_eq(frame.type, WIRE_PING);
+    cr_assert_eq(decode_body(slice_of("\x5a\x05\x08\x07\xa0\x06\x01\xa8\x06\x01", 10), &frame),
+                 WIRE_OK, "a new field of End, and one beside it");
+    cr_assert_eq(frame.type, WIRE_END);
+    cr_assert_eq(frame.end.partition, 7);
+}
+
+Test(wire, more_items_than_a_frame_may_have_are_refused_before_they_become_memory)
+{
+    struct wire_frame frame;
+    size_t count = 20 << 20;
+    struct buf body = {0};
+    buf_append(&body, slice_of("\x2a\x80\x80\x80\x14", 5)); /* Sync of 40 MiB of empty entries */
+    char *at = buf_reserve(&body, 2 * count);
+    for (size_t i = 0; i < count; i++) {
+        *at++ = 0x32;
+        *at++ = 0;
+    }
+    body.len += 2 * count;
+    cr_assert_eq(decode_body(buf_slice(&body), &frame), WIRE_GARBAGE);
+    body.len = 0;
+    buf_append(&body, slice_of("\x42\x85\x80\x80\x14\x22\x80\x80\x80\x14", 10)); /* counts */
+    memset(buf_reserve(&body, 2 * count), 0, 2 * count);
+    body.len += 2 * count;
+    cr_assert_eq(decode_body(buf_slice(&body), &frame), WIRE_GARBAGE);
+    buf_fini(&body);
+}
