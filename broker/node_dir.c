@@ -1,11 +1,9 @@
 /* node_dir: files `lock` (the process id of the holder, for people) and `node-id` (one line: the id as
- * the cluster shows it, whose first 16 hexadecimal digits are the id itself). `cluster-id` is the
- * membership's. */
+ * the cluster shows it, whose first 16 hexadecimal digits are the id itself). */
 #include "node_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,13 +65,6 @@ static enum err id_write(int dir_fd, const char *path, uint64_t *node_id)
     if (!is_good) { return refuse(path, "write node-id", strerror(error)); }
     *node_id = id;
     return ERR_OK;
-}
-
-bool node_dir_has_cluster(const char *path)
-{
-    char file[PATH_MAX];
-    int len = snprintf(file, sizeof file, "%s/cluster-id", path);
-    return len > 0 && (size_t)len < sizeof file && access(file, F_OK) == 0;
 }
 
 static enum err lock(int dir_fd, const char *path, int *lock_fd)

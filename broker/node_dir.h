@@ -4,7 +4,6 @@
 #ifndef FANFARE_NODE_DIR_H
 #define FANFARE_NODE_DIR_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/check.h"
@@ -15,8 +14,5 @@
  * new directory.
  * Errors: ERR_SYSTEM, logged. */
 MUST_USE enum err node_dir_open(const char *path, int *lock_fd, uint64_t *node_id);
-
-/* Does the directory hold a cluster's membership? */
-bool node_dir_has_cluster(const char *path);
 
 #endif

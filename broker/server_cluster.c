@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/service.h"
-#include "node_dir.h"
+#include "consensus/membership_file.h"
 
 enum {
     JOIN_MAX = 64,
@@ -131,17 +131,25 @@ static void read_options(struct server_cluster *sc, const char *dir)
 
 /* ---- life ---- */
 
-static bool is_clustered(struct config *config, const char *dir)
+/* Do the options, or the node's past, say that it belongs to a cluster? */
+static enum err find_cluster(struct config *config, const char *dir, bool *is_clustered)
 {
-    return config_number(config, CONFIG_expect) > 0 || !config_text_is_empty(config, CONFIG_join) ||
-           node_dir_has_cluster(dir);
+    struct cluster_file *file = mem_new0(sizeof *file);
+    enum err err = cluster_file_load(dir, file);
+    *is_clustered = config_number(config, CONFIG_expect) > 0 ||
+                    !config_text_is_empty(config, CONFIG_join) || file->state >= CLUSTER_FOUNDING;
+    mem_free(file);
+    return err;
 }
 
 enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
                             struct config *config, const char *dir)
 {
     *out = NULL;
-    if (!is_clustered(config, dir)) {
+    bool is_clustered;
+    enum err err = find_cluster(config, dir, &is_clustered);
+    if (err != ERR_OK) { return err; }
+    if (!is_clustered) {
         struct pmap_address own = {.port = broker->port};
         read_address(config, CONFIG_advertise, &own);
         snprintf(broker->host, sizeof broker->host, "%s", own.host);
@@ -152,7 +160,7 @@ enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
     sc->broker = broker;
     sc->config = config;
     read_options(sc, dir);
-    enum err err = cluster_new(&broker->cluster, &sc->opts);
+    err = cluster_new(&broker->cluster, &sc->opts);
     if (err != ERR_OK) {
         server_cluster_free(sc);
         return err;
