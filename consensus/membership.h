@@ -61,8 +61,9 @@ void membership_leave(struct membership *m);
  * on_done: the raft thread. */
 void membership_forget(struct membership *m, const char *name,
                        void (*on_done)(void *arg, const char *error), void *arg);
-/* This node cannot reach member `id` although it is up: the leader may declare it down so that the
- * others do not wait for it. Thread: any. */
+/* This node cannot reach member `id` although it is up: the leader may declare one of the two down, so
+ * that the others do not wait for them. To be said again every 100 ms or so while it is true. Thread:
+ * any. */
 void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation);
 
 /* For INFO, metrics, /readyz. Thread: any. */

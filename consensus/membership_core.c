@@ -62,7 +62,9 @@ void core_publish(struct core *core)
 {
     const struct pmap *map = core_control_map(core);
     bool is_ours = core->incarnation != 0 && map != NULL && map->version >= core->join_version;
-    if (map == NULL || map == core->map || (core->map == NULL && !is_ours)) { return; }
+    if (map == NULL || (core->map == NULL && !is_ours)) { return; }
+    /* A new replica hears the old story again. */
+    if (core->map != NULL && map->version <= core->map->version) { return; }
     membership_log_changes(core->map, map);
     follow_addresses(core, map);
     bool is_richer = owned_count(core, map) > owned_count(core, core->map);
@@ -389,7 +391,7 @@ static bool same_peers(const struct cluster_file *a, const struct cluster_file *
 /* The file follows the map: whom to ask after a restart; and that the replica is there. */
 static void keep_file(struct core *core)
 {
-    const struct pmap *map = core_control_map(core);
+    const struct pmap *map = core->map;
     if (map == NULL || core->status.commit == 0 || core->incarnation == 0 ||
         core->file.state < CLUSTER_FOUNDING) {
         return;

@@ -36,7 +36,7 @@ struct node {
     uint64_t joined_boot;      /* of the process that we made a member */
     uint64_t challenge;
     uint64_t joined_ms;
-    uint64_t assigned_version; /* of the map that gave it a partition last */
+    uint64_t assigned_version;     /* of the map that gave it a partition last */
     bool is_proposing;             /* a command about it is under way */
     const char *condemned_because; /* it gets no echo any more and will be declared down; NULL */
     uint64_t condemned_incarnation;

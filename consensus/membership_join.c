@@ -57,6 +57,7 @@ static void become_member(struct core *core, uint64_t incarnation, uint64_t vers
              LOG_UINT("incarnation", incarnation));
     core_publish(core);
     lease_ping(core);
+    found_hail_all(core); /* we may have another address than before */
 }
 
 static void on_self_joined(struct core *core, struct op *op, enum err err)
@@ -106,7 +107,7 @@ void join_tick(struct core *core)
         return;
     }
     bool is_lost =
-        core->status.leader == 0 && core->now_ms > core->echoed_ms + core->opts.node_timeout_ms;
+        !core->status.is_leader && core->now_ms > core->echoed_ms + core->opts.node_timeout_ms;
     if (is_lost) { /* it may have moved, or we: tell where we are, and ask */
         core->join_next_ms = core->now_ms + JOIN_MS;
         found_hail_all(core);

@@ -188,7 +188,9 @@ static void judge_suspicions(struct core *core, const struct pmap *map)
 {
     for (uint32_t i = 0; i < core->lead.suspicion_count; i++) {
         const struct suspicion *s = &core->lead.suspicion[i];
-        bool is_settled = core->now_ms >= s->since_ms + core->opts.node_timeout_ms / 2;
+        /* Others may be about to say more; and what was said once may be over. */
+        bool is_settled = core->now_ms >= s->since_ms + core->opts.node_timeout_ms / 2 &&
+                          s->last_ms >= s->since_ms + core->opts.node_timeout_ms / 4;
         if (!is_settled || !is_live(core, map, s)) { continue; }
         uint32_t index = pmap_find_id(map, victim_of(core, map, s));
         struct node *node = core_node_of(core, map->node[index].id, map->node[index].name);

@@ -84,9 +84,9 @@ static void receive_exactly(int fd, const char *wanted, size_t size)
     }
 }
 
-int conn_open(const struct opts *opts)
+int conn_open(const struct opts *opts, uint32_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opts->port)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     if (inet_pton(AF_INET, opts->host, &address.sin_addr) != 1) {
         fatal("%s is no IPv4 address", opts->host);
     }
@@ -99,7 +99,7 @@ int conn_open(const struct opts *opts)
     set_option(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     set_option(fd, SOL_SOCKET, SO_RCVTIMEO, &answer_max, sizeof answer_max);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        fatal("connect to %s:%u: %s", opts->host, opts->port, strerror(errno));
+        fatal("connect to %s:%u: %s", opts->host, port, strerror(errno));
     }
     const char *greeting = wire_greeting(opts->proto);
     send_all(fd, greeting, strlen(greeting));
@@ -117,6 +117,8 @@ void conn_subscribe(int fd, const struct opts *opts, const struct holding *held)
         uint32_t end = held->count - place < CHUNK ? held->count : place + CHUNK;
         for (; place < end; place++) {
             uint32_t number = held->first + place * held->step;
+            bool is_channel = held->kind == SUB_CHANNEL || held->kind == SUB_SHARD;
+            if (is_channel) { number = names_number(opts->names, number); }
             request_size += wire_subscribe(request + request_size, opts->proto, held->kind, number);
             confirmation_size += wire_confirmation(confirmation + confirmation_size, opts->proto,
                                                    held->kind, number, place + 1);

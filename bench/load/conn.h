@@ -21,8 +21,8 @@ struct conn {
 /* Raise this process's limit of open files to hold `conn_count` connections. */
 void conn_limit_raise(uint32_t conn_count);
 
-/* Connect and greet; blocking, with a time limit on every answer. Gives: the descriptor. */
-int conn_open(const struct opts *opts);
+/* Connect to `port` and greet; blocking, with a time limit on every answer. Gives: the descriptor. */
+int conn_open(const struct opts *opts, uint32_t port);
 
 /* Subscribe to all that is held, and see every confirmation as it should be. */
 void conn_subscribe(int fd, const struct opts *opts, const struct holding *held);

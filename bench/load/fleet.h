@@ -17,7 +17,7 @@ struct subscriber {
 struct fleet {
     const struct opts *opts;
     char *filler;
-    struct stream_spec specs[3]; /* by enum sub_kind */
+    struct stream_spec specs[4]; /* by enum sub_kind */
     struct subscriber *subscribers;
     uint32_t subscriber_count; /* pattern connections included */
     struct publisher *publishers;

@@ -21,7 +21,7 @@ static uint32_t wait_settled(const struct opts *opts, struct probe_memory *memor
     uint32_t still_since_ms = 0;
     uint64_t rss_kib = 0;
     for (uint32_t at_ms = 0; at_ms < opts->settle_ms; at_ms += STEP_MS) {
-        probe_memory(opts->pid, memory);
+        probe_memory(&opts->pids, memory);
         if (memory->rss_kib != rss_kib) {
             rss_kib = memory->rss_kib;
             still_since_ms = at_ms;
@@ -36,7 +36,7 @@ void run_idle(const struct opts *opts, struct tally *tally, struct report *repor
 {
     struct fleet fleet;
     uint64_t begin_ns = probe_now_ns();
-    probe_memory(opts->pid, &report->before);
+    probe_memory(&opts->pids, &report->before);
     fleet_open(&fleet, opts, tally);
     report->settled_ms = wait_settled(opts, &report->after);
     report->conn_count = fleet.subscriber_count;

@@ -5,8 +5,10 @@ struct holding plan_subscriber(const struct opts *opts, uint32_t index)
 {
     uint32_t channels = opts->channel_count;
     uint32_t subscribers = opts->subscriber_count;
+    uint32_t groups = plan_groups(opts);
     if (opts->layout == LAYOUT_ALL) {
-        return (struct holding){SUB_CHANNEL, .first = 0, .step = 1, .count = channels};
+        enum sub_kind kind = opts->shard_count == 0 ? SUB_CHANNEL : SUB_SHARD;
+        return (struct holding){kind, index % groups, .step = groups, .count = plan_share(opts)};
     }
     if (channels < subscribers) {
         return (struct holding){SUB_CHANNEL, .first = index % channels, .step = 1, .count = 1};
@@ -33,28 +35,33 @@ struct holding plan_patterns(const struct opts *opts, enum sub_kind kind, uint32
     return (struct holding){kind, .first = index, .step = conns, .count = count};
 }
 
-/* Where a publisher begins its round. */
+/* Where in its round a publisher begins. */
 static uint32_t start_of(const struct opts *opts, uint32_t publisher)
 {
-    return (uint32_t)((uint64_t)publisher * opts->channel_count / opts->publisher_count);
+    return (uint32_t)((uint64_t)publisher * plan_share(opts) / opts->publisher_count);
 }
 
 uint32_t plan_channel(const struct opts *opts, uint32_t publisher, uint64_t nth)
 {
-    return (uint32_t)((start_of(opts, publisher) + nth) % opts->channel_count);
+    uint32_t groups = plan_groups(opts);
+    uint32_t position = (uint32_t)((start_of(opts, publisher) + nth) % plan_share(opts));
+    return position * groups + publisher % groups;
 }
 
 uint64_t plan_sent_to(const struct opts *opts, uint32_t publisher, uint32_t channel, uint64_t sent)
 {
-    uint32_t channels = opts->channel_count;
-    uint32_t position = (channel + channels - start_of(opts, publisher)) % channels;
-    return sent > position ? (sent - position + channels - 1) / channels : 0;
+    uint32_t groups = plan_groups(opts);
+    uint32_t share = plan_share(opts);
+    uint32_t position = (channel / groups + share - start_of(opts, publisher)) % share;
+    if (channel % groups != publisher % groups) { return 0; }
+    return sent > position ? (sent - position + share - 1) / share : 0;
 }
 
 /* Of subscribers 0..count-1, how many have the channel. */
 static uint32_t holders_among(const struct opts *opts, uint32_t channel, uint32_t count)
 {
-    if (opts->layout == LAYOUT_ALL) { return count; }
+    uint32_t groups = plan_groups(opts);
+    if (opts->layout == LAYOUT_ALL) { return (count + groups - 1 - channel % groups) / groups; }
     if (opts->channel_count < opts->subscriber_count) {
         return count > channel ? (count - channel - 1) / opts->channel_count + 1 : 0;
     }

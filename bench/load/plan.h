@@ -37,13 +37,25 @@ static inline uint32_t plan_place(const struct holding *held, uint32_t number)
     return place < held->count ? place : PLAN_NOT_HELD;
 }
 
-/* Each publisher goes round the channels, each from its own starting point. */
+/* Into how many groups channels and connections are divided. */
+static inline uint32_t plan_groups(const struct opts *opts)
+{
+    return opts->shard_count == 0 ? 1 : opts->shard_count;
+}
+
+/* How many channels one publisher goes round. */
+static inline uint32_t plan_share(const struct opts *opts)
+{
+    return opts->channel_count / plan_groups(opts);
+}
+
+/* Each publisher goes round the channels of its group, each from its own starting point. */
 uint32_t plan_channel(const struct opts *opts, uint32_t publisher, uint64_t nth);
 
 /* The sequence of its nth message on the channel that plan_channel names. */
 static inline uint64_t plan_seq(const struct opts *opts, uint64_t nth)
 {
-    return nth / opts->channel_count;
+    return nth / plan_share(opts);
 }
 
 /* How many of a publisher's first `sent` messages went to the channel. */

@@ -22,13 +22,16 @@ uint64_t probe_own_cpu_ns(void)
     return read_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-uint64_t probe_cpu_ns(uint32_t pid)
+uint64_t probe_cpu_ns(const struct list *pids)
 {
-    clockid_t clock;
-    if (pid == 0) { return 0; }
-    int err = clock_getcpuclockid((pid_t)pid, &clock);
-    if (err != 0) { fatal("process %u: %s", pid, strerror(err)); }
-    return read_clock_ns(clock);
+    uint64_t sum_ns = 0;
+    for (uint32_t i = 0; i < pids->count; i++) {
+        clockid_t clock;
+        int err = clock_getcpuclockid((pid_t)pids->number[i], &clock);
+        if (err != 0) { fatal("process %u: %s", pids->number[i], strerror(err)); }
+        sum_ns += read_clock_ns(clock);
+    }
+    return sum_ns;
 }
 
 /* The number after `name` in a file of "name: number kB" lines. */
@@ -51,11 +54,12 @@ static uint64_t read_field_kib(uint32_t pid, const char *file, const char *name)
     return kib;
 }
 
-void probe_memory(uint32_t pid, struct probe_memory *memory)
+void probe_memory(const struct list *pids, struct probe_memory *memory)
 {
     memset(memory, 0, sizeof *memory);
-    if (pid == 0) { return; }
-    memory->rss_kib = read_field_kib(pid, "smaps_rollup", "Rss");
-    memory->pss_kib = read_field_kib(pid, "smaps_rollup", "Pss");
-    memory->peak_kib = read_field_kib(pid, "status", "VmHWM");
+    for (uint32_t i = 0; i < pids->count; i++) {
+        memory->rss_kib += read_field_kib(pids->number[i], "smaps_rollup", "Rss");
+        memory->pss_kib += read_field_kib(pids->number[i], "smaps_rollup", "Pss");
+        memory->peak_kib += read_field_kib(pids->number[i], "status", "VmHWM");
+    }
 }

@@ -18,7 +18,7 @@ void publisher_init(struct publisher *pub, const struct opts *opts, uint32_t ind
     pub->index = index;
     pub->opts = opts;
     pub->filler = filler;
-    wire_command_init(&pub->command, opts->proto, opts->payload_bytes);
+    wire_command_init(&pub->command, opts->proto, opts->shard_count != 0, opts->payload_bytes);
     replies_init(&pub->replies, opts, index, tally);
     size_t batch_bytes = (size_t)pub->command.total_bytes * opts->batch_count + strlen("PING\r\n");
     pub->out_max = batch_bytes;
@@ -46,7 +46,7 @@ void publisher_add(struct publisher *pub, uint64_t time_ns)
     uint32_t channel = plan_channel(pub->opts, pub->index, pub->sent_count);
     uint64_t stamp = stamp_make(pub->index, plan_seq(pub->opts, pub->sent_count));
     memcpy(at, command->head, command->head_bytes);
-    wire_digits_write(at + command->channel_at, channel);
+    wire_digits_write(at + command->channel_at, names_number(pub->opts->names, channel));
     payload_write(at + command->head_bytes, command->payload_bytes, pub->filler, stamp, time_ns);
     memcpy(at + command->total_bytes - 2, "\r\n", 2);
     pub->out_size += command->total_bytes;

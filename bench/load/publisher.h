@@ -17,6 +17,7 @@ struct publisher {
     struct replies replies;
     uint64_t sent_count;   /* messages written so far; the last may still wait in `out` */
     uint64_t awaited;      /* answer_count at which the current batch is complete */
+    uint64_t batch_ns;     /* when the current batch was written */
     bool waits_for_socket; /* epoll has been asked for EPOLLOUT */
     char *out;
     size_t out_max, out_size, out_at;

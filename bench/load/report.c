@@ -65,6 +65,10 @@ void report_print(const struct report *re, const struct opts *opts, const struct
         {"p99_us", (double)hist_quantile_ns(latency, 0.99) / 1e3, "p99 ", 0, " us"},
         {"p999_us", (double)hist_quantile_ns(latency, 0.999) / 1e3, "p99.9 ", 0, " us,"},
         {"max_us", (double)latency->max_ns / 1e3, NULL, 0, NULL},
+        {"reply_p50_us", (double)hist_quantile_ns(&tally->reply_latency, 0.50) / 1e3, NULL, 0,
+         NULL},
+        {"reply_p99_us", (double)hist_quantile_ns(&tally->reply_latency, 0.99) / 1e3, NULL, 0,
+         NULL},
         {"send_lag_p99_us", (double)re->lag_p99_ns / 1e3, "sent p99 ", 0, " us late,"},
         {"sustained", re->is_sustained, NULL, 0, NULL},
         {"conn_count", re->conn_count, "", 0, " idle connections"},
@@ -77,6 +81,7 @@ void report_print(const struct report *re, const struct opts *opts, const struct
         {"peak_growth_kib", growth_kib(re->after.peak_kib, re->before.rss_kib), "(+", 0, "),"},
         {"slow_closed", re->slow_closed, "", 0, " slow subscribers closed,"},
         {"checked", (double)re->total_checked, "", 0, " checked,"},
+        {"total_published", (double)re->total_published, NULL, 0, NULL},
         {"violations", (double)tally->violation_count, "", 0, " VIOLATIONS"},
     };
     size_t count = sizeof figures / sizeof figures[0];

@@ -10,17 +10,18 @@
 #include "tally.h"
 
 struct report {
-    double seconds;         /* measured */
-    uint64_t published;     /* within them */
-    uint64_t delivered;     /* within them */
-    uint64_t server_cpu_ns; /* within them */
-    uint64_t own_cpu_ns;    /* within them: the generator's */
-    uint64_t total_checked; /* deliveries of the whole run, each checked */
-    uint64_t lag_p99_ns;    /* open loop: how late the generator itself sent */
-    bool is_sustained;      /* open loop: 99 % of what was due was sent in time */
-    uint32_t slow_closed;   /* slow subscribers that the server has closed */
-    uint32_t conn_count;    /* idle: subscribing connections */
-    uint32_t settled_ms;    /* idle: when memory began to stand still; settle_ms: it did not */
+    double seconds;           /* measured */
+    uint64_t published;       /* within them */
+    uint64_t delivered;       /* within them */
+    uint64_t server_cpu_ns;   /* within them */
+    uint64_t own_cpu_ns;      /* within them: the generator's */
+    uint64_t total_checked;   /* deliveries of the whole run, each checked */
+    uint64_t total_published; /* of the whole run */
+    uint64_t lag_p99_ns;      /* open loop: how late the generator itself sent */
+    bool is_sustained;        /* open loop: 99 % of what was due was sent in time */
+    uint32_t slow_closed;     /* slow subscribers that the server has closed */
+    uint32_t conn_count;      /* idle: subscribing connections */
+    uint32_t settled_ms;      /* idle: when memory began to stand still; settle_ms: it did not */
     struct probe_memory before, after;
 };
 

@@ -59,7 +59,7 @@ static void take_mark(struct run *run, struct mark *mark, uint64_t now_ns)
     mark->time_ns = now_ns;
     mark->published = run->published;
     mark->delivered = run->tally->delivered;
-    mark->server_cpu_ns = probe_cpu_ns(run->opts->pid);
+    mark->server_cpu_ns = probe_cpu_ns(&run->opts->pids);
     mark->own_cpu_ns = probe_own_cpu_ns();
 }
 
@@ -134,6 +134,7 @@ static void publish_batches(struct run *run, uint64_t now_ns)
             add_message(run, pub, now_ns);
         }
         publisher_await(pub);
+        pub->batch_ns = probe_now_ns();
         flush(run, pub);
     }
 }
@@ -206,6 +207,9 @@ static void on_publisher(struct run *run, struct publisher *pub, uint32_t events
     replies_feed(&pub->replies, run->inbox, size);
     if (pub->out_size == 0) { answer_pings(pub->conn.fd, &pub->replies.ping_count); }
     if (!is_open_loop(run) && !was_answered && publisher_is_answered(pub)) {
+        if (pub->batch_ns >= run->tally->window_begin_ns) {
+            hist_add(&run->tally->reply_latency, probe_now_ns() - pub->batch_ns);
+        }
         make_ready(run, pub->index);
     }
 }
@@ -351,6 +355,7 @@ static void set_up(struct run *run)
     choose_window(run);
     bool is_busy = !is_open_loop(run) && run->opts->batch_count > 1;
     run->tally->sample_mask = is_busy ? SAMPLE_MASK_BUSY : 0;
+    run->tally->window_begin_ns = UINT64_MAX;
     if (prctl(PR_SET_TIMERSLACK, 1UL) != 0) { fatal("prctl: %s", strerror(errno)); }
 }
 
@@ -363,11 +368,12 @@ static void fill_report(const struct run *run, struct report *report)
     report->server_cpu_ns = run->end.server_cpu_ns - run->begin.server_cpu_ns;
     report->own_cpu_ns = run->end.own_cpu_ns - run->begin.own_cpu_ns;
     report->total_checked = run->tally->delivered;
+    report->total_published = run->published;
     report->lag_p99_ns = hist_quantile_ns(&run->send_lag, 0.99);
     double due = opts->message_max ? 0 : report->seconds * opts->rate_per_s;
     report->is_sustained = (double)report->published >= 0.99 * due;
     report->slow_closed = fleet_slow_closed(&run->fleet);
-    probe_memory(opts->pid, &report->after);
+    probe_memory(&opts->pids, &report->after);
 }
 
 void run_load(const struct opts *opts, struct tally *tally, struct report *report)
@@ -375,8 +381,10 @@ void run_load(const struct opts *opts, struct tally *tally, struct report *repor
     struct run *run = alloc_or_die(1, sizeof *run);
     run->opts = opts;
     run->tally = tally;
-    probe_memory(opts->pid, &report->before);
+    probe_memory(&opts->pids, &report->before);
     set_up(run);
+    const struct timespec pause = {opts->pause_ms / 1000, opts->pause_ms % 1000 * 1000000L};
+    nanosleep(&pause, NULL);
     loop(run);
     fill_report(run, report);
     if (!run->is_cut_short) { fleet_finish(&run->fleet, tally); }

@@ -85,7 +85,7 @@ static void write_script(struct trial *t)
         for (uint32_t p = 0; p < PUBLISHERS; p++) {
             uint64_t stamp = stamp_make(p, plan_seq(&t->opts, nth));
             uint32_t channel = plan_channel(&t->opts, p, nth);
-            uint32_t number = t->kind == SUB_CHANNEL ? channel : 0;
+            uint32_t number = t->kind == SUB_MATCH ? 0 : channel;
             t->messages[t->message_count++] = (struct message){channel, number, stamp, stamp};
         }
     }
@@ -398,6 +398,22 @@ static bool test_shape(struct opts *opts)
     return is_right;
 }
 
+/* Sharded: the groups share nothing, and together they have everything. */
+static bool test_shard_plan(void)
+{
+    bool is_right = true;
+    for (uint32_t shards = 1; shards <= 4; shards++) {
+        for (uint32_t subscribers = 0; subscribers <= 9; subscribers++) {
+            struct opts opts = trial_opts(PROTO_RESP2, 64);
+            opts.shard_count = shards;
+            opts.channel_count = 12;
+            opts.subscriber_count = subscribers;
+            is_right &= test_shape(&opts);
+        }
+    }
+    return is_right;
+}
+
 static bool test_plan(void)
 {
     static const uint32_t counts[] = {1, 2, 3, 10, 64, 1000};
@@ -443,6 +459,7 @@ bool self_test(void)
     is_right &= test_counted(FAULT_HALF_AT_END);
     is_right &= test_replies();
     is_right &= test_plan();
+    is_right &= test_shard_plan();
     is_right &= test_hist();
     puts(is_right ? "self-test: every planted fault was noticed" : "self-test: FAILED");
     return is_right;

@@ -29,7 +29,8 @@ void stream_init(struct stream *stream, const struct stream_spec *spec, struct h
     stream->held = held;
     stream->conn_index = conn_index;
     switch (held.kind) {
-    case SUB_CHANNEL: stream->cell_count = held.count; break;
+    case SUB_CHANNEL:
+    case SUB_SHARD: stream->cell_count = held.count; break;
     case SUB_MATCH: stream->cell_count = held.count * opts->channel_count; break;
     case SUB_MISS: stream->cell_count = 0; break;
     }
@@ -78,12 +79,13 @@ static bool find_cell(struct stream *st, const char *head)
         break_off(st, "not a delivery", head, frame->head_bytes);
         return false;
     }
-    uint32_t channel = wire_digits_read(head + frame->channel_at);
+    const struct opts *opts = st->spec->opts;
+    uint32_t channel = names_channel(opts->names, wire_digits_read(head + frame->channel_at));
     uint32_t number = frame->number_at != 0 ? wire_digits_read(head + frame->number_at) : channel;
     uint32_t place = plan_place(&st->held, number);
     bool is_own = st->held.kind != SUB_MISS && place != PLAN_NOT_HELD &&
-                  channel < st->spec->opts->channel_count &&
-                  (st->held.kind != SUB_CHANNEL || number == channel);
+                  channel < opts->channel_count &&
+                  (st->held.kind == SUB_MATCH || number == channel);
     if (!is_own) {
         break_off(st, "a delivery that was not asked for", head, frame->head_bytes);
         return false;
@@ -229,7 +231,7 @@ void stream_feed(struct stream *st, const char *bytes, size_t size)
 /* The channel that a cell stands for: the reverse of stream_cell. */
 static uint32_t channel_of(const struct stream *st, uint32_t cell)
 {
-    bool is_by_channel = st->held.kind == SUB_CHANNEL;
+    bool is_by_channel = st->held.kind != SUB_MATCH;
     return is_by_channel ? st->held.first + cell * st->held.step
                          : cell % st->spec->opts->channel_count;
 }

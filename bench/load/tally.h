@@ -22,6 +22,8 @@ struct tally {
     uint64_t window_end_ns;
     uint64_t sample_mask;
     struct hist latency;
+
+    struct hist reply_latency; /* closed loop: of a batch, from its writing to its last reply */
 };
 
 /* Count a violation and say on stderr what it is; after the first few only count. */

@@ -20,7 +20,8 @@ __attribute__((format(printf, 3, 4))) static uint32_t put(char *out, size_t out_
 static uint32_t put_name(char *out, enum proto proto, enum sub_kind kind, uint32_t number)
 {
     switch (kind) {
-    case SUB_CHANNEL: return put(out, WIRE_NAME_MAX, "ch.%06u", number);
+    case SUB_CHANNEL:
+    case SUB_SHARD: return put(out, WIRE_NAME_MAX, "ch.%06u", number);
     case SUB_MISS: return put(out, WIRE_NAME_MAX, "ch.%06u.*", number);
     case SUB_MATCH: break;
     }
@@ -49,10 +50,10 @@ void wire_frame_init(struct frame *frame, enum proto proto, enum sub_kind kind,
     if (proto == PROTO_NATS) {
         frame->head_bytes = put(head, WIRE_HEAD_MAX, "MSG ch.000000 1000000 %u\r\n", payload_bytes);
         frame->number_at = place_of(head, " 1000000") + 2;
-    } else if (kind == SUB_CHANNEL) {
-        frame->head_bytes =
-            put(head, WIRE_HEAD_MAX, "%c3\r\n$7\r\nmessage\r\n$9\r\nch.000000\r\n$%u\r\n", type,
-                payload_bytes);
+    } else if (kind == SUB_CHANNEL || kind == SUB_SHARD) {
+        const char *word = kind == SUB_SHARD ? "$8\r\nsmessage" : "$7\r\nmessage";
+        frame->head_bytes = put(head, WIRE_HEAD_MAX, "%c3\r\n%s\r\n$9\r\nch.000000\r\n$%u\r\n",
+                                type, word, payload_bytes);
     } else {
         frame->head_bytes = put(head, WIRE_HEAD_MAX,
                                 "%c4\r\n$8\r\npmessage\r\n$%u\r\n%s\r\n$9\r\nch.000000\r\n$%u\r\n",
@@ -64,15 +65,16 @@ void wire_frame_init(struct frame *frame, enum proto proto, enum sub_kind kind,
     frame->total_bytes = frame->head_bytes + payload_bytes + 2;
 }
 
-void wire_command_init(struct command *command, enum proto proto, uint32_t payload_bytes)
+void wire_command_init(struct command *command, enum proto proto, bool is_sharded,
+                       uint32_t payload_bytes)
 {
+    const char *verb = is_sharded ? "$8\r\nSPUBLISH" : "$7\r\nPUBLISH";
     char *head = command->head;
     memset(command, 0, sizeof *command);
-    command->head_bytes =
-        proto == PROTO_NATS
-            ? put(head, WIRE_HEAD_MAX, "PUB ch.000000 %u\r\n", payload_bytes)
-            : put(head, WIRE_HEAD_MAX, "*3\r\n$7\r\nPUBLISH\r\n$9\r\nch.000000\r\n$%u\r\n",
-                  payload_bytes);
+    command->head_bytes = proto == PROTO_NATS
+                              ? put(head, WIRE_HEAD_MAX, "PUB ch.000000 %u\r\n", payload_bytes)
+                              : put(head, WIRE_HEAD_MAX, "*3\r\n%s\r\n$9\r\nch.000000\r\n$%u\r\n",
+                                    verb, payload_bytes);
     command->channel_at = place_of(head, "ch.") + 3;
     command->payload_bytes = payload_bytes;
     command->total_bytes = command->head_bytes + payload_bytes + 2;
@@ -85,7 +87,13 @@ uint32_t wire_subscribe(char *out, enum proto proto, enum sub_kind kind, uint32_
     if (proto == PROTO_NATS) {
         return put(out, WIRE_REQUEST_MAX, "SUB %s 1%06u\r\n", name, number);
     }
-    const char *verb = kind == SUB_CHANNEL ? "$9\r\nSUBSCRIBE" : "$10\r\nPSUBSCRIBE";
+    static const char *const verbs[] = {
+        [SUB_CHANNEL] = "$9\r\nSUBSCRIBE",
+        [SUB_MATCH] = "$10\r\nPSUBSCRIBE",
+        [SUB_MISS] = "$10\r\nPSUBSCRIBE",
+        [SUB_SHARD] = "$10\r\nSSUBSCRIBE",
+    };
+    const char *verb = verbs[kind];
     return put(out, WIRE_REQUEST_MAX, "*2\r\n%s\r\n$%u\r\n%s\r\n", verb, name_bytes, name);
 }
 
@@ -95,7 +103,13 @@ uint32_t wire_confirmation(char *out, enum proto proto, enum sub_kind kind, uint
     if (proto == PROTO_NATS) { return 0; }
     char name[WIRE_NAME_MAX];
     uint32_t name_bytes = put_name(name, proto, kind, number);
-    const char *verb = kind == SUB_CHANNEL ? "$9\r\nsubscribe" : "$10\r\npsubscribe";
+    static const char *const verbs[] = {
+        [SUB_CHANNEL] = "$9\r\nsubscribe",
+        [SUB_MATCH] = "$10\r\npsubscribe",
+        [SUB_MISS] = "$10\r\npsubscribe",
+        [SUB_SHARD] = "$10\r\nssubscribe",
+    };
+    const char *verb = verbs[kind];
     return put(out, WIRE_REQUEST_MAX, "%c3\r\n%s\r\n$%u\r\n%s\r\n:%u\r\n",
                proto == PROTO_RESP3 ? '>' : '*', verb, name_bytes, name, held);
 }

@@ -4,6 +4,7 @@
 #ifndef LOAD_WIRE_H
 #define LOAD_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,8 +15,9 @@
 #define WIRE_REQUEST_MAX 128U
 #define WIRE_DIGITS 6U
 
-/* What a subscription asks for: one channel, or a pattern that matches all channels, or none. */
-enum sub_kind { SUB_CHANNEL, SUB_MATCH, SUB_MISS };
+/* What a subscription asks for: one channel, a pattern that matches all channels, or none, or one
+ * channel of sharded pub/sub (RESP). */
+enum sub_kind { SUB_CHANNEL, SUB_MATCH, SUB_MISS, SUB_SHARD };
 
 /* A delivery up to its payload; the digits at the two places vary. */
 struct frame {
@@ -38,7 +40,8 @@ struct command {
 
 void wire_frame_init(struct frame *frame, enum proto proto, enum sub_kind kind,
                      uint32_t payload_bytes);
-void wire_command_init(struct command *command, enum proto proto, uint32_t payload_bytes);
+void wire_command_init(struct command *command, enum proto proto, bool is_sharded,
+                       uint32_t payload_bytes);
 
 /* The request for subscription `number`. Returns its length, at most WIRE_REQUEST_MAX. */
 uint32_t wire_subscribe(char *out, enum proto proto, enum sub_kind kind, uint32_t number);

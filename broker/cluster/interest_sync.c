@@ -345,6 +345,10 @@ static void picture_take(void *arg)
     struct directory *d = picture->half->cluster->directory;
     directory_each_local(d, TOPIC_PATTERN, picture_add, picture);
     picture->changes = directory_pattern_changes(d);
+    LIST_EACH (at, &picture->half->cluster->pattern_ops) {
+        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
+        op->is_in_picture = !op->change->is_join && op->change->is_cancelled;
+    }
 }
 
 static void picture_send(struct picture *picture, struct outlet *outlet)
@@ -388,7 +392,11 @@ void interest_tell_patterns(struct half *half, uint32_t node)
     mem_free(picture.entry);
     LIST_EACH (at, &c->pattern_ops) {
         struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        if (!op->change->is_cancelled || op->change->is_join) { op_ask(half, op, node); }
+        if (op->is_in_picture) {
+            op->asked[node] = (struct pattern_asked){.id = ++half->next_id};
+        } else {
+            op_ask(half, op, node);
+        }
     }
 }
 
@@ -404,7 +412,9 @@ void interest_node_gone(struct half *half, uint32_t node)
 static void pattern_fail(struct half *half, struct pattern_op *op)
 {
     struct interest_change *change = op->change;
-    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+    bool is_gone = directory_give_up_change(half->cluster->directory, change);
+    bool is_undone = change->is_join || !is_gone; /* a client that is gone has left in any case */
+    for (uint32_t node = 0; is_undone && node < PMAP_NODES_MAX; node++) {
         struct outlet *outlet = half->outlet[node];
         if (op->asked[node].id != 0 && outlet != NULL && outlet->request_is_up) {
             send_interest(outlet, change, 0, 0, change->is_join ? -1 : 1);

@@ -162,6 +162,7 @@ struct interest_change {
     bool is_drop; /* of a client that is gone: nobody waits, and it is right only in `epoch` */
     atomic_bool is_cancelled; /* both under the stripe (or all stripes, of a pattern) */
     bool is_applied;
+    bool is_given_up;
     uint32_t partition;
     uint64_t epoch;
     uint64_t id; /* the holder's, and the next */
@@ -180,6 +181,8 @@ static inline struct slice interest_change_name(const struct interest_change *ch
 /* It has been acknowledged: make it true here, at this point of the order. From then on it is its worker's.
  * True: it was cancelled before, its client is gone: what was counted for it must be taken back. Thread: any. */
 MUST_USE bool directory_apply_change(struct directory *directory, struct interest_change *change);
+/* It will not be acknowledged any more. True: its client is gone. Thread: any. */
+MUST_USE bool directory_give_up_change(struct directory *directory, struct interest_change *change);
 /* It was given up: tell the client. Thread: its worker. */
 void interest_change_fail(struct interest_change *change, enum err err);
 /* The same from another worker; change->err is set. */

@@ -232,7 +232,7 @@ class Cluster:
         options = {"advertise": self.world.host(node.name), "peer-listen": f"{node.bind_host}:{PEER_PORT}",
                    "raft-listen": f"{node.bind_host}:{RAFT_PORT}", "expect": self.expect, "partitions": self.partitions,
                    "join": " ".join(f"{self.world.host(n)}:{RAFT_PORT}" for n in known),
-                   "cluster-node-timeout": NODE_TIMEOUT_MS, **self.options}
+                   "cluster-node-timeout": NODE_TIMEOUT_MS, "cluster-timeout": 5 * NODE_TIMEOUT_MS, **self.options}
         if node.name in self.zones:
             options["zone"] = self.zones[node.name]
         return options
