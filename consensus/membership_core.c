@@ -411,6 +411,9 @@ void core_refresh(struct core *core)
     core->now_ms = core->world.now_ms(core->world.arg);
     (void)engine_status(core->engine, CONTROL_GROUP, &core->status);
     const struct engine_status *status = &core->status;
+    if (status->owns_term && core->lead.term == status->term && core->lead.ready_commit == 0) {
+        core->lead.ready_commit = status->commit;
+    }
     if (status->is_leader || status->leader == 0 ||
         (status->leader == core->followed_replica && status->term == core->followed_term)) {
         return;
@@ -424,7 +427,9 @@ void core_refresh(struct core *core)
 
 bool core_leads(const struct core *core)
 {
-    return core->status.is_leader && core->status.owns_term && core->lead.term == core->status.term;
+    const struct lead *lead = &core->lead;
+    return core->status.owns_term && lead->term == core->status.term && lead->ready_commit != 0 &&
+           core->status.applied >= lead->ready_commit;
 }
 
 const char *core_leader_name(const struct core *core)

@@ -55,7 +55,8 @@ enum { SUSPICIONS_MAX = 256 };
 
 /* The leader's; zero when this node does not lead. */
 struct lead {
-    uint64_t term; /* 0: not leading */
+    uint64_t term;         /* 0: not leading */
+    uint64_t ready_commit; /* once this is applied the state is no older than the term; 0: unknown */
     bool is_begun; /* the first tick of the term was */
     bool is_creating;
     uint64_t since_ms;
@@ -113,7 +114,7 @@ struct core {
 
     /* being alive */
     uint64_t ping_next_ms;
-    uint64_t echoed_ms; /* when the last echo came */
+    uint64_t echoed_ms; /* when the last echo came, or we led */
     uint64_t echo_lease_ms;
     uint64_t lease_ms; /* as told */
     bool is_draining;

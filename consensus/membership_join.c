@@ -106,11 +106,12 @@ void join_tick(struct core *core)
         }
         return;
     }
-    bool is_lost =
-        !core->status.is_leader && core->now_ms > core->echoed_ms + core->opts.node_timeout_ms;
-    if (is_lost) { /* it may have moved, or we: tell where we are, and ask */
+    uint64_t silence_ms = core->status.is_leader ? 0 : core->now_ms - core->echoed_ms;
+    if (silence_ms > 2 * (uint64_t)core->opts.node_timeout_ms) {
+        send_join(core); /* we may be down and not learn it from the log, or in it no more */
+    } else if (silence_ms > core->opts.node_timeout_ms) {
         core->join_next_ms = core->now_ms + JOIN_MS;
-        found_hail_all(core);
+        found_hail_all(core); /* the leader may have moved, or we */
     }
 }
 
@@ -155,14 +156,18 @@ static bool enter_cluster(struct core *core, const struct note *note)
 void join_on_reply(struct core *core, const struct note *note)
 {
     const struct note_join_reply *reply = &note->join_reply;
-    bool is_late = core->incarnation != 0 || core->is_forgotten || core->is_leaving;
-    if (reply->boot != core->boot || is_late) { return; }
+    /* Who is a member asks only after its lease has ended for want of echoes. */
+    bool is_lost = core->incarnation == 0 ||
+                   core->now_ms > core->echoed_ms + 2 * (uint64_t)core->opts.node_timeout_ms;
+    if (reply->boot != core->boot || !is_lost || core->is_forgotten || core->is_leaving) { return; }
     if (reply->leader.port != 0) { core->leader_hint = reply->leader; }
     if (reply->refusal[0] != '\0') {
         LOG_LIMITED(LOG_LEVEL_WARN, "the leader does not let this node join",
                     LOG_STR("leader", note->name), LOG_STR("reason", reply->refusal));
     }
     if (reply->challenge != 0) {
+        core->incarnation = 0; /* who answers a challenge begins a new life */
+        lease_drop(core);
         core->challenge = reply->challenge;
         send_join(core);
     }
@@ -172,7 +177,9 @@ void join_on_reply(struct core *core, const struct note *note)
         return;
     }
     snprintf(core->leader_name, sizeof core->leader_name, "%s", note->name);
-    become_member(core, reply->incarnation, reply->version);
+    if (reply->incarnation != core->incarnation) {
+        become_member(core, reply->incarnation, reply->version);
+    }
 }
 
 /* A new map is there: does it still count us in? */

@@ -33,6 +33,7 @@ void lease_update(struct core *core)
     }
     uint64_t until = core->echo_lease_ms;
     bool by_raft = core_leads(core) && !core->lead.is_transferring;
+    if (by_raft && core->status.lease_until_ms > core->now_ms) { core->echoed_ms = core->now_ms; }
     if (by_raft && core->status.lease_until_ms > until) { until = core->status.lease_until_ms; }
     if (until > core->lease_ms) { tell(core, until); }
 }
@@ -66,11 +67,10 @@ void lease_ping(struct core *core)
     for (size_t i = 0; i < status->server_count; i++) {
         const char *name = status->servers[i].node_name;
         bool is_self = status->servers[i].id == status->self;
-        if (leader != NULL && strcmp(leader, name) == 0) { leader = NULL; }
-        bool is_leader = status->servers[i].id == status->leader;
-        if (!is_self && (status->servers[i].role == 1 || is_leader)) {
-            core_send(core, name, &note);
-        }
+        bool is_leader = leader != NULL && strcmp(leader, name) == 0;
+        if (is_self || (status->servers[i].role != 1 && !is_leader)) { continue; }
+        core_send(core, name, &note);
+        if (is_leader) { leader = NULL; }
     }
     if (leader != NULL && strcmp(leader, core->opts.name) != 0) { core_send(core, leader, &note); }
 }

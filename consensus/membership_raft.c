@@ -10,12 +10,12 @@
 
 enum { ROLE_STANDBY, ROLE_VOTER };
 
-/* The replica that the member at `index` runs, as it says itself; 0: it has not said. */
+/* The replica that the member at `index` runs, as it said itself in this term; 0: it has not. */
 static uint64_t replica_of(struct core *core, const struct pmap *map, uint32_t index)
 {
     if (map->node[index].id == core->opts.node_id) { return core->status.self; }
     const struct node *node = core_node_find(core, map->node[index].id);
-    bool is_heard = node != NULL && node->ping_ms != 0 &&
+    bool is_heard = node != NULL && node->ping_ms >= core->lead.since_ms &&
                     node->ping.incarnation == map->node[index].incarnation;
     return is_heard ? node->ping.replica : 0;
 }

@@ -205,7 +205,8 @@ struct cluster {
     uint64_t
         patterns_told[PMAP_NODES_MAX]; /* directory_pattern_changes + 1 at the picture that the node
                                                has; 0: it has none */
-    uint64_t known_incarnation[PMAP_NODES_MAX];
+    /* What its earlier lives have told is forgotten: its connections may come in. Read by any thread. */
+    atomic_uint_fast64_t known_incarnation[PMAP_NODES_MAX];
     atomic_uint_fast64_t own_incarnation; /* under which this node owns what it owns; 0: none */
 
     uint32_t next_worker; /* for accepted connections; worker 0's */

@@ -17,7 +17,8 @@ static const char *reason_to_refuse(const struct half *half, const struct wire_h
     if (hello->to_node_id != map->node[half->self].id) { return "it looks for another node"; }
     *node = pmap_find_id(map, hello->node_id);
     if (*node == PMAP_NOBODY || !node_is_up(map, *node) ||
-        map->node[*node].incarnation != hello->incarnation) {
+        map->node[*node].incarnation != hello->incarnation ||
+        atomic_load(&half->cluster->known_incarnation[*node]) != hello->incarnation) {
         return "it is not a member as this node knows them";
     }
     if (hello->worker_count == 0 || hello->worker_count > LANES_MAX ||

@@ -714,11 +714,11 @@ static void follow_members(struct cluster *c)
     for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
         bool is_up = node != half->self && node_is_up(half->map, node);
         uint64_t incarnation = is_up ? half->map->node[node].incarnation : 0;
-        if (incarnation == c->known_incarnation[node]) { continue; }
-        c->known_incarnation[node] = incarnation;
+        if (incarnation == atomic_load(&c->known_incarnation[node])) { continue; }
         struct latecomer late = {c, 0, node};
         directory_exclusive(c->directory, forget_node, &late);
         interest_node_gone(half, node);
+        atomic_store(&c->known_incarnation[node], incarnation);
     }
 }
 
