@@ -260,20 +260,31 @@ static struct node *node_of_note(struct core *core, const struct note *note)
     return node;
 }
 
+/* Of the nodes with that name who told their address in this process's life: the member with `id`; or,
+ * if that one was never heard, since our map may be old, the one that was heard last and says that it
+ * belongs to our cluster. */
+static const struct node *teller(const struct core *core, const char *name, uint64_t id)
+{
+    const struct node *best = NULL;
+    for (size_t i = 0; i < CORE_NODES_MAX; i++) {
+        const struct node *node = &core->nodes[i];
+        if (node->id == 0 || node->heard_ms == 0 || strcmp(node->name, name) != 0) { continue; }
+        if (node->id == id) { return node; }
+        bool is_ours = node->cluster_id != 0 && node->cluster_id == core->file.cluster_id;
+        if (!is_ours || node->raft.port == 0) { continue; }
+        if (best == NULL || node->heard_ms > best->heard_ms) { best = node; }
+    }
+    return best;
+}
+
 bool core_address_of(const struct core *core, const char *name, struct pmap_address *out)
 {
     const struct pmap *map = core_control_map(core);
     uint32_t index = map != NULL ? pmap_find_name(map, slice_of_str(name)) : PMAP_NOBODY;
-    uint64_t id = index != PMAP_NOBODY ? map->node[index].id : 0;
-    const struct node *best = NULL;
-    for (size_t i = 0; i < CORE_NODES_MAX; i++) {
-        const struct node *node = &core->nodes[i];
-        bool fits = node->id != 0 && node->raft.port != 0 && strcmp(node->name, name) == 0 &&
-                    (id == 0 || node->id == id);
-        if (fits && (best == NULL || node->heard_ms > best->heard_ms)) { best = node; }
-    }
-    if (best == NULL && index == PMAP_NOBODY) { return false; }
-    *out = best != NULL ? best->raft : map->node[index].raft;
+    const struct node *node = teller(core, name, index != PMAP_NOBODY ? map->node[index].id : 0);
+    bool is_told = node != NULL && node->raft.port != 0;
+    if (!is_told && index == PMAP_NOBODY) { return false; }
+    *out = is_told ? node->raft : map->node[index].raft;
     return out->port != 0;
 }
 

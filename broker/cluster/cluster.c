@@ -47,7 +47,8 @@ static void on_look(struct task *task)
 
 void half_look(struct half *half)
 {
-    if (!atomic_exchange(&half->look_is_posted, true)) {
+    bool is_stopping = atomic_load(&half->cluster->is_stopping);
+    if (!is_stopping && !atomic_exchange(&half->look_is_posted, true)) {
         mailbox_post(worker_mailbox(half->worker), &half->look_task);
     }
 }
@@ -240,6 +241,8 @@ static void flush_due(struct half *half)
     }
 }
 
+static void stop_if_done(struct half *half);
+
 void cluster_turn(struct cluster *c, uint32_t worker)
 {
     struct half *half = c->half[worker];
@@ -250,6 +253,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
     fanout_settle(half->fanout);
     question_turn(half);
     inlets_turn(half);
+    if (UNLIKELY(half->stopped != NULL)) { stop_if_done(half); }
 }
 
 void cluster_tick(struct cluster *c, uint32_t worker)
@@ -307,8 +311,16 @@ static void on_stop(struct event *event)
     question_stop(half);
     peer_hub_close_accepted(half->hub, false);
     outlets_close(half, false);
-    fanout_settle(half->fanout);
-    latch_count_down(event->pointer);
+    half->stopped = event->pointer;
+}
+
+/* The last connection has ended: nothing of the cluster happens on this worker any more. */
+static void stop_if_done(struct half *half)
+{
+    if (half->stopped == NULL || peer_hub_count(half->hub) > 0) { return; }
+    struct latch *stopped = half->stopped;
+    half->stopped = NULL;
+    latch_count_down(stopped);
 }
 
 void cluster_stop(struct cluster *c)

@@ -154,6 +154,7 @@ struct half {
     atomic_bool look_is_posted;
     atomic_size_t lane_bytes; /* queued on lanes and requests */
     bool is_held;             /* inlets with requests are not read */
+    struct latch *stopped;    /* to be counted down when the last connection has ended */
 };
 
 struct peer_stat {

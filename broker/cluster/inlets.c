@@ -203,7 +203,7 @@ void inlets_turn(struct half *half)
     if (list_is_empty(&half->inlets)) { return; }
     bool is_congested =
         fanout_is_congested(half->fanout) || cluster_is_congested(half->cluster, half->index);
-    if (is_congested == half->is_held) { return; }
+    if (is_congested == half->is_held || half->stopped != NULL) { return; }
     half->is_held = is_congested;
     LIST_EACH (at, &half->inlets) {
         struct inlet *inlet = CONTAINER_OF(at, struct inlet, link);

@@ -154,6 +154,7 @@ static void close_subscribers(struct cluster *c, struct concern *concern)
 void moves_lane_lost(struct cluster *c, uint32_t node, uint32_t lane, uint32_t lane_count,
                      bool is_clean)
 {
+    if (atomic_load(&c->is_stopping)) { return; }
     struct concern *concern = is_clean ? NULL : concern_new(c);
     for (uint32_t p = lane; p < c->partition_count; p += lane_count) {
         struct place *place = &c->place[p];
@@ -429,6 +430,15 @@ static void push_ready(struct cluster *c, uint32_t p, uint64_t nodes, bool is_mi
     directory_push_lane(c->directory, item);
 }
 
+static void push_end(struct cluster *c, uint32_t p, uint64_t nodes, uint64_t epoch, uint64_t seq)
+{
+    if (nodes == 0) { return; }
+    struct lane_item *item = lane_item_new(c->directory, LANE_END, nodes, p);
+    item->epoch = epoch;
+    item->seq = seq;
+    directory_push_lane(c->directory, item);
+}
+
 /* The numbers from which some node's tail is no longer whole, and the highest seen. */
 static void survey(const struct place *place, uint64_t members, uint64_t *floor, uint64_t *seq)
 {
@@ -634,17 +644,41 @@ static void take_latecomers(struct cluster *c)
     }
 }
 
-/* ---- the map changes ---- */
-
-static void push_end(struct cluster *c, uint32_t p, uint64_t nodes,
-                     const struct remote_partition *at)
+/* Whoever syncs with an owner that was, because it does not know better yet, has to be told the end of a stream
+ * that it has not seen the end of: END may have gone out before its lane was there. */
+static void answer_outdated(void *arg)
 {
-    if (nodes == 0) { return; }
-    struct lane_item *item = lane_item_new(c->directory, LANE_END, nodes, p);
-    item->epoch = at->epoch;
-    item->seq = at->seq;
-    directory_push_lane(c->directory, item);
+    const struct latecomer *late = arg;
+    struct cluster *c = late->cluster;
+    struct place *place = &c->place[late->partition];
+    lock_take(&place->lock);
+    struct staged *staged = place->staged[late->node];
+    push_end(c, late->partition, 1ULL << late->node, staged->epoch, 0);
+    staged->is_taken = true;
+    lock_release(&place->lock);
 }
+
+static void answer_outdated_syncs(struct cluster *c)
+{
+    const struct half *half = half_0(c);
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        const struct remote_partition at = directory_partition_peek(c->directory, p);
+        struct place *place = &c->place[p];
+        for (uint32_t node = 0; node < half->map->node_count; node++) {
+            lock_take(&place->lock);
+            const struct staged *staged = place->staged[node];
+            bool is_outdated =
+                staged != NULL && staged->is_done && !staged->is_taken && staged->epoch < at.epoch;
+            lock_release(&place->lock);
+            if (!is_outdated) { continue; }
+            struct latecomer late = {c, p, node};
+            directory_exclusive(c->directory, answer_outdated, &late);
+            directory_wake_lanes(c->directory);
+        }
+    }
+}
+
+/* ---- the map changes ---- */
 
 /* Follow one partition's row. Exclusive, under the place's lock. */
 static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t epoch)
@@ -656,7 +690,7 @@ static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t 
     if (place->is_own) {
         place->seq = at->seq > place->seq ? at->seq : place->seq;
         at->seq = place->seq;
-        push_end(c, p, t->members, at);
+        push_end(c, p, t->members, at->epoch, at->seq);
     } else if (place->has_stream && !place->is_ended) { /* it has yet to end */
         place->previous_owner = place->owner;
         place->previous_epoch = place->epoch;
@@ -757,6 +791,7 @@ void moves_progress(struct cluster *c)
     }
     begin_owning(c);
     take_latecomers(c);
+    answer_outdated_syncs(c);
     sync_owners(c);
     count_owned(c);
     half_look_all(c);

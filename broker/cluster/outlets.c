@@ -48,6 +48,7 @@ static void request_lost(struct outlet *outlet, uint64_t unsent_from)
     atomic_fetch_sub(&half->cluster->stat[outlet->node].requests_up, 1);
     forward_on_down(outlet, unsent_from);
     question_on_down(half);
+    if (atomic_load(&half->cluster->is_stopping)) { return; }
     event_post(half_0(half->cluster), (struct event){.run = on_lost, .node = outlet->node});
     half_look(half);
 }

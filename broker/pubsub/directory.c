@@ -36,6 +36,7 @@ static void entry_free(struct stripe *stripe, struct entry *entry)
 void directory_free(struct directory *d)
 {
     if (d == NULL) { return; }
+    remote_forget_all(d);
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
         struct stripe *stripe = &d->stripe[i];
         LIST_EACH (at, &stripe->remembered) {

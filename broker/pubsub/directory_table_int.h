@@ -129,6 +129,8 @@ struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, cons
 /* Number the run and put it on the lanes of run->nodes. Under the stripe. */
 void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
                      bool *woken);
+/* Forget what all other nodes want. Nobody else uses the directory any more. */
+void remote_forget_all(struct directory *d);
 /* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. */
 void remote_note_drop(struct directory *d, struct directory_drop *drop);
 

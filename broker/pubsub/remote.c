@@ -215,6 +215,15 @@ void directory_forget_node(struct directory *d, uint32_t node)
     directory_forget_node_patterns(d, node);
 }
 
+void remote_forget_all(struct directory *d)
+{
+    struct forgetting f = {NULL, REMOTE_NOBODY, REMOTE_NOBODY};
+    each_entry(d, visit_forget, &f);
+    for (uint32_t node = 0; node < REMOTE_NODES_MAX; node++) {
+        directory_forget_node_patterns(d, node);
+    }
+}
+
 /* Under the name's lock. */
 static void change_share(struct directory *d, struct stripe *stripe, uint64_t hash, uint32_t node,
                          enum topic_kind kind, struct slice name, int64_t change)

@@ -302,7 +302,7 @@ class Cluster:
     def leader(self):
         """The leader of the control group, as the running nodes agree; waits for it."""
         def agreed():
-            names = {_info(n).get("cluster_leader") for n in self.running()}
+            names = {_info(n).get("fanfare_raft_leader") for n in self.running()}
             return len(names) == 1 and self.nodes.get(names.pop())
         return wait_until(agreed, FORM_DEADLINE_S, "all nodes name one leader")
 
@@ -337,7 +337,7 @@ class Cluster:
 
 
 def _info(node):
-    raw = node.ask("CLUSTER", "INFO")
+    raw = node.ask("INFO", "cluster")
     if not isinstance(raw, bytes):
         return {}
     return dict(line.split(":", 1) for line in raw.decode().split("\r\n") if ":" in line)
