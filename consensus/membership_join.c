@@ -98,11 +98,8 @@ void join_tick(struct core *core)
     if (core->incarnation == 0) {
         if (core_leads(core)) {
             join_self(core);
-        } else if (core->file.state >= CLUSTER_JOINING || core->join_cluster != 0) {
+        } else if (core->file.state >= CLUSTER_FOUNDING || core->join_cluster != 0) {
             send_join(core);
-        } else if (core->file.state == CLUSTER_FOUNDING) {
-            core->join_next_ms = core->now_ms + JOIN_MS;
-            found_hail_all(core);
         }
         return;
     }

@@ -4,7 +4,7 @@
  * leaves and orders no more; or 1.3 node_timeout, which covers clocks that run apart, have passed
  * since the last echo to it and since this node began to lead. The exception: the node that led
  * before, if no leader was between, ordered under its Raft lease, which ended before our election.
- * Whom we are about to declare down gets no echo. */
+ * Whom we are about to declare down, or to make a member anew, gets no echo. */
 #include <string.h>
 
 #include "base/log.h"

@@ -109,7 +109,9 @@ static void echo(struct core *core, const struct pmap *map, struct node *node)
     uint64_t stamp_ms = node->covered_stamp_ms;
     uint32_t index = pmap_find_id(map, node->id);
     node->covered_stamp_ms = 0;
-    if (index == PMAP_NOBODY || !map->node[index].is_up || node->condemned_because != NULL ||
+    /* What is proposed about it may end its life: a JOIN, a DOWN. */
+    bool is_doomed = node->condemned_because != NULL || node->is_proposing;
+    if (index == PMAP_NOBODY || !map->node[index].is_up || is_doomed ||
         map->node[index].incarnation != node->ping.incarnation) {
         return;
     }

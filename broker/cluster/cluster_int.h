@@ -172,7 +172,6 @@ struct peer_stat {
 struct pattern_op {
     struct list link;
     struct interest_change *change;
-    bool is_in_picture; /* a leave whose client has gone: the last picture knows that already */
     struct pattern_asked {
         uint64_t id;        /* 0: not asked */
         uint32_t remaining; /* acknowledgements to come, one per lane of the node */

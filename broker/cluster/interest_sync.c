@@ -149,7 +149,7 @@ static void fail_old(struct half *half, uint32_t partition, uint64_t since_ns)
             continue;
         }
         list_remove(&change->link);
-        interest_change_fail(change, ERR_CLUSTER_DOWN);
+        interest_change_end(change, ERR_CLUSTER_DOWN);
     }
 }
 
@@ -244,10 +244,13 @@ static bool op_is_done(const struct half *half, const struct pattern_op *op)
     return true;
 }
 
+/* Tell the node, unless its picture is younger than the leaving. */
 static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
 {
     struct outlet *outlet = half->outlet[node];
     op->asked[node].id = ++half->next_id;
+    op->asked[node].remaining = 0;
+    if (op->change->is_left && half->cluster->patterns_told[node] > op->change->epoch) { return; }
     op->asked[node].remaining = lanes_complete(half->cluster, node);
     send_interest(outlet, op->change, op->asked[node].id, 0, op->change->is_join ? 1 : -1);
 }
@@ -267,9 +270,13 @@ static void op_end(struct half *half, struct pattern_op *op)
     struct interest_change *change = op->change;
     list_remove(&op->link);
     mem_free(op);
+    if (change->is_left) {
+        interest_change_give_back(change);
+        return;
+    }
     struct interest_change *copy = copy_of(change);
     if (directory_apply_change(half->cluster->directory, change)) {
-        tell_all(half, copy, UINT64_MAX);
+        tell_all(half, copy, UINT64_MAX - 1);
     }
     mem_free(copy);
 }
@@ -345,10 +352,6 @@ static void picture_take(void *arg)
     struct directory *d = picture->half->cluster->directory;
     directory_each_local(d, TOPIC_PATTERN, picture_add, picture);
     picture->changes = directory_pattern_changes(d);
-    LIST_EACH (at, &picture->half->cluster->pattern_ops) {
-        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        op->is_in_picture = !op->change->is_join && op->change->is_cancelled;
-    }
 }
 
 static void picture_send(struct picture *picture, struct outlet *outlet)
@@ -392,11 +395,7 @@ void interest_tell_patterns(struct half *half, uint32_t node)
     mem_free(picture.entry);
     LIST_EACH (at, &c->pattern_ops) {
         struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        if (op->is_in_picture) {
-            op->asked[node] = (struct pattern_asked){.id = ++half->next_id};
-        } else {
-            op_ask(half, op, node);
-        }
+        op_ask(half, op, node);
     }
 }
 
@@ -409,20 +408,20 @@ void interest_node_gone(struct half *half, uint32_t node)
     ops_look(half);
 }
 
+/* A leaving needs nobody's consent. A join is taken back where it was told. */
 static void pattern_fail(struct half *half, struct pattern_op *op)
 {
     struct interest_change *change = op->change;
-    bool is_gone = directory_give_up_change(half->cluster->directory, change);
-    bool is_undone = change->is_join || !is_gone; /* a client that is gone has left in any case */
-    for (uint32_t node = 0; is_undone && node < PMAP_NODES_MAX; node++) {
+    bool is_join = change->is_join;
+    for (uint32_t node = 0; is_join && node < PMAP_NODES_MAX; node++) {
         struct outlet *outlet = half->outlet[node];
         if (op->asked[node].id != 0 && outlet != NULL && outlet->request_is_up) {
-            send_interest(outlet, change, 0, 0, change->is_join ? -1 : 1);
+            send_interest(outlet, change, 0, 0, -1);
         }
     }
     list_remove(&op->link);
     mem_free(op);
-    change->err = ERR_CLUSTER_DOWN;
+    change->err = is_join ? ERR_CLUSTER_DOWN : ERR_OK;
     interest_change_give_back(change);
 }
 
@@ -473,7 +472,7 @@ void interest_stop(struct half *half)
         LIST_EACH (link, &half->waiting[p].changes) {
             struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
             list_remove(&change->link);
-            interest_change_fail(change, ERR_CLUSTER_DOWN);
+            interest_change_end(change, ERR_CLUSTER_DOWN);
         }
     }
     if (half->index == 0) { pattern_tick(half, UINT64_MAX); }

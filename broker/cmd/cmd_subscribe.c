@@ -186,7 +186,8 @@ static void confirm_now(const struct changing *changing, struct slice name)
 }
 
 /* The first change that waits. What is delivered from now on may belong to a channel whose confirmation
- * is to come first; where channels are left it may not, and messages go before the confirmation. */
+ * is to come first; where channels are left it may not, and messages go before the confirmation. Patterns
+ * have been left by now: messages go behind the confirmation, or they would show that. */
 static void begin_waiting(struct changing *changing, uint32_t count)
 {
     struct session *session = changing->call->session;
@@ -237,6 +238,9 @@ static void end_changing(struct changing *changing)
 {
     static const struct waiting_ops ops = {finish, changes_free};
     session_count_subscriptions(changing->call->session);
+    if (changing->all != NULL && changing->kind == TOPIC_PATTERN && !changing->is_join) {
+        session_hold(changing->call->session);
+    }
     if (changing->all != NULL) { waiting_start(changing->call, &ops, changing->all); }
 }
 

@@ -297,6 +297,17 @@ bool directory_leave(struct directory *d, uint32_t worker, enum topic_kind kind,
     return is_here;
 }
 
+uint64_t directory_leave_pattern(struct directory *d, uint32_t worker, struct slice text,
+                                 struct task *change)
+{
+    directory_lock_all(d);
+    local_leave(d, NULL, worker, TOPIC_PATTERN, text, directory_hash(TOPIC_PATTERN, text));
+    uint64_t changes = ++d->pattern_changes;
+    mailbox_push(d->member[worker].inbox, change);
+    directory_unlock_all(d);
+    return changes;
+}
+
 void directory_drop(struct directory *d, uint32_t worker, struct directory_drop *drop,
                     uint32_t count)
 {

@@ -65,6 +65,11 @@ MUST_USE bool directory_join(struct directory *directory, uint32_t worker, enum 
 MUST_USE bool directory_leave(struct directory *directory, uint32_t worker, enum topic_kind kind,
                               struct slice name, struct task *change);
 
+/* The same for a pattern in a cluster: this node leaves first, then tells the others. Gives: the count of
+ * directory_pattern_changes after it. */
+uint64_t directory_leave_pattern(struct directory *directory, uint32_t worker, struct slice text,
+                                 struct task *change);
+
 /* A subscriber that is not to hear any more is gone. */
 struct directory_drop {
     enum topic_kind kind; /* of all in one call: patterns, or none of them is one */

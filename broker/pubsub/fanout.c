@@ -217,6 +217,15 @@ enum fanout_change fanout_unsubscribe(struct fanout *f, struct subscriber *subsc
     struct subscription *subscription =
         topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
     if (subscription == NULL) { return FANOUT_NOTHING; }
+    if (UNLIKELY(f->remote != NULL && kind == TOPIC_PATTERN)) {
+        f->change.subscription = subscription;
+        f->change.is_join = false;
+        uint64_t epoch = directory_leave_pattern(f->directory, f->index, name, &f->change.task);
+        mailbox_run(&f->inbox);
+        fanout_tell_leave(f, subscriber, name, epoch, waiter);
+        topic_retire_if_empty(f, topic);
+        return FANOUT_PENDING;
+    }
     if (UNLIKELY(!pass_change(f, subscription, false))) {
         fanout_change_elsewhere(f, subscriber, kind, name, false, waiter);
         return FANOUT_PENDING;

@@ -203,6 +203,9 @@ void fanout_commit_remote(struct fanout *fanout);
 /* Ask the cluster for a change. */
 void fanout_change_elsewhere(struct fanout *fanout, struct subscriber *subscriber,
                              enum topic_kind kind, struct slice name, bool is_join, void *waiter);
+/* It has left a pattern here; all others are to know before it is confirmed. */
+void fanout_tell_leave(struct fanout *fanout, struct subscriber *subscriber, struct slice text,
+                       uint64_t epoch, void *waiter);
 /* The subscriber is going away: what is pending for it is cancelled; of the others, what must be told. */
 struct interest_change *fanout_pending_leave(const struct fanout *fanout,
                                              const struct subscriber *subscriber,

@@ -332,6 +332,18 @@ void fanout_change_elsewhere(struct fanout *f, struct subscriber *subscriber, en
     f->remote->change(f->remote_arg, change);
 }
 
+void fanout_tell_leave(struct fanout *f, struct subscriber *subscriber, struct slice text,
+                       uint64_t epoch, void *waiter)
+{
+    struct interest_change *change = change_new(f, TOPIC_PATTERN, text, false);
+    change->subscriber = subscriber;
+    change->waiter = waiter;
+    change->is_left = true;
+    change->epoch = epoch;
+    list_push_back(&f->changes, &change->by_client);
+    f->remote->change(f->remote_arg, change);
+}
+
 void fanout_tell_drop(struct fanout *f, const struct directory_drop *drop)
 {
     struct interest_change *change = change_new(f, drop->kind, drop->name, false);
@@ -347,7 +359,8 @@ struct interest_change *fanout_pending_leave(const struct fanout *f,
 {
     LIST_EACH (at, &f->changes) {
         struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber && !change->is_join && change->kind == topic->kind &&
+        if (change->subscriber == subscriber && !change->is_join && !change->is_left &&
+            change->kind == topic->kind &&
             slice_equal(interest_change_name(change), topic_name(topic))) {
             return change;
         }
@@ -385,7 +398,7 @@ void fanout_forget_changes(struct fanout *f, const struct subscriber *subscriber
     }
 }
 
-void interest_change_fail(struct interest_change *change, enum err err)
+void interest_change_end(struct interest_change *change, enum err err)
 {
     list_remove(&change->by_client);
     if (change->subscriber == NULL) {
@@ -399,7 +412,7 @@ void interest_change_fail(struct interest_change *change, enum err err)
 static void on_given_back(struct task *task)
 {
     struct interest_change *change = CONTAINER_OF(task, struct interest_change, task);
-    interest_change_fail(change, change->err);
+    interest_change_end(change, change->err);
 }
 
 void interest_change_give_back(struct interest_change *change)

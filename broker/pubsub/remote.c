@@ -377,10 +377,9 @@ void remote_note_drop(struct directory *d, struct directory_drop *drop)
     drop->partition = partition;
     drop->epoch = is_pattern ? ++d->pattern_changes : at->epoch;
     struct interest_change *pending = drop->pending;
-    if (pending != NULL &&
-        !pending->is_given_up) { /* its own telling goes on, if it is still right */
+    if (pending != NULL) { /* its own telling goes on, if it is still right */
         pending->is_cancelled = true;
-        if (!pending->is_applied && !is_pattern) {
+        if (!pending->is_applied) {
             pending->is_drop = true;
             pending->epoch = drop->epoch;
         }
@@ -395,16 +394,6 @@ void directory_cancel_change(struct directory *d, struct interest_change *change
     struct stripe *stripe = name_lock(d, change->kind, hash);
     change->is_cancelled = true;
     name_unlock(d, stripe);
-}
-
-bool directory_give_up_change(struct directory *d, struct interest_change *change)
-{
-    uint64_t hash = directory_hash(change->kind, interest_change_name(change));
-    struct stripe *stripe = name_lock(d, change->kind, hash);
-    bool is_cancelled = change->is_cancelled;
-    change->is_given_up = true;
-    name_unlock(d, stripe);
-    return is_cancelled;
 }
 
 bool directory_apply_change(struct directory *d, struct interest_change *change)

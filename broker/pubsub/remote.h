@@ -160,9 +160,9 @@ struct interest_change {
     enum topic_kind kind;
     bool is_join;
     bool is_drop; /* of a client that is gone: nobody waits, and it is right only in `epoch` */
+    bool is_left; /* leaving a pattern: done here, as of `epoch`; now the others are to know */
     atomic_bool is_cancelled; /* both under the stripe (or all stripes, of a pattern) */
     bool is_applied;
-    bool is_given_up;
     uint32_t partition;
     uint64_t epoch;
     uint64_t id; /* the holder's, and the next */
@@ -181,10 +181,8 @@ static inline struct slice interest_change_name(const struct interest_change *ch
 /* It has been acknowledged: make it true here, at this point of the order. From then on it is its worker's.
  * True: it was cancelled before, its client is gone: what was counted for it must be taken back. Thread: any. */
 MUST_USE bool directory_apply_change(struct directory *directory, struct interest_change *change);
-/* It will not be acknowledged any more. True: its client is gone. Thread: any. */
-MUST_USE bool directory_give_up_change(struct directory *directory, struct interest_change *change);
-/* It was given up: tell the client. Thread: its worker. */
-void interest_change_fail(struct interest_change *change, enum err err);
+/* It ends without being applied (it was given up, or `err` is ERR_OK): tell the client. Thread: its worker. */
+void interest_change_end(struct interest_change *change, enum err err);
 /* The same from another worker; change->err is set. */
 void interest_change_give_back(struct interest_change *change);
 /* Not needed any more (a drop that is told, a cancelled one). Thread: its worker. */
