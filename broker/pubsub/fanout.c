@@ -31,14 +31,15 @@ static struct run *run_begin(struct fanout *f, enum topic_kind kind, struct slic
     return run;
 }
 
-/* The last run, if it is this channel's and its block takes the frame. */
+/* The last run, if it is this channel's and the frame can follow it in its block. */
 static struct run *run_extend(struct fanout *f, enum topic_kind kind, struct slice channel,
                               size_t bytes_max)
 {
     if (f->run_count == 0) { return NULL; }
     struct run *run = &f->run[f->run_count - 1];
     bool fits = run->block == f->arena && bytes_max < FANOUT_LARGE_BYTES &&
-                f->arena->cap - f->arena->len >= bytes_max;
+                f->arena->cap - f->arena->len >= bytes_max &&
+                run->data + run->len == f->arena->data + f->arena->len; /* see fanout_keep */
     return fits && run->kind == kind && slice_equal(run->channel, channel) ? run : NULL;
 }
 
