@@ -58,6 +58,11 @@ void cluster_free(struct cluster *cluster); /* NULL is allowed */
  * PMAP_NOBODY. Thread: any. */
 const struct pmap *cluster_map(struct cluster *cluster, uint32_t *self);
 
+enum {
+    CLUSTER_MESSAGE_BYTES_MAX = 512 << 20, /* of a channel's name and a message together */
+    CLUSTER_QUESTION_NAMES_MAX = 32768,
+};
+
 /* A question to all owners (PUBSUB CHANNELS, NUMSUB and so on). The asker owns it and what it points to until
  * on_done. Thread: the worker that asks, also for on_done, which is not called from inside cluster_ask. */
 struct cluster_question {

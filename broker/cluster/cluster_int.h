@@ -152,9 +152,10 @@ struct half {
     uint32_t self;
     struct task look_task; /* phases have changed: look at everything that waits */
     atomic_bool look_is_posted;
-    atomic_size_t lane_bytes; /* queued on lanes and requests */
-    bool is_held;             /* inlets with requests are not read */
-    struct latch *stopped;    /* to be counted down when the last connection has ended */
+    atomic_size_t link_bytes;    /* queued on lanes and requests */
+    atomic_size_t waiting_bytes; /* of publishes that wait for an owner */
+    bool is_held;                /* inlets with requests are not read */
+    struct latch *stopped;       /* to be counted down when the last connection has ended */
 };
 
 struct peer_stat {
@@ -195,10 +196,10 @@ struct cluster {
     uint32_t self;
     struct map changes; /* struct change_key: sent and not acknowledged, by id */
     struct {
-        struct inlet *inlet[LANES_MAX]; /* the open lanes of a node to us */
-        uint32_t count;                 /* how many it has; 0: not known */
-        uint64_t incarnation;
-    } lanes_from[PMAP_NODES_MAX];
+        struct inlet *lane[LANES_MAX];    /* the open connections of a node to us, */
+        struct inlet *request[LANES_MAX]; /* by its worker */
+        uint32_t worker_count;            /* 0: not known */
+    } from[PMAP_NODES_MAX];
 
     /* Worker 0's: */
     struct list pattern_ops;

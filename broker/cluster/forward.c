@@ -12,11 +12,17 @@ static struct shipment *shipment_at(struct list *link)
     return CONTAINER_OF(link, struct shipment, link);
 }
 
+static void count_in(struct half *half, const struct shipment *s)
+{
+    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&half->waiting_bytes, s->span.len, memory_order_relaxed);
+}
+
 void forward_ship(void *arg, struct shipment *s)
 {
     struct half *half = arg;
     list_push_back(&half->waiting[s->partition].shipments, &s->link);
-    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+    count_in(half, s);
     half_due(half, s->partition);
 }
 
@@ -31,6 +37,7 @@ static void take_out(struct half *half, struct shipment *s)
 {
     list_remove(&s->link);
     atomic_fetch_sub_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&half->waiting_bytes, s->span.len, memory_order_relaxed);
 }
 
 static void order_here(struct half *half, struct list *list)
@@ -40,7 +47,7 @@ static void order_here(struct half *half, struct list *list)
         take_out(half, s);
         if (!shipment_order(s)) { /* the lease is not held: it goes on waiting, first of all */
             list_push_back(at_next, &s->link);
-            atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+            count_in(half, s);
             return;
         }
     }
@@ -100,7 +107,7 @@ static void refuse(struct half *half, struct shipment *s, uint64_t epoch)
 {
     struct waiting *w = &half->waiting[s->partition];
     list_push_back(&w->refused, &s->link);
-    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, 1, memory_order_relaxed);
+    count_in(half, s);
     w->refused_epoch = epoch;
 }
 

@@ -36,22 +36,40 @@ static void close_inlet(struct event *event)
     }
 }
 
-/* Enter an open lane; one is open already: that one is broken, and has to end first. */
-static const char *lane_enter(struct inlet *inlet, uint32_t worker_count)
+static struct inlet **place_of(struct inlet *inlet)
+{
+    struct cluster *c = inlet->half->cluster;
+    return inlet->is_lane ? &c->from[inlet->node].lane[inlet->worker]
+                          : &c->from[inlet->node].request[inlet->worker];
+}
+
+/* Enter the connection. One of that worker is open already: that one is broken, and what is still in it has to
+ * be dealt with before anything of the new one. */
+static const char *enter(struct inlet *inlet, uint32_t worker_count)
 {
     struct cluster *c = inlet->half->cluster;
     lock_take(&c->lock);
-    struct inlet **slot = &c->lanes_from[inlet->node].inlet[inlet->worker];
-    struct inlet *old = *slot;
+    struct inlet **place = place_of(inlet);
+    struct half *old_half = *place != NULL ? (*place)->half : NULL;
+    struct inlet *old = *place;
     if (old == NULL) {
-        *slot = inlet;
-        c->lanes_from[inlet->node].count = worker_count;
-        c->lanes_from[inlet->node].incarnation = inlet->incarnation;
+        *place = inlet;
+        c->from[inlet->node].worker_count = worker_count;
     }
     lock_release(&c->lock);
     if (old == NULL) { return NULL; }
-    event_post(old->half, (struct event){.run = close_inlet, .pointer = old});
-    return "its previous lane has not ended yet";
+    event_post(old_half, (struct event){.run = close_inlet, .pointer = old});
+    return "its previous connection has not ended yet";
+}
+
+static void leave(struct inlet *inlet)
+{
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    struct inlet **place = place_of(inlet);
+    CHECK(*place == inlet);
+    *place = NULL;
+    lock_release(&c->lock);
 }
 
 static void on_lane_entered(struct event *event)
@@ -74,12 +92,12 @@ static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *he
     inlet->incarnation = hello->incarnation;
     inlet->is_lane = hello->is_lane;
     inlet->worker = hello->worker;
+    *why = enter(inlet, hello->worker_count);
+    if (*why != NULL) {
+        mem_free(inlet);
+        return NULL;
+    }
     if (inlet->is_lane) {
-        *why = lane_enter(inlet, hello->worker_count);
-        if (*why != NULL) {
-            mem_free(inlet);
-            return NULL;
-        }
         event_post(half_0(half->cluster), (struct event){.run = on_lane_entered});
     }
     list_push_back(&half->inlets, &inlet->link);
@@ -125,6 +143,7 @@ static void on_closed(void *object, bool is_clean)
     struct inlet *inlet = object;
     inlet->in = NULL;
     list_remove(&inlet->link);
+    leave(inlet);
     if (inlet->is_lane) { lanes_on_closed(inlet, is_clean); }
     inlet_free_if_done(inlet);
 }

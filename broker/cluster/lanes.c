@@ -282,9 +282,7 @@ void lanes_on_closed(struct inlet *inlet, bool is_clean)
 {
     struct cluster *c = inlet->half->cluster;
     lock_take(&c->lock);
-    CHECK(c->lanes_from[inlet->node].inlet[inlet->worker] == inlet);
-    c->lanes_from[inlet->node].inlet[inlet->worker] = NULL;
-    uint32_t lane_count = c->lanes_from[inlet->node].count;
+    uint32_t lane_count = c->from[inlet->node].worker_count;
     lock_release(&c->lock);
     if (!is_clean && !atomic_load(&c->is_stopping)) {
         LOG_WARN("a peer's lane broke", LOG_UINT("node", inlet->node_id),
@@ -296,9 +294,9 @@ void lanes_on_closed(struct inlet *inlet, bool is_clean)
 uint32_t lanes_complete(struct cluster *c, uint32_t node)
 {
     lock_take(&c->lock);
-    uint32_t count = c->lanes_from[node].count;
+    uint32_t count = c->from[node].worker_count;
     for (uint32_t i = 0; i < count; i++) {
-        if (c->lanes_from[node].inlet[i] == NULL) {
+        if (c->from[node].lane[i] == NULL) {
             count = 0;
             break;
         }

@@ -210,5 +210,5 @@ void outlets_flush(struct half *half)
                               memory_order_relaxed);
         total += bytes;
     }
-    atomic_store_explicit(&half->lane_bytes, total, memory_order_relaxed);
+    atomic_store_explicit(&half->link_bytes, total, memory_order_relaxed);
 }

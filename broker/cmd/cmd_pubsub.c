@@ -11,6 +11,11 @@
 static void publish(struct call *call, enum topic_kind kind)
 {
     struct session *session = call->session;
+    if (UNLIKELY(call->argv[1].len + call->argv[2].len > CLUSTER_MESSAGE_BYTES_MAX) &&
+        call->broker->cluster != NULL) {
+        reply_error(call->reply, "ERR a message in a cluster is at most 512 MB long");
+        return;
+    }
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) &&
                      !(session->flags & SESSION_EXECUTING);
     session->flags |= SESSION_PUBLISHED;
@@ -198,9 +203,21 @@ static void list_names(struct call *call, enum topic_kind kind)
     }
 }
 
+/* One frame takes the question to each owner. */
+static bool is_too_much_to_ask(const struct call *call)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 2; i < call->argc; i++) {
+        bytes += call->argv[i].len;
+    }
+    return call->argc - 2 > CLUSTER_QUESTION_NAMES_MAX || bytes > CLUSTER_MESSAGE_BYTES_MAX;
+}
+
 static void count_subscribers(struct call *call, enum topic_kind kind)
 {
-    if (call->broker->cluster != NULL && call->argc > 2) {
+    if (call->broker->cluster != NULL && is_too_much_to_ask(call)) {
+        reply_error(call->reply, "ERR too many names for one question to a cluster");
+    } else if (call->broker->cluster != NULL && call->argc > 2) {
         ask(call, kind, false);
     } else {
         count_own_subscribers(call, kind);
