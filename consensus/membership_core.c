@@ -463,7 +463,7 @@ struct pmap_address core_leader_address(const struct core *core)
             return address;
         }
     }
-    return core->leader_hint;
+    return address;
 }
 
 static const char *unready_because(const struct core *core)

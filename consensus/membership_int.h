@@ -55,9 +55,10 @@ enum { SUSPICIONS_MAX = 256 };
 
 /* The leader's; zero when this node does not lead. */
 struct lead {
-    uint64_t term;         /* 0: not leading */
-    uint64_t ready_commit; /* once this is applied the state is no older than the term; 0: unknown */
-    bool is_begun; /* the first tick of the term was */
+    uint64_t term; /* 0: not leading */
+    uint64_t
+        ready_commit; /* once this is applied the state is no older than the term; 0: unknown */
+    bool is_begun;    /* the first tick of the term was */
     bool is_creating;
     uint64_t since_ms;
     uint64_t tick_ms;
@@ -110,6 +111,7 @@ struct core {
     uint64_t join_next_ms;
     uint64_t challenge;
     struct pmap_address leader_hint;   /* port 0: none */
+    uint64_t hint_ms;                  /* when the leader itself gave the hint */
     char leader_name[PMAP_NAME_BYTES]; /* who answered as leader; "" */
 
     /* being alive */
@@ -163,7 +165,8 @@ uint32_t core_self_up(const struct core *core, const struct pmap *map);
 bool core_leads(const struct core *core); /* and may read, propose and change */
 /* Name of the member whose replica leads, or NULL. */
 const char *core_leader_name(const struct core *core);
-/* Raft address of the leader; port 0: not known. Without a cluster: of the one that was found. */
+/* Raft address of the leader that this replica follows; port 0: it knows none. What others say is in
+ * leader_hint. */
 struct pmap_address core_leader_address(const struct core *core);
 
 /* Who wants a command, to be answered. */

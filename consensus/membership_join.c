@@ -12,6 +12,7 @@
 
 enum {
     JOIN_MS = 200,
+    HINT_MS = 1000,   /* so long nobody knows better than the leader itself who leads */
     JOINING_MAX = 16, /* JOIN commands under way */
 };
 
@@ -85,6 +86,8 @@ static void send_join(struct core *core)
 {
     core->join_next_ms = core->now_ms + JOIN_MS;
     struct pmap_address leader = core_leader_address(core);
+    /* What it says of itself is newer than what our replica knows. */
+    if (leader.port == 0 || core->now_ms < core->hint_ms + HINT_MS) { leader = core->leader_hint; }
     if (leader.port != 0) {
         struct note note = make_join(core);
         core_send_to(core, &leader, &note);
@@ -130,9 +133,15 @@ void join_on_hail(struct core *core, struct node *from, const struct note *note)
         return;
     }
     const struct pmap_address *leader = &note->hail.leader;
-    core->leader_hint = leader->port != 0 ? *leader : note->raft;
-    if (leader->port == note->raft.port && strcmp(leader->host, note->raft.host) == 0) {
+    bool is_leader = leader->port == note->raft.port && strcmp(leader->host, note->raft.host) == 0;
+    if (is_leader) {
+        core->leader_hint = *leader;
+        core->hint_ms = core->now_ms;
         snprintf(core->leader_name, sizeof core->leader_name, "%s", note->name);
+    } else if (leader->port != 0 && core->now_ms >= core->hint_ms + HINT_MS) {
+        core->leader_hint = *leader;
+    } else if (core->leader_hint.port == 0) {
+        core->leader_hint = note->raft;
     }
 }
 
@@ -157,7 +166,9 @@ void join_on_reply(struct core *core, const struct note *note)
     bool is_lost = core->incarnation == 0 ||
                    core->now_ms > core->echoed_ms + 2 * (uint64_t)core->opts.node_timeout_ms;
     if (reply->boot != core->boot || !is_lost || core->is_forgotten || core->is_leaving) { return; }
-    if (reply->leader.port != 0) { core->leader_hint = reply->leader; }
+    if (reply->leader.port != 0 && core->now_ms >= core->hint_ms + HINT_MS) {
+        core->leader_hint = reply->leader;
+    }
     if (reply->refusal[0] != '\0') {
         LOG_LIMITED(LOG_LEVEL_WARN, "the leader does not let this node join",
                     LOG_STR("leader", note->name), LOG_STR("reason", reply->refusal));

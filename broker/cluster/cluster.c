@@ -271,7 +271,7 @@ bool cluster_is_congested(struct cluster *c, uint32_t worker)
     (void)worker;
     size_t bytes = 0;
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        bytes += atomic_load_explicit(&c->half[i]->link_bytes, memory_order_relaxed) +
+        bytes += atomic_load_explicit(&c->half[i]->request_bytes, memory_order_relaxed) +
                  atomic_load_explicit(&c->half[i]->waiting_bytes, memory_order_relaxed);
     }
     return bytes > c->opts.link_bytes_max;

@@ -21,7 +21,9 @@ struct cluster_opts {
     struct directory *directory;
     uint32_t worker_count;
     uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */
-    uint64_t link_bytes_max; /* queued for one peer; above it publishers are not read */
+    /* Publishes queued for owners: above it publishers are not read. Deliveries queued for a node: above
+     * it the node's lane is reset, and its subscribers that may have missed something are closed. */
+    uint64_t link_bytes_max;
     /* Close every client of this worker that is subscribed to what `concerns` says: it may have missed
      * something. Thread: that worker; not from inside a call into the fanout. */
     void (*close_subscribers)(void *arg, uint32_t worker,
@@ -42,7 +44,7 @@ MUST_USE enum err cluster_start(struct cluster *cluster);
  * tell what has come true. Thread: the worker. */
 void cluster_turn(struct cluster *cluster, uint32_t worker);
 void cluster_tick(struct cluster *cluster, uint32_t worker); /* about every 100 ms */
-/* Is there too much queued for a peer? Then publishers are not to be read (cmd/held.c). */
+/* Is there too much queued for owners? Then publishers are not to be read (cmd/held.c). */
 bool cluster_is_congested(struct cluster *cluster, uint32_t worker);
 
 /* Hand everything over to the others. cluster_is_drained: done, or the cluster cannot. Thread: any. */

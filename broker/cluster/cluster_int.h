@@ -152,7 +152,7 @@ struct half {
     uint32_t self;
     struct task look_task; /* phases have changed: look at everything that waits */
     atomic_bool look_is_posted;
-    atomic_size_t link_bytes;    /* queued on lanes and requests */
+    atomic_size_t request_bytes; /* queued for owners */
     atomic_size_t waiting_bytes; /* of publishes that wait for an owner */
     bool is_held;                /* inlets with requests are not read */
     struct latch *stopped;       /* to be counted down when the last connection has ended */

@@ -220,8 +220,7 @@ void inlets_tick(struct half *half)
 void inlets_turn(struct half *half)
 {
     if (list_is_empty(&half->inlets)) { return; }
-    bool is_congested =
-        fanout_is_congested(half->fanout) || cluster_is_congested(half->cluster, half->index);
+    bool is_congested = fanout_is_congested(half->fanout);
     if (is_congested == half->is_held || half->stopped != NULL) { return; }
     half->is_held = is_congested;
     LIST_EACH (at, &half->inlets) {

@@ -16,7 +16,7 @@
 struct session;
 struct ticket;
 
-enum { ANSWERS_MAX = 16384, ANSWERS_INPUT_BYTES_MAX = 4 << 20 };
+enum { ANSWERS_MAX = 16384, ANSWERS_INPUT_BYTES_MAX = 1 << 20 };
 
 struct answers {
     struct ticket *first; /* the oldest one; if there is one, it is not settled */

@@ -1,7 +1,8 @@
 """checker: decides from what all clients wrote down whether a cluster kept its promises.
 
 Words: a *window* is one subscription of one connection (to a channel, pattern or shard channel), from its confirmation
-to the confirmation of its end. A publish *took place* if it was answered with a count or somebody received it.
+to the confirmation of its end. A publish *took place* if it was answered with a count or somebody received it whose
+connection the server did not close: an owner that dies may have shown its last, unanswered messages to its own clients.
 
 Rules:
   confirm    confirmations answer the requests in order, with the right kind, name and count
@@ -99,9 +100,10 @@ def violations(history, allow_early=False):
     if any(v.rule in ("confirm", "unknown", "stray") for v in found):
         return found  # the rules below rely on those
     first_seen = _first_seen(history)
+    survived = set(_first_seen(history, lambda stream: stream.closed_by != "server"))
     found += _outcomes(history, first_seen)
     for channel in _channels(history, windows):
-        found += _judge_channel(channel, first_seen)
+        found += _judge_channel(channel, first_seen, survived)
         found += _counts(channel, history)
     found += _planned(history)
     return found
@@ -240,10 +242,10 @@ def _why_unknown(event, publish):
 
 # ---- the channels ----
 
-def _first_seen(history):
-    """Per publish when it first arrived anywhere."""
+def _first_seen(history, among=lambda stream: True):
+    """Per publish when it first arrived anywhere, or on one of those connections."""
     first = {}
-    for stream in history.streams:
+    for stream in filter(among, history.streams):
         for event in stream.events:
             if isinstance(event, Delivered) and event.at_ns < first.get(event.id, FOREVER):
                 first[event.id] = event.at_ns
@@ -274,8 +276,11 @@ def _channels(history, windows):
         yield Channel(name, shard, of_channel, [View(w, name) for w in wanting])
 
 
-def _judge_channel(channel, first_seen):
-    took_place = [p for p in channel.publishes if p.is_counted or p.id in first_seen]
+def _judge_channel(channel, first_seen, survived):
+    took_place = [p for p in channel.publishes if p.is_counted or p.id in survived]
+    judged = {p.id for p in took_place}
+    for view in channel.views:
+        view.seen = [i for i in view.seen if i in judged]
     known_ns = {}
     for publish in took_place:
         answered_ns = publish.end_ns if publish.is_counted else FOREVER

@@ -144,9 +144,19 @@ class Network:
     def move(self, name):
         """Another address, as a pod gets one at each start; the hosts files follow. The node does not run."""
         self.last += 1
-        self.addresses[name] = f"{self.net}.{self.last}"
+        self._place(name, f"{self.net}.{self.last}")
+
+    def swap(self, one, other):
+        """Each gets the other's address. Neither runs."""
+        places = self.addresses[one], self.addresses[other]
+        self.move(one)
+        self._place(other, places[0])
+        self._place(one, places[1])
+
+    def _place(self, name, address):
+        self.addresses[name] = address
         self._inside(name, "ip", "address", "flush", "dev", "eth0", "scope", "global")
-        self._inside(name, "ip", "address", "add", f"{self.addresses[name]}/24", "dev", "eth0")
+        self._inside(name, "ip", "address", "add", f"{address}/24", "dev", "eth0")
         self._write_hosts()
 
     def _write_hosts(self):
