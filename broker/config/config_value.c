@@ -287,8 +287,8 @@ static bool peers_check(struct slice text, struct buf *why)
     uint16_t port;
     unsigned count = 0;
     while (word_next(&text, true, &item)) {
-        if (!address_split(item, &host, &port) || !host_is_valid(host) || port == 0 ||
-            count == PEER_COUNT_MAX) {
+        bool is_good = address_split(item, &host, &port) && host_is_valid(host) && port > 0;
+        if (!is_good || item.data[0] == '-' || count == PEER_COUNT_MAX) {
             return fail(why, "argument must be a list of at most 64 host:port");
         }
         count++;

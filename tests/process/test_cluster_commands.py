@@ -67,6 +67,24 @@ def test_nodes_is_one_line_about_myself(node, asker):
     assert ping.isdigit() and pong.isdigit() and epoch.isdigit()
 
 
+@pytest.mark.fanfare_only  # the map for people is ours
+def test_partitions_shows_one_node_and_what_it_owns(asker):
+    cluster, node, partition = asker.call("CLUSTER", "PARTITIONS").decode().splitlines()
+    assert cluster.endswith("partitions=1")
+    assert node.startswith("node ") and node.endswith(" myself") and " state=up " in node
+    assert partition.startswith("partition 0 slots=0-16383 owner=")
+
+
+@pytest.mark.fanfare_only  # redis counts replicas of masters only, and forgets by id only
+def test_a_node_that_is_alone_has_no_replicas_and_nobody_to_forget(asker):
+    name = asker.call("CLUSTER", "MYID")
+    assert asker.call("CLUSTER", "REPLICAS", name) == []
+    assert asker.call("CLUSTER", "REPLICAS", "nosuch") == RespError("ERR Unknown node nosuch")
+    assert asker.call("CLUSTER", "FORGET", "nosuch") == RespError("ERR Unknown node nosuch")
+    assert asker.call("CLUSTER", "FORGET", name) == RespError("ERR I tried hard but I can't forget myself...")
+    assert asker.call("CLUSTER", "LINKS") == []
+
+
 @pytest.mark.parametrize("key", KEYS, ids=repr)
 def test_keyslot_is_crc16_of_the_key_or_its_tag(key, asker):
     assert asker.call("CLUSTER", "KEYSLOT", key) == KEYS[key]

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cmd/answers.h"
 #include "cmd/service.h"
 #include "pubsub/directory.h"
 
@@ -329,5 +330,170 @@ Test(cmd_service, a_silenced_client_gets_confirmations_and_messages_but_no_answe
     rest[strlen(all)] = '\0';
     cr_assert_not_null(strstr(rest, "+OK\r\n$3\r\nend\r\n"), "%s", rest);
     cr_assert_not_null(strstr(rest, ">3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$1\r\n2\r\n"), "%s", rest);
+    close(fd);
+}
+
+/* ---- publishes whose fate another node decides ---- */
+
+/* Run on the worker of the one client that is connected, while the test waits. */
+struct visit {
+    struct task task;
+    void (*look)(struct session *session, struct visit *visit);
+    struct service *service;
+    uint32_t count;
+    enum err err;
+    void *ticket;
+    bool is_held;
+    atomic_bool is_done;
+};
+
+static void run_visit(struct task *task)
+{
+    struct visit *visit = CONTAINER_OF(task, struct visit, task);
+    struct list *first = visit->service->sessions.next;
+    visit->look(CONTAINER_OF(first, struct session, link), visit);
+    atomic_store(&visit->is_done, true);
+}
+
+static void visit_client(struct visit *visit, void (*look)(struct session *, struct visit *))
+{
+    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
+    for (uint32_t i = 0; visit->service == NULL; i++) {
+        CHECK(i < WORKERS);
+        if (service_client_count(broker.service[i]) > 0) { visit->service = broker.service[i]; }
+    }
+    visit->task.run = run_visit;
+    visit->look = look;
+    atomic_store(&visit->is_done, false);
+    mailbox_post(worker_mailbox(visit->service->worker), &visit->task);
+    while (!atomic_load(&visit->is_done)) {
+        cr_assert_lt(clock_mono_ns(), deadline_ns);
+        poll(NULL, 0, 1);
+    }
+}
+
+static void defer(struct session *session, struct visit *visit)
+{
+    session->flags |= SESSION_PUBLISHED;
+    visit->ticket = session_deferred(session, visit->count);
+    visit->is_held = session->flags & SESSION_UNSETTLED;
+}
+
+static void look_whether_held(struct session *session, struct visit *visit)
+{
+    visit->is_held = session->flags & SESSION_UNSETTLED;
+}
+
+/* The session may have gone away. */
+static void settle(struct session *session, struct visit *visit)
+{
+    (void)session;
+    session_settled(visit->ticket, visit->err, 7);
+}
+
+static void await_held(struct visit *visit)
+{
+    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
+    for (visit->is_held = false; !visit->is_held;) {
+        cr_assert_lt(clock_mono_ns(), deadline_ns);
+        visit_client(visit, look_whether_held);
+    }
+}
+
+/* A client with `count` publishes that another node has not decided yet. */
+static int connect_with_open_publishes(struct visit *visit, uint32_t count)
+{
+    int fd = connect_client();
+    send_text(fd, "PING\r\n");
+    expect(fd, "+PONG\r\n");
+    *visit = (struct visit){.count = count};
+    visit_client(visit, defer);
+    return fd;
+}
+
+Test(cmd_service, a_publish_that_is_decided_late_holds_up_the_answers_behind_it)
+{
+    static const char *const next[] = {"PING\r\n", "NOSUCH\r\n", "*1\r\nx\r\n"};
+    static const char *const answer[] = {
+        "+PONG\r\n", "-ERR unknown command 'NOSUCH', with args beginning with: \r\n",
+        "-ERR Protocol error: expected '$', got 'x'\r\n"};
+    for (size_t i = 0; i < COUNT_OF(next); i++) {
+        struct visit visit;
+        int fd = connect_with_open_publishes(&visit, 2);
+        send_text(fd, "PUBLISH a 1\r\nPUBLISH a 2\r\n");
+        send_text(fd, next[i]);
+        await_held(&visit);
+        visit_client(&visit, settle);
+        expect(fd, ":7\r\n:7\r\n:0\r\n:0\r\n");
+        expect(fd, answer[i]);
+        close(fd);
+        await_no_clients();
+    }
+}
+
+Test(cmd_service, a_publish_that_comes_to_nothing_is_answered_in_its_place)
+{
+    static const struct {
+        enum err err;
+        const char *answer;
+    } fate[] = {
+        {ERR_INDOUBT, "-INDOUBT the owner of the channel died before it answered: the message may "
+                      "have been delivered\r\n"},
+        {ERR_CLUSTER_DOWN,
+         "-CLUSTERDOWN not executed: the owner of the slot cannot be reached\r\n"},
+    };
+    for (size_t i = 0; i < COUNT_OF(fate); i++) {
+        struct visit visit;
+        int fd = connect_with_open_publishes(&visit, 1);
+        send_text(fd, "PUBLISH a 1\r\nPING\r\n");
+        await_held(&visit);
+        visit.err = fate[i].err;
+        visit_client(&visit, settle);
+        expect(fd, fate[i].answer);
+        expect(fd, ":0\r\n+PONG\r\n");
+        close(fd);
+        await_no_clients();
+    }
+}
+
+Test(cmd_service, a_client_with_too_many_open_publishes_is_not_read)
+{
+    struct visit visit;
+    int fd = connect_with_open_publishes(&visit, ANSWERS_MAX);
+    cr_assert(!visit.is_held);
+    send_text(fd, "PUBLISH a 1\r\n");
+    await_held(&visit);
+    visit_client(&visit, settle);
+    char *answers = mem_new(4 * ANSWERS_MAX);
+    cr_assert_eq(receive(fd, answers, 4 * ANSWERS_MAX), 4 * ANSWERS_MAX);
+    mem_free(answers);
+    send_text(fd, "PING\r\n");
+    expect(fd, ":0\r\n+PONG\r\n");
+    close(fd);
+}
+
+Test(cmd_service, a_publish_may_outlive_its_client)
+{
+    struct visit visit;
+    int fd = connect_with_open_publishes(&visit, 3);
+    send_text(fd, "PUBLISH a 1\r\n");
+    close(fd);
+    await_no_clients();
+    visit_client(&visit, settle);
+}
+
+Test(cmd_service, a_drain_waits_for_open_publishes)
+{
+    struct visit visit;
+    int fd = connect_with_open_publishes(&visit, 1);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        service_drain(broker.service[i]);
+    }
+    visit_client(&visit, look_whether_held); /* a turn later */
+    visit_client(&visit, look_whether_held);
+    visit_client(&visit, settle);
+    expect(fd, ":7\r\n");
+    expect_end(fd);
+    await_no_clients();
     close(fd);
 }

@@ -113,6 +113,27 @@ Test(config_value, listen_takes_every_kind_of_address)
     }
 }
 
+Test(config_value, what_others_connect_to_is_no_wildcard)
+{
+    EXPECT(advertise, "", "");
+    EXPECT(advertise, "node-1.example", "node-1.example");
+    EXPECT(advertise, "[::1]:7000", "[::1]:7000");
+    EXPECT(join, "", "");
+    EXPECT(join, "a:16380, [::1]:2", "a:16380, [::1]:2");
+    static const char *const bad[] = {"*", "*:1", "0.0.0.0", "[::]", "::1", "a b", "a:x"};
+    for (unsigned i = 0; i < COUNT_OF(bad); i++) {
+        EXPECT(advertise, bad[i],
+               "!argument must be a host that others can reach, with or without a port");
+    }
+    static const char *const bad_join[] = {"a", "a:0", "*:1", "-a:1", "a:1,b"};
+    for (unsigned i = 0; i < COUNT_OF(bad_join); i++) {
+        EXPECT(join, bad_join[i], "!argument must be a list of at most 64 host:port");
+    }
+    EXPECT(peer_listen, "*:1", "*:1");
+    EXPECT(peer_listen, "*:0", "!argument must be an address");
+    EXPECT(raft_listen, "off", "!argument must be an address");
+}
+
 Test(config_value, bad_addresses_are_refused)
 {
     static const char *const bad[] = {"",    " , ",      "6379", ":6379", "a:", "a:65536", "a:-1",
