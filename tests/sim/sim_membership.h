@@ -1,0 +1,103 @@
+/* sim_membership: a cluster of membership cores over the very engine of the broker, in one thread,
+ * on simulated clocks, disks and a simulated network, all from one seed.
+ * sim_membership_world.c runs the nodes and checks after every event what must never be; the storm
+ * (sim_membership.c) breaks things, operates the cluster, and demands that it comes to rest. */
+#ifndef FANFARE_TESTS_SIM_MEMBERSHIP_H
+#define FANFARE_TESTS_SIM_MEMBERSHIP_H
+
+#include "base/buf.h"
+#include "consensus/membership_core.h"
+#include "sim/sim_disk.h"
+
+enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16 };
+
+struct msim;
+
+struct mnode {
+    struct msim *sim;
+    char name[8];
+    uint64_t id;
+    uint16_t port; /* changes when its address does */
+    uint32_t expect;
+    struct sim_disk sd;
+    struct cluster_file file;
+    struct engine *engine; /* NULL: down */
+    struct core *core;
+    bool is_absent; /* down until the storm wants it up */
+    uint64_t up_at_ms;
+    uint64_t paused_until_ms;
+    uint64_t tick_at_ms;
+    uint64_t clock_offset_ms;
+    uint64_t clock_ppm;
+    uint64_t link_cluster;
+    /* as the world was told */
+    const struct pmap *map;
+    uint64_t lease_until_ms;
+    uint64_t lease_incarnation;
+    uint64_t warm_until_ms; /* it warms what it got until then */
+    uint32_t warming;
+};
+
+enum mkind { M_FRAME, M_NOTE, M_CONTACT };
+
+struct mpacket {
+    uint64_t due_ms;
+    uint64_t order;
+    enum mkind kind;
+    int from;
+    int to;
+    uint16_t to_port;
+    uint64_t cluster;
+    struct buf bytes;
+};
+
+struct mstats {
+    uint64_t events, founded, kills, power_cuts, wipes, pauses, moves, forgets, drains, downs,
+        lease_checks;
+};
+
+struct msim {
+    uint64_t seed;
+    uint64_t random;
+    uint64_t now_ms;
+    int node_count;
+    int founder_count;
+    struct mnode nodes[MSIM_NODES_MAX + 1]; /* from 1 */
+    struct mpacket *packets;                /* a heap */
+    size_t packet_count;
+    size_t packet_cap;
+    uint64_t packet_order;
+    bool blocked[MSIM_NODES_MAX + 1][MSIM_NODES_MAX + 1];
+    uint64_t loss_per_mille;
+    uint64_t dup_per_mille;
+    uint64_t late_ms_max;
+    uint64_t save_fails_per_mille;
+    uint64_t cluster_id;       /* of the first map seen anywhere; 0: none yet */
+    const struct pmap *newest; /* the map of the highest version seen anywhere */
+    bool is_forget_over;
+    char forget_error[NOTE_TEXT_BYTES]; /* "": it is forgotten */
+    bool is_verbose;
+    struct mstats stats;
+    bool has_failed;
+    char failure[400];
+};
+
+void msim_print(struct msim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
+#define MSIM_LOG(sim, ...)                                         \
+    do {                                                           \
+        if ((sim)->is_verbose) { msim_print((sim), __VA_ARGS__); } \
+    } while (0)
+/* The first failure stays. */
+void msim_fail(struct msim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* World. */
+void msim_start(struct mnode *node);
+void msim_stop(struct mnode *node,
+               bool is_power_cut);    /* dies; comes back at up_at_ms unless absent */
+void msim_wipe(struct mnode *node);   /* the same with an empty disk */
+void msim_settle(struct mnode *node); /* a turn and the checks, after something was done to it */
+/* Run until `until_ms`; false: something failed. */
+bool msim_run(struct msim *sim, uint64_t until_ms);
+uint64_t mnode_clock_ms(const struct mnode *node);
+
+#endif
