@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -232,6 +233,17 @@ static uint64_t worker_heartbeat(void *arg, unsigned worker)
     return worker_heartbeat_ns(server->broker.worker[worker]);
 }
 
+/* The file system of `dir`, or nothing if it does not tell. */
+static void print_disk(const struct server *server, struct buf *out)
+{
+    struct statvfs disk;
+    if (statvfs(server->dir.data, &disk) != 0) { return; }
+    admin_print_gauge(out, "fanfare_disk_free_bytes", "free for this node where the option dir is",
+                      (uint64_t)disk.f_bavail * disk.f_frsize);
+    admin_print_gauge(out, "fanfare_disk_size_bytes", "of the file system where the option dir is",
+                      (uint64_t)disk.f_blocks * disk.f_frsize);
+}
+
 static void print_extra_metrics(void *arg, struct buf *out)
 {
     const struct server *server = arg;
@@ -246,7 +258,12 @@ static void print_extra_metrics(void *arg, struct buf *out)
                       atomic_load(&broker->commands_per_s));
     admin_print_gauge(out, "redis_config_maxclients", "the option max-clients",
                       (uint64_t)config_number(server->config, CONFIG_max_clients));
-    if (broker->cluster != NULL) { server_cluster_print_metrics(broker->cluster, out); }
+    print_disk(server, out);
+    if (broker->cluster != NULL) {
+        admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
+                          (uint64_t)config_number(server->config, CONFIG_link_bytes));
+        server_cluster_print_metrics(broker->cluster, out);
+    }
 }
 
 static const char *unready_because(void *arg)
