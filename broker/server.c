@@ -52,6 +52,7 @@ struct server {
     uint32_t services_running;
     struct admin *admin; /* NULL: http-listen is off */
     struct admin_status status;
+    atomic_uint_fast64_t ready_ns; /* when the cluster was last seen in order; 0: never */
     struct rate rate[RATES];
     uint64_t ticked_ns;
     struct task unlisten_task; /* runs on worker 0 */
@@ -153,11 +154,30 @@ static void rates_begin(struct server *server)
     server->ticked_ns = clock_mono_ns();
 }
 
+/* Why clients are not to come here, of what the cluster knows. A node that was ready stays so for as long
+ * as commands wait for the cluster, which makes no more of a shorter interruption either: else every
+ * node that fails would take all the others out of service for a moment. Thread: main and admin. */
+static const char *unready_because(void *arg)
+{
+    struct server *server = arg;
+    if (server->broker.cluster == NULL) { return NULL; }
+    const char *because = cluster_unready_because(server->broker.cluster);
+    uint64_t now_ns = clock_mono_ns();
+    if (because == NULL) {
+        atomic_store(&server->ready_ns, now_ns);
+        return NULL;
+    }
+    uint64_t ready_ns = atomic_load(&server->ready_ns);
+    uint64_t wait_ns = (uint64_t)config_number(server->config, CONFIG_cluster_timeout) * NS_PER_MS;
+    return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
+}
+
 void server_tick(struct server *server)
 {
     uint64_t now_ns = clock_mono_ns();
     double passed_s = (double)(now_ns - server->ticked_ns) / (double)NS_PER_S;
     if (passed_s < 0.5) { return; }
+    (void)unready_because(server);
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];
         uint64_t sum = metric_sum(rate->metric);
@@ -264,13 +284,6 @@ static void print_extra_metrics(void *arg, struct buf *out)
                           (uint64_t)config_number(server->config, CONFIG_link_bytes));
         server_cluster_print_metrics(broker->cluster, out);
     }
-}
-
-static const char *unready_because(void *arg)
-{
-    const struct server *server = arg;
-    struct cluster *cluster = server->broker.cluster;
-    return cluster != NULL ? cluster_unready_because(cluster) : NULL;
 }
 
 static enum err start_admin(struct server *server)
