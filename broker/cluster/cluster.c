@@ -147,6 +147,8 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     c->directory = opts->directory;
     c->worker_count = opts->worker_count;
     c->partition_count = opts->membership.partition_count;
+    size_t tail_bytes = TAILS_BYTES_MAX / c->partition_count;
+    c->tail_bytes_max = tail_bytes > TAIL_BYTES_MIN ? tail_bytes : TAIL_BYTES_MIN;
     c->self = PMAP_NOBODY;
     lock_init(&c->lock);
     list_init(&c->pattern_ops);

@@ -18,7 +18,9 @@
 #include "pubsub/remote.h"
 
 enum {
-    TAIL_BYTES_MAX = 1 << 20, /* of a partition's messages kept for a crash of its owner */
+    /* Messages kept for a crash of their owners: of all partitions together, and at least of one. */
+    TAILS_BYTES_MAX = 16 << 20,
+    TAIL_BYTES_MIN = 64 << 10,
     TAIL_RUNS_MAX = 8192,     /* and so many of them */
     SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
     LANES_MAX = 64,           /* workers of a node */
@@ -181,6 +183,7 @@ struct cluster {
     struct directory *directory;
     uint32_t worker_count;
     uint32_t partition_count;
+    size_t tail_bytes_max;                   /* of one partition */
     _Atomic(struct membership *) membership; /* NULL: not started yet */
     struct listener *listener;
     struct resolver *resolver;

@@ -151,7 +151,8 @@ static void tail_drop_first(struct place *place)
 }
 
 /* Keep the run until its owner says that it is everywhere. */
-static void tail_keep(struct place *place, const struct wire_run *run, const struct span *span)
+static void tail_keep(struct place *place, const struct wire_run *run, const struct span *span,
+                      size_t bytes_max)
 {
     while (!list_is_empty(&place->tail) &&
            LIST_FIRST(&place->tail, struct tail_run, link)->seq <= run->stable) {
@@ -159,7 +160,7 @@ static void tail_keep(struct place *place, const struct wire_run *run, const str
     }
     if (list_is_empty(&place->tail)) { place->tail_from = 0; }
     while (!list_is_empty(&place->tail) &&
-           (place->tail_bytes + span->len > TAIL_BYTES_MAX || place->tail_count == TAIL_RUNS_MAX)) {
+           (place->tail_bytes + span->len > bytes_max || place->tail_count == TAIL_RUNS_MAX)) {
         const struct tail_run *first = LIST_FIRST(&place->tail, struct tail_run, link);
         place->tail_from = first->seq + first->count;
         tail_drop_first(place);
@@ -184,13 +185,13 @@ static bool is_of_stream(const struct place *place, uint32_t node, uint64_t epoc
 
 /* Is it to be delivered here? Then its number is taken, and it is kept for the others. Under the place's lock. */
 static bool take_number(struct place *place, uint32_t node, const struct wire_run *run,
-                        const struct span *span)
+                        const struct span *span, size_t tail_bytes_max)
 {
     if (!is_of_stream(place, node, run->epoch)) { return false; }
     if (run->seq <= place->seq) { return false; } /* recovered, and seen before */
     place->seq = run->seq + run->count - 1;
     if (run->stable > place->stable) { place->stable = run->stable; }
-    tail_keep(place, run, span);
+    tail_keep(place, run, span, tail_bytes_max);
     return true;
 }
 
@@ -202,7 +203,7 @@ static bool on_deliver(struct inlet *inlet, const struct wire_run *run)
     struct span span = fanout_keep(half->fanout, run->data);
     struct place *place = &c->place[run->partition];
     lock_take(&place->lock);
-    bool is_ours = take_number(place, inlet->node, run, &span);
+    bool is_ours = take_number(place, inlet->node, run, &span, c->tail_bytes_max);
     lock_release(&place->lock);
     if (is_ours) {
         fanout_deliver(half->fanout, run->kind, &span, run->prefix_bytes, run->count);

@@ -113,7 +113,7 @@ def test_without_a_majority_publishes_are_refused_until_there_is_one_again(start
             assert all(a == 0 or str(a).startswith(REFUSALS) for a in answers), answers
             return all(isinstance(a, RespError) for a in answers)
         wait_until(refuses_all, what="it refuses what it cannot know to be the owner of")
-    assert not left.is_ready()
+    wait_until(lambda: not left.is_ready(), what="it is not ready")
     forget = left.ask("CLUSTER", "FORGET", "fanfare-0")
     assert isinstance(forget, RespError) or forget is None, f"FORGET without a majority: {forget!r}"
     assert left.ask("PING") == "PONG"
