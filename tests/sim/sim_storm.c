@@ -98,7 +98,7 @@ static struct sim_request *request_new(struct sim *sim, struct sim_node *node)
     return request;
 }
 
-static void propose(struct sim *sim, struct sim_node *node, uint64_t group)
+void storm_propose(struct sim *sim, struct sim_node *node, uint64_t group)
 {
     if (sim->value_count + 1 >= SIM_VALUES_MAX) { return; }
     struct sim_request *request = request_new(sim, node);
@@ -111,7 +111,7 @@ static void propose(struct sim *sim, struct sim_node *node, uint64_t group)
     engine_propose(node->e, &request->proposal);
 }
 
-static void read_point(struct sim *sim, struct sim_node *node, uint64_t group)
+void storm_read(struct sim *sim, struct sim_node *node, uint64_t group)
 {
     struct sim_request *request = request_new(sim, node);
     request->acked_before = sim->truth[group].acked;
@@ -131,9 +131,9 @@ void storm_client(struct sim *sim)
     uint64_t count = 1 + roll(sim, 6);
     for (uint64_t i = 0; i < count; i++) {
         if (roll(sim, 3) == 0) {
-            read_point(sim, node, group);
+            storm_read(sim, node, group);
         } else {
-            propose(sim, node, group);
+            storm_propose(sim, node, group);
         }
     }
     sim_settle(node);
