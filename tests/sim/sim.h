@@ -119,6 +119,8 @@ struct sim {
     uint64_t dup_per_mille;
     uint64_t delay_ms_max;
     uint64_t disk_delay_ms; /* when the disks are well */
+    bool hunts_changes;     /* changes are frequent, and leaders lose power in the middle of them */
+    struct sim_node *hunted;
     /* Scripts only: how many ms the message takes, or SIM_DROP; no chance then. */
     uint64_t (*route)(struct sim *sim, int from, int to, const struct message *m);
     void *script;

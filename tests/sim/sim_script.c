@@ -148,6 +148,23 @@ void script_read(struct script *s, int node)
     sim_settle(&s->sim.nodes[node]);
 }
 
+bool script_try_change(struct script *s, int leader, enum engine_change change, int id)
+{
+    struct sim_node *node = &s->sim.nodes[leader];
+    if (s->sim.failure != NULL) { return false; }
+    const char *added = change == ENGINE_ADD_STANDBY ? s->sim.nodes[id].name : NULL;
+    enum err err = engine_change(node->e, SCRIPT_GROUP, change, (uint64_t)id, added);
+    sim_settle(node);
+    return err == ERR_OK;
+}
+
+void script_change(struct script *s, int leader, enum engine_change change, int id)
+{
+    if (s->sim.failure == NULL && !script_try_change(s, leader, change, id)) {
+        sim_fail(&s->sim, "node %d refused to change replica %d", leader, id);
+    }
+}
+
 void script_add_standby(struct script *s, int leader, int node)
 {
     struct sim_node *host = &s->sim.nodes[node];
@@ -157,18 +174,8 @@ void script_add_standby(struct script *s, int leader, int node)
     CHECK(engine_group_create(host->e, SCRIPT_GROUP, (uint64_t)node, &sim_fsm_ops,
                               &host->replicas[SCRIPT_GROUP].fsm, NULL, 0) == ERR_OK);
     sim_settle(host);
-    (void)script_change(s, leader, ENGINE_ADD_STANDBY, node);
+    script_change(s, leader, ENGINE_ADD_STANDBY, node);
     (void)script_wait(s, script_is_quiet, node, "the standby has everything");
-}
-
-bool script_change(struct script *s, int leader, enum engine_change change, int id)
-{
-    struct sim_node *node = &s->sim.nodes[leader];
-    if (s->sim.failure != NULL) { return false; }
-    const char *added = change == ENGINE_ADD_STANDBY ? s->sim.nodes[id].name : NULL;
-    enum err err = engine_change(node->e, SCRIPT_GROUP, change, (uint64_t)id, added);
-    sim_settle(node);
-    return err == ERR_OK;
 }
 
 void script_kill(struct script *s, int node, uint64_t down_ms)

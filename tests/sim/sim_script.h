@@ -44,7 +44,9 @@ void script_propose(struct script *s, int node); /* without waiting */
 void script_read(struct script *s, int node);    /* the oracle judges the answer */
 /* A standby on `node`, which has none, that has all the leader has. */
 void script_add_standby(struct script *s, int leader, int node);
-bool script_change(struct script *s, int leader, enum engine_change change, int id);
+/* Begin a change of replica `id`; try: false if that is refused. */
+void script_change(struct script *s, int leader, enum engine_change change, int id);
+bool script_try_change(struct script *s, int leader, enum engine_change change, int id);
 void script_kill(struct script *s, int node, uint64_t down_ms); /* SIGKILL; UINT64_MAX: for good */
 
 /* Conditions for script_wait. */
