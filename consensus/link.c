@@ -25,6 +25,7 @@ enum {
     LISTEN_BACKLOG = 128,
     PEERS_MAX = 256,
     IDLE_MS_MAX = 60 * 1000, /* nothing was sent to a peer for so long: forget it */
+    ADDRESSES_MAX = 16,      /* of one name that are tried */
 };
 
 enum out_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_UP };
@@ -49,6 +50,7 @@ struct out {
     uint64_t backoff_ms;
     uint64_t retry_at_ms;
     uint64_t dialled_ms;
+    unsigned failed_count; /* addresses of its name that did not answer: the next one's turn */
 };
 
 struct peer {
@@ -202,6 +204,7 @@ static void on_connected(uv_connect_t *request, int status)
     struct out *out = socket->out;
     if (out == NULL) { return; }
     if (status != 0) {
+        out->failed_count = (out->failed_count + 1) % ADDRESSES_MAX;
         out_down(out);
         return;
     }
@@ -235,6 +238,15 @@ static void out_connect(struct out *out, const struct sockaddr *address)
     }
 }
 
+static const struct sockaddr *pick_address(const struct addrinfo *found, unsigned turn)
+{
+    const struct addrinfo *at = found;
+    while (turn-- > 0) {
+        at = at->ai_next != NULL ? at->ai_next : found;
+    }
+    return at->ai_addr;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
     struct out *out = request->data;
@@ -248,7 +260,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
                     LOG_STR("peer", out->peer->name), LOG_STR("error", uv_strerror(status)));
         out_down(out);
     } else {
-        out_connect(out, found->ai_addr);
+        out_connect(out, pick_address(found, out->failed_count));
     }
     uv_freeaddrinfo(found);
 }
