@@ -17,10 +17,11 @@ def peers(count, host="127.0.0.1"):
 class Node:
     """One node over all its lives; each life has its own output."""
 
-    def __init__(self, program, work, number, peer_list, options):
+    def __init__(self, program, work, number, peer_list, options, data=None):
+        """Its output goes to `work`, its data to a folder in `data`, by default in `work`."""
         self.program, self.work, self.number = program, work, number
         self.options = ["-p", peer_list, *options]
-        self.directory = f"{work}/d{number}"
+        self.directory = f"{data or work}/d{number}"
         self.process = None
         self.life = 0
         self.is_created = False
