@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/link_int.h"
 #include "consensus/message.h"
 
@@ -146,6 +147,7 @@ static void out_write(struct out *out, struct buf *queue)
 {
     struct write *write = mem_new0(sizeof *write);
     put_length(queue->data, queue->len - LINK_HEADER_BYTES);
+    metric_add(METRIC_raft_link_sent_bytes_total, queue->len);
     write->request.data = write;
     write->socket = out->socket;
     write->link = out->peer->owner;
@@ -344,6 +346,7 @@ static void out_send(struct link *link, struct out *out, struct slice frame)
     size_t waiting = out->queue.len + out->inflight_bytes + frame.len;
     if (out->state == OUT_IDLE || waiting > link->opts.peer_bytes_max) {
         link->dropped_count++;
+        metric_add(METRIC_raft_link_dropped_frames_total, 1);
         return;
     }
     queue_begin(&out->queue);
@@ -394,15 +397,29 @@ void link_heard(struct link *link, const char *name)
     if (peer != NULL) { peer->heard_ms = link_now_ms(link); }
 }
 
+/* What the gauges hold of this link, once more. */
+static void set_gauges(struct link *link, uint64_t connections, uint64_t queued_bytes)
+{
+    metric_add(METRIC_raft_link_connections, connections - link->gauge_connections);
+    metric_add(METRIC_raft_link_queued_bytes, queued_bytes - link->gauge_queued_bytes);
+    link->gauge_connections = connections;
+    link->gauge_queued_bytes = queued_bytes;
+}
+
 void link_flush(struct link *link)
 {
+    uint64_t connections = 0;
+    uint64_t queued_bytes = 0;
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
         for (int i = 0; i < 2; i++) {
             struct out *out = &peer->outs[i];
             if (out->state == OUT_UP && out->queue.len > 0) { out_write(out, &out->queue); }
+            connections += out->state == OUT_UP;
+            queued_bytes += out->queue.len + out->inflight_bytes;
         }
     }
+    set_gauges(link, connections, queued_bytes);
 }
 
 /* ---- time ---- */
@@ -528,6 +545,7 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg)
     link->is_closing = true;
     link->on_closed = on_closed;
     link->closed_arg = arg;
+    set_gauges(link, 0, 0);
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
         for (int i = 0; i < 2; i++) {

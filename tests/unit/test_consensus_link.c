@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/link.h"
 #include "consensus/message.h"
 
@@ -154,6 +155,28 @@ static bool gets_through(struct fixture *f)
         (void)arrives(f, &f->b, 1, 20);
     }
     return f->b.frame_count > 0;
+}
+
+Test(consensus_link, metrics_count_bytes_and_drops_and_show_what_waits)
+{
+    metrics_thread_init();
+    struct fixture *f = fixture_new(1);
+    char data[1000];
+    memset(data, 'x', sizeof data);
+    for (int i = 0; i < 3000; i++) {
+        link_send(f->a.link, "b", slice_of(data, sizeof data), false);
+    }
+    link_flush(f->a.link);
+    cr_assert_eq(metric_sum(METRIC_raft_link_dropped_frames_total), link_dropped_count(f->a.link));
+    cr_assert_gt(metric_sum(METRIC_raft_link_queued_bytes), 1000000);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    cr_assert_gt(metric_sum(METRIC_raft_link_sent_bytes_total), 1000000);
+    cr_assert_eq(metric_sum(METRIC_raft_link_received_bytes_total),
+                 metric_sum(METRIC_raft_link_sent_bytes_total));
+    cr_assert_eq(metric_sum(METRIC_raft_link_connections), 1);
+    fixture_free(f);
+    cr_assert_eq(metric_sum(METRIC_raft_link_connections), 0);
+    cr_assert_eq(metric_sum(METRIC_raft_link_queued_bytes), 0);
 }
 
 Test(consensus_link, it_listens_and_connects_over_ipv6)
