@@ -302,7 +302,9 @@ struct query { /* to the raft thread and back, while main waits for the event */
     bool is_done;
     uint64_t flushes;
     uint64_t leads;
-    uint64_t applied; /* sum of the groups' indexes */
+    uint64_t applied;  /* sum of the groups' indexes */
+    uint64_t behind;   /* entries in the logs that are not applied */
+    uint64_t position; /* a hash of the groups' applied indexes */
 };
 
 static void on_query_back(struct task *task)
@@ -317,6 +319,10 @@ static void on_query(struct task *task)
     for (uint64_t g = 1; g <= node.groups; g++) {
         query->leads += node.machines[g].is_leader;
         query->applied += node.machines[g].applied;
+        query->position = query->position * 1099511628211ULL + node.machines[g].applied;
+        struct engine_status status;
+        CHECK(engine_status(consensus_engine(node.consensus), g, &status));
+        query->behind += status.last - status.applied;
     }
     query->back.run = on_query_back;
     mailbox_post(&node.mailbox, &query->back);
@@ -358,13 +364,14 @@ static void report(double seconds)
     uint64_t longest_us;
     uint64_t slow = consensus_slow_turns(node.consensus, &longest_us);
     struct figures *f = &node.figures;
-    printf("figures t=%lu leads=%lu applied=%lu acked_per_s=%.0f p50_us=%lu p99_us=%lu "
+    printf("figures t=%lu leads=%lu applied=%lu behind=%lu position=%lu acked_per_s=%.0f "
+           "p50_us=%lu p99_us=%lu "
            "flushes_per_s=%.0f "
            "cpu_percent=%.1f "
            "in_doubt=%lu full=%lu slow_turns=%lu longest_us=%lu acked_total=%lu rss_kib=%ld\n",
            (unsigned long)(clock_wall_us() / 1000), (unsigned long)query.leads,
-           (unsigned long)query.applied, (double)f->acked / seconds,
-           (unsigned long)percentile(f->bucket, f->acked, 500),
+           (unsigned long)query.applied, (unsigned long)query.behind, (unsigned long)query.position,
+           (double)f->acked / seconds, (unsigned long)percentile(f->bucket, f->acked, 500),
            (unsigned long)percentile(f->bucket, f->acked, 990),
            (double)(query.flushes - node.reported.flushes) / seconds,
            (double)(cpu_us - node.reported.cpu_us) / seconds / 10000, (unsigned long)f->in_doubt,

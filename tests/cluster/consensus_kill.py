@@ -6,7 +6,6 @@ usage: consensus_kill.py NODE_PROGRAM [--seconds N] [--seed N] [--groups N] [--h
 import argparse
 import pathlib
 import random
-import re
 import shutil
 import signal
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from lib.consensus_node import Node, acknowledged, check_states, peers  # noqa: E402
+from lib.consensus_node import Node, acknowledged, check_states, peers, settle  # noqa: E402
 from lib.wait import wait_until  # noqa: E402
 
 NODES = 3
@@ -55,16 +54,7 @@ def run(args, work, nodes):
     kills, pauses = storm(nodes, args, rng)
     before = sum(acknowledged(nodes).values())
     wait_until(lambda: sum(acknowledged(nodes).values()) > before + 1000, 30, "progress after the storm")
-    for node in nodes:
-        node.kill()
-    for node in nodes:  # without load, so that all catch up with all
-        node.start("-k", "0")
-    wait_until(lambda: len(set(re.findall(r"group=(\d+) leads=1", "".join(n.output() for n in nodes)))) == args.groups,
-               30, "each group has a leader")
-    wait_until(lambda: len({n.figure("applied") for n in nodes}) == 1 and nodes[0].figure("applied") is not None, 30,
-               "the nodes have caught up with each other")
-    for node in nodes:
-        node.stop()
+    settle(nodes, args.groups, 30)
     answered, applied = check_states(nodes)
     print(f"seed {args.seed}: {kills} kills, {pauses} pauses, {answered} acknowledged, {applied} applied, the same on all")
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 
 from .ports import free_ports
+from .wait import wait_until
 
 STOP_DEADLINE_S = 60
 
@@ -77,6 +78,26 @@ class Node:
                 r"state group=(\d+) applied=\d+ count=(\d+) hash=([0-9a-f]+) origins=(\S*)", self.output()):
             found[int(group)] = (int(count), state_hash, dict(o.split(":") for o in origins.split(",") if o))
         return found
+
+
+def settle(nodes, group_count, deadline_s):
+    """Kill all, start them without load, wait until each group is led and all hold the same, stop them."""
+    for node in nodes:
+        node.kill()
+    for node in nodes:
+        node.start("-k", "0")
+
+    def is_led():
+        led = re.findall(r"group=(\d+) leads=1", "".join(n.output() for n in nodes))
+        return len(set(led)) == group_count
+
+    def is_same():
+        return all(n.figure("behind") == 0 for n in nodes) and len({n.figure("position") for n in nodes}) == 1
+
+    wait_until(is_led, deadline_s, "each group has a leader")
+    wait_until(is_same, deadline_s, "the nodes have caught up with each other")
+    for node in nodes:
+        node.stop()
 
 
 def acknowledged(nodes):
