@@ -13,8 +13,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 
 static enum err failed(const char *what, const char *name)
 {
@@ -106,6 +108,7 @@ struct work {
     uv_work_t request;
     struct disk_uv *du;
     struct disk_job *job;
+    uint64_t start_ns;
 };
 
 static void on_work(uv_work_t *request)
@@ -119,6 +122,9 @@ static void on_worked(uv_work_t *request, int status)
     struct work *work = request->data;
     CHECK(status == 0); /* nothing is cancelled */
     struct disk_job *job = work->job;
+    if (job->op == DISK_WRITE && job->sync) {
+        metric_observe(METRIC_HISTOGRAM_raft_disk_sync_seconds, clock_mono_ns() - work->start_ns);
+    }
     work->du->inflight_count--;
     mem_free(work);
     job->on_done(job);
@@ -131,6 +137,7 @@ static void submit(struct disk *disk, struct disk_job *job)
     work->request.data = work;
     work->du = du;
     work->job = job;
+    work->start_ns = clock_mono_ns();
     du->inflight_count++;
     CHECK(uv_queue_work(du->loop, &work->request, on_work, on_worked) == 0);
 }

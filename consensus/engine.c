@@ -183,6 +183,7 @@ void engine_free(struct engine *e)
 {
     if (e == NULL) { return; }
     engine_close_groups(e);
+    engine_metrics_end(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
@@ -385,6 +386,7 @@ void engine_tick(struct engine *e)
     }
     snapshot_tick(e, now);
     space_tick(e, now);
+    engine_metrics_tick(e, now);
 }
 
 uint64_t engine_next_ms(const struct engine *e)

@@ -14,6 +14,16 @@ struct read_round {
     uint64_t sent_ms;
 };
 
+/* What there is now, in the words of base/metrics.def. */
+struct engine_gauges {
+    uint64_t groups;
+    uint64_t led;
+    uint64_t stopped;
+    uint64_t segments;
+    uint64_t live_bytes;
+    uint64_t full;
+};
+
 struct engine {
     struct engine_opts opts;
     struct engine_world world;
@@ -40,9 +50,14 @@ struct engine {
     double bulk_tokens;
     uint64_t bulk_ms;
     struct buf scratch;
+    struct engine_gauges gauges;
+    uint64_t gauges_ms;
 };
 
 struct group *engine_group(const struct engine *e, uint64_t id);
+
+void engine_metrics_tick(struct engine *e, uint64_t now_ms);
+void engine_metrics_end(struct engine *e); /* nothing is left of it in the gauges */
 
 /* Simulator only: switch guards off, a bit per enum guard, for groups opened from now on. */
 void engine_guards_off(struct engine *e, uint32_t mask);

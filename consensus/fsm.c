@@ -5,6 +5,7 @@
 #include "consensus/fsm.h"
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
 
@@ -130,6 +131,8 @@ void fsm_apply(struct group *g)
         match_origins(g, &c);
         struct fsm_batch batch = {c.commands, c.count, last};
         g->fsm_ops->apply(g->fsm, &batch);
+        metric_add(METRIC_raft_commands_applied_total, c.count);
+        metric_add(METRIC_raft_entries_applied_total, last - g->applied);
         mem_free(c.commands);
         g->applied = last;
         end_origins(g, last);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
 #include "consensus/read.h"
@@ -168,9 +169,12 @@ static void on_state(struct group *g, int before)
 {
     bool was_leader = before == RAFT_LEADER;
     bool is_leader = g->raft.state == RAFT_LEADER;
+    bool campaigns = g->raft.state == RAFT_CANDIDATE && before != RAFT_CANDIDATE;
+    metric_add(METRIC_raft_campaigns_total, campaigns);
     if (was_leader == is_leader) { return; }
     LOG_INFO(is_leader ? "leader of a raft group" : "not the leader of a raft group any more",
              LOG_UINT("group", g->id), LOG_UINT("term", raft_current_term(&g->raft)));
+    metric_add(is_leader ? METRIC_raft_leaders_won_total : METRIC_raft_leaders_lost_total, 1);
     g->needs_barrier = is_leader;
     g->promotee = 0;
     g->transferee = 0;
@@ -242,6 +246,10 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
         }
     }
     on_state(g, before.state);
+    if (type != RAFT_START &&
+        type != RAFT_PERSISTED_SNAPSHOT) { /* those bring what was committed */
+        metric_add(METRIC_raft_entries_committed_total, group_commit_index(g) - before.commit);
+    }
     return (update.flags & (RAFT_UPDATE_COMMIT_INDEX)) == 0 || scan_configurations(g);
 }
 
@@ -255,7 +263,10 @@ enum err group_submit(struct group *g, int type, struct slice data)
     if (data.len > 0) { memcpy(entry.batch, data.data, data.len); }
     struct raft_event event = {.type = RAFT_SUBMIT, .submit = {&entry, 1}};
     int rv;
-    if (group_step(g, &event, &rv)) { return ERR_OK; }
+    if (group_step(g, &event, &rv)) {
+        metric_add(METRIC_raft_entries_proposed_total, 1);
+        return ERR_OK;
+    }
     if (rv != 0) { raft_free(entry.batch); }
     return rv == RAFT_CANTCHANGE ? ERR_SLOW : ERR_NOT_LEADER;
 }
@@ -372,6 +383,7 @@ void group_restored(struct group *g)
         return;
     }
     g->is_installing = false;
+    metric_add(METRIC_raft_snapshots_installed_total, 1);
     struct raft_event event = {.type = RAFT_PERSISTED_SNAPSHOT, .persisted_snapshot.last = true};
     if (!group_metadata(&event.persisted_snapshot.metadata, snapshot)) {
         group_stop(g, "the snapshot's configuration cannot be read");

@@ -3,6 +3,7 @@
  * Always: a proposal is answered once; everything that waits becomes one entry, and few entries are
  * under way. */
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
@@ -35,22 +36,26 @@ void group_end_proposed(struct group *g, uint64_t index, enum err err)
 
 /* ---- the leader's work ---- */
 
-void group_propose(struct group *g, struct proposal *p)
+/* May the group take this command? */
+static enum err judge(const struct group *g, const struct proposal *p)
 {
     const struct engine_opts *opts = &g->engine->opts;
-    if (!group_is_leader(g) || g->transferee != 0) {
-        p->on_done(p, ERR_NOT_LEADER);
+    if (!group_is_leader(g) || g->transferee != 0) { return ERR_NOT_LEADER; }
+    if (g->engine->is_full) { return ERR_FULL; }
+    bool is_too_much = g->queued_bytes + p->data.len > opts->queued_bytes_max ||
+                       p->data.len > opts->entry_bytes_max;
+    return is_too_much ? ERR_SLOW : ERR_OK;
+}
+
+void group_propose(struct group *g, struct proposal *p)
+{
+    enum err err = judge(g, p);
+    if (err != ERR_OK) {
+        metric_add(METRIC_raft_commands_refused_total, 1);
+        p->on_done(p, err);
         return;
     }
-    if (g->engine->is_full) {
-        p->on_done(p, ERR_FULL);
-        return;
-    }
-    if (g->queued_bytes + p->data.len > opts->queued_bytes_max ||
-        p->data.len > opts->entry_bytes_max) {
-        p->on_done(p, ERR_SLOW);
-        return;
-    }
+    metric_add(METRIC_raft_commands_proposed_total, 1);
     p->index = 0;
     list_push_back(&g->queued, &p->link);
     g->queued_count++;

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/link_int.h"
 #include "consensus/message.h"
 
@@ -25,6 +26,7 @@ enum {
     LISTEN_BACKLOG = 128,
     PEERS_MAX = 256,
     IDLE_MS_MAX = 60 * 1000, /* nothing was sent to a peer for so long: forget it */
+    ADDRESSES_MAX = 16,      /* of one name that are tried */
 };
 
 enum out_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_UP };
@@ -49,6 +51,7 @@ struct out {
     uint64_t backoff_ms;
     uint64_t retry_at_ms;
     uint64_t dialled_ms;
+    unsigned failed_count; /* addresses of its name that did not answer: the next one's turn */
 };
 
 struct peer {
@@ -144,6 +147,7 @@ static void out_write(struct out *out, struct buf *queue)
 {
     struct write *write = mem_new0(sizeof *write);
     put_length(queue->data, queue->len - LINK_HEADER_BYTES);
+    metric_add(METRIC_raft_link_sent_bytes_total, queue->len);
     write->request.data = write;
     write->socket = out->socket;
     write->link = out->peer->owner;
@@ -202,6 +206,7 @@ static void on_connected(uv_connect_t *request, int status)
     struct out *out = socket->out;
     if (out == NULL) { return; }
     if (status != 0) {
+        out->failed_count = (out->failed_count + 1) % ADDRESSES_MAX;
         out_down(out);
         return;
     }
@@ -235,6 +240,15 @@ static void out_connect(struct out *out, const struct sockaddr *address)
     }
 }
 
+static const struct sockaddr *pick_address(const struct addrinfo *found, unsigned turn)
+{
+    const struct addrinfo *at = found;
+    while (turn-- > 0) {
+        at = at->ai_next != NULL ? at->ai_next : found;
+    }
+    return at->ai_addr;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
     struct out *out = request->data;
@@ -248,7 +262,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
                     LOG_STR("peer", out->peer->name), LOG_STR("error", uv_strerror(status)));
         out_down(out);
     } else {
-        out_connect(out, found->ai_addr);
+        out_connect(out, pick_address(found, out->failed_count));
     }
     uv_freeaddrinfo(found);
 }
@@ -332,6 +346,7 @@ static void out_send(struct link *link, struct out *out, struct slice frame)
     size_t waiting = out->queue.len + out->inflight_bytes + frame.len;
     if (out->state == OUT_IDLE || waiting > link->opts.peer_bytes_max) {
         link->dropped_count++;
+        metric_add(METRIC_raft_link_dropped_frames_total, 1);
         return;
     }
     queue_begin(&out->queue);
@@ -382,15 +397,29 @@ void link_heard(struct link *link, const char *name)
     if (peer != NULL) { peer->heard_ms = link_now_ms(link); }
 }
 
+/* What the gauges hold of this link, once more. */
+static void set_gauges(struct link *link, uint64_t connections, uint64_t queued_bytes)
+{
+    metric_add(METRIC_raft_link_connections, connections - link->gauge_connections);
+    metric_add(METRIC_raft_link_queued_bytes, queued_bytes - link->gauge_queued_bytes);
+    link->gauge_connections = connections;
+    link->gauge_queued_bytes = queued_bytes;
+}
+
 void link_flush(struct link *link)
 {
+    uint64_t connections = 0;
+    uint64_t queued_bytes = 0;
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
         for (int i = 0; i < 2; i++) {
             struct out *out = &peer->outs[i];
             if (out->state == OUT_UP && out->queue.len > 0) { out_write(out, &out->queue); }
+            connections += out->state == OUT_UP;
+            queued_bytes += out->queue.len + out->inflight_bytes;
         }
     }
+    set_gauges(link, connections, queued_bytes);
 }
 
 /* ---- time ---- */
@@ -516,6 +545,7 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg)
     link->is_closing = true;
     link->on_closed = on_closed;
     link->closed_arg = arg;
+    set_gauges(link, 0, 0);
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
         for (int i = 0; i < 2; i++) {

@@ -6,6 +6,7 @@
 #include "consensus/loop.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 enum { SLOW_TURN_US = 5000 };
 
@@ -45,7 +46,9 @@ static void note_turn(struct loop *loop)
     uint64_t took_us = (now_ns - loop->turn_end_ns - (idle_ns - loop->turn_idle_ns)) / 1000;
     loop->turn_end_ns = now_ns;
     loop->turn_idle_ns = idle_ns;
+    metric_observe(METRIC_HISTOGRAM_raft_turn_seconds, took_us * 1000);
     if (took_us > SLOW_TURN_US) {
+        metric_add(METRIC_raft_slow_turns_total, 1);
         atomic_fetch_add_explicit(&loop->slow_turn_count, 1, memory_order_relaxed);
     }
     if (took_us > atomic_load_explicit(&loop->longest_turn_us, memory_order_relaxed)) {
@@ -96,6 +99,7 @@ static void on_after_poll(uv_check_t *check)
 static void loop_main(void *arg)
 {
     struct loop *loop = arg;
+    metrics_thread_init();
     loop->turn_end_ns = clock_mono_ns();
     CHECK(uv_run(&loop->uv, UV_RUN_DEFAULT) == 0);
 }

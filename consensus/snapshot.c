@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/crc32c.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
@@ -199,6 +200,7 @@ static void take_finish(struct snapshot_take *take)
         group_stop(g, "the configuration of a snapshot cannot be read");
     } else {
         wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
+        metric_add(METRIC_raft_snapshots_taken_total, 1);
         (void)group_step(g, &event, NULL);
     }
     if (old_file != 0) { snapshot_forget(g->engine, old_file); }
@@ -312,6 +314,7 @@ static void on_pull_read(struct disk_job *job)
         message_encode(&frame, &chunk);
         pull->engine->world.send(pull->engine->world.arg, pull->to_name, buf_slice(&frame), true);
         buf_fini(&frame);
+        metric_add(METRIC_raft_snapshot_sent_bytes_total, job->done_len);
     }
     pull_free(job);
 }
@@ -391,6 +394,7 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name)
     struct message offer = {
         .kind = MESSAGE_SNAPSHOT_OFFER, .term = raft_current_term(&g->raft), .manifest = *snapshot};
     g->pulled_ms = group_now_ms(g);
+    metric_add(METRIC_raft_snapshots_offered_total, 1);
     group_send(g, id, node_name, &offer, guard_term_gate(g));
 }
 

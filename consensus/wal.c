@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 
 /* ---- segments ---- */
 
@@ -211,6 +212,8 @@ static void on_flush_done(struct disk_job *job)
     }
     wal->is_flushing = false;
     wal->flush_count++;
+    metric_add(METRIC_raft_wal_flushes_total, 1);
+    metric_add(METRIC_raft_wal_flushed_bytes_total, job->len);
     wal->batch_flushed = wal->inflight.number;
     wal->flushed_segment = wal->inflight.segment;
     buf_fini(&wal->inflight.bytes);

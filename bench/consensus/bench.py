@@ -5,24 +5,18 @@ usage: bench.py NODE_PROGRAM [--dir DIR]... [--seconds N] [--only load,idle,fail
 Each --dir is a file system to measure on (default: a temporary directory). Figures are sums over the three processes
 but for latency, which is that of the process with the most commands; see bench/README.md for when a difference counts."""
 import argparse
+import pathlib
 import re
 import shutil
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from lib.ports import free_ports  # noqa: E402
+
 NODES = 3
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for s in held:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
 
 
 class Cluster:

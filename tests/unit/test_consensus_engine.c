@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/engine.h"
 #include "sim/sim_disk.h"
 
@@ -225,4 +226,41 @@ Test(consensus_engine, a_full_disk_costs_the_ballast_and_refuses_until_there_is_
     settle(f);
     cr_assert(request.is_done && request.err == ERR_OK);
     fixture_free(f);
+}
+
+Test(consensus_engine, metrics_count_what_happens_and_gauges_go_back_to_nothing)
+{
+    metrics_thread_init();
+    struct fixture *f = fixture_new();
+    struct request requests[3];
+    struct engine_status status;
+    uint64_t flushes = engine_flush_count(f->e);
+    cr_assert_eq(metric_sum(METRIC_raft_wal_flushes_total), flushes);
+    uint64_t committed = metric_sum(METRIC_raft_entries_committed_total);
+    char data[700];
+    memset(data, 'd', sizeof data);
+    for (int i = 0; i < 3; i++) { /* the second and the third do not fit */
+        propose(f, &requests[i], slice_of(data, sizeof data));
+    }
+    settle(f);
+    cr_assert_eq(metric_sum(METRIC_raft_commands_proposed_total), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_commands_refused_total), 2);
+    cr_assert_eq(metric_sum(METRIC_raft_commands_applied_total), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_entries_committed_total), committed + 1);
+    cr_assert_gt(metric_sum(METRIC_raft_wal_flushes_total), flushes);
+    cr_assert_gt(metric_sum(METRIC_raft_wal_flushed_bytes_total), sizeof data);
+    cr_assert_eq(metric_sum(METRIC_raft_leaders_won_total), 1);
+    cr_assert(engine_status(f->e, GROUP, &status));
+    cr_assert_eq(metric_sum(METRIC_raft_entries_applied_total), status.applied);
+    cr_assert_eq(metric_sum(METRIC_raft_groups), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_groups_led), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_wal_segments), 1);
+    cr_assert_gt(metric_sum(METRIC_raft_wal_live_bytes), sizeof data);
+    f->sd.capacity_bytes = sim_disk_used_bytes(&f->sd);
+    settle(f);
+    cr_assert_eq(metric_sum(METRIC_raft_disk_full), 1);
+    fixture_free(f);
+    cr_assert_eq(metric_sum(METRIC_raft_disk_full), 0);
+    cr_assert_eq(metric_sum(METRIC_raft_groups), 0);
+    cr_assert_eq(metric_sum(METRIC_raft_wal_live_bytes), 0);
 }
