@@ -26,6 +26,10 @@ struct disk_job {
     uint64_t create_bytes;
     char *data;
     size_t len;
+    /* DISK_WRITE: write so many zeros behind the data, where the file holds zeros already. Later
+     * writes there then change data only, not the file's map of blocks, and flush in half the time.
+     * A disk may ignore it. */
+    size_t zero_bytes;
     bool sync;      /* DISK_WRITE: durable when done */
     bool sync_name; /* with sync: the file's name, too */
     size_t done_len;

@@ -27,8 +27,13 @@ static enum err failed(const char *what, const char *name)
 
 static enum err write_all(int fd, const struct disk_job *job)
 {
-    for (size_t at = 0; at < job->len;) {
-        ssize_t n = pwrite(fd, job->data + at, job->len - at, (off_t)(job->offset + at));
+    static const char zeros[64 << 10];
+    size_t all = job->len + job->zero_bytes;
+    for (size_t at = 0; at < all;) {
+        size_t rest = all - at < sizeof zeros ? all - at : sizeof zeros;
+        ssize_t n = at < job->len
+                        ? pwrite(fd, job->data + at, job->len - at, (off_t)(job->offset + at))
+                        : pwrite(fd, zeros, rest, (off_t)(job->offset + at));
         if (n < 0 && errno != EINTR) { return failed("write", job->name); }
         at += n > 0 ? (size_t)n : 0;
     }

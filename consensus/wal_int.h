@@ -49,7 +49,8 @@ struct wal {
     size_t segment_count;
     size_t segment_cap;
     struct wal_batch open;     /* collects */
-    struct wal_batch inflight; /* on its way while is_flushing */
+    struct wal_batch inflight; /* on its way while is_flushing; else only its memory counts */
+    uint64_t zeroed_end;       /* the segment being written has been written up to here */
     bool is_flushing;
     bool is_full;
     bool has_failed;
@@ -66,8 +67,8 @@ void wal_segment_name(char name[DISK_NAME_BYTES], uint32_t number);
 bool wal_segment_number(const char *name, uint32_t *number);
 void wal_segment_add(struct wal *wal, uint32_t number);
 struct wal_segment *wal_segment_of(struct wal *wal, uint32_t number); /* which is there */
-/* Place the open batch at `offset` of the last segment, or in a new one if that is full; with
- * nothing in it. */
+/* Place the open batch, which is empty, at `offset` of the last segment, or in a new one if that is
+ * full. */
 void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset);
 
 /* Changes of a log in memory, the same when put and when read back. */
