@@ -52,6 +52,8 @@ void group_propose(struct group *g, struct proposal *p)
         return;
     }
     p->index = 0;
+    group_touch(g);
+    g->engine->is_behind = true;
     list_push_back(&g->queued, &p->link);
     g->queued_count++;
     g->queued_bytes += p->data.len;
@@ -60,7 +62,7 @@ void group_propose(struct group *g, struct proposal *p)
 /* Everything that waits, up to a size, becomes one entry. */
 static void submit_queued(struct group *g)
 {
-    struct buf *data = &g->engine->scratch;
+    struct buf *data = &g->engine->entry_data;
     struct list taken;
     data->len = 0;
     list_init(&taken);
@@ -193,6 +195,7 @@ enum err group_transfer(struct group *g, uint64_t id)
     if (g->transferee != 0 || g->promotee != 0 || raft_transferee(&g->raft) != 0) {
         return ERR_SLOW;
     }
+    group_touch(g);
     g->transferee = id;
     g->transfer_until_ms = group_now_ms(g) + g->engine->opts.election_ms;
     return ERR_OK;

@@ -19,6 +19,7 @@
 enum {
     PULLS_MAX = 64,
     SYNC_BYTES = 4 << 20,
+    SWEEP_MS = 10, /* between looks at all groups */
     PULLED_HOLD_FACTOR =
         5,                 /* election timeouts: a snapshot that somebody fetches is not replaced */
     PULLED_LOG_FACTOR = 4, /* unless the log has grown to this many times its limit */
@@ -446,6 +447,8 @@ static void tick_laggard(struct engine *e)
 void snapshot_tick(struct engine *e, uint64_t now_ms)
 {
     serve_pulls(e, now_ms);
+    if (now_ms < e->swept_ms + SWEEP_MS) { return; }
+    e->swept_ms = now_ms;
     tick_laggard(e);
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
