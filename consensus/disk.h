@@ -30,7 +30,9 @@ struct disk_job {
      * writes there then change data only, not the file's map of blocks, and flush in half the time.
      * A disk may ignore it. */
     size_t zero_bytes;
-    bool sync;      /* DISK_WRITE: durable when done */
+    bool sync; /* DISK_WRITE: durable when done */
+    /* DISK_WRITE: more writes to this file are to come. One such job is in flight at a time. */
+    bool keep_open;
     bool sync_name; /* with sync: the file's name, too */
     size_t done_len;
     /* ERR_FULL: no space, nothing harmed, may be tried again. ERR_SYSTEM: the disk is not to be

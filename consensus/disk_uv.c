@@ -54,10 +54,25 @@ static enum err flush(const struct disk_uv *du, int fd, const struct disk_job *j
     return ERR_OK;
 }
 
-static enum err run_write(const struct disk_uv *du, const struct disk_job *job)
+/* A descriptor for the job; the kept one, if it is of this file. */
+static int open_for_write(struct disk_uv *du, const struct disk_job *job)
 {
+    if (job->keep_open && job->create_bytes == 0 && du->kept_fd >= 0 &&
+        strcmp(du->kept_name, job->name) == 0) {
+        return du->kept_fd;
+    }
     int flags = O_WRONLY | O_CLOEXEC | (job->create_bytes > 0 ? O_CREAT | O_TRUNC : 0);
     int fd = openat(du->dir_fd, job->name, flags, 0600);
+    if (fd < 0 || !job->keep_open) { return fd; }
+    if (du->kept_fd >= 0) { close(du->kept_fd); }
+    du->kept_fd = fd;
+    memcpy(du->kept_name, job->name, sizeof du->kept_name);
+    return fd;
+}
+
+static enum err run_write(struct disk_uv *du, const struct disk_job *job)
+{
+    int fd = open_for_write(du, job);
     if (fd < 0) { return failed("open", job->name); }
     enum err err = ERR_OK;
     if (job->create_bytes > 1) {
@@ -66,7 +81,7 @@ static enum err run_write(const struct disk_uv *du, const struct disk_job *job)
     }
     if (err == ERR_OK) { err = write_all(fd, job); }
     if (err == ERR_OK) { err = flush(du, fd, job); }
-    close(fd);
+    if (!job->keep_open) { close(fd); }
     return err;
 }
 
@@ -97,7 +112,7 @@ static enum err run_remove(const struct disk_uv *du, const struct disk_job *job)
 
 static enum err run(struct disk *disk, struct disk_job *job)
 {
-    const struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
+    struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
     if (job->before != NULL) { job->before(job); }
     switch (job->op) {
     case DISK_WRITE: job->err = run_write(du, job); break;
@@ -169,7 +184,7 @@ static const struct disk_ops disk_uv_ops = {submit, run, list_files, free_bytes}
 
 enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir)
 {
-    *du = (struct disk_uv){.disk = {&disk_uv_ops}, .loop = loop, .dir_fd = -1};
+    *du = (struct disk_uv){.disk = {&disk_uv_ops}, .loop = loop, .dir_fd = -1, .kept_fd = -1};
     if (loop != NULL && mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return failed("make the directory", dir);
     }
@@ -181,4 +196,5 @@ void disk_uv_fini(struct disk_uv *du)
 {
     CHECK(du->inflight_count == 0);
     if (du->dir_fd >= 0) { close(du->dir_fd); }
+    if (du->kept_fd >= 0) { close(du->kept_fd); }
 }

@@ -249,6 +249,7 @@ static void flush_submit(struct wal *wal)
         .len = wal->inflight.bytes.len,
         .zero_bytes = zeros_due(wal),
         .sync = true,
+        .keep_open = true,
         .on_done = on_flush_done,
         .owner = wal,
     };

@@ -23,7 +23,8 @@ enum {
     GROUPS_MAX = 1024,
     COMMAND_BYTES_MAX = 4096,
     BUCKETS = 40 * 16,
-    RETRY_MS = 5
+    RETRY_MS = 5,
+    NOT_LEADER_RETRY_MS = 50 /* more often, refusals would be a third of all that is measured */
 };
 
 struct origin { /* one life of one process */
@@ -240,7 +241,8 @@ static void on_back(struct task *task) /* main */
     uint64_t now = clock_mono_ns();
     if (slot->err != ERR_OK) {
         node.figures.in_doubt += slot->err == ERR_INDOUBT;
-        slot->retry_ns = now + RETRY_MS * NS_PER_MS;
+        uint64_t wait_ms = slot->err == ERR_NOT_LEADER ? NOT_LEADER_RETRY_MS : RETRY_MS;
+        slot->retry_ns = now + wait_ms * NS_PER_MS;
         return;
     }
     node.figures.acked++;
