@@ -169,13 +169,14 @@ static void take_drop(struct disk_job *job)
     take_free(job->owner);
 }
 
-/* On a disk thread, before the write: the next piece of the image. */
+/* On a disk thread, before the write: the next piece of the image, and its checksum. */
 static void take_fill(struct disk_job *job)
 {
     struct snapshot_take *take = job->owner;
     size_t bytes = 0;
     take->read_err = take->ops->snapshot_read(take->image, take->buffer, take->chunk_bytes, &bytes);
     job->len = take->read_err == ERR_OK ? bytes : 0;
+    take->manifest.crc = crc32c(take->manifest.crc, take->buffer, job->len);
     take->is_ended = job->len == 0;
     take->unsynced_bytes += job->len;
     job->sync = take->is_ended || take->unsynced_bytes >= SYNC_BYTES; /* not all at the end */
@@ -222,7 +223,6 @@ static void on_take_written(struct disk_job *job)
         take_free(take);
         return;
     }
-    take->manifest.crc = crc32c(take->manifest.crc, take->buffer, job->len);
     take->manifest.bytes += job->len;
     if (take->is_ended) {
         take_finish(take);
