@@ -22,7 +22,8 @@ struct disk_job {
     enum disk_op op;
     char name[DISK_NAME_BYTES];
     uint64_t offset;
-    /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, its name durable. */
+    /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, or as good as none for 1;
+     * with sync its name is durable, too. */
     uint64_t create_bytes;
     char *data;
     size_t len;

@@ -161,16 +161,26 @@ static enum err list_files(struct disk *disk,
     const struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
     int fd = openat(du->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (dir == NULL) { return failed("list", "."); }
-    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+    if (dir == NULL) {
+        enum err err = failed("list", ".");
+        if (fd >= 0) { close(fd); }
+        return err;
+    }
+    enum err err = ERR_OK;
+    while (err == ERR_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL && errno != 0) { err = failed("list", "."); }
+        if (entry == NULL) { break; }
         struct stat st;
-        bool is_file = fstatat(du->dir_fd, entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode);
-        if (is_file && strlen(entry->d_name) < DISK_NAME_BYTES) {
+        if (fstatat(du->dir_fd, entry->d_name, &st, 0) != 0) {
+            err = failed("look at", entry->d_name);
+        } else if (S_ISREG(st.st_mode) && strlen(entry->d_name) < DISK_NAME_BYTES) {
             found(arg, entry->d_name, (uint64_t)st.st_size);
         }
     }
     closedir(dir);
-    return ERR_OK;
+    return err;
 }
 
 static uint64_t free_bytes(struct disk *disk)

@@ -122,15 +122,17 @@ static void on_flushed(void *arg, uint64_t batch)
     }
 }
 
+void engine_fail(struct engine *e, const char *what)
+{
+    if (e->is_broken) { return; }
+    e->is_broken = true;
+    e->world.on_fatal(e->world.arg, what);
+}
+
 static void on_failed(void *arg, enum err err, const char *file)
 {
-    struct engine *e = arg;
     LOG_ERROR("the log's disk failed", LOG_STR("file", file), LOG_STR("err", err_word(err)));
-    if (!e->is_broken) {
-        e->is_broken = true;
-        e->world.on_fatal(e->world.arg,
-                          "the log's disk failed: what it holds cannot be trusted any more");
-    }
+    engine_fail(arg, "the log's disk failed: what it holds cannot be trusted any more");
 }
 
 enum err engine_open(struct engine **out, const struct engine_opts *opts,
@@ -235,12 +237,22 @@ static enum err put_first_entry(struct engine *e, struct wal_log *log,
     return rv == 0 ? ERR_OK : ERR_INVALID;
 }
 
+static bool servers_fit(const struct engine_server *servers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (servers[i].id == 0 || strlen(servers[i].node_name) >= ENGINE_NAME_BYTES) {
+            return false;
+        }
+    }
+    return count <= ENGINE_SERVERS_MAX;
+}
+
 enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
                              const struct fsm_ops *ops, void *fsm,
                              const struct engine_server *servers, size_t server_count)
 {
-    if (group == 0 || self == 0 || wal_log_find(e->wal, group) != NULL ||
-        ops->applied_index(fsm) != 0) {
+    bool is_new = wal_log_find(e->wal, group) == NULL && ops->applied_index(fsm) == 0;
+    if (group == 0 || self == 0 || !is_new || !servers_fit(servers, server_count)) {
         return ERR_INVALID;
     }
     struct wal_log *log = wal_log_create(e->wal, group, self);

@@ -54,6 +54,9 @@ struct engine {
     size_t apply_cap;
 };
 
+/* The disk broke, or what it holds makes no sense: nothing is done any more, and the world is told. */
+void engine_fail(struct engine *e, const char *what);
+
 struct group *engine_group(const struct engine *e, uint64_t id);
 
 /* Simulator only: switch guards off, a bit per enum guard, for groups opened from now on. */

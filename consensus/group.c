@@ -274,7 +274,8 @@ enum err group_submit(struct group *g, int type, struct slice data)
     struct raft_event event = {.type = RAFT_SUBMIT, .submit = {&entry, 1}};
     int rv;
     if (group_step(g, &event, &rv)) { return ERR_OK; }
-    if (rv != 0) { raft_free(entry.batch); }
+    if (rv == 0) { return ERR_INDOUBT; } /* it was taken, and then the group stopped */
+    raft_free(entry.batch);
     return rv == RAFT_CANTCHANGE ? ERR_SLOW : ERR_NOT_LEADER;
 }
 
@@ -325,7 +326,7 @@ static void renew_term(struct group *g)
     raft_configuration_close(&conf);
 }
 
-bool group_try_start(struct group *g)
+static bool try_start(struct group *g)
 {
     bool is_durable = g->start_batch <= wal_batch_flushed(g->engine->wal);
     if (g->state != GROUP_STARTING || !is_durable || g->restore != NULL || g->restore_is_due) {
@@ -350,7 +351,6 @@ bool group_try_start(struct group *g)
     g->started_ms = group_now_ms(g);
     g->tick_ms = g->started_ms;
     g->state = GROUP_RUNNING;
-    g->raft_is_started = true;
     bool ok = group_step(g, &event, NULL);
     mem_free(entries);
     return ok;
@@ -387,7 +387,7 @@ void group_restored(struct group *g)
     g->applied_conf.len = 0;
     buf_append(&g->applied_conf, buf_slice(&snapshot->conf));
     if (!g->is_installing) {
-        (void)group_try_start(g);
+        (void)try_start(g);
         return;
     }
     g->is_installing = false;
@@ -405,7 +405,7 @@ void group_flushed(struct group *g, uint64_t batch)
         g->restore_is_due = false;
         snapshot_restore_start(g);
     }
-    if (g->state == GROUP_STARTING) { (void)group_try_start(g); }
+    if (g->state == GROUP_STARTING) { (void)try_start(g); }
     uint64_t last = 0;
     for (size_t i = 0; i < COUNT_OF(g->writes); i++) {
         if (g->writes[i].batch != 0 && g->writes[i].batch <= batch) {

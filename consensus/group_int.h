@@ -12,7 +12,7 @@
 #include "consensus/wal.h"
 
 enum {
-    GROUP_SERVERS_MAX = 32,
+    GROUP_SERVERS_MAX = ENGINE_SERVERS_MAX,
     GROUP_NOBODY = 0x7fffffff, /* a replica id that no replica has */
 };
 
@@ -44,7 +44,6 @@ struct group {
     enum group_state state;
     const char *stop_reason;
     struct raft raft;
-    bool raft_is_started;
     struct wal_log *log;
     uint32_t guards_off; /* simulator only: bit per enum guard */
 
@@ -73,7 +72,6 @@ struct group {
     /* proposals */
     struct list queued;   /* no entry yet */
     struct list proposed; /* in an entry, by index */
-    size_t queued_count;
     size_t queued_bytes;
     /* Leadership was lost with proposals in entries: in doubt from then on; 0: none. */
     uint64_t orphaned_until_ms;
@@ -139,8 +137,8 @@ void group_out_end(struct group *g); /* drop what waits */
 void group_end_queued(struct group *g, enum err err);
 void group_end_proposed(struct group *g, uint64_t index, enum err err);
 
-/* Submit one entry as leader. Errors: ERR_NOT_LEADER, ERR_INVALID (a change that may not be made
- * now). */
+/* Submit one entry as leader; `data` is copied. Errors: ERR_NOT_LEADER, ERR_SLOW (a change that may
+ * not be made now), ERR_INDOUBT (the group stopped over it). */
 enum err group_submit(struct group *g, int type, struct slice data);
 
 /* Term and vote, as the library has them, to the log. */
@@ -156,6 +154,5 @@ void group_conf_encode(const struct raft_configuration *conf, struct buf *out);
 bool group_conf_decode(struct slice bytes, struct raft_configuration *conf);
 /* Bytes for the library, which does not write to them. */
 struct raft_buffer group_borrow(struct slice bytes);
-bool group_try_start(struct group *g);
 
 #endif

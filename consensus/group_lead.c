@@ -20,7 +20,6 @@ void group_end_queued(struct group *g, enum err err)
     while (!list_is_empty(&g->queued)) {
         proposal_end(CONTAINER_OF(g->queued.next, struct proposal, link), err);
     }
-    g->queued_count = 0;
     g->queued_bytes = 0;
 }
 
@@ -35,6 +34,12 @@ void group_end_proposed(struct group *g, uint64_t index, enum err err)
 
 /* ---- the leader's work ---- */
 
+/* What it takes of an entry. */
+static size_t packed_bytes(const struct proposal *p)
+{
+    return FSM_COMMAND_HEAD_BYTES + p->data.len;
+}
+
 void group_propose(struct group *g, struct proposal *p)
 {
     const struct engine_opts *opts = &g->engine->opts;
@@ -46,8 +51,8 @@ void group_propose(struct group *g, struct proposal *p)
         p->on_done(p, ERR_FULL);
         return;
     }
-    if (g->queued_bytes + p->data.len > opts->queued_bytes_max ||
-        p->data.len > opts->entry_bytes_max) {
+    if (p->data.len > opts->entry_bytes_max ||
+        g->queued_bytes + packed_bytes(p) > opts->queued_bytes_max) {
         p->on_done(p, ERR_SLOW);
         return;
     }
@@ -55,8 +60,7 @@ void group_propose(struct group *g, struct proposal *p)
     group_touch(g);
     g->engine->is_behind = true;
     list_push_back(&g->queued, &p->link);
-    g->queued_count++;
-    g->queued_bytes += p->data.len;
+    g->queued_bytes += packed_bytes(p);
 }
 
 /* Everything that waits, up to a size, becomes one entry. */
@@ -68,23 +72,23 @@ static void submit_queued(struct group *g)
     list_init(&taken);
     while (!list_is_empty(&g->queued)) {
         struct proposal *p = CONTAINER_OF(g->queued.next, struct proposal, link);
-        if (data->len > 0 && data->len + p->data.len > g->engine->opts.entry_bytes_max) { break; }
+        if (data->len > 0 && data->len + packed_bytes(p) > g->engine->opts.entry_bytes_max) {
+            break;
+        }
         fsm_command_encode(data, p->data);
         list_remove(&p->link);
         list_push_back(&taken, &p->link);
-        g->queued_count--;
-        g->queued_bytes -= p->data.len;
+        g->queued_bytes -= packed_bytes(p);
         p->term = raft_current_term(&g->raft);
         p->index = wal_log_last_index(g->log) + 1;
     }
     enum err err = group_submit(g, RAFT_COMMAND, buf_slice(data));
     while (!list_is_empty(&taken)) {
-        struct list *link = list_pop_front(&taken);
+        struct proposal *p = CONTAINER_OF(list_pop_front(&taken), struct proposal, link);
         if (err == ERR_OK) {
-            list_push_back(&g->proposed, link);
+            list_push_back(&g->proposed, &p->link);
         } else {
-            CONTAINER_OF(link, struct proposal, link)
-                ->on_done(CONTAINER_OF(link, struct proposal, link), err);
+            p->on_done(p, err);
         }
     }
 }

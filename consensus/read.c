@@ -12,14 +12,22 @@
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
 
+/* The record of a member, made when it is missing, in the place of one that has left if there is one.
+ * NULL: not a member. */
 static struct group_peer *peer_of(struct group *g, uint64_t id)
 {
+    struct group_peer *place = NULL;
     for (size_t i = 0; i < g->peer_count; i++) {
         if (g->peers[i].id == id) { return &g->peers[i]; }
+        if (group_server(g, g->peers[i].id) == NULL) { place = &g->peers[i]; }
     }
-    if (g->peer_count == GROUP_SERVERS_MAX) { return NULL; }
-    g->peers[g->peer_count] = (struct group_peer){.id = id};
-    return &g->peers[g->peer_count++];
+    if (group_server(g, id) == NULL) { return NULL; }
+    if (place == NULL) {
+        if (g->peer_count == GROUP_SERVERS_MAX) { return NULL; }
+        place = &g->peers[g->peer_count++];
+    }
+    *place = (struct group_peer){.id = id};
+    return place;
 }
 
 static const struct group_peer *peer_find(const struct group *g, uint64_t id)

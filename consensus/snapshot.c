@@ -30,14 +30,6 @@ void snapshot_file_name(char name[DISK_NAME_BYTES], uint64_t file)
     snprintf(name, DISK_NAME_BYTES, "snap-%" PRIu64, file);
 }
 
-void snapshot_fail(struct engine *e, const char *what)
-{
-    if (!e->is_broken) {
-        e->is_broken = true;
-        e->world.on_fatal(e->world.arg, what);
-    }
-}
-
 /* ---- removing files ---- */
 
 /* A snapshot file that nothing will name once `batch` is durable. */
@@ -192,18 +184,15 @@ static void take_finish(struct snapshot_take *take)
         take_free(take);
         return;
     }
-    uint64_t old_file = wal_log_snapshot(g->log) != NULL ? wal_log_snapshot(g->log)->file : 0;
     uint64_t index = take->manifest.index;
     uint64_t first = index > take->trailing ? index - take->trailing + 1 : 1;
     first = first > wal_log_first_index(g->log) ? first : wal_log_first_index(g->log);
     struct raft_event event = {.type = RAFT_SNAPSHOT, .snapshot.trailing = take->trailing};
-    if (!group_metadata(&event.snapshot.metadata, &take->manifest)) {
-        group_stop(g, "the configuration of a snapshot cannot be read");
-    } else {
-        wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
-        (void)group_step(g, &event, NULL);
-    }
-    if (old_file != 0) { snapshot_forget(g->engine, old_file); }
+    CHECK(group_metadata(&event.snapshot.metadata, &take->manifest)); /* it was in force */
+    const struct manifest *old = wal_log_snapshot(g->log);
+    if (old != NULL) { snapshot_forget(take->engine, old->file); }
+    wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
+    (void)group_step(g, &event, NULL);
     take_free(take);
 }
 
@@ -219,7 +208,7 @@ static void on_take_written(struct disk_job *job)
         return;
     }
     if (job->err != ERR_OK) {
-        snapshot_fail(take->engine, "a snapshot could not be written");
+        engine_fail(take->engine, "a snapshot could not be written");
         take_free(take);
         return;
     }
@@ -248,7 +237,8 @@ static void take_step(struct snapshot_take *take)
     disk_submit(take->engine->world.disk, job);
 }
 
-void snapshot_take_start(struct group *g, unsigned trailing)
+/* Take a snapshot of what is applied, unless one is being taken or there is nothing new. */
+static void take_start(struct group *g, unsigned trailing)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     bool is_new = g->applied > (old != NULL ? old->index : 0) && g->applied_conf.len > 0;
@@ -284,7 +274,7 @@ struct snapshot_pull {
     struct engine *engine;
     uint64_t group;
     uint64_t to;
-    char to_name[64];
+    char to_name[ENGINE_NAME_BYTES];
     uint64_t index;
 };
 
@@ -426,7 +416,7 @@ static void tick_take(struct group *g, uint64_t now_ms)
                      now_ms < g->pulled_ms + (uint64_t)opts->election_ms * PULLED_HOLD_FACTOR;
     if (bytes >= opts->snapshot_log_bytes &&
         (!is_pulled || bytes >= opts->snapshot_log_bytes * PULLED_LOG_FACTOR)) {
-        snapshot_take_start(g, trailing_entries(g));
+        take_start(g, trailing_entries(g));
     }
 }
 
@@ -441,7 +431,7 @@ static void tick_laggard(struct engine *e)
     if (is_idle && group_owns_term(g) && wal_log_last_index(g->log) == g->applied) {
         (void)group_submit(g, RAFT_BARRIER, slice_of("", 0));
     }
-    snapshot_take_start(g, 0);
+    take_start(g, 0);
 }
 
 void snapshot_tick(struct engine *e, uint64_t now_ms)

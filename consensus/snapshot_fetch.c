@@ -21,7 +21,7 @@ struct snapshot_fetch {
     struct disk_job job;
     struct engine *engine;
     struct group *group; /* NULL: the group has gone */
-    char from_name[64];
+    char from_name[ENGINE_NAME_BYTES];
     uint64_t from;
     uint64_t term; /* of the leader that offered it */
     struct manifest manifest;
@@ -126,7 +126,7 @@ static bool fetch_job_ended(struct snapshot_fetch *fetch)
 {
     fetch->is_busy = false;
     if (fetch->job.err == ERR_SYSTEM) {
-        snapshot_fail(fetch->engine, "a snapshot could not be written");
+        engine_fail(fetch->engine, "a snapshot could not be written");
     }
     if (fetch->group == NULL) {
         snapshot_remove_file(fetch->engine, fetch->manifest.file);

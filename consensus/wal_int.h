@@ -76,7 +76,6 @@ struct wal_log *wal_log_add(struct wal *wal, uint64_t group, uint64_t self, uint
 void wal_log_remove(struct wal *wal, struct wal_log *log);
 void wal_log_truncate(struct wal *wal, struct wal_log *log,
                       uint64_t index); /* entries from index on go */
-void wal_log_drop(struct wal *wal, struct wal_log *log, uint64_t first_index);
 /* data: a copy is taken, or NULL for not in memory. */
 void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry,
                     const char *data);
