@@ -306,12 +306,14 @@ enum err engine_change(struct engine *e, uint64_t group, enum engine_change chan
                        const char *node_name)
 {
     struct group *g = engine_group(e, group);
+    e->is_behind = true;
     return g != NULL ? group_change(g, change, id, node_name) : ERR_NOT_LEADER;
 }
 
 enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id)
 {
     struct group *g = engine_group(e, group);
+    e->is_behind = true;
     return g != NULL ? group_transfer(g, id) : ERR_NOT_LEADER;
 }
 

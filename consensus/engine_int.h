@@ -25,7 +25,7 @@ struct engine {
     struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
     struct list readers; /* those with reads that wait */
     uint64_t due_ms;     /* no group wants a tick before */
-    bool is_behind;      /* a proposal or a read came since the last turn began */
+    bool is_behind;      /* a request came since the last turn began */
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */

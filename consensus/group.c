@@ -102,8 +102,8 @@ void group_touch(struct group *g)
 bool group_is_waiting(const struct group *g)
 {
     return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->held) ||
-           g->writes[0].batch != 0 || g->writes[1].batch != 0 || g->promotee != 0 ||
-           g->transferee != 0;
+           !list_is_empty(&g->queued) || g->writes[0].batch != 0 || g->writes[1].batch != 0 ||
+           g->promotee != 0 || g->transferee != 0;
 }
 
 /* ---- updates ---- */

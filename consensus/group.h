@@ -25,7 +25,7 @@ uint64_t group_next_ms(const struct group *g);
 /* The parts of a turn. */
 void group_service(struct group *g);   /* submit what waits */
 void group_send_held(struct group *g); /* send what waited for a flush */
-/* Does it wait for a flush, or is it to be looked at in each turn? */
+/* Does something of it wait, so that each turn and the end of each flush must look at it? */
 bool group_is_waiting(const struct group *g);
 
 void group_propose(struct group *g, struct proposal *p);
