@@ -33,7 +33,9 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct loop *loop)
 {
     uint64_t due = engine_next_ms(loop->engine);
+    if (due == loop->timer_due_ms && uv_is_active((uv_handle_t *)&loop->timer)) { return; }
     uint64_t now = boot_ms();
+    loop->timer_due_ms = due;
     uv_timer_start(&loop->timer, on_timer, due > now ? due - now : 0, 0);
 }
 

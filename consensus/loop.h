@@ -22,6 +22,7 @@ struct loop {
     struct disk_uv disk;
     struct link *link;
     struct engine *engine;
+    uint64_t timer_due_ms; /* while the timer is active */
     bool is_stopping;
     bool is_closed;
     uint64_t turn_end_ns; /* of the last turn: by the clock, of it in the poll, and worked */

@@ -447,6 +447,21 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
     return false;
 }
 
+/* A message between replicas names its group and both of them. */
+static bool has_ends(const struct message *m)
+{
+    switch (m->kind) {
+    case MESSAGE_RAFT:
+    case MESSAGE_SNAPSHOT_OFFER:
+    case MESSAGE_SNAPSHOT_PULL:
+    case MESSAGE_SNAPSHOT_CHUNK: return m->group != 0 && m->from != 0 && m->to != 0;
+    case MESSAGE_TERM_QUERY:
+    case MESSAGE_TERM_REPLY:
+    case MESSAGE_NONE: return true;
+    }
+    UNREACHABLE();
+}
+
 static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena,
                           const struct message_handler *handler, void *arg)
 {
@@ -465,6 +480,7 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
         const Fanfare__Raft__Message *wire = frame->messages[i];
         struct message message = {.group = wire->group, .from = wire->from, .to = wire->to};
         if (!decode_body(wire, &message, arena)) { return ERR_INVALID; }
+        if (!has_ends(&message)) { return ERR_INVALID; }
         if (message.kind != MESSAGE_NONE) { handler->on_message(arg, &message); }
     }
     for (size_t i = 0; i < frame->n_notes; i++) {
