@@ -115,9 +115,9 @@ struct engine_status {
     bool is_open;
     bool is_stopped;
     bool is_leader;
-    bool owns_term;          /* leader, and an entry of its term is committed: it may read and change */
-    bool is_changing;        /* leader, and a change of membership or a transfer is not finished */
-    uint64_t lease_until_ms; /* leader: nobody else leads before, by this node's clock; 0: no lease */
+    bool owns_term;          /* leader with an entry of its term committed: may read and change */
+    bool is_changing;        /* leader; a change of membership or a transfer is not finished */
+    uint64_t lease_until_ms; /* leader: nobody else leads before, by our clock; 0: no lease */
     uint64_t self;
     uint64_t leader; /* replica id; 0: not known */
     uint64_t term;
