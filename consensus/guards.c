@@ -112,6 +112,7 @@ enum err guard_change(const struct group *g, enum engine_change change, uint64_t
     }
     switch (change) {
     case ENGINE_ADD_STANDBY:
+        if (strlen(node_name) >= ENGINE_NAME_BYTES) { return ERR_INVALID; }
         for (unsigned i = 0; i < conf->n; i++) {
             if (conf->servers[i].id == id || strcmp(conf->servers[i].address, node_name) == 0) {
                 return ERR_INVALID;

@@ -106,7 +106,7 @@ static void out_down(struct out *out)
         out->socket = NULL;
     }
     out->state = OUT_IDLE;
-    out->queue.len = 0;
+    buf_fini(&out->queue);
     out->inflight_bytes = 0;
     out->retry_at_ms = link_now_ms(link) + out->backoff_ms;
     out->backoff_ms = out->backoff_ms * 2 < BACKOFF_MS_MAX ? out->backoff_ms * 2 : BACKOFF_MS_MAX;
@@ -142,19 +142,17 @@ static void put_length(char *to, size_t bytes)
     }
 }
 
-/* Write `queue`, which holds the frame behind room for its length; takes its memory. */
-static void out_write(struct out *out, struct buf *queue)
+/* Hand what the socket did not take at once to libuv; takes the memory of `queue`. */
+static void out_write_rest(struct out *out, struct buf *queue, size_t written)
 {
     struct write *write = mem_new0(sizeof *write);
-    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
-    metric_add(METRIC_raft_link_sent_bytes_total, queue->len);
     write->request.data = write;
     write->socket = out->socket;
     write->link = out->peer->owner;
     write->data = *queue;
-    write->bytes = queue->len;
+    write->bytes = queue->len - written;
     *queue = (struct buf){0};
-    uv_buf_t bytes = uv_buf_init(write->data.data, (unsigned)write->bytes);
+    uv_buf_t bytes = uv_buf_init(write->data.data + written, (unsigned)write->bytes);
     if (uv_write(&write->request, (uv_stream_t *)&out->socket->tcp, &bytes, 1, on_written) != 0) {
         buf_fini(&write->data);
         mem_free(write);
@@ -163,6 +161,25 @@ static void out_write(struct out *out, struct buf *queue)
     }
     write->link->handle_count++;
     out->inflight_bytes += write->bytes;
+}
+
+/* Write `queue`, which holds the frame behind room for its length, and empty it. */
+static void out_write(struct out *out, struct buf *queue)
+{
+    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
+    metric_add(METRIC_raft_link_sent_bytes_total, queue->len);
+    uv_buf_t bytes = uv_buf_init(queue->data, (unsigned)queue->len);
+    int n = uv_try_write((uv_stream_t *)&out->socket->tcp, &bytes, 1);
+    size_t written = n > 0 ? (size_t)n : 0;
+    if (n < 0 && n != UV_EAGAIN) {
+        out_down(out);
+    } else if (written < queue->len) {
+        out_write_rest(out, queue, written);
+    }
+    queue->len = 0;
+    if (queue->cap > LINK_READ_BYTES) {
+        buf_fini(queue); /* one large frame does not keep its memory */
+    }
 }
 
 static void queue_begin(struct buf *queue)
@@ -182,6 +199,7 @@ static void say_hello(struct out *out)
     queue_begin(&frame);
     hello_encode(&frame, &hello);
     out_write(out, &frame);
+    buf_fini(&frame);
 }
 
 static void on_drain_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
@@ -427,9 +445,8 @@ void link_flush(struct link *link)
 static void ping(struct out *out)
 {
     if (out->state == OUT_UP && out->queue.len == 0 && out->inflight_bytes == 0) {
-        struct buf empty = {0};
-        queue_begin(&empty);
-        out_write(out, &empty);
+        queue_begin(&out->queue);
+        out_write(out, &out->queue);
     }
 }
 

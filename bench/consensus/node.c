@@ -23,7 +23,8 @@ enum {
     GROUPS_MAX = 1024,
     COMMAND_BYTES_MAX = 4096,
     BUCKETS = 40 * 16,
-    RETRY_MS = 5
+    RETRY_MS = 5,
+    NOT_LEADER_RETRY_MS = 50 /* more often, refusals would be a third of all that is measured */
 };
 
 struct origin { /* one life of one process */
@@ -65,6 +66,7 @@ struct figures {
     uint64_t flushes;
     uint64_t cpu_us;
     uint64_t slow_turns;
+    uint64_t late_turns;
 };
 
 struct node {
@@ -245,7 +247,8 @@ static void on_back(struct task *task) /* main */
     if (slot->err != ERR_OK) {
         node.figures.in_doubt += slot->err == ERR_INDOUBT;
         node.figures.full += slot->err == ERR_FULL;
-        slot->retry_ns = now + RETRY_MS * NS_PER_MS;
+        uint64_t wait_ms = slot->err == ERR_NOT_LEADER ? NOT_LEADER_RETRY_MS : RETRY_MS;
+        slot->retry_ns = now + wait_ms * NS_PER_MS;
         return;
     }
     node.figures.acked++;
@@ -361,26 +364,25 @@ static void report(double seconds)
     getrusage(RUSAGE_SELF, &usage);
     uint64_t cpu_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec +
                       (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec;
-    uint64_t longest_us;
-    uint64_t slow = consensus_slow_turns(node.consensus, &longest_us);
+    struct consensus_turns turns = consensus_turns(node.consensus);
     struct figures *f = &node.figures;
     printf("figures t=%lu leads=%lu applied=%lu behind=%lu position=%lu acked_per_s=%.0f "
-           "p50_us=%lu p99_us=%lu "
-           "flushes_per_s=%.0f "
-           "cpu_percent=%.1f "
-           "in_doubt=%lu full=%lu slow_turns=%lu longest_us=%lu acked_total=%lu rss_kib=%ld\n",
+           "p50_us=%lu p99_us=%lu flushes_per_s=%.0f cpu_percent=%.1f in_doubt=%lu full=%lu "
+           "slow_turns=%lu late_turns=%lu longest_us=%lu acked_total=%lu rss_kib=%ld\n",
            (unsigned long)(clock_wall_us() / 1000), (unsigned long)query.leads,
            (unsigned long)query.applied, (unsigned long)query.behind, (unsigned long)query.position,
            (double)f->acked / seconds, (unsigned long)percentile(f->bucket, f->acked, 500),
            (unsigned long)percentile(f->bucket, f->acked, 990),
            (double)(query.flushes - node.reported.flushes) / seconds,
            (double)(cpu_us - node.reported.cpu_us) / seconds / 10000, (unsigned long)f->in_doubt,
-           (unsigned long)f->full, (unsigned long)(slow - node.reported.slow_turns),
-           (unsigned long)longest_us, (unsigned long)node.acked_total, usage.ru_maxrss);
+           (unsigned long)f->full, (unsigned long)(turns.slow_count - node.reported.slow_turns),
+           (unsigned long)(turns.late_count - node.reported.late_turns),
+           (unsigned long)turns.longest_us, (unsigned long)node.acked_total, usage.ru_maxrss);
     fflush(stdout);
     node.reported.flushes = query.flushes;
     node.reported.cpu_us = cpu_us;
-    node.reported.slow_turns = slow;
+    node.reported.slow_turns = turns.slow_count;
+    node.reported.late_turns = turns.late_count;
     memset(f, 0, sizeof *f);
 }
 
