@@ -37,8 +37,9 @@ struct sim_fsm {
 };
 
 struct sim_replica {
-    uint64_t self;    /* 0: no replica of this group here */
-    uint64_t checked; /* the oracle has seen its commits up to here */
+    uint64_t self;     /* 0: no replica of this group here */
+    uint64_t added_ms; /* to the group; 0: it was there from the start */
+    uint64_t checked;  /* the oracle has seen its commits up to here */
     uint64_t term_seen;
     uint64_t commit_seen;
     uint64_t applied_seen;

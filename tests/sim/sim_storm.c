@@ -191,6 +191,7 @@ static void add_replica(struct sim *sim, struct sim_node *leader, uint64_t group
         return;
     }
     node->replicas[group].self = id;
+    node->replicas[group].added_ms = sim->now_ms;
     node->replicas[group].checked = 0;
     node->replicas[group].commit_seen = 0;
     node->replicas[group].applied_seen = 0;

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "sim/sim.h"
 
-enum { CALM_MS = 40000, DISK_BYTES = 4 << 20 };
+enum { CALM_MS = 40000, CATCH_UP_MS = 10000, DISK_BYTES = 4 << 20 };
 
 void sim_print(struct sim *sim, const char *format, ...)
 {
@@ -452,7 +452,8 @@ static void demand_progress(struct sim *sim)
             struct group *group = sim_group(&sim->nodes[i], g);
             int role;
             bool is_member = group != NULL && oracle_is_member(sim, g, group->self, &role);
-            if (is_member && group->applied + 200 < truth->committed) {
+            bool is_new = sim->now_ms < sim->nodes[i].replicas[g].added_ms + CATCH_UP_MS;
+            if (is_member && !is_new && group->applied + 200 < truth->committed) {
                 sim_fail(sim,
                          "%s lags in group %lu: %lu of %lu (state %d role %d raft %d term %lu "
                          "commit %lu log %lu..%lu installing %d)",
