@@ -4,24 +4,17 @@
 usage: membership.py MEMBER_PROGRAM [SEED]
 """
 import os
+import pathlib
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib.ports import free_port, free_ports  # noqa: E402
 
 
 class Node:
@@ -203,7 +196,7 @@ def run(program, root, seed):
     wait_for("killed and started with an empty disk, balanced", 30, lambda: is_settled(nodes, names))
     wait_for("and it votes again", 10, lambda: all(m[2] == "voter" for m in nodes[0].status()[1].values()))
 
-    extra = Node(program, folder, "n4", free_ports(1)[0], [nodes[0].port], 0)
+    extra = Node(program, folder, "n4", free_port(), [nodes[0].port], 0)
     extra.start()
     wait_for("a fourth node joins, balanced", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
     answer = nodes[1].forget("n4")
@@ -223,7 +216,7 @@ def run(program, root, seed):
     assert answer.startswith("ERR Unknown"), answer
 
     victim.kill()
-    victim.port = free_ports(1)[0]
+    victim.port = free_port()
     victim.start()
     wait_for("a node with another address is followed", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
     for node in nodes:
