@@ -72,7 +72,7 @@ void stream_check_order(struct stream *stream, uint64_t *orders);
 static inline uint32_t stream_cell(const struct stream *stream, uint32_t place, uint32_t channel)
 {
     return stream->held.kind != SUB_MATCH ? place
-                                            : place * stream->spec->opts->channel_count + channel;
+                                          : place * stream->spec->opts->channel_count + channel;
 }
 
 #endif
