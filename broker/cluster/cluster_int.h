@@ -253,6 +253,16 @@ void half_look_all(struct cluster *c);
 void half_due(struct half *half, uint32_t partition); /* its worker */
 
 /* outlets.c: dialled connections */
+static inline bool outlet_can_ask(const struct outlet *outlet)
+{
+    return outlet != NULL && outlet->request_is_up && peer_out_is_up(outlet->request);
+}
+
+static inline bool outlet_has_lane(const struct outlet *outlet)
+{
+    return outlet != NULL && outlet->lane_is_up && peer_out_is_up(outlet->lane);
+}
+
 void outlets_follow_map(struct half *half);
 void outlets_close(struct half *half, bool is_abrupt);
 void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame);

@@ -92,7 +92,7 @@ void forward_flush(struct half *half, uint32_t partition)
         return;
     }
     struct outlet *outlet = at.phase == PARTITION_READY ? half->outlet[at.owner] : NULL;
-    if (outlet == NULL || !outlet->request_is_up) { return; }
+    if (!outlet_can_ask(outlet)) { return; }
     if (!list_is_empty(&w->refused) && at.epoch <= w->refused_epoch) { return; }
     LIST_EACH (link, &w->refused) {
         send_one(half, outlet, w, shipment_at(link), at.epoch);

@@ -92,7 +92,7 @@ static void flush_orphan(struct outlet *outlet, struct interest_change *change,
     bool is_right = change->is_drop && change->epoch == at->epoch;
     if (is_right && at->phase == PARTITION_SYNCED) { return; } /* once the owner is ready */
     if (is_right && at->phase == PARTITION_READY) {
-        if (outlet == NULL || !outlet->request_is_up) { return; }
+        if (!outlet_can_ask(outlet)) { return; }
         send_interest(outlet, change, 0, at->epoch, -1);
     }
     drop(change);
@@ -107,7 +107,7 @@ static void flush_change(struct half *half, struct outlet *outlet, struct intere
         change->is_sent = true;
         bool is_void = directory_apply_change(half->cluster->directory, change);
         CHECK(!is_void); /* its client is there, and this is its worker */
-    } else if (at->phase == PARTITION_READY && outlet != NULL && outlet->request_is_up) {
+    } else if (at->phase == PARTITION_READY && outlet_can_ask(outlet)) {
         change->is_sent = true;
         change->id = change_register(half, change, at->epoch);
         send_interest(outlet, change, change->id, at->epoch, change->is_join ? 1 : -1);
@@ -174,9 +174,7 @@ static void take_back(struct event *event)
     struct remote_partition at =
         directory_partition_peek(event->half->cluster->directory, change->partition);
     bool is_right = at.phase == PARTITION_READY && at.owner == event->node && at.epoch == event->a;
-    if (is_right && outlet != NULL && outlet->request_is_up) {
-        send_interest(outlet, change, 0, at.epoch, -1);
-    }
+    if (is_right && outlet_can_ask(outlet)) { send_interest(outlet, change, 0, at.epoch, -1); }
     mem_free(change);
 }
 
@@ -248,6 +246,7 @@ static bool op_is_done(const struct half *half, const struct pattern_op *op)
 static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
 {
     struct outlet *outlet = half->outlet[node];
+    if (!outlet_can_ask(outlet)) { return; } /* it is asked when its picture has been sent anew */
     op->asked[node].id = ++half->next_id;
     op->asked[node].remaining = 0;
     if (op->change->is_left && half->cluster->patterns_told[node] > op->change->epoch) { return; }
@@ -260,7 +259,7 @@ static void tell_all(struct half *half, const struct interest_change *change, ui
     for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
         uint64_t told = half->cluster->patterns_told[node];
         struct outlet *outlet = half->outlet[node];
-        if (told == 0 || told > seq || outlet == NULL || !outlet->request_is_up) { continue; }
+        if (told == 0 || told > seq || !outlet_can_ask(outlet)) { continue; }
         send_interest(outlet, change, 0, 0, -1);
     }
 }
@@ -386,7 +385,7 @@ void interest_tell_patterns(struct half *half, uint32_t node)
     struct cluster *c = half->cluster;
     struct outlet *outlet = half->outlet[node];
     c->patterns_told[node] = 0;
-    if (outlet == NULL || !outlet->request_is_up || lanes_complete(c, node) == 0) { return; }
+    if (!outlet_can_ask(outlet) || lanes_complete(c, node) == 0) { return; }
     struct picture picture = {.half = half};
     directory_exclusive(c->directory, picture_take, &picture);
     picture_send(&picture, outlet);
@@ -415,7 +414,7 @@ static void pattern_fail(struct half *half, struct pattern_op *op)
     bool is_join = change->is_join;
     for (uint32_t node = 0; is_join && node < PMAP_NODES_MAX; node++) {
         struct outlet *outlet = half->outlet[node];
-        if (op->asked[node].id != 0 && outlet != NULL && outlet->request_is_up) {
+        if (op->asked[node].id != 0 && outlet_can_ask(outlet)) {
             send_interest(outlet, change, 0, 0, -1);
         }
     }

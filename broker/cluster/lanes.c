@@ -81,7 +81,7 @@ void lanes_on_item(struct task *task)
     struct wire_frame frame = frame_of(half, item);
     for (uint64_t nodes = item->nodes; nodes != 0; nodes &= nodes - 1) {
         struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
-        if (outlet != NULL && outlet->lane_is_up) { put_on_lane(outlet, load, &frame); }
+        if (outlet_has_lane(outlet)) { put_on_lane(outlet, load, &frame); }
     }
     if (item->type == LANE_RUN && !item->is_recovered) {
         half->lane_seq[item->partition] = item->seq + item->message_count - 1;

@@ -317,8 +317,8 @@ static bool may_sync(struct cluster *c, uint32_t p)
     lock_take(&place->lock);
     bool is_at_end = place->previous_owner == REMOTE_NOBODY && !place->is_ended;
     lock_release(&place->lock);
-    return is_at_end && outlet != NULL && outlet->request_is_up &&
-           lanes_complete(c, at.owner) > 0 && c->patterns_told[at.owner] != 0;
+    return is_at_end && outlet_can_ask(outlet) && lanes_complete(c, at.owner) > 0 &&
+           c->patterns_told[at.owner] != 0;
 }
 
 static void sync_owners(struct cluster *c)

@@ -71,8 +71,7 @@ static bool all_can_answer(const struct half *half)
         const struct remote_partition at = directory_partition_peek(half->cluster->directory, p);
         if (at.epoch != half->map->partition[p].epoch) { return false; }
         if (at.phase == PARTITION_OWNED) { continue; }
-        if (at.phase != PARTITION_READY || half->outlet[at.owner] == NULL ||
-            !half->outlet[at.owner]->request_is_up) {
+        if (at.phase != PARTITION_READY || !outlet_can_ask(half->outlet[at.owner])) {
             return false;
         }
     }
