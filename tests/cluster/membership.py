@@ -33,7 +33,8 @@ class Node:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
         self.answers, self.forgets, self.is_over = [], [], False
         self.changed = threading.Condition()
-        threading.Thread(target=self.read, args=(self.process,), daemon=True).start()
+        self.reader = threading.Thread(target=self.read, args=(self.process,), daemon=True)
+        self.reader.start()
 
     def read(self, process):
         answer = []
@@ -92,10 +93,12 @@ class Node:
     def kill(self):
         self.process.kill()
         self.process.wait()
+        self.reader.join()  # or it would tell the next life's end
 
     def stop(self):
         self.process.stdin.close()
         assert self.process.wait(20) == 0, self.name + " did not stop well"
+        self.reader.join()
 
     def wipe(self):
         shutil.rmtree(self.dir)
