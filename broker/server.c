@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -51,6 +52,7 @@ struct server {
     uint32_t services_running;
     struct admin *admin; /* NULL: http-listen is off */
     struct admin_status status;
+    atomic_uint_fast64_t ready_ns; /* when the cluster was last seen in order; 0: never */
     struct rate rate[RATES];
     uint64_t ticked_ns;
     struct task unlisten_task; /* runs on worker 0 */
@@ -152,11 +154,30 @@ static void rates_begin(struct server *server)
     server->ticked_ns = clock_mono_ns();
 }
 
+/* Why clients are not to come here, of what the cluster knows. A node that was ready stays so for as long
+ * as commands wait for the cluster, which makes no more of a shorter interruption either: else every
+ * node that fails would take all the others out of service for a moment. Thread: main and admin. */
+static const char *unready_because(void *arg)
+{
+    struct server *server = arg;
+    if (server->broker.cluster == NULL) { return NULL; }
+    const char *because = cluster_unready_because(server->broker.cluster);
+    uint64_t now_ns = clock_mono_ns();
+    if (because == NULL) {
+        atomic_store(&server->ready_ns, now_ns);
+        return NULL;
+    }
+    uint64_t ready_ns = atomic_load(&server->ready_ns);
+    uint64_t wait_ns = (uint64_t)config_number(server->config, CONFIG_cluster_timeout) * NS_PER_MS;
+    return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
+}
+
 void server_tick(struct server *server)
 {
     uint64_t now_ns = clock_mono_ns();
     double passed_s = (double)(now_ns - server->ticked_ns) / (double)NS_PER_S;
     if (passed_s < 0.5) { return; }
+    (void)unready_because(server);
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];
         uint64_t sum = metric_sum(rate->metric);
@@ -232,6 +253,17 @@ static uint64_t worker_heartbeat(void *arg, unsigned worker)
     return worker_heartbeat_ns(server->broker.worker[worker]);
 }
 
+/* The file system of `dir`, or nothing if it does not tell. */
+static void print_disk(const struct server *server, struct buf *out)
+{
+    struct statvfs disk;
+    if (statvfs(server->dir.data, &disk) != 0) { return; }
+    admin_print_gauge(out, "fanfare_disk_free_bytes", "free for this node where the option dir is",
+                      (uint64_t)disk.f_bavail * disk.f_frsize);
+    admin_print_gauge(out, "fanfare_disk_size_bytes", "of the file system where the option dir is",
+                      (uint64_t)disk.f_blocks * disk.f_frsize);
+}
+
 static void print_extra_metrics(void *arg, struct buf *out)
 {
     const struct server *server = arg;
@@ -246,14 +278,12 @@ static void print_extra_metrics(void *arg, struct buf *out)
                       atomic_load(&broker->commands_per_s));
     admin_print_gauge(out, "redis_config_maxclients", "the option max-clients",
                       (uint64_t)config_number(server->config, CONFIG_max_clients));
-    if (broker->cluster != NULL) { server_cluster_print_metrics(broker->cluster, out); }
-}
-
-static const char *unready_because(void *arg)
-{
-    const struct server *server = arg;
-    struct cluster *cluster = server->broker.cluster;
-    return cluster != NULL ? cluster_unready_because(cluster) : NULL;
+    print_disk(server, out);
+    if (broker->cluster != NULL) {
+        admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
+                          (uint64_t)config_number(server->config, CONFIG_link_bytes));
+        server_cluster_print_metrics(broker->cluster, out);
+    }
 }
 
 static enum err start_admin(struct server *server)

@@ -12,6 +12,8 @@
 enum {
     JOIN_MAX = 64,
     ELECTION_MS_MAX = 1000, /* no longer, however patient cluster-node-timeout is */
+    ELECTIONS_PER_TIMEOUT =
+        2, /* a new leader is there before the leases that the old one gave end */
     HEARTBEATS_PER_ELECTION = 10,
 };
 
@@ -116,7 +118,8 @@ static void read_options(struct server_cluster *sc, const char *dir)
     m->expect = (uint32_t)config_number(config, CONFIG_expect);
     m->partition_count = (uint32_t)config_number(config, CONFIG_partitions);
     m->node_timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_node_timeout);
-    m->election_ms = m->node_timeout_ms < ELECTION_MS_MAX ? m->node_timeout_ms : ELECTION_MS_MAX;
+    m->election_ms = m->node_timeout_ms / ELECTIONS_PER_TIMEOUT;
+    if (m->election_ms > ELECTION_MS_MAX) { m->election_ms = ELECTION_MS_MAX; }
     m->heartbeat_ms = m->election_ms / HEARTBEATS_PER_ELECTION;
     read_addresses(sc);
     read_join(sc);

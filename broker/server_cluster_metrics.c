@@ -14,16 +14,17 @@ static void print_head(struct buf *out, const char *name, const char *type, cons
 /* ---- the map ---- */
 
 struct map_counts {
-    uint64_t members, up, voters, partitions, unowned;
+    uint64_t version, members, up, draining, voters, partitions, unowned;
 };
 
 static struct map_counts count_map(const struct pmap *map)
 {
-    struct map_counts counts = {.partitions = map->partition_count};
+    struct map_counts counts = {.version = map->version, .partitions = map->partition_count};
     for (uint32_t i = 0; i < map->node_count; i++) {
         const struct pmap_node *node = &map->node[i];
         counts.members += node->id != 0;
         counts.up += node->id != 0 && node->is_up;
+        counts.draining += node->id != 0 && node->is_up && node->is_draining;
         counts.voters += node->id != 0 && node->is_voter;
     }
     for (uint32_t i = 0; i < map->partition_count; i++) {
@@ -32,14 +33,28 @@ static struct map_counts count_map(const struct pmap *map)
     return counts;
 }
 
+static void print_epochs(struct buf *out, const struct pmap *map, uint32_t self)
+{
+    for (uint32_t i = 0; i < map->partition_count; i++) {
+        if (self != PMAP_NOBODY && map->partition[i].owner == self) {
+            buf_appendf(out,
+                        "fanfare_cluster_partition_epoch{partition=\"%" PRIu32 "\"} %" PRIu64 "\n",
+                        i, map->partition[i].epoch);
+        }
+    }
+}
+
+/* `map` may be NULL: none yet. */
 static void print_map(struct buf *out, const struct pmap *map, uint32_t self)
 {
-    struct map_counts counts = count_map(map);
+    struct map_counts counts = map != NULL ? count_map(map) : (struct map_counts){0};
     admin_print_gauge(out, "fanfare_cluster_map_version", "the map that this node follows",
-                      map->version);
+                      counts.version);
     admin_print_gauge(out, "fanfare_cluster_members", "members, this node included",
                       counts.members);
     admin_print_gauge(out, "fanfare_cluster_members_up", "members that are up", counts.up);
+    admin_print_gauge(out, "fanfare_cluster_members_draining",
+                      "members that are up and hand over what they own", counts.draining);
     admin_print_gauge(out, "fanfare_cluster_voters", "members that vote in the control group",
                       counts.voters);
     admin_print_gauge(out, "fanfare_cluster_partitions", "partitions of the cluster",
@@ -48,13 +63,7 @@ static void print_map(struct buf *out, const struct pmap *map, uint32_t self)
                       counts.unowned);
     print_head(out, "fanfare_cluster_partition_epoch", "gauge",
                "epoch of each partition that this node owns");
-    for (uint32_t i = 0; i < map->partition_count; i++) {
-        if (self != PMAP_NOBODY && map->partition[i].owner == self) {
-            buf_appendf(out,
-                        "fanfare_cluster_partition_epoch{partition=\"%" PRIu32 "\"} %" PRIu64 "\n",
-                        i, map->partition[i].epoch);
-        }
-    }
+    if (map != NULL) { print_epochs(out, map, self); }
 }
 
 /* ---- this node's part ---- */
@@ -141,6 +150,6 @@ void server_cluster_print_metrics(struct cluster *cluster, struct buf *out)
     mem_free(status);
     uint32_t self;
     const struct pmap *map = cluster_map(cluster, &self);
-    if (map != NULL) { print_map(out, map, self); }
+    print_map(out, map, self);
     pmap_unref(map);
 }

@@ -180,7 +180,7 @@ static void on_op_done(struct proposal *proposal, enum err err)
     if (node != NULL && op->marks_node) { node->is_proposing = false; }
     core->joining_count -= op->command.op == CONTROL_JOIN;
     if (op->on_done != NULL) { op->on_done(core, op, err); }
-    core->world.soon(core->world.arg);
+    if (err == ERR_OK) { core->world.soon(core->world.arg); } /* else the next tick tries again */
     buf_fini(&op->bytes);
     mem_free(op);
 }

@@ -176,8 +176,9 @@ void join_on_reply(struct core *core, const struct note *note)
     if (reply->challenge != 0) {
         core->incarnation = 0; /* who answers a challenge begins a new life */
         lease_drop(core);
+        if (core->challenge != reply->challenge) { core->join_next_ms = 0; } /* answer it soon */
         core->challenge = reply->challenge;
-        send_join(core);
+        core->world.soon(core->world.arg);
     }
     if (!reply->is_member) { return; }
     if (is_clusterless(core) ? !enter_cluster(core, note)
@@ -315,7 +316,7 @@ void join_on_join(struct core *core, struct node *from, const struct note *note)
         return;
     }
     if (is_up && (from->challenge == 0 || note->join.challenge != from->challenge)) {
-        from->challenge = core->world.random(core->world.arg) | 1;
+        if (from->challenge == 0) { from->challenge = core->world.random(core->world.arg) | 1; }
         struct note_join_reply reply = {.challenge = from->challenge};
         reply_to(core, &asker, &reply);
         return;

@@ -57,7 +57,7 @@ mark_of() {
 pid_of() {
     local pid
     pid=$(cat "$state/$1.pid" 2>/dev/null) || return 1
-    tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qFx -- "$(mark_of "$1")" || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qFx -- "$(mark_of "$1")" || return 1
     echo "$pid"
 }
 
@@ -75,6 +75,7 @@ launch() {
     shift
     setsid "$@" </dev/null >"$state/$name.log" 2>&1 9>&- &
     echo $! >"$state/$name.pid"
+    disown $! # its end is ours to tell
     wait_until 5 runs "$name" || true # until it has become the command
 }
 

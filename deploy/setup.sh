@@ -14,7 +14,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # `package=command`: another package may provide the command just as well.
 packages_of() {
     case $1 in
-    run) # what the broker itself loads, besides libraft (libraft.sh)
+    run) # what the broker itself loads; libraft is a part of it
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
         echo 'libuv1t64|libuv1 libprotobuf-c1'
         ;;
@@ -31,7 +31,7 @@ packages_of() {
     test)
         echo 'libcriterion-dev clang libclang-rt-dev llvm clang-format shellcheck' # unit, fuzz, lint
         echo 'python3 python3-pytest python3-redis libhiredis-dev' # clients
-        echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2'
+        echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2 nftables'
         echo 'haproxy prometheus kubernetes-client=kubectl python3-kubernetes' # what deploy/ is checked with
         ;;
     bench)

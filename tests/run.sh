@@ -14,7 +14,7 @@ usage() {
     cat <<'TEXT'
 usage: tests/run.sh [--quick] [--soak MINUTES] [--keep] [-R REGEX]
   --quick         only build-asan, without the client tests and the search for new fuzz inputs
-  --soak MINUTES  first repeat the stress and process tests for that long, and fuzz for that long
+  --soak MINUTES  first repeat the stress, process and cluster tests for that long, and fuzz for that long
   --keep          keep the tests' scratch directory (logs, sockets) and say where it is
   -R REGEX        only tests whose name matches, as in `ctest -R`
 TEXT
@@ -147,7 +147,7 @@ soak() {
     while ((SECONDS < deadline)); do
         round=$((round + 1))
         echo "run: soak, round $round, $(((deadline - SECONDS + 59) / 60)) minutes to go"
-        ctest "${ctest_options[@]}" -L '^(stress|process)$' -Q ||
+        ctest "${ctest_options[@]}" -L '^(stress|process|cluster)$' -Q ||
             fail "failed in round $round of the soak: $check/Testing/Temporary/LastTest.log"
     done
 }

@@ -30,7 +30,7 @@ CONFIRMATION = re.compile(rb"\$9\r\nsubscribe\r\n\$\d+\r\n[^\r]*\r\n:\d+\r\n")
 
 @dataclasses.dataclass
 class Publish:
-    """One PUBLISH; `outcome` is taken, INDOUBT, CLUSTERDOWN, or lost (the connection ended before the answer)."""
+    """One PUBLISH; `outcome` is taken, INDOUBT, CLUSTERDOWN, or cut-off (the connection ended before the answer)."""
 
     channel: int
     stamp: bytes
@@ -107,7 +107,7 @@ class Publisher(asyncio.Protocol):
             self.pending = None
 
     def connection_lost(self, exc):
-        self._settle("lost")
+        self._settle("cut-off")
 
 
 async def until(condition, max_s):
@@ -289,7 +289,7 @@ async def _one_fault(system, names, victim, number):
     await _bring_back(crowd, system, victim, result)
     steady = [subscriber for subscriber in crowd.subscribers if subscriber.node != victim]
     result["disconnected"] = sum(subscriber.is_lost for subscriber in steady)
-    result["disconnected"] += sum(publish.outcome == "lost" and int(publish.stamp.split(b".")[0]) != victim
+    result["disconnected"] += sum(publish.outcome == "cut-off" and int(publish.stamp.split(b".")[0]) != victim
                                   for publish in crowd.publishes)
     await crowd.end()
     result["publishes"] = len(crowd.publishes)

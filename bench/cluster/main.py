@@ -18,9 +18,16 @@ PARTS = ("throughput", "hop", "failover", "drain")
 NODES_MAX = 7
 
 
+class Parser(argparse.ArgumentParser):
+    """A bad option ends with 64, as everywhere in bench."""
+
+    def error(self, message):
+        self.exit(64, f"{self.prog}: {message}; see --help\n")
+
+
 def parse_options():
     """The command line."""
-    parser = argparse.ArgumentParser(prog="bench/cluster.sh", description=__doc__.partition(": ")[2].split(";")[0])
+    parser = Parser(prog="bench/cluster.sh", description=__doc__.partition(": ")[2].split(";")[0])
     parser.add_argument("--nodes", default="1,2,3,5,7", metavar="LIST", help="sizes of clusters (default %(default)s)")
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--quick", action="store_true", help="3 nodes, fewer rows, one round, three faults of a kind")

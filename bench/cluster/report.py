@@ -127,9 +127,12 @@ def _print_soundness(results, asked):
 
 
 def _print_context(results):
-    print(f"  meanwhile at partitions of other owners: longest publish, median "
-          f"{median(pause for result in results for pause in result['unaffected']) * 1e3:.0f} ms; the clients' own "
-          f"longest stall {max(result['stall_s'] for result in results) * 1e3:.0f} ms")
+    for was_leader, whose in ((True, "the control leader"), (False, "another node")):
+        longest = [max(result["unaffected"]) for result in results if result["was_leader"] == was_leader]
+        if longest:
+            print(f"  meanwhile at partitions of other owners, when {whose} went ({len(longest)} times): "
+                  f"longest publish {median(longest) * 1e3:.0f} ms (median), {max(longest) * 1e3:.0f} ms (worst)")
+    print(f"  the clients' own longest stall {max(result['stall_s'] for result in results) * 1e3:.0f} ms")
 
 
 def print_failover(results, asked):

@@ -37,12 +37,17 @@ void health_started(const struct admin_opts *opts, struct answer *answer)
     say(answer, atomic_load(&opts->status->is_started) ? NULL : "starting");
 }
 
-void health_ready(const struct admin_opts *opts, struct answer *answer)
+const char *health_unready_because(const struct admin_opts *opts)
 {
     bool is_started = atomic_load(&opts->status->is_started);
     const char *because = is_started ? atomic_load(&opts->status->unready_because) : "starting";
     if (because == NULL && opts->unready_because != NULL) {
         because = opts->unready_because(opts->arg);
     }
-    say(answer, because);
+    return because;
+}
+
+void health_ready(const struct admin_opts *opts, struct answer *answer)
+{
+    say(answer, health_unready_because(opts));
 }

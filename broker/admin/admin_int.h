@@ -18,6 +18,7 @@ struct answer {
 void health_live(const struct admin_opts *opts, struct answer *answer);
 void health_ready(const struct admin_opts *opts, struct answer *answer);
 void health_started(const struct admin_opts *opts, struct answer *answer);
+const char *health_unready_because(const struct admin_opts *opts); /* static; NULL: ready */
 
 /* admin_metrics.c: the text of /metrics, and when it was printed. Zeroed: never. */
 struct metrics_page {

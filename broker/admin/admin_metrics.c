@@ -133,6 +133,8 @@ static void print_redis(struct buf *out, const struct admin_opts *opts,
         opts->redis_version);
     print_head(out, "fanfare_build_info", "gauge", "the version that runs");
     buf_appendf(out, "fanfare_build_info{version=\"%s\"} 1\n", FANFARE_VERSION);
+    admin_print_gauge(out, "fanfare_ready", "what /readyz says, 1 for yes",
+                      health_unready_because(opts) == NULL);
 }
 
 static void print_http(struct buf *out, const struct http_counts *counts)

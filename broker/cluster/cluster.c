@@ -2,7 +2,9 @@
 #include "cluster/cluster.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "base/clock.h"
 #include "base/latch.h"
@@ -93,10 +95,11 @@ static void on_map(void *arg, const struct pmap *map, uint32_t self)
 {
     struct cluster *c = arg;
     if (atomic_load(&c->is_stopping)) { return; }
-    if (map->partition_count != c->partition_count) {
-        LOG_ERROR("the cluster has another number of partitions than this node was told",
-                  LOG_UINT("cluster", map->partition_count), LOG_UINT("node", c->partition_count));
-        return;
+    if (map->partition_count != c->partition_count) { /* its share would never be served */
+        LOG_ERROR(
+            "the process stops", LOG_STR("reason", "the option partitions is not the cluster's"),
+            LOG_UINT("cluster", map->partition_count), LOG_UINT("option", c->partition_count));
+        _Exit(EX_CONFIG);
     }
     lock_take(&c->lock);
     const struct pmap *old = c->map;

@@ -110,11 +110,7 @@ struct outlet {
 struct lane_wait {
     struct list link;
     uint64_t end; /* peer_out_sent of the lane must reach this */
-    struct lane_load *load;
-};
-struct lane_load {
     struct lane_item *item;
-    uint32_t waits;
 };
 
 /* What waits for a partition's owner on one worker. */

@@ -5,19 +5,13 @@
 
 /* ---- the owner's end ---- */
 
-static void load_free(struct lane_load *load)
+static void item_done(struct lane_item *item)
 {
-    struct lane_item *item = load->item;
+    CHECK(item->waits > 0);
+    if (--item->waits > 0) { return; }
     if (item->shipment != NULL) { shipment_sent(item->shipment); }
     block_unref(item->span.block);
     mem_free(item);
-    mem_free(load);
-}
-
-static void load_done(struct lane_load *load)
-{
-    CHECK(load->waits > 0);
-    if (--load->waits == 0) { load_free(load); }
 }
 
 static struct wire_frame frame_of(const struct half *half, const struct lane_item *item)
@@ -52,10 +46,9 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                          .seq = item->seq}};
 }
 
-static void put_on_lane(struct outlet *outlet, struct lane_load *load,
+static void put_on_lane(struct outlet *outlet, struct lane_item *item,
                         const struct wire_frame *frame)
 {
-    const struct lane_item *item = load->item;
     if (item->type == LANE_RUN) {
         outlet_send_run(outlet, outlet->lane, frame, &item->span);
         atomic_fetch_add_explicit(&outlet->half->cluster->stat[outlet->node].sent_deliveries,
@@ -66,8 +59,8 @@ static void put_on_lane(struct outlet *outlet, struct lane_load *load,
     if (item->shipment == NULL) { return; }
     struct lane_wait *wait = mem_new0(sizeof *wait);
     wait->end = peer_out_queued(outlet->lane);
-    wait->load = load;
-    load->waits++;
+    wait->item = item;
+    item->waits++;
     list_push_back(&outlet->on_lane, &wait->link);
 }
 
@@ -76,18 +69,17 @@ void lanes_on_item(struct task *task)
 {
     struct lane_item *item = CONTAINER_OF(task, struct lane_item, task);
     struct half *half = item->half;
-    struct lane_load *load = mem_new0(sizeof *load);
-    *load = (struct lane_load){.item = item, .waits = 1};
+    item->waits = 1;
     struct wire_frame frame = frame_of(half, item);
     for (uint64_t nodes = item->nodes; nodes != 0; nodes &= nodes - 1) {
         struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
-        if (outlet_has_lane(outlet)) { put_on_lane(outlet, load, &frame); }
+        if (outlet_has_lane(outlet)) { put_on_lane(outlet, item, &frame); }
     }
     if (item->type == LANE_RUN && !item->is_recovered) {
         half->lane_seq[item->partition] = item->seq + item->message_count - 1;
         half->lane_is_unstable = true;
     }
-    load_done(load);
+    item_done(item);
 }
 
 /* The sockets have taken more. */
@@ -98,7 +90,7 @@ static bool lane_progress(struct outlet *outlet)
         struct lane_wait *wait = LIST_FIRST(&outlet->on_lane, struct lane_wait, link);
         if (wait->end > sent) { return false; }
         list_remove(&wait->link);
-        load_done(wait->load);
+        item_done(wait->item);
         mem_free(wait);
     }
     return sent == peer_out_queued(outlet->lane);
@@ -123,7 +115,7 @@ void lanes_on_down(struct outlet *outlet)
     struct list *link;
     while ((link = list_pop_front(&outlet->on_lane)) != NULL) {
         struct lane_wait *wait = CONTAINER_OF(link, struct lane_wait, link);
-        load_done(wait->load);
+        item_done(wait->item);
         mem_free(wait);
     }
 }

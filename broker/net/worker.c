@@ -24,6 +24,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 static void wake(void *arg)
 {
     struct worker *worker = arg;
+    if (worker_is_current(worker)) { return; } /* from an event: this turn will look */
     metric_add(METRIC_mailbox_wakeups_total, 1);
     uint64_t one = 1;
     ssize_t n = write(worker->wake_fd, &one, sizeof one);

@@ -21,7 +21,8 @@ enum {
     FANOUT_LARGE_BYTES =
         16384, /* from here on a frame has a block of its own, and is referenced, not copied */
     FANOUT_BACKLOG_BYTES = 16384, /* blocks of what a topic's slow subscribers have yet to get */
-    FANOUT_BATCH_NOTES = 30,      /* a note has two parts; a send takes CONN_IOV_MAX */
+    FANOUT_BATCH_NOTES = 30, /* in one send: a note has two parts; a send takes CONN_IOV_MAX; */
+    FANOUT_BATCH_NOTES_MAX = 512, /* or so many if they are short enough to be copied together */
     FANOUT_GATHER_NOTES =
         4, /* more small notes than this are copied together before they are sent */
     NOTE_NONE = UINT32_MAX,

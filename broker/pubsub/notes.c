@@ -209,7 +209,7 @@ struct batch_source {
     uint32_t note_count;
     unsigned version;
     unsigned span_count; /* 0: not kept yet */
-    struct span span[2 * FANOUT_BATCH_NOTES];
+    struct span span[2 * FANOUT_BATCH_NOTES_MAX];
 };
 
 const struct span *batch_keep(struct batch *batch, unsigned *count)
@@ -227,11 +227,11 @@ const struct span *batch_keep(struct batch *batch, unsigned *count)
 
 /* ---- flush ---- */
 
-/* A batch of at most FANOUT_BATCH_NOTES notes in one version. */
+/* A batch of notes (batch_size) in one version. */
 struct sheet {
     struct batch batch;
     struct batch_source source;
-    struct iovec iov[2 * FANOUT_BATCH_NOTES];
+    struct iovec iov[2 * FANOUT_BATCH_NOTES_MAX];
 };
 
 static void iov_add(struct sheet *sheet, const char *data, size_t len)
@@ -287,6 +287,18 @@ static unsigned version_of(const struct subscriber *subscriber)
     return subscriber->resp_version == 3 ? VERSION_RESP3 : VERSION_RESP2;
 }
 
+/* How many of the notes go out in one send. */
+static uint32_t batch_size(const struct fanout *f, const uint32_t *index, uint32_t count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count && i < FANOUT_BATCH_NOTES_MAX; i++) {
+        const struct note *note = &f->note[index[i]];
+        bytes += note->head_len + note->tail_len;
+        if (i >= FANOUT_BATCH_NOTES && bytes >= FANOUT_ARENA_BYTES) { return i; }
+    }
+    return count < FANOUT_BATCH_NOTES_MAX ? count : FANOUT_BATCH_NOTES_MAX;
+}
+
 /* Deliver one batch of notes to each of the seats. */
 static void deliver_batch(struct fanout *f, const uint32_t *index, uint32_t count,
                           const struct seat *seat, uint32_t seat_count)
@@ -309,11 +321,14 @@ void fanout_flush_topic(struct fanout *f, struct topic *topic)
     uint32_t at = topic->note_first;
     f->note_sealed = f->note_count;
     while (at != NOTE_NONE && topic->solo.count > 0) {
-        uint32_t index[FANOUT_BATCH_NOTES];
+        uint32_t index[FANOUT_BATCH_NOTES_MAX];
         uint32_t count = 0;
-        for (; at != NOTE_NONE && count < FANOUT_BATCH_NOTES; at = f->note[at].next) {
-            index[count++] = at;
+        for (uint32_t i = at; i != NOTE_NONE && count < FANOUT_BATCH_NOTES_MAX;
+             i = f->note[i].next) {
+            index[count++] = i;
         }
+        count = batch_size(f, index, count);
+        at = f->note[index[count - 1]].next;
         deliver_batch(f, index, count, seats_begin(&topic->solo), topic->solo.count);
     }
     topic->note_first = NOTE_NONE;
@@ -337,10 +352,11 @@ void fanout_flush_subscriber(struct fanout *f, struct subscriber *subscriber)
     if (subscriber->pending_count == 0) { return; }
     const struct seat self = {.subscriber = subscriber};
     f->note_sealed = f->note_count;
-    for (uint32_t at = 0; at < subscriber->pending_count; at += FANOUT_BATCH_NOTES) {
-        uint32_t left = subscriber->pending_count - at;
-        uint32_t count = left < FANOUT_BATCH_NOTES ? left : FANOUT_BATCH_NOTES;
-        deliver_batch(f, subscriber->pending + at, count, &self, 1);
+    for (uint32_t at = 0; at < subscriber->pending_count;) {
+        const uint32_t *index = subscriber->pending + at;
+        uint32_t count = batch_size(f, index, subscriber->pending_count - at);
+        deliver_batch(f, index, count, &self, 1);
+        at += count;
     }
     subscriber_forget_pending(f, subscriber);
 }

@@ -50,6 +50,7 @@ struct lane_item {
     uint32_t message_count;
     struct span span;          /* RUN: owns a reference on its block */
     struct shipment *shipment; /* RUN: settled when all lanes have taken it; NULL: nobody waits */
+    uint32_t waits;            /* the lane's worker's: sockets that have not taken it yet */
 };
 
 /* ---- the partitions ---- */

@@ -50,7 +50,8 @@ class Node:
                     self.forgets.append(line.strip()[7:])
                 self.changed.notify_all()
         with self.changed:
-            self.is_over = True
+            if process is self.process: # else there is a new one already
+                self.is_over = True
             self.changed.notify_all()
 
     def say(self, text):

@@ -21,12 +21,11 @@ HEALTHY = {
     f"up{{{OTHER}}}": "1x80",
     f"fanfare_ready{{{NODE}}}": "1x80",
     f"fanfare_ready{{{OTHER}}}": "1x80",
-    f'fanfare_cluster_members{{{NODE},state="up"}}': "2x80",
-    f'fanfare_cluster_members{{{NODE},state="down"}}': "0x80",
-    f'fanfare_cluster_members{{{NODE},state="draining"}}': "0x80",
+    f"fanfare_cluster_members{{{NODE}}}": "2x80",
+    f"fanfare_cluster_members_up{{{NODE}}}": "2x80",
     f"fanfare_cluster_partitions_unowned{{{NODE}}}": "0x80",
     f"fanfare_cluster_partitions_unowned{{{OTHER}}}": "0x80",
-    f"fanfare_partitions_warming{{{NODE}}}": "0x80",
+    f"fanfare_cluster_partitions_warming{{{NODE}}}": "0x80",
     f"fanfare_raft_has_leader{{{NODE}}}": "1x80",
     f"fanfare_raft_has_leader{{{OTHER}}}": "1x80",
     f"fanfare_raft_term{{{NODE}}}": "3x80",
@@ -52,7 +51,7 @@ CASES = {
     "a node does not answer": (
         {f"up{{{NODE}}}": "1x4 0x76"}, "1m30s", "3m", {"FanfareNodeDown": AT_A}),
     "a member is down, as the cluster sees it; links to it are no news": (
-        {f'fanfare_cluster_members{{{NODE},state="down"}}': "1x80", f'fanfare_peer_up{{{NODE},peer="b"}}': "0x80"},
+        {f"fanfare_cluster_members_up{{{NODE}}}": "1x80", f'fanfare_peer_up{{{NODE},peer="b"}}': "0x80"},
         "4m", "6m", {"FanfareMemberDown": IN_N}),
     "nobody knows a leader": (
         {f"fanfare_raft_has_leader{{{NODE}}}": "0x80", f"fanfare_raft_has_leader{{{OTHER}}}": "0x80"},
@@ -67,7 +66,7 @@ CASES = {
         {f"fanfare_cluster_partitions_unowned{{{NODE}}}": "5x80", f"fanfare_cluster_partitions_unowned{{{OTHER}}}": "5x80"},
         "15s", "2m", {"FanfarePartitionsUnowned": IN_N}),
     "an owner does not begin": (
-        {f"fanfare_partitions_warming{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsWarming": AT_A}),
+        {f"fanfare_cluster_partitions_warming{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsWarming": AT_A}),
     "a node is not ready": (
         {f"fanfare_ready{{{NODE}}}": "0x80"}, "1m", "3m", {"FanfareNotReady": AT_A}),
     "no link between two members that are up": (

@@ -69,6 +69,12 @@ def test_the_image_has_every_library_that_the_binary_loads():
         assert {line.partition(":")[0] for line in owners.splitlines()} & packages, f"{library}: {owners}"
 
 
+def test_the_image_names_the_licence_of_what_is_linked_statically(image):
+    assert not [library for library in libraries() if "raft" in library]
+    assert (["deploy/debian/copyright"], "/usr/share/doc/fanfare/copyright") in dockerfile.copies(image)
+    assert "libraft" in (DEPLOY / "debian" / "copyright").read_text()
+
+
 def test_the_image_is_unprivileged_and_its_ports_are_those_of_its_configuration(image, tmp_path):
     (user,) = dockerfile.texts(image, "USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)

@@ -6,7 +6,9 @@ import re
 import pytest
 import yaml
 from lib import prometheus
-from lib.cluster import Cluster
+from lib.cluster import FORM_DEADLINE_S, Cluster
+from lib.cluster_scene import publish
+from lib.wait import wait_until
 from manifests import K8S, ROOT
 from promql import TARGET_LABELS, grouping_labels, select, selectors
 
@@ -34,16 +36,40 @@ def panel_expressions():
     return {where: re.sub(r"\$\w+", "1m", expression) for where, expression in found.items()}
 
 
+def scrape(node):
+    """All samples of a node."""
+    return prometheus.parse(node.page("/metrics", timeout_s=10).text).samples
+
+
 @pytest.fixture(scope="module")
 def scraped():
-    """All samples of three nodes that have formed a cluster."""
-    cluster = Cluster(3)
+    """All samples of three nodes that have formed a cluster, and of one that has lost it: each code and each command
+    has a series from its first occurrence on."""
+    cluster = Cluster(3, options={"cluster-node-timeout": 500, "cluster-timeout": 1000})
     try:
         cluster.start()
         samples = {}
         for node in cluster:
-            samples |= prometheus.parse(node.page("/metrics", timeout_s=10).text).samples
-        yield samples
+            samples |= scrape(node)
+        last, *others = cluster
+        for node in others:
+            node.kill()
+        wait_until(lambda: not last.is_ready(), what="it misses its cluster")
+        assert str(publish(last, "c")).startswith("CLUSTERDOWN")
+        yield samples | scrape(last)
+    finally:
+        cluster.close()
+
+
+def test_ready_on_metrics_is_what_readyz_says():
+    cluster = Cluster(2, expect=2)
+    try:
+        cluster[0].begin()
+        wait_until(lambda: cluster[0].page("/startupz"), what="it answers")
+        assert not cluster[0].is_ready() and scrape(cluster[0])[("fanfare_ready", ())] == 0
+        cluster[1].begin()
+        wait_until(cluster[0].is_ready, FORM_DEADLINE_S)
+        wait_until(lambda: scrape(cluster[0])[("fanfare_ready", ())] == 1, what="the page is printed anew")
     finally:
         cluster.close()
 

@@ -24,7 +24,7 @@ from .wait import DEADLINE_S, SCALE, DeadlineError, wait_until
 CLIENT_PORT, HTTP_PORT, PEER_PORT, RAFT_PORT = 6379, 9121, 16379, 16380
 SLOTS = 16384
 PARTITIONS = 16
-NODE_TIMEOUT_MS = int(1000 * min(SCALE, 3))
+NODE_TIMEOUT_MS = int(1000 * min(SCALE, 2))
 """A sanitizer build on a busy machine is not to be taken for a dead one."""
 
 FORM_DEADLINE_S = 30 * SCALE

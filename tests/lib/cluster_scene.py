@@ -49,7 +49,7 @@ def is_open(client):
     """Does a RESP3 client still have its connection?"""
     try:
         return client.call("PING") == "PONG"
-    except (OSError, EOFError):
+    except OSError:
         return False
 
 

@@ -158,6 +158,9 @@ class Network:
         self._inside(name, "ip", "address", "flush", "dev", "eth0", "scope", "global")
         self._inside(name, "ip", "address", "add", f"{address}/24", "dev", "eth0")
         self._write_hosts()
+        run("ip", "neighbour", "flush", "dev", self.bridge)  # as if the address had been announced
+        for other in self.addresses:
+            self._inside(other, "ip", "neighbour", "flush", "dev", "eth0")
 
     def _write_hosts(self):
         lines = ["127.0.0.1 localhost"] + [f"{address} {name}" for name, address in self.addresses.items()]

@@ -84,7 +84,7 @@ static bool wait_for_rest(struct msim *sim)
     uint64_t until = sim->now_ms + REST_MS_MAX;
     const char *why = "";
     /* What is late may still come, and what it brings about. */
-    if (!msim_run(sim, sim->now_ms + LATE_MS_MAX + 3000)) { return false; }
+    if (!msim_run(sim, sim->now_ms + LATE_MS_MAX + 3 * sim->node_timeout_ms)) { return false; }
     while (why != NULL && sim->now_ms < until) {
         if (!msim_run(sim, sim->now_ms + 100)) { return false; }
         why = unrest(sim);
@@ -310,6 +310,7 @@ static void begin(struct msim *sim, uint64_t seed, bool is_verbose)
     sim->node_count += sim->node_count < MSIM_NODES_MAX ? (int)dice(sim, 2) : 0;
     sim->node_count = sim->node_count < MSIM_NODES_MAX ? sim->node_count : MSIM_NODES_MAX;
     sim->late_ms_max = 50;
+    sim->node_timeout_ms = dice(sim, 3) ? 1000 : 2500;
     for (int i = 1; i <= sim->node_count; i++) {
         struct mnode *node = &sim->nodes[i];
         node->sim = sim;
@@ -317,7 +318,7 @@ static void begin(struct msim *sim, uint64_t seed, bool is_verbose)
         node->id = (uint64_t)i;
         node->port = 1000;
         node->expect = i <= sim->founder_count + more ? (uint32_t)sim->founder_count : 0;
-        node->clock_ppm = 950000 + dice(sim, 100000);
+        node->clock_ppm = 920000 + dice(sim, 160000); /* the engine's leases allow for 20 % */
         node->up_at_ms = dice(sim, dice(sim, 2) ? 5000 : 100);
         sim_disk_init(&node->sd, seed * 131 + (uint64_t)i);
         node->sd.capacity_bytes = 4 << 20;

@@ -68,6 +68,7 @@ struct msim {
     size_t packet_cap;
     uint64_t packet_order;
     bool blocked[MSIM_NODES_MAX + 1][MSIM_NODES_MAX + 1];
+    uint32_t node_timeout_ms;
     uint64_t loss_per_mille;
     uint64_t dup_per_mille;
     uint64_t late_ms_max;

@@ -294,6 +294,7 @@ static void world_fatal(void *arg, const char *what)
 
 static enum err start_core(struct mnode *node)
 {
+    const struct msim *sim = node->sim;
     struct core_world world = {
         .arg = node,
         .now_ms = world_now,
@@ -316,7 +317,7 @@ static enum err start_core(struct mnode *node)
         .expect = node->expect,
         .partition_count = MSIM_PARTITIONS,
         .heartbeat_ms = 100,
-        .node_timeout_ms = 1000,
+        .node_timeout_ms = sim->node_timeout_ms,
     };
     snprintf(opts.raft.host, sizeof opts.raft.host, "%c", node->name[1]);
     opts.raft.port = node->port;
