@@ -50,8 +50,7 @@ class Node:
                     self.forgets.append(line.strip()[7:])
                 self.changed.notify_all()
         with self.changed:
-            if process is self.process: # else there is a new one already
-                self.is_over = True
+            self.is_over = True
             self.changed.notify_all()
 
     def say(self, text):
