@@ -203,8 +203,11 @@ uint16_t consensus_port(const struct consensus *c)
     return link_port(c->loop.link);
 }
 
-uint64_t consensus_slow_turns(const struct consensus *c, uint64_t *longest_us)
+struct consensus_turns consensus_turns(const struct consensus *c)
 {
-    *longest_us = atomic_load_explicit(&c->loop.longest_turn_us, memory_order_relaxed);
-    return atomic_load_explicit(&c->loop.slow_turn_count, memory_order_relaxed);
+    return (struct consensus_turns){
+        .slow_count = atomic_load_explicit(&c->loop.slow_turn_count, memory_order_relaxed),
+        .late_count = atomic_load_explicit(&c->loop.late_turn_count, memory_order_relaxed),
+        .longest_us = atomic_load_explicit(&c->loop.longest_turn_us, memory_order_relaxed),
+    };
 }

@@ -62,7 +62,14 @@ void consensus_redial(struct consensus *c, const char *node_name);
 /* Thread: any, after consensus_start. */
 uint16_t consensus_port(const struct consensus *c);
 
-/* Loop turns that took longer than 5 ms, and the longest, in us. Thread: any. */
-uint64_t consensus_slow_turns(const struct consensus *c, uint64_t *longest_us);
+/* Loop turns, from the end of a poll to the next. Slow: the thread worked, by its own processor
+ * time, for over 5 ms: too much in one turn, our fault. Late: the clock showed over 5 ms: slow ones,
+ * and those in which the thread was made to wait for a processor. Thread: any. */
+struct consensus_turns {
+    uint64_t slow_count;
+    uint64_t late_count;
+    uint64_t longest_us; /* worked in one turn */
+};
+struct consensus_turns consensus_turns(const struct consensus *c);
 
 #endif

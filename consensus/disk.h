@@ -22,11 +22,18 @@ struct disk_job {
     enum disk_op op;
     char name[DISK_NAME_BYTES];
     uint64_t offset;
-    /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, its name durable. */
+    /* DISK_WRITE: not 0 makes the file anew with this many bytes reserved, or as good as none for 1;
+     * with sync its name is durable, too. */
     uint64_t create_bytes;
     char *data;
     size_t len;
-    bool sync;      /* DISK_WRITE: durable when done */
+    /* DISK_WRITE: write so many zeros behind the data, where the file holds zeros already. Later
+     * writes there then change data only, not the file's map of blocks, and flush in half the time.
+     * A disk may ignore it. */
+    size_t zero_bytes;
+    bool sync; /* DISK_WRITE: durable when done */
+    /* DISK_WRITE: more writes to this file are to come. One such job is in flight at a time. */
+    bool keep_open;
     bool sync_name; /* with sync: the file's name, too */
     size_t done_len;
     /* ERR_FULL: no space, nothing harmed, may be tried again. ERR_SYSTEM: the disk is not to be

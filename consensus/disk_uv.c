@@ -13,8 +13,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 
 static enum err failed(const char *what, const char *name)
 {
@@ -27,8 +29,13 @@ static enum err failed(const char *what, const char *name)
 
 static enum err write_all(int fd, const struct disk_job *job)
 {
-    for (size_t at = 0; at < job->len;) {
-        ssize_t n = pwrite(fd, job->data + at, job->len - at, (off_t)(job->offset + at));
+    static const char zeros[64 << 10];
+    size_t all = job->len + job->zero_bytes;
+    for (size_t at = 0; at < all;) {
+        size_t rest = all - at < sizeof zeros ? all - at : sizeof zeros;
+        ssize_t n = at < job->len
+                        ? pwrite(fd, job->data + at, job->len - at, (off_t)(job->offset + at))
+                        : pwrite(fd, zeros, rest, (off_t)(job->offset + at));
         if (n < 0 && errno != EINTR) { return failed("write", job->name); }
         at += n > 0 ? (size_t)n : 0;
     }
@@ -49,10 +56,25 @@ static enum err flush(const struct disk_uv *du, int fd, const struct disk_job *j
     return ERR_OK;
 }
 
-static enum err run_write(const struct disk_uv *du, const struct disk_job *job)
+/* A descriptor for the job; the kept one, if it is of this file. */
+static int open_for_write(struct disk_uv *du, const struct disk_job *job)
 {
+    if (job->keep_open && job->create_bytes == 0 && du->kept_fd >= 0 &&
+        strcmp(du->kept_name, job->name) == 0) {
+        return du->kept_fd;
+    }
     int flags = O_WRONLY | O_CLOEXEC | (job->create_bytes > 0 ? O_CREAT | O_TRUNC : 0);
     int fd = openat(du->dir_fd, job->name, flags, 0600);
+    if (fd < 0 || !job->keep_open) { return fd; }
+    if (du->kept_fd >= 0) { close(du->kept_fd); }
+    du->kept_fd = fd;
+    memcpy(du->kept_name, job->name, sizeof du->kept_name);
+    return fd;
+}
+
+static enum err run_write(struct disk_uv *du, const struct disk_job *job)
+{
+    int fd = open_for_write(du, job);
     if (fd < 0) { return failed("open", job->name); }
     enum err err = ERR_OK;
     if (job->create_bytes > 1) {
@@ -61,7 +83,7 @@ static enum err run_write(const struct disk_uv *du, const struct disk_job *job)
     }
     if (err == ERR_OK) { err = write_all(fd, job); }
     if (err == ERR_OK) { err = flush(du, fd, job); }
-    close(fd);
+    if (!job->keep_open) { close(fd); }
     return err;
 }
 
@@ -92,7 +114,7 @@ static enum err run_remove(const struct disk_uv *du, const struct disk_job *job)
 
 static enum err run(struct disk *disk, struct disk_job *job)
 {
-    const struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
+    struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
     if (job->before != NULL) { job->before(job); }
     switch (job->op) {
     case DISK_WRITE: job->err = run_write(du, job); break;
@@ -106,6 +128,7 @@ struct work {
     uv_work_t request;
     struct disk_uv *du;
     struct disk_job *job;
+    uint64_t start_ns;
 };
 
 static void on_work(uv_work_t *request)
@@ -119,6 +142,9 @@ static void on_worked(uv_work_t *request, int status)
     struct work *work = request->data;
     CHECK(status == 0); /* nothing is cancelled */
     struct disk_job *job = work->job;
+    if (job->op == DISK_WRITE && job->sync) {
+        metric_observe(METRIC_HISTOGRAM_raft_disk_sync_seconds, clock_mono_ns() - work->start_ns);
+    }
     work->du->inflight_count--;
     mem_free(work);
     job->on_done(job);
@@ -131,6 +157,7 @@ static void submit(struct disk *disk, struct disk_job *job)
     work->request.data = work;
     work->du = du;
     work->job = job;
+    work->start_ns = clock_mono_ns();
     du->inflight_count++;
     CHECK(uv_queue_work(du->loop, &work->request, on_work, on_worked) == 0);
 }
@@ -141,16 +168,26 @@ static enum err list_files(struct disk *disk,
     const struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
     int fd = openat(du->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (dir == NULL) { return failed("list", "."); }
-    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+    if (dir == NULL) {
+        enum err err = failed("list", ".");
+        if (fd >= 0) { close(fd); }
+        return err;
+    }
+    enum err err = ERR_OK;
+    while (err == ERR_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL && errno != 0) { err = failed("list", "."); }
+        if (entry == NULL) { break; }
         struct stat st;
-        bool is_file = fstatat(du->dir_fd, entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode);
-        if (is_file && strlen(entry->d_name) < DISK_NAME_BYTES) {
+        if (fstatat(du->dir_fd, entry->d_name, &st, 0) != 0) {
+            err = failed("look at", entry->d_name);
+        } else if (S_ISREG(st.st_mode) && strlen(entry->d_name) < DISK_NAME_BYTES) {
             found(arg, entry->d_name, (uint64_t)st.st_size);
         }
     }
     closedir(dir);
-    return ERR_OK;
+    return err;
 }
 
 static uint64_t free_bytes(struct disk *disk)
@@ -164,7 +201,7 @@ static const struct disk_ops disk_uv_ops = {submit, run, list_files, free_bytes}
 
 enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir)
 {
-    *du = (struct disk_uv){.disk = {&disk_uv_ops}, .loop = loop, .dir_fd = -1};
+    *du = (struct disk_uv){.disk = {&disk_uv_ops}, .loop = loop, .dir_fd = -1, .kept_fd = -1};
     if (loop != NULL && mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return failed("make the directory", dir);
     }
@@ -176,4 +213,5 @@ void disk_uv_fini(struct disk_uv *du)
 {
     CHECK(du->inflight_count == 0);
     if (du->dir_fd >= 0) { close(du->dir_fd); }
+    if (du->kept_fd >= 0) { close(du->kept_fd); }
 }

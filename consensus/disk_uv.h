@@ -12,6 +12,8 @@ struct disk_uv {
     uv_loop_t *loop; /* NULL: only run, list and free_bytes work */
     int dir_fd;
     unsigned inflight_count;
+    int kept_fd; /* of the last write with keep_open; -1: none */
+    char kept_name[DISK_NAME_BYTES];
 };
 
 /* Open the directory, which is made if it is missing and there is a loop. Errors: ERR_SYSTEM

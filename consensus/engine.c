@@ -1,8 +1,9 @@
 /* engine: the node's groups over its log, and the order of a turn.
  * Owns: the groups, the log. Not: the event loop, the connections. Thread: the raft thread.
- * Always, in a turn: what came in was stepped; then proposals are submitted, messages that need no
- * flush leave, the flush starts, what is committed is applied. Messages that tell of something put
- * leave when its flush has ended. */
+ * Always, in a turn: what came in was stepped, and messages that need no flush have left; then
+ * proposals are submitted, the flush starts, what is committed is applied. Messages that tell of
+ * something put leave when its flush has ended. Only groups that something happened to, or that wait
+ * for a flush, are looked at. */
 #include "consensus/engine.h"
 
 #include "base/log.h"
@@ -116,21 +117,22 @@ static void on_flushed(void *arg, uint64_t batch)
 {
     struct engine *e = arg;
     snapshot_flushed(e, batch);
-    LIST_EACH (at, &e->groups) {
-        struct group *g = CONTAINER_OF(at, struct group, link);
-        group_flushed(g, batch);
+    LIST_EACH (at, &e->busy) {
+        group_flushed(CONTAINER_OF(at, struct group, busy), batch);
     }
+}
+
+void engine_fail(struct engine *e, const char *what)
+{
+    if (e->is_broken) { return; }
+    e->is_broken = true;
+    e->world.on_fatal(e->world.arg, what);
 }
 
 static void on_failed(void *arg, enum err err, const char *file)
 {
-    struct engine *e = arg;
     LOG_ERROR("the log's disk failed", LOG_STR("file", file), LOG_STR("err", err_word(err)));
-    if (!e->is_broken) {
-        e->is_broken = true;
-        e->world.on_fatal(e->world.arg,
-                          "the log's disk failed: what it holds cannot be trusted any more");
-    }
+    engine_fail(arg, "the log's disk failed: what it holds cannot be trusted any more");
 }
 
 enum err engine_open(struct engine **out, const struct engine_opts *opts,
@@ -143,6 +145,10 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     e->random = opts->random_seed;
     e->round.number = opts->random_seed >> 1 | 1;
     list_init(&e->groups);
+    list_init(&e->busy);
+    list_init(&e->readers);
+    e->entries_out = mem_new0(MESSAGE_ENTRIES_MAX * sizeof *e->entries_out);
+    e->entries_in = mem_new0(MESSAGE_ENTRIES_MAX * sizeof *e->entries_in);
     list_init(&e->pulls);
     list_init(&e->stale_files);
     e->bulk_ms = now_ms(e);
@@ -183,10 +189,15 @@ void engine_free(struct engine *e)
 {
     if (e == NULL) { return; }
     engine_close_groups(e);
+    engine_metrics_end(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
-    buf_fini(&e->scratch);
+    buf_fini(&e->entry_data);
+    buf_fini(&e->frame);
+    mem_free(e->entries_out);
+    mem_free(e->entries_in);
+    mem_free(e->apply_commands);
     mem_free(e);
 }
 
@@ -227,12 +238,22 @@ static enum err put_first_entry(struct engine *e, struct wal_log *log,
     return rv == 0 ? ERR_OK : ERR_INVALID;
 }
 
+static bool servers_fit(const struct engine_server *servers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (servers[i].id == 0 || strlen(servers[i].node_name) >= ENGINE_NAME_BYTES) {
+            return false;
+        }
+    }
+    return count <= ENGINE_SERVERS_MAX;
+}
+
 enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
                              const struct fsm_ops *ops, void *fsm,
                              const struct engine_server *servers, size_t server_count)
 {
-    if (group == 0 || self == 0 || wal_log_find(e->wal, group) != NULL ||
-        ops->applied_index(fsm) != 0) {
+    bool is_new = wal_log_find(e->wal, group) == NULL && ops->applied_index(fsm) == 0;
+    if (group == 0 || self == 0 || !is_new || !servers_fit(servers, server_count)) {
         return ERR_INVALID;
     }
     struct wal_log *log = wal_log_create(e->wal, group, self);
@@ -286,12 +307,14 @@ enum err engine_change(struct engine *e, uint64_t group, enum engine_change chan
                        const char *node_name)
 {
     struct group *g = engine_group(e, group);
+    e->is_behind = true;
     return g != NULL ? group_change(g, change, id, node_name) : ERR_NOT_LEADER;
 }
 
 enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id)
 {
     struct group *g = engine_group(e, group);
+    e->is_behind = true;
     return g != NULL ? group_transfer(g, id) : ERR_NOT_LEADER;
 }
 
@@ -376,42 +399,58 @@ enum err engine_receive(struct engine *e, const char *from_name, struct slice fr
     return e->is_broken ? ERR_OK : message_decode(frame, &handler, &receiving);
 }
 
+/* Remember when the group wants a tick. Every group that a step may have changed passes here before
+ * the turn ends; due_ms may name a moment at which, by now, nobody wants one any more. */
+static void note_due(struct engine *e, const struct group *g)
+{
+    uint64_t due = group_next_ms(g);
+    e->due_ms = due < e->due_ms ? due : e->due_ms;
+}
+
+static void tick_groups(struct engine *e, uint64_t now)
+{
+    e->due_ms = UINT64_MAX;
+    LIST_EACH (at, &e->groups) {
+        struct group *g = CONTAINER_OF(at, struct group, link);
+        group_tick(g, now);
+        note_due(e, g);
+    }
+}
+
 void engine_tick(struct engine *e)
 {
     if (e->is_broken) { return; }
     uint64_t now = now_ms(e);
-    LIST_EACH (at, &e->groups) {
-        group_tick(CONTAINER_OF(at, struct group, link), now);
-    }
+    if (now >= e->due_ms) { tick_groups(e, now); }
     snapshot_tick(e, now);
     space_tick(e, now);
+    engine_metrics_tick(e, now);
 }
 
 uint64_t engine_next_ms(const struct engine *e)
 {
+    if (e->is_behind) { return now_ms(e); }
     uint64_t next = space_next_ms(e);
-    LIST_EACH (at, &e->groups) {
-        uint64_t due = group_next_ms(CONTAINER_OF(at, struct group, link));
-        next = due < next ? due : next;
-    }
-    if (!list_is_empty(&e->pulls)) {
-        uint64_t due = e->bulk_ms + 1;
-        next = due < next ? due : next;
-    }
-    return next;
+    next = e->due_ms < next ? e->due_ms : next;
+    bool has_pulls = !list_is_empty(&e->pulls);
+    return has_pulls && e->bulk_ms + 1 < next ? e->bulk_ms + 1 : next;
 }
 
 void engine_turn(struct engine *e)
 {
     if (e->is_broken) { return; }
-    LIST_EACH (at, &e->groups) {
-        struct group *g = CONTAINER_OF(at, struct group, link);
+    e->is_behind = false;
+    LIST_EACH (at, &e->busy) {
+        struct group *g = CONTAINER_OF(at, struct group, busy);
         group_service(g);
-        group_send_out(g);
+        group_send_held(g);
     }
     wal_flush(e->wal);
-    LIST_EACH (at, &e->groups) {
-        fsm_apply(CONTAINER_OF(at, struct group, link));
+    LIST_EACH (at, &e->busy) {
+        struct group *g = CONTAINER_OF(at, struct group, busy);
+        fsm_apply(g);
+        note_due(e, g);
+        if (!group_is_waiting(g)) { list_remove(&g->busy); }
     }
     read_service(e);
 }

@@ -9,6 +9,11 @@
 
 struct engine;
 
+enum {
+    ENGINE_SERVERS_MAX = 32, /* of a group */
+    ENGINE_NAME_BYTES = 64,  /* of a node's name, with its end */
+};
+
 /* The seam: what the engine needs of the world. Outlives the engine. */
 struct engine_world {
     void *arg;
@@ -35,7 +40,7 @@ struct engine_opts {
     uint64_t cache_bytes;           /* applied entries of a group kept in memory */
     uint64_t snapshot_log_bytes;    /* a group takes a snapshot when its log holds this */
     unsigned trailing_entries;      /* kept behind a snapshot for followers that lag */
-    size_t chunk_bytes;             /* of snapshot data */
+    size_t chunk_bytes;             /* of snapshot data; the same on all nodes */
     uint64_t bulk_bytes_per_s;      /* snapshot data sent */
     uint64_t segments_max;  /* above this the group that holds the oldest takes a snapshot */
     uint64_t ballast_bytes; /* a file that is given up when the disk is full; more than a segment */
@@ -60,7 +65,8 @@ struct engine_server {
 /* A new replica. With servers (its first voters, itself among them): the group is created here, now,
  * for the first time ever. Without: it waits to be added. It takes part once its creation is durable;
  * whoever may create only once remembers that it did when engine_status shows a commit above 0.
- * Errors: ERR_INVALID (the group is here already, or the state machine is not empty). */
+ * Errors: ERR_INVALID (the group is here already, the state machine is not empty, or the servers are
+ * too many, have no id, a long name or the same id). */
 MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t self,
                                       const struct fsm_ops *ops, void *fsm,
                                       const struct engine_server *servers, size_t server_count);
@@ -76,7 +82,8 @@ void engine_group_delete(struct engine *e, uint64_t group);
 /* Walk the groups in the log: the one after `group`, or 0; the first for 0. */
 uint64_t engine_group_next(const struct engine *e, uint64_t group);
 
-/* Takes `p` until on_done, which may be called from inside. */
+/* Takes `p` until on_done, which may be called from inside. Callbacks may propose and read, but not
+ * create, close or delete groups: they post a task for that. */
 void engine_propose(struct engine *e, struct proposal *p);
 
 /* A linearizable read point: on_done(ERR_OK) when the state machine holds everything that was
@@ -98,7 +105,7 @@ enum engine_change { ENGINE_ADD_STANDBY, ENGINE_PROMOTE, ENGINE_REMOVE };
 /* Change the membership by one server. ERR_OK: begun; look at engine_status for the outcome.
  * Errors: ERR_NOT_LEADER, ERR_SLOW (another change, or a new leader's first entry, is not
  * finished), ERR_INVALID (the server is not in a state for it; a voter other than the leader is
- * removed, never demoted; a leader moves away first). */
+ * removed, never demoted; a leader moves away first), ERR_INDOUBT (the group stopped over it). */
 MUST_USE enum err engine_change(struct engine *e, uint64_t group, enum engine_change change,
                                 uint64_t id, const char *node_name);
 /* Move leadership to a voter. ERR_OK: begun. Errors: ERR_NOT_LEADER, ERR_SLOW, ERR_INVALID. */
@@ -108,10 +115,9 @@ struct engine_status {
     bool is_open;
     bool is_stopped;
     bool is_leader;
-    bool owns_term;   /* leader, and an entry of its term is committed: it may read and change */
-    bool is_changing; /* leader, and a change of membership or a transfer is not finished */
-    uint64_t
-        lease_until_ms; /* leader: nobody else leads before, by this node's clock; 0: no lease */
+    bool owns_term;          /* leader with an entry of its term committed: may read and change */
+    bool is_changing;        /* leader; a change of membership or a transfer is not finished */
+    uint64_t lease_until_ms; /* leader: nobody else leads before, by our clock; 0: no lease */
     uint64_t self;
     uint64_t leader; /* replica id; 0: not known */
     uint64_t term;
@@ -123,8 +129,8 @@ struct engine_status {
     struct {
         uint64_t id;
         int role; /* 0 standby, 1 voter, 2 spare */
-        char node_name[64];
-    } servers[32];
+        char node_name[ENGINE_NAME_BYTES];
+    } servers[ENGINE_SERVERS_MAX];
 };
 /* False: no such group. */
 bool engine_status(const struct engine *e, uint64_t group, struct engine_status *out);

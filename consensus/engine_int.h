@@ -14,6 +14,16 @@ struct read_round {
     uint64_t sent_ms;
 };
 
+/* What there is now, in the words of base/metrics.def. */
+struct engine_gauges {
+    uint64_t groups;
+    uint64_t led;
+    uint64_t stopped;
+    uint64_t segments;
+    uint64_t live_bytes;
+    uint64_t full;
+};
+
 struct engine {
     struct engine_opts opts;
     struct engine_world world;
@@ -22,6 +32,10 @@ struct engine {
     struct wal *wal;
     struct map groups_by_id;
     struct list groups; /* struct group */
+    struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
+    struct list readers; /* those with reads that wait */
+    uint64_t due_ms;     /* no group wants a tick before */
+    bool is_behind;      /* a request came since the last turn began */
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */
@@ -39,10 +53,26 @@ struct engine {
     struct list pulls;               /* struct snapshot_pull, to be served when the rate allows */
     double bulk_tokens;
     uint64_t bulk_ms;
-    struct buf scratch;
+    struct engine_gauges gauges;
+    uint64_t gauges_ms;
+    uint64_t swept_ms; /* snapshot_tick looked at all groups */
+
+    /* Memory for one call, kept for the next. */
+    struct buf entry_data;              /* of the entry that is submitted */
+    struct buf frame;                   /* that is sent */
+    struct raft_entry *entries_out;     /* MESSAGE_ENTRIES_MAX, that are sent */
+    struct raft_entry *entries_in;      /* the same, that are stepped */
+    struct fsm_command *apply_commands; /* that are applied */
+    size_t apply_cap;
 };
 
+/* The disk broke, or what it holds makes no sense: nothing is done any more, and the world is told. */
+void engine_fail(struct engine *e, const char *what);
+
 struct group *engine_group(const struct engine *e, uint64_t id);
+
+void engine_metrics_tick(struct engine *e, uint64_t now_ms);
+void engine_metrics_end(struct engine *e); /* nothing is left of it in the gauges */
 
 /* Simulator only: switch guards off, a bit per enum guard, for groups opened from now on. */
 void engine_guards_off(struct engine *e, uint32_t mask);

@@ -5,6 +5,7 @@
 #include "consensus/fsm.h"
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
 
@@ -12,39 +13,42 @@ enum { BATCH_COMMANDS_MAX = 4096, BATCH_BYTES_MAX = 4 << 20 };
 
 void fsm_command_encode(struct buf *out, struct slice command)
 {
-    char *p = buf_reserve(out, 4 + command.len);
-    for (int i = 0; i < 4; i++) {
+    char *p = buf_reserve(out, FSM_COMMAND_HEAD_BYTES + command.len);
+    for (int i = 0; i < FSM_COMMAND_HEAD_BYTES; i++) {
         p[i] = (char)(command.len >> (8 * i));
     }
-    out->len += 4;
+    out->len += FSM_COMMAND_HEAD_BYTES;
     buf_append(out, command);
 }
 
 bool fsm_command_decode(struct slice *entry, struct slice *command)
 {
     const unsigned char *p = (const unsigned char *)entry->data;
-    if (entry->len < 4) { return false; }
+    if (entry->len < FSM_COMMAND_HEAD_BYTES) { return false; }
     size_t len = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-    if (len > entry->len - 4) { return false; }
-    *command = slice_of(entry->data + 4, len);
-    *entry = slice_of(entry->data + 4 + len, entry->len - 4 - len);
+    struct slice rest =
+        slice_of(entry->data + FSM_COMMAND_HEAD_BYTES, entry->len - FSM_COMMAND_HEAD_BYTES);
+    if (len > rest.len) { return false; }
+    *command = slice_of(rest.data, len);
+    *entry = slice_of(rest.data + len, rest.len - len);
     return true;
 }
 
+/* The commands of a batch are in engine->apply_commands. */
 struct collected {
-    struct fsm_command *commands;
+    struct engine *engine;
     size_t count;
-    size_t cap;
     size_t bytes;
 };
 
 static void collect(struct collected *c, const struct fsm_command *command)
 {
-    if (c->count == c->cap) {
-        c->cap = c->cap > 0 ? c->cap * 2 : 64;
-        c->commands = mem_resize(c->commands, c->cap * sizeof *c->commands);
+    struct engine *e = c->engine;
+    if (c->count == e->apply_cap) {
+        e->apply_cap = e->apply_cap > 0 ? e->apply_cap * 2 : 64;
+        e->apply_commands = mem_resize(e->apply_commands, e->apply_cap * sizeof *e->apply_commands);
     }
-    c->commands[c->count++] = *command;
+    e->apply_commands[c->count++] = *command;
     c->bytes += command->data.len;
 }
 
@@ -61,17 +65,17 @@ static bool collect_entry(struct collected *c, uint64_t index, const struct wal_
 
 /* Give the commands of an entry that was proposed here their proposals: both are in the same order.
  * */
-static void match_origins(struct group *g, struct collected *c)
+static void match_origins(struct group *g, struct fsm_command *commands, size_t count)
 {
     struct list *at = g->proposed.next;
-    for (size_t i = 0; i < c->count && at != &g->proposed;) {
+    for (size_t i = 0; i < count && at != &g->proposed;) {
         struct proposal *p = CONTAINER_OF(at, struct proposal, link);
-        if (p->index < c->commands[i].index) {
+        if (p->index < commands[i].index) {
             at = at->next;
-        } else if (p->index > c->commands[i].index || p->term != c->commands[i].term) {
+        } else if (p->index > commands[i].index || p->term != commands[i].term) {
             i++;
         } else {
-            c->commands[i++].origin = p;
+            commands[i++].origin = p;
             at = at->next;
         }
     }
@@ -121,16 +125,15 @@ static uint64_t collect_all(struct group *g, struct collected *c, uint64_t limit
 void fsm_apply(struct group *g)
 {
     while (g->state == GROUP_RUNNING && !g->is_installing) {
-        struct collected c = {0};
+        struct collected c = {.engine = g->engine};
         uint64_t last = collect_all(g, &c, guard_apply_durable(g));
-        if (g->state != GROUP_RUNNING || last == g->applied) {
-            mem_free(c.commands);
-            return;
-        }
-        match_origins(g, &c);
-        struct fsm_batch batch = {c.commands, c.count, last};
+        if (g->state != GROUP_RUNNING || last == g->applied) { return; }
+        struct fsm_command *commands = g->engine->apply_commands;
+        match_origins(g, commands, c.count);
+        struct fsm_batch batch = {commands, c.count, last};
         g->fsm_ops->apply(g->fsm, &batch);
-        mem_free(c.commands);
+        metric_add(METRIC_raft_commands_applied_total, c.count);
+        metric_add(METRIC_raft_entries_applied_total, last - g->applied);
         g->applied = last;
         end_origins(g, last);
         wal_evict(g->log, last, g->engine->opts.cache_bytes);

@@ -67,6 +67,7 @@ struct group;
 void fsm_apply(struct group *group);
 
 /* Pack a command into the data of an entry; an entry holds any number. */
+enum { FSM_COMMAND_HEAD_BYTES = 4 };
 struct buf;
 void fsm_command_encode(struct buf *out, struct slice command);
 /* Take the first command off *entry. False: malformed. */

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
 #include "consensus/read.h"
@@ -56,13 +57,19 @@ void group_conf_encode(const struct raft_configuration *conf, struct buf *out)
     raft_free(bytes.base);
 }
 
+struct raft_buffer group_borrow(struct slice bytes)
+{
+    union {
+        const char *in;
+        void *out;
+    } pointer = {bytes.data};
+    return (struct raft_buffer){pointer.out, bytes.len};
+}
+
 bool group_conf_decode(struct slice bytes, struct raft_configuration *conf)
 {
-    char *copy = mem_copy(bytes.data, bytes.len);
-    struct raft_buffer in = {copy, bytes.len};
-    bool ok = raft_configuration_decode(&in, conf) == 0;
-    mem_free(copy);
-    return ok;
+    struct raft_buffer in = group_borrow(bytes);
+    return raft_configuration_decode(&in, conf) == 0;
 }
 
 bool group_metadata(struct raft_snapshot_metadata *meta, const struct manifest *manifest)
@@ -86,6 +93,18 @@ void group_stop(struct group *g, const char *reason)
     group_end_queued(g, ERR_NOT_LEADER);
     group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);
+}
+
+void group_touch(struct group *g)
+{
+    if (!list_is_linked(&g->busy)) { list_push_back(&g->engine->busy, &g->busy); }
+}
+
+bool group_is_waiting(const struct group *g)
+{
+    return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->held) ||
+           !list_is_empty(&g->queued) || g->writes[0].batch != 0 || g->writes[1].batch != 0 ||
+           g->promotee != 0 || g->transferee != 0;
 }
 
 /* ---- updates ---- */
@@ -168,9 +187,12 @@ static void on_state(struct group *g, int before)
 {
     bool was_leader = before == RAFT_LEADER;
     bool is_leader = g->raft.state == RAFT_LEADER;
+    bool campaigns = g->raft.state == RAFT_CANDIDATE && before != RAFT_CANDIDATE;
+    metric_add(METRIC_raft_campaigns_total, campaigns);
     if (was_leader == is_leader) { return; }
     LOG_INFO(is_leader ? "leader of a raft group" : "not the leader of a raft group any more",
              LOG_UINT("group", g->id), LOG_UINT("term", raft_current_term(&g->raft)));
+    metric_add(is_leader ? METRIC_raft_leaders_won_total : METRIC_raft_leaders_lost_total, 1);
     g->needs_barrier = is_leader;
     g->promotee = 0;
     g->transferee = 0;
@@ -218,6 +240,7 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
     struct raft_update update = {0};
     struct before before = {raft_current_term(&g->raft), group_commit_index(g), g->raft.state};
     int type = event->type;
+    group_touch(g);
     event->time = group_now_ms(g);
     int rv = raft_step(&g->raft, event, &update);
     if (rv_out != NULL) { *rv_out = rv; }
@@ -242,6 +265,10 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
         }
     }
     on_state(g, before.state);
+    if (type != RAFT_START &&
+        type != RAFT_PERSISTED_SNAPSHOT) { /* those bring what was committed */
+        metric_add(METRIC_raft_entries_committed_total, group_commit_index(g) - before.commit);
+    }
     return (update.flags & (RAFT_UPDATE_COMMIT_INDEX)) == 0 || scan_configurations(g);
 }
 
@@ -249,14 +276,17 @@ enum err group_submit(struct group *g, int type, struct slice data)
 {
     struct raft_entry entry = {.term = raft_current_term(&g->raft),
                                .type = (enum raft_entry_type)type};
-    entry.batch = raft_malloc(data.len > 0 ? data.len : 1);
-    CHECK(entry.batch != NULL);
-    entry.buf = (struct raft_buffer){entry.batch, data.len};
-    if (data.len > 0) { memcpy(entry.batch, data.data, data.len); }
+    entry.batch =
+        raft_malloc(1); /* what the library frees; it looks at the data in its step only */
+    entry.buf = group_borrow(data);
     struct raft_event event = {.type = RAFT_SUBMIT, .submit = {&entry, 1}};
     int rv;
-    if (group_step(g, &event, &rv)) { return ERR_OK; }
-    if (rv != 0) { raft_free(entry.batch); }
+    if (group_step(g, &event, &rv)) {
+        metric_add(METRIC_raft_entries_proposed_total, 1);
+        return ERR_OK;
+    }
+    if (rv == 0) { return ERR_INDOUBT; } /* it was taken, and then the group stopped */
+    raft_free(entry.batch);
     return rv == RAFT_CANTCHANGE ? ERR_SLOW : ERR_NOT_LEADER;
 }
 
@@ -307,7 +337,7 @@ static void renew_term(struct group *g)
     raft_configuration_close(&conf);
 }
 
-bool group_try_start(struct group *g)
+static bool try_start(struct group *g)
 {
     bool is_durable = g->start_batch <= wal_batch_flushed(g->engine->wal);
     if (g->state != GROUP_STARTING || !is_durable || g->restore != NULL || g->restore_is_due) {
@@ -332,7 +362,6 @@ bool group_try_start(struct group *g)
     g->started_ms = group_now_ms(g);
     g->tick_ms = g->started_ms;
     g->state = GROUP_RUNNING;
-    g->raft_is_started = true;
     bool ok = group_step(g, &event, NULL);
     mem_free(entries);
     return ok;
@@ -348,6 +377,7 @@ enum err group_open(struct group *g)
                   LOG_UINT("applied", g->applied));
         return ERR_CORRUPT;
     }
+    group_touch(g);
     renew_term(g);
     g->start_batch = wal_batch_last(g->engine->wal);
     if (g->applied < base) {
@@ -368,10 +398,11 @@ void group_restored(struct group *g)
     g->applied_conf.len = 0;
     buf_append(&g->applied_conf, buf_slice(&snapshot->conf));
     if (!g->is_installing) {
-        (void)group_try_start(g);
+        (void)try_start(g);
         return;
     }
     g->is_installing = false;
+    metric_add(METRIC_raft_snapshots_installed_total, 1);
     struct raft_event event = {.type = RAFT_PERSISTED_SNAPSHOT, .persisted_snapshot.last = true};
     if (!group_metadata(&event.persisted_snapshot.metadata, snapshot)) {
         group_stop(g, "the snapshot's configuration cannot be read");
@@ -386,7 +417,7 @@ void group_flushed(struct group *g, uint64_t batch)
         g->restore_is_due = false;
         snapshot_restore_start(g);
     }
-    if (g->state == GROUP_STARTING) { (void)group_try_start(g); }
+    if (g->state == GROUP_STARTING) { (void)try_start(g); }
     uint64_t last = 0;
     for (size_t i = 0; i < COUNT_OF(g->writes); i++) {
         if (g->writes[i].batch != 0 && g->writes[i].batch <= batch) {
@@ -462,8 +493,10 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     g->fsm_ops = ops;
     g->fsm = fsm;
     g->guards_off = e->guards_off;
-    list_init(&g->out);
-    list_init(&g->reading);
+    list_init(&g->busy);
+    list_init(&g->reader);
+    list_init(&g->held);
+    list_init(&g->parked);
     list_init(&g->queued);
     list_init(&g->proposed);
     list_init(&g->reads);
@@ -489,6 +522,7 @@ void group_free(struct group *g)
     snapshot_cancel(g);
     wal_read_cancel(g->log);
     group_out_end(g);
+    list_remove(&g->busy);
     raft_close(&g->raft, NULL);
     buf_fini(&g->applied_conf);
     mem_free(g);

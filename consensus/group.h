@@ -23,8 +23,10 @@ void group_tick(struct group *g, uint64_t now_ms);
 uint64_t group_next_ms(const struct group *g);
 
 /* The parts of a turn. */
-void group_service(struct group *g);  /* submit what waits */
-void group_send_out(struct group *g); /* send what may leave */
+void group_service(struct group *g);   /* submit what waits */
+void group_send_held(struct group *g); /* send what waited for a flush */
+/* Does something of it wait, so that each turn and the end of each flush must look at it? */
+bool group_is_waiting(const struct group *g);
 
 void group_propose(struct group *g, struct proposal *p);
 MUST_USE enum err group_change(struct group *g, enum engine_change change, uint64_t id,

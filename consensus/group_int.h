@@ -12,7 +12,7 @@
 #include "consensus/wal.h"
 
 enum {
-    GROUP_SERVERS_MAX = 32,
+    GROUP_SERVERS_MAX = ENGINE_SERVERS_MAX,
     GROUP_NOBODY = 0x7fffffff, /* a replica id that no replica has */
 };
 
@@ -28,16 +28,6 @@ struct group_write {
     uint64_t last_index;
 };
 
-/* A message that waits for its gate, or for entries to be read from the disk. */
-struct group_out {
-    struct list link;
-    uint64_t gate; /* batch that must be durable before */
-    char *to_name;
-    struct buf frame; /* encoded, or empty while `append` waits for its entries */
-    struct raft_append_entries append;
-    uint64_t to;
-};
-
 struct group_peer {
     uint64_t id;
     uint64_t stamp_ms; /* the newest stamp of ours that it acknowledged in this term */
@@ -46,14 +36,14 @@ struct group_peer {
 
 struct group {
     struct map_node node;
-    struct list link;
+    struct list link; /* engine->groups */
+    struct list busy; /* engine->busy */
     struct engine *engine;
     uint64_t id;
     uint64_t self;
     enum group_state state;
     const char *stop_reason;
     struct raft raft;
-    bool raft_is_started;
     struct wal_log *log;
     uint32_t guards_off; /* simulator only: bit per enum guard */
 
@@ -63,9 +53,9 @@ struct group {
     uint64_t start_batch;         /* START waits for it */
 
     /* messages out */
-    struct list out;     /* struct group_out, in order; gates never fall */
-    struct list reading; /* struct group_out whose entries are being read */
-    size_t reading_count;
+    struct list held;   /* struct held: messages that wait for their gate, in order */
+    struct list parked; /* struct parked: AppendEntries whose entries are being read */
+    size_t parked_count;
 
     /* configuration */
     uint64_t conf_scanned; /* configurations up to here were reported committed */
@@ -82,7 +72,6 @@ struct group {
     /* proposals */
     struct list queued;   /* no entry yet */
     struct list proposed; /* in an entry, by index */
-    size_t queued_count;
     size_t queued_bytes;
     /* Leadership was lost with proposals in entries: in doubt from then on; 0: none. */
     uint64_t orphaned_until_ms;
@@ -94,7 +83,8 @@ struct group {
     uint64_t heard_term;
     uint64_t heard_from;
     uint64_t heard_stamp_ms;
-    struct list reads; /* struct read_request, waiting */
+    struct list reads;  /* struct read_request, waiting */
+    struct list reader; /* engine->readers, while there are any */
 
     /* state machine */
     const struct fsm_ops *fsm_ops;
@@ -123,12 +113,15 @@ uint64_t group_commit_index(const struct group *g);
 /* Break: the library or our driving of it did what it must not. Logs and stops the group. */
 void group_stop(struct group *g, const char *reason);
 
+/* Something happened to the group: the next turn looks at it. */
+void group_touch(struct group *g);
+
 /* Step one event; false: the library refused or the group was stopped; *rv (may be NULL) says which
  * error. */
 bool group_step(struct group *g, struct raft_event *event, int *rv);
 
-/* Send a message of this group to the replica `to` at node `to_name`, once what was put so far may
- * be relied on. */
+/* Send a message of this group to the replica `to` at node `to_name`, once the batch `gate` is
+ * durable: now, if it is. Fills in message->group, from and to. */
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
                 uint64_t gate);
 
@@ -144,8 +137,8 @@ void group_out_end(struct group *g); /* drop what waits */
 void group_end_queued(struct group *g, enum err err);
 void group_end_proposed(struct group *g, uint64_t index, enum err err);
 
-/* Submit one entry as leader. Errors: ERR_NOT_LEADER, ERR_INVALID (a change that may not be made
- * now). */
+/* Submit one entry as leader; `data` is copied. Errors: ERR_NOT_LEADER, ERR_SLOW (a change that may
+ * not be made now), ERR_INDOUBT (the group stopped over it). */
 enum err group_submit(struct group *g, int type, struct slice data);
 
 /* Term and vote, as the library has them, to the log. */
@@ -159,6 +152,7 @@ void group_restored(struct group *g);
 bool group_metadata(struct raft_snapshot_metadata *meta, const struct manifest *manifest);
 void group_conf_encode(const struct raft_configuration *conf, struct buf *out);
 bool group_conf_decode(struct slice bytes, struct raft_configuration *conf);
-bool group_try_start(struct group *g);
+/* Bytes for the library, which does not write to them. */
+struct raft_buffer group_borrow(struct slice bytes);
 
 #endif

@@ -3,6 +3,7 @@
  * Always: a proposal is answered once; everything that waits becomes one entry, and few entries are
  * under way. */
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
@@ -20,7 +21,6 @@ void group_end_queued(struct group *g, enum err err)
     while (!list_is_empty(&g->queued)) {
         proposal_end(CONTAINER_OF(g->queued.next, struct proposal, link), err);
     }
-    g->queued_count = 0;
     g->queued_bytes = 0;
 }
 
@@ -35,54 +35,65 @@ void group_end_proposed(struct group *g, uint64_t index, enum err err)
 
 /* ---- the leader's work ---- */
 
-void group_propose(struct group *g, struct proposal *p)
+/* What it takes of an entry. */
+static size_t packed_bytes(const struct proposal *p)
+{
+    return FSM_COMMAND_HEAD_BYTES + p->data.len;
+}
+
+/* May the group take this command? */
+static enum err judge(const struct group *g, const struct proposal *p)
 {
     const struct engine_opts *opts = &g->engine->opts;
-    if (!group_is_leader(g) || g->transferee != 0) {
-        p->on_done(p, ERR_NOT_LEADER);
+    if (!group_is_leader(g) || g->transferee != 0) { return ERR_NOT_LEADER; }
+    if (g->engine->is_full) { return ERR_FULL; }
+    bool is_too_much = p->data.len > opts->entry_bytes_max ||
+                       g->queued_bytes + packed_bytes(p) > opts->queued_bytes_max;
+    return is_too_much ? ERR_SLOW : ERR_OK;
+}
+
+void group_propose(struct group *g, struct proposal *p)
+{
+    enum err err = judge(g, p);
+    if (err != ERR_OK) {
+        metric_add(METRIC_raft_commands_refused_total, 1);
+        p->on_done(p, err);
         return;
     }
-    if (g->engine->is_full) {
-        p->on_done(p, ERR_FULL);
-        return;
-    }
-    if (g->queued_bytes + p->data.len > opts->queued_bytes_max ||
-        p->data.len > opts->entry_bytes_max) {
-        p->on_done(p, ERR_SLOW);
-        return;
-    }
+    metric_add(METRIC_raft_commands_proposed_total, 1);
     p->index = 0;
+    group_touch(g);
+    g->engine->is_behind = true;
     list_push_back(&g->queued, &p->link);
-    g->queued_count++;
-    g->queued_bytes += p->data.len;
+    g->queued_bytes += packed_bytes(p);
 }
 
 /* Everything that waits, up to a size, becomes one entry. */
 static void submit_queued(struct group *g)
 {
-    struct buf *data = &g->engine->scratch;
+    struct buf *data = &g->engine->entry_data;
     struct list taken;
     data->len = 0;
     list_init(&taken);
     while (!list_is_empty(&g->queued)) {
         struct proposal *p = CONTAINER_OF(g->queued.next, struct proposal, link);
-        if (data->len > 0 && data->len + p->data.len > g->engine->opts.entry_bytes_max) { break; }
+        if (data->len > 0 && data->len + packed_bytes(p) > g->engine->opts.entry_bytes_max) {
+            break;
+        }
         fsm_command_encode(data, p->data);
         list_remove(&p->link);
         list_push_back(&taken, &p->link);
-        g->queued_count--;
-        g->queued_bytes -= p->data.len;
+        g->queued_bytes -= packed_bytes(p);
         p->term = raft_current_term(&g->raft);
         p->index = wal_log_last_index(g->log) + 1;
     }
     enum err err = group_submit(g, RAFT_COMMAND, buf_slice(data));
     while (!list_is_empty(&taken)) {
-        struct list *link = list_pop_front(&taken);
+        struct proposal *p = CONTAINER_OF(list_pop_front(&taken), struct proposal, link);
         if (err == ERR_OK) {
-            list_push_back(&g->proposed, link);
+            list_push_back(&g->proposed, &p->link);
         } else {
-            CONTAINER_OF(link, struct proposal, link)
-                ->on_done(CONTAINER_OF(link, struct proposal, link), err);
+            p->on_done(p, err);
         }
     }
 }
@@ -193,6 +204,7 @@ enum err group_transfer(struct group *g, uint64_t id)
     if (g->transferee != 0 || g->promotee != 0 || raft_transferee(&g->raft) != 0) {
         return ERR_SLOW;
     }
+    group_touch(g);
     g->transferee = id;
     g->transfer_until_ms = group_now_ms(g) + g->engine->opts.election_ms;
     return ERR_OK;

@@ -1,7 +1,6 @@
 /* group_receive: a message from another replica, past the guards, into the library.
  * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code
  * expects, not what a peer happened to send. */
-#include "base/mem.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
@@ -18,37 +17,26 @@ static bool step_message(struct group *g, const char *from_name, const struct me
     return group_step(g, &event, NULL);
 }
 
-/* Step a part of an AppendEntries: its entries in one block of the library's memory, which it frees
- * or keeps. */
+/* Step a part of an AppendEntries. The library frees or gives back the block that its entries are
+ * said to be in; it looks at their data, which stays where it was received, in its step only. */
 static bool step_append(struct group *g, const char *from_name, const struct message *m,
                         const struct guard_piece *piece)
 {
     struct message copy = *m;
     struct raft_append_entries *a = &copy.raft.append_entries;
-    size_t bytes = 1;
-    for (unsigned i = 0; i < piece->count; i++) {
-        bytes += piece->entries[i].buf.len;
-    }
     a->prev_log_index = piece->prev_index;
     a->prev_log_term = piece->prev_term;
     a->n_entries = piece->count;
     a->entries = NULL;
     if (piece->count == 0) { return step_message(g, from_name, &copy); }
-    struct raft_entry *entries = mem_new0(piece->count * sizeof *entries);
-    char *batch = raft_malloc(bytes);
-    CHECK(batch != NULL);
-    size_t at = 0;
+    CHECK(piece->count <= MESSAGE_ENTRIES_MAX);
+    void *batch = raft_malloc(1);
+    a->entries = g->engine->entries_in;
     for (unsigned i = 0; i < piece->count; i++) {
-        const struct raft_entry *from = &piece->entries[i];
-        entries[i] = (struct raft_entry){.term = from->term, .type = from->type, .batch = batch};
-        entries[i].buf = (struct raft_buffer){batch + at, from->buf.len};
-        if (from->buf.len > 0) { memcpy(batch + at, from->buf.base, from->buf.len); }
-        at += from->buf.len;
+        a->entries[i] = piece->entries[i];
+        a->entries[i].batch = batch;
     }
-    a->entries = entries;
-    bool ok = step_message(g, from_name, &copy);
-    mem_free(entries);
-    return ok;
+    return step_message(g, from_name, &copy);
 }
 
 /* Did the library take what precedes, so that the rest may follow? */

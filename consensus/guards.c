@@ -112,6 +112,7 @@ enum err guard_change(const struct group *g, enum engine_change change, uint64_t
     }
     switch (change) {
     case ENGINE_ADD_STANDBY:
+        if (strlen(node_name) >= ENGINE_NAME_BYTES) { return ERR_INVALID; }
         for (unsigned i = 0; i < conf->n; i++) {
             if (conf->servers[i].id == id || strcmp(conf->servers[i].address, node_name) == 0) {
                 return ERR_INVALID;
@@ -132,16 +133,22 @@ bool guard_needs_barrier(const struct group *g)
            wal_log_term(g->log, wal_log_last_index(g->log)) != raft_current_term(&g->raft);
 }
 
-/* A rejection that was overtaken by its own success trips an assertion, or, without assertions,
- * moves the follower's progress below what it is known to hold. */
+/* A rejection that was overtaken by a later success trips an assertion, or, without assertions,
+ * moves the follower's progress below what it is known to hold: all of it is stale, or only the
+ * last index that it tells. */
 void guard_old_rejection(const struct group *g, uint64_t from,
                          struct raft_append_entries_result *result)
 {
     raft_index match;
-    if (!guard_is_on(g, GUARD_OLD_REJECTION) || result->rejected == 0) { return; }
-    if (raft_match_index(&g->raft, from, &match) == 0 && match >= result->rejected) {
+    if (!guard_is_on(g, GUARD_OLD_REJECTION) || result->rejected == 0 ||
+        raft_match_index(&g->raft, from, &match) != 0) {
+        return;
+    }
+    if (match >= result->rejected) {
         result->rejected = 0;
         result->last_log_index = 0;
+    } else if (match > result->last_log_index) {
+        result->last_log_index = match;
     }
 }
 

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/link_int.h"
 #include "consensus/message.h"
 
@@ -25,6 +26,7 @@ enum {
     LISTEN_BACKLOG = 128,
     PEERS_MAX = 256,
     IDLE_MS_MAX = 60 * 1000, /* nothing was sent to a peer for so long: forget it */
+    ADDRESSES_MAX = 16,      /* of one name that are tried */
 };
 
 enum out_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_UP };
@@ -49,6 +51,7 @@ struct out {
     uint64_t backoff_ms;
     uint64_t retry_at_ms;
     uint64_t dialled_ms;
+    unsigned failed_count; /* addresses of its name that did not answer: the next one's turn */
 };
 
 struct peer {
@@ -103,7 +106,7 @@ static void out_down(struct out *out)
         out->socket = NULL;
     }
     out->state = OUT_IDLE;
-    out->queue.len = 0;
+    buf_fini(&out->queue);
     out->inflight_bytes = 0;
     out->retry_at_ms = link_now_ms(link) + out->backoff_ms;
     out->backoff_ms = out->backoff_ms * 2 < BACKOFF_MS_MAX ? out->backoff_ms * 2 : BACKOFF_MS_MAX;
@@ -139,18 +142,17 @@ static void put_length(char *to, size_t bytes)
     }
 }
 
-/* Write `queue`, which holds the frame behind room for its length; takes its memory. */
-static void out_write(struct out *out, struct buf *queue)
+/* Hand what the socket did not take at once to libuv; takes the memory of `queue`. */
+static void out_write_rest(struct out *out, struct buf *queue, size_t written)
 {
     struct write *write = mem_new0(sizeof *write);
-    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
     write->request.data = write;
     write->socket = out->socket;
     write->link = out->peer->owner;
     write->data = *queue;
-    write->bytes = queue->len;
+    write->bytes = queue->len - written;
     *queue = (struct buf){0};
-    uv_buf_t bytes = uv_buf_init(write->data.data, (unsigned)write->bytes);
+    uv_buf_t bytes = uv_buf_init(write->data.data + written, (unsigned)write->bytes);
     if (uv_write(&write->request, (uv_stream_t *)&out->socket->tcp, &bytes, 1, on_written) != 0) {
         buf_fini(&write->data);
         mem_free(write);
@@ -159,6 +161,25 @@ static void out_write(struct out *out, struct buf *queue)
     }
     write->link->handle_count++;
     out->inflight_bytes += write->bytes;
+}
+
+/* Write `queue`, which holds the frame behind room for its length, and empty it. */
+static void out_write(struct out *out, struct buf *queue)
+{
+    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
+    metric_add(METRIC_raft_link_sent_bytes_total, queue->len);
+    uv_buf_t bytes = uv_buf_init(queue->data, (unsigned)queue->len);
+    int n = uv_try_write((uv_stream_t *)&out->socket->tcp, &bytes, 1);
+    size_t written = n > 0 ? (size_t)n : 0;
+    if (n < 0 && n != UV_EAGAIN) {
+        out_down(out);
+    } else if (written < queue->len) {
+        out_write_rest(out, queue, written);
+    }
+    queue->len = 0;
+    if (queue->cap > LINK_READ_BYTES) {
+        buf_fini(queue); /* one large frame does not keep its memory */
+    }
 }
 
 static void queue_begin(struct buf *queue)
@@ -178,6 +199,7 @@ static void say_hello(struct out *out)
     queue_begin(&frame);
     hello_encode(&frame, &hello);
     out_write(out, &frame);
+    buf_fini(&frame);
 }
 
 static void on_drain_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
@@ -202,6 +224,7 @@ static void on_connected(uv_connect_t *request, int status)
     struct out *out = socket->out;
     if (out == NULL) { return; }
     if (status != 0) {
+        out->failed_count = (out->failed_count + 1) % ADDRESSES_MAX;
         out_down(out);
         return;
     }
@@ -235,6 +258,15 @@ static void out_connect(struct out *out, const struct sockaddr *address)
     }
 }
 
+static const struct sockaddr *pick_address(const struct addrinfo *found, unsigned turn)
+{
+    const struct addrinfo *at = found;
+    while (turn-- > 0) {
+        at = at->ai_next != NULL ? at->ai_next : found;
+    }
+    return at->ai_addr;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
     struct out *out = request->data;
@@ -248,7 +280,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
                     LOG_STR("peer", out->peer->name), LOG_STR("error", uv_strerror(status)));
         out_down(out);
     } else {
-        out_connect(out, found->ai_addr);
+        out_connect(out, pick_address(found, out->failed_count));
     }
     uv_freeaddrinfo(found);
 }
@@ -332,6 +364,7 @@ static void out_send(struct link *link, struct out *out, struct slice frame)
     size_t waiting = out->queue.len + out->inflight_bytes + frame.len;
     if (out->state == OUT_IDLE || waiting > link->opts.peer_bytes_max) {
         link->dropped_count++;
+        metric_add(METRIC_raft_link_dropped_frames_total, 1);
         return;
     }
     queue_begin(&out->queue);
@@ -382,15 +415,29 @@ void link_heard(struct link *link, const char *name)
     if (peer != NULL) { peer->heard_ms = link_now_ms(link); }
 }
 
+/* What the gauges hold of this link, once more. */
+static void set_gauges(struct link *link, uint64_t connections, uint64_t queued_bytes)
+{
+    metric_add(METRIC_raft_link_connections, connections - link->gauge_connections);
+    metric_add(METRIC_raft_link_queued_bytes, queued_bytes - link->gauge_queued_bytes);
+    link->gauge_connections = connections;
+    link->gauge_queued_bytes = queued_bytes;
+}
+
 void link_flush(struct link *link)
 {
+    uint64_t connections = 0;
+    uint64_t queued_bytes = 0;
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
         for (int i = 0; i < 2; i++) {
             struct out *out = &peer->outs[i];
             if (out->state == OUT_UP && out->queue.len > 0) { out_write(out, &out->queue); }
+            connections += out->state == OUT_UP;
+            queued_bytes += out->queue.len + out->inflight_bytes;
         }
     }
+    set_gauges(link, connections, queued_bytes);
 }
 
 /* ---- time ---- */
@@ -398,9 +445,8 @@ void link_flush(struct link *link)
 static void ping(struct out *out)
 {
     if (out->state == OUT_UP && out->queue.len == 0 && out->inflight_bytes == 0) {
-        struct buf empty = {0};
-        queue_begin(&empty);
-        out_write(out, &empty);
+        queue_begin(&out->queue);
+        out_write(out, &out->queue);
     }
 }
 
@@ -516,6 +562,7 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg)
     link->is_closing = true;
     link->on_closed = on_closed;
     link->closed_arg = arg;
+    set_gauges(link, 0, 0);
     LIST_EACH (at, &link->peers) {
         struct peer *peer = CONTAINER_OF(at, struct peer, link);
         for (int i = 0; i < 2; i++) {

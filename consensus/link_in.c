@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/link_int.h"
 #include "consensus/message.h"
 
@@ -127,6 +128,7 @@ static void on_in_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     if (n == 0) { return; }
     in->bytes.len += (size_t)n;
+    metric_add(METRIC_raft_link_received_bytes_total, (uint64_t)n);
     in->heard_ms = link_now_ms(in->owner);
     in_take(in);
     if (in->is_known && !in->is_contact) { link_heard(in->owner, in->name); }

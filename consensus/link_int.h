@@ -21,6 +21,8 @@ struct link {
     void (*on_closed)(void *arg);
     void *closed_arg;
     uint64_t dropped_count;
+    uint64_t gauge_connections; /* what this link has put into the gauges so far */
+    uint64_t gauge_queued_bytes;
 };
 
 uint64_t link_now_ms(const struct link *link);

@@ -6,8 +6,9 @@
 #include "consensus/loop.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
-enum { SLOW_TURN_US = 5000 };
+enum { SLOW_TURN_NS = 5000000 };
 
 static uint64_t boot_ms(void)
 {
@@ -33,23 +34,35 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct loop *loop)
 {
     uint64_t due = engine_next_ms(loop->engine);
+    if (due == loop->timer_due_ms && uv_is_active((uv_handle_t *)&loop->timer)) { return; }
     uint64_t now = boot_ms();
+    loop->timer_due_ms = due;
     uv_timer_start(&loop->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
-/* How long the thread worked since the end of the last turn. */
+/* How long the turn that ends took, and how much of it the thread worked. Where the machine is
+ * short of processors the two differ much, and only the second is our doing. */
 static void note_turn(struct loop *loop)
 {
     uint64_t now_ns = clock_mono_ns();
     uint64_t idle_ns = uv_metrics_idle_time(&loop->uv);
-    uint64_t took_us = (now_ns - loop->turn_end_ns - (idle_ns - loop->turn_idle_ns)) / 1000;
+    uint64_t cpu_ns = clock_thread_ns();
+    uint64_t took_ns = now_ns - loop->turn_end_ns - (idle_ns - loop->turn_idle_ns);
+    uint64_t worked_ns = cpu_ns - loop->turn_cpu_ns;
     loop->turn_end_ns = now_ns;
     loop->turn_idle_ns = idle_ns;
-    if (took_us > SLOW_TURN_US) {
+    loop->turn_cpu_ns = cpu_ns;
+    metric_observe(METRIC_HISTOGRAM_raft_turn_seconds, took_ns);
+    if (took_ns > SLOW_TURN_NS) {
+        metric_add(METRIC_raft_late_turns_total, 1);
+        atomic_fetch_add_explicit(&loop->late_turn_count, 1, memory_order_relaxed);
+    }
+    if (worked_ns > SLOW_TURN_NS) {
+        metric_add(METRIC_raft_slow_turns_total, 1);
         atomic_fetch_add_explicit(&loop->slow_turn_count, 1, memory_order_relaxed);
     }
-    if (took_us > atomic_load_explicit(&loop->longest_turn_us, memory_order_relaxed)) {
-        atomic_store_explicit(&loop->longest_turn_us, took_us, memory_order_relaxed);
+    if (worked_ns / 1000 > atomic_load_explicit(&loop->longest_turn_us, memory_order_relaxed)) {
+        atomic_store_explicit(&loop->longest_turn_us, worked_ns / 1000, memory_order_relaxed);
     }
 }
 
@@ -96,7 +109,9 @@ static void on_after_poll(uv_check_t *check)
 static void loop_main(void *arg)
 {
     struct loop *loop = arg;
+    metrics_thread_init();
     loop->turn_end_ns = clock_mono_ns();
+    loop->turn_cpu_ns = clock_thread_ns();
     CHECK(uv_run(&loop->uv, UV_RUN_DEFAULT) == 0);
 }
 

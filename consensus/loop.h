@@ -22,12 +22,15 @@ struct loop {
     struct disk_uv disk;
     struct link *link;
     struct engine *engine;
+    uint64_t timer_due_ms; /* while the timer is active */
     bool is_stopping;
     bool is_closed;
-    uint64_t turn_end_ns;
+    uint64_t turn_end_ns; /* of the last turn: by the clock, of it in the poll, and worked */
     uint64_t turn_idle_ns;
-    atomic_uint_fast64_t slow_turn_count;
-    atomic_uint_fast64_t longest_turn_us;
+    uint64_t turn_cpu_ns;
+    atomic_uint_fast64_t slow_turn_count; /* worked for over 5 ms */
+    atomic_uint_fast64_t late_turn_count; /* ended over 5 ms after the poll */
+    atomic_uint_fast64_t longest_turn_us; /* worked */
 };
 
 /* Make the loop and its disk; engine and link are the caller's to set before loop_start. On an

@@ -183,8 +183,9 @@ static void (*const fill_of[])(Fanfare__Membership__Note *, struct wire *, const
 void note_encode(struct buf *out, const struct note *note)
 {
     CHECK(note->kind != NOTE_NONE && note->kind < COUNT_OF(fill_of));
-    Fanfare__Membership__Note head = FANFARE__MEMBERSHIP__NOTE__INIT;
+    Fanfare__Membership__Note head;
     struct wire wire;
+    fanfare__membership__note__init(&head);
     head.cluster_id = note->cluster_id;
     head.node_id = note->node_id;
     head.name = text(note->name);

@@ -6,6 +6,65 @@
 #include "base/mem.h"
 #include "proto/raft.pb-c.h"
 
+/* ---- memory ---- */
+
+/* The memory of one frame on its way in or out: the caller's first block, and more if that does not
+ * do. All of it goes together. */
+struct arena {
+    struct list blocks; /* struct arena_block, beyond the first */
+    size_t used;
+    size_t cap;
+    char *data;
+};
+
+struct arena_block {
+    struct list link;
+    _Alignas(16) char data[];
+};
+
+enum { ARENA_BLOCK_BYTES = 16384 };
+
+/* The first block of most frames, and all they need; on the stack. */
+struct arena_first {
+    _Alignas(16) char data[ARENA_BLOCK_BYTES];
+};
+
+static void arena_init(struct arena *arena, struct arena_first *first)
+{
+    *arena = (struct arena){.cap = sizeof first->data, .data = first->data};
+    list_init(&arena->blocks);
+}
+
+static void *arena_alloc(void *arg, size_t bytes)
+{
+    struct arena *arena = arg;
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (arena->cap - arena->used < bytes) {
+        size_t cap = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
+        struct arena_block *block = mem_new(sizeof *block + cap);
+        list_push_back(&arena->blocks, &block->link);
+        arena->data = block->data;
+        arena->cap = cap;
+        arena->used = 0;
+    }
+    void *at = arena->data + arena->used;
+    arena->used += bytes;
+    return at;
+}
+
+static void arena_ignore(void *arg, void *pointer)
+{
+    (void)arg;
+    (void)pointer;
+}
+
+static void arena_fini(struct arena *arena)
+{
+    while (!list_is_empty(&arena->blocks)) {
+        mem_free(CONTAINER_OF(list_pop_front(&arena->blocks), struct arena_block, link));
+    }
+}
+
 /* ---- out ---- */
 
 static void pack(struct buf *out, Fanfare__Raft__Frame *frame)
@@ -37,10 +96,11 @@ static void encode_append(struct buf *out, Fanfare__Raft__Message *wire, const s
     const struct raft_append_entries *a = &m->raft.append_entries;
     CHECK(a->n_entries <= MESSAGE_ENTRIES_MAX);
     Fanfare__Raft__Append body = FANFARE__RAFT__APPEND__INIT;
-    Fanfare__Raft__Entry *entries =
-        a->n_entries > 0 ? mem_new(a->n_entries * sizeof *entries) : NULL;
-    Fanfare__Raft__Entry **pointers =
-        a->n_entries > 0 ? mem_new(a->n_entries * sizeof *pointers) : NULL;
+    struct arena_first first;
+    struct arena arena;
+    arena_init(&arena, &first);
+    Fanfare__Raft__Entry *entries = arena_alloc(&arena, a->n_entries * sizeof *entries);
+    Fanfare__Raft__Entry **pointers = arena_alloc(&arena, a->n_entries * sizeof *pointers);
     for (unsigned i = 0; i < a->n_entries; i++) {
         fanfare__raft__entry__init(&entries[i]);
         entries[i].term = a->entries[i].term;
@@ -58,8 +118,7 @@ static void encode_append(struct buf *out, Fanfare__Raft__Message *wire, const s
     wire->body_case = FANFARE__RAFT__MESSAGE__BODY_APPEND;
     wire->append = &body;
     pack_message(out, wire);
-    mem_free(pointers);
-    mem_free(entries);
+    arena_fini(&arena);
 }
 
 static void encode_vote(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
@@ -248,51 +307,6 @@ void note_frame_encode(struct buf *out, struct slice note)
 
 /* ---- in ---- */
 
-/* The memory of one decoded frame: a few blocks, freed together. */
-struct arena {
-    struct list blocks;
-    size_t used;
-    size_t cap;
-    char *data;
-};
-
-struct arena_block {
-    struct list link;
-    _Alignas(16) char data[];
-};
-
-enum { ARENA_BLOCK_BYTES = 16384 };
-
-static void *arena_alloc(void *arg, size_t bytes)
-{
-    struct arena *arena = arg;
-    bytes = (bytes + 15) & ~(size_t)15;
-    if (arena->cap - arena->used < bytes) {
-        size_t cap = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
-        struct arena_block *block = mem_new(sizeof *block + cap);
-        list_push_back(&arena->blocks, &block->link);
-        arena->data = block->data;
-        arena->cap = cap;
-        arena->used = 0;
-    }
-    void *at = arena->data + arena->used;
-    arena->used += bytes;
-    return at;
-}
-
-static void arena_ignore(void *arg, void *pointer)
-{
-    (void)arg;
-    (void)pointer;
-}
-
-static void arena_fini(struct arena *arena)
-{
-    while (!list_is_empty(&arena->blocks)) {
-        mem_free(CONTAINER_OF(list_pop_front(&arena->blocks), struct arena_block, link));
-    }
-}
-
 static struct slice view(ProtobufCBinaryData data)
 {
     return slice_of(data.data, data.len);
@@ -433,6 +447,21 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
     return false;
 }
 
+/* A message between replicas names its group and both of them. */
+static bool has_ends(const struct message *m)
+{
+    switch (m->kind) {
+    case MESSAGE_RAFT:
+    case MESSAGE_SNAPSHOT_OFFER:
+    case MESSAGE_SNAPSHOT_PULL:
+    case MESSAGE_SNAPSHOT_CHUNK: return m->group != 0 && m->from != 0 && m->to != 0;
+    case MESSAGE_TERM_QUERY:
+    case MESSAGE_TERM_REPLY:
+    case MESSAGE_NONE: return true;
+    }
+    UNREACHABLE();
+}
+
 static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena,
                           const struct message_handler *handler, void *arg)
 {
@@ -451,6 +480,7 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
         const Fanfare__Raft__Message *wire = frame->messages[i];
         struct message message = {.group = wire->group, .from = wire->from, .to = wire->to};
         if (!decode_body(wire, &message, arena)) { return ERR_INVALID; }
+        if (!has_ends(&message)) { return ERR_INVALID; }
         if (message.kind != MESSAGE_NONE) { handler->on_message(arg, &message); }
     }
     for (size_t i = 0; i < frame->n_notes; i++) {
@@ -461,8 +491,9 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
 
 enum err message_decode(struct slice bytes, const struct message_handler *handler, void *arg)
 {
-    struct arena arena = {0};
-    list_init(&arena.blocks);
+    struct arena_first first;
+    struct arena arena;
+    arena_init(&arena, &first);
     ProtobufCAllocator allocator = {arena_alloc, arena_ignore, &arena};
     Fanfare__Raft__Frame *frame =
         fanfare__raft__frame__unpack(&allocator, bytes.len, (const uint8_t *)bytes.data);

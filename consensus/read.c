@@ -12,14 +12,22 @@
 #include "consensus/group_int.h"
 #include "consensus/guards.h"
 
+/* The record of a member, made when it is missing, in the place of one that has left if there is one.
+ * NULL: not a member. */
 static struct group_peer *peer_of(struct group *g, uint64_t id)
 {
+    struct group_peer *place = NULL;
     for (size_t i = 0; i < g->peer_count; i++) {
         if (g->peers[i].id == id) { return &g->peers[i]; }
+        if (group_server(g, g->peers[i].id) == NULL) { place = &g->peers[i]; }
     }
-    if (g->peer_count == GROUP_SERVERS_MAX) { return NULL; }
-    g->peers[g->peer_count] = (struct group_peer){.id = id};
-    return &g->peers[g->peer_count++];
+    if (group_server(g, id) == NULL) { return NULL; }
+    if (place == NULL) {
+        if (g->peer_count == GROUP_SERVERS_MAX) { return NULL; }
+        place = &g->peers[g->peer_count++];
+    }
+    *place = (struct group_peer){.id = id};
+    return place;
 }
 
 static const struct group_peer *peer_find(const struct group *g, uint64_t id)
@@ -75,16 +83,17 @@ uint64_t read_lease_until_ms(const struct group *g)
     return since + (uint64_t)opts->election_ms * (100 - opts->lease_margin_percent) / 100;
 }
 
-static void request_end(struct read_request *request, enum err err)
+static void request_end(struct group *g, struct read_request *request, enum err err)
 {
     list_remove(&request->link);
+    if (list_is_empty(&g->reads)) { list_remove(&g->reader); }
     request->on_done(request, err);
 }
 
 void read_end(struct group *g, enum err err)
 {
     while (!list_is_empty(&g->reads)) {
-        request_end(CONTAINER_OF(g->reads.next, struct read_request, link), err);
+        request_end(g, CONTAINER_OF(g->reads.next, struct read_request, link), err);
     }
 }
 
@@ -97,13 +106,15 @@ void engine_read(struct engine *e, struct read_request *request)
         request->on_done(request, ERR_NOT_LEADER);
         return;
     }
+    e->is_behind = true;
+    if (list_is_empty(&g->reads)) { list_push_back(&e->readers, &g->reader); }
     list_push_back(&g->reads, &request->link);
 }
 
 /* Serve the requests of one group. */
 static void serve(struct engine *e, struct group *g)
 {
-    if (list_is_empty(&g->reads) || !group_owns_term(g)) { return; }
+    if (!group_owns_term(g)) { return; }
     bool has_lease = group_now_ms(g) < read_lease_until_ms(g);
     uint64_t confirmed = majority_value(g, UINT64_MAX, round_of);
     LIST_EACH (at, &g->reads) {
@@ -114,7 +125,9 @@ static void serve(struct engine *e, struct group *g)
             request->index = request->round_index;
         }
         if (request->index == 0 && request->round == 0) { e->round_is_wanted = true; }
-        if (request->index != 0 && g->applied >= request->index) { request_end(request, ERR_OK); }
+        if (request->index != 0 && g->applied >= request->index) {
+            request_end(g, request, ERR_OK);
+        }
     }
 }
 
@@ -158,8 +171,8 @@ static void start_round(struct engine *e, uint64_t now_ms)
     e->round.sent_ms = now_ms;
     e->round_is_wanted = false;
     query.round = e->round.number;
-    LIST_EACH (at, &e->groups) {
-        struct group *g = CONTAINER_OF(at, struct group, link);
+    LIST_EACH (at, &e->readers) {
+        struct group *g = CONTAINER_OF(at, struct group, reader);
         if (query.group_count == MESSAGE_GROUPS_MAX || !join_round(e, g)) { continue; }
         groups[query.group_count++] = g->id;
         for (unsigned i = 0; i < g->raft.configuration.n; i++) {
@@ -181,8 +194,8 @@ static void start_round(struct engine *e, uint64_t now_ms)
 /* Does a request wait for the round in flight? */
 static bool round_is_open(const struct engine *e)
 {
-    LIST_EACH (at, &e->groups) {
-        const struct group *g = CONTAINER_OF(at, struct group, link);
+    LIST_EACH (at, &e->readers) {
+        const struct group *g = CONTAINER_OF(at, struct group, reader);
         LIST_EACH (link, &g->reads) {
             const struct read_request *request = CONTAINER_OF(link, struct read_request, link);
             if (request->index == 0 && request->round != 0) { return true; }
@@ -193,13 +206,10 @@ static bool round_is_open(const struct engine *e)
 
 void read_service(struct engine *e)
 {
-    bool waits = false;
-    LIST_EACH (at, &e->groups) {
-        struct group *g = CONTAINER_OF(at, struct group, link);
-        serve(e, g);
-        waits = waits || !list_is_empty(&g->reads);
+    LIST_EACH (at, &e->readers) {
+        serve(e, CONTAINER_OF(at, struct group, reader));
     }
-    if (!waits) { return; }
+    if (list_is_empty(&e->readers)) { return; }
     uint64_t now_ms = e->world.now_ms(e->world.arg);
     bool is_open = round_is_open(e);
     if ((e->round_is_wanted && !is_open) ||

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/crc32c.h"
 #include "consensus/group.h"
 #include "consensus/group_int.h"
@@ -19,6 +20,7 @@
 enum {
     PULLS_MAX = 64,
     SYNC_BYTES = 4 << 20,
+    SWEEP_MS = 10, /* between looks at all groups */
     PULLED_HOLD_FACTOR =
         5,                 /* election timeouts: a snapshot that somebody fetches is not replaced */
     PULLED_LOG_FACTOR = 4, /* unless the log has grown to this many times its limit */
@@ -27,14 +29,6 @@ enum {
 void snapshot_file_name(char name[DISK_NAME_BYTES], uint64_t file)
 {
     snprintf(name, DISK_NAME_BYTES, "snap-%" PRIu64, file);
-}
-
-void snapshot_fail(struct engine *e, const char *what)
-{
-    if (!e->is_broken) {
-        e->is_broken = true;
-        e->world.on_fatal(e->world.arg, what);
-    }
 }
 
 /* ---- removing files ---- */
@@ -168,13 +162,14 @@ static void take_drop(struct disk_job *job)
     take_free(job->owner);
 }
 
-/* On a disk thread, before the write: the next piece of the image. */
+/* On a disk thread, before the write: the next piece of the image, and its checksum. */
 static void take_fill(struct disk_job *job)
 {
     struct snapshot_take *take = job->owner;
     size_t bytes = 0;
     take->read_err = take->ops->snapshot_read(take->image, take->buffer, take->chunk_bytes, &bytes);
     job->len = take->read_err == ERR_OK ? bytes : 0;
+    take->manifest.crc = crc32c(take->manifest.crc, take->buffer, job->len);
     take->is_ended = job->len == 0;
     take->unsynced_bytes += job->len;
     job->sync = take->is_ended || take->unsynced_bytes >= SYNC_BYTES; /* not all at the end */
@@ -190,18 +185,16 @@ static void take_finish(struct snapshot_take *take)
         take_free(take);
         return;
     }
-    uint64_t old_file = wal_log_snapshot(g->log) != NULL ? wal_log_snapshot(g->log)->file : 0;
     uint64_t index = take->manifest.index;
     uint64_t first = index > take->trailing ? index - take->trailing + 1 : 1;
     first = first > wal_log_first_index(g->log) ? first : wal_log_first_index(g->log);
     struct raft_event event = {.type = RAFT_SNAPSHOT, .snapshot.trailing = take->trailing};
-    if (!group_metadata(&event.snapshot.metadata, &take->manifest)) {
-        group_stop(g, "the configuration of a snapshot cannot be read");
-    } else {
-        wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
-        (void)group_step(g, &event, NULL);
-    }
-    if (old_file != 0) { snapshot_forget(g->engine, old_file); }
+    CHECK(group_metadata(&event.snapshot.metadata, &take->manifest)); /* it was in force */
+    const struct manifest *old = wal_log_snapshot(g->log);
+    if (old != NULL) { snapshot_forget(take->engine, old->file); }
+    wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
+    metric_add(METRIC_raft_snapshots_taken_total, 1);
+    (void)group_step(g, &event, NULL);
     take_free(take);
 }
 
@@ -217,11 +210,10 @@ static void on_take_written(struct disk_job *job)
         return;
     }
     if (job->err != ERR_OK) {
-        snapshot_fail(take->engine, "a snapshot could not be written");
+        engine_fail(take->engine, "a snapshot could not be written");
         take_free(take);
         return;
     }
-    take->manifest.crc = crc32c(take->manifest.crc, take->buffer, job->len);
     take->manifest.bytes += job->len;
     if (take->is_ended) {
         take_finish(take);
@@ -247,7 +239,8 @@ static void take_step(struct snapshot_take *take)
     disk_submit(take->engine->world.disk, job);
 }
 
-void snapshot_take_start(struct group *g, unsigned trailing)
+/* Take a snapshot of what is applied, unless one is being taken or there is nothing new. */
+static void take_start(struct group *g, unsigned trailing)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     bool is_new = g->applied > (old != NULL ? old->index : 0) && g->applied_conf.len > 0;
@@ -283,7 +276,7 @@ struct snapshot_pull {
     struct engine *engine;
     uint64_t group;
     uint64_t to;
-    char to_name[64];
+    char to_name[ENGINE_NAME_BYTES];
     uint64_t index;
 };
 
@@ -312,6 +305,7 @@ static void on_pull_read(struct disk_job *job)
         message_encode(&frame, &chunk);
         pull->engine->world.send(pull->engine->world.arg, pull->to_name, buf_slice(&frame), true);
         buf_fini(&frame);
+        metric_add(METRIC_raft_snapshot_sent_bytes_total, job->done_len);
     }
     pull_free(job);
 }
@@ -391,6 +385,7 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name)
     struct message offer = {
         .kind = MESSAGE_SNAPSHOT_OFFER, .term = raft_current_term(&g->raft), .manifest = *snapshot};
     g->pulled_ms = group_now_ms(g);
+    metric_add(METRIC_raft_snapshots_offered_total, 1);
     group_send(g, id, node_name, &offer, guard_term_gate(g));
 }
 
@@ -425,7 +420,7 @@ static void tick_take(struct group *g, uint64_t now_ms)
                      now_ms < g->pulled_ms + (uint64_t)opts->election_ms * PULLED_HOLD_FACTOR;
     if (bytes >= opts->snapshot_log_bytes &&
         (!is_pulled || bytes >= opts->snapshot_log_bytes * PULLED_LOG_FACTOR)) {
-        snapshot_take_start(g, trailing_entries(g));
+        take_start(g, trailing_entries(g));
     }
 }
 
@@ -440,12 +435,14 @@ static void tick_laggard(struct engine *e)
     if (is_idle && group_owns_term(g) && wal_log_last_index(g->log) == g->applied) {
         (void)group_submit(g, RAFT_BARRIER, slice_of("", 0));
     }
-    snapshot_take_start(g, 0);
+    take_start(g, 0);
 }
 
 void snapshot_tick(struct engine *e, uint64_t now_ms)
 {
     serve_pulls(e, now_ms);
+    if (now_ms < e->swept_ms + SWEEP_MS) { return; }
+    e->swept_ms = now_ms;
     tick_laggard(e);
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);

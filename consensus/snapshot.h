@@ -8,8 +8,6 @@
 
 struct group;
 
-/* Take a snapshot of what is applied, unless one is being taken or there is nothing new. */
-void snapshot_take_start(struct group *g, unsigned trailing);
 /* The library wants the follower `id` to have our snapshot. */
 void snapshot_offer(struct group *g, uint64_t id, const char *node_name);
 /* The library accepted the snapshot just fetched: make it the log's beginning, then restore it. */

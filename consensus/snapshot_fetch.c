@@ -21,7 +21,7 @@ struct snapshot_fetch {
     struct disk_job job;
     struct engine *engine;
     struct group *group; /* NULL: the group has gone */
-    char from_name[64];
+    char from_name[ENGINE_NAME_BYTES];
     uint64_t from;
     uint64_t term; /* of the leader that offered it */
     struct manifest manifest;
@@ -126,7 +126,7 @@ static bool fetch_job_ended(struct snapshot_fetch *fetch)
 {
     fetch->is_busy = false;
     if (fetch->job.err == ERR_SYSTEM) {
-        snapshot_fail(fetch->engine, "a snapshot could not be written");
+        engine_fail(fetch->engine, "a snapshot could not be written");
     }
     if (fetch->group == NULL) {
         snapshot_remove_file(fetch->engine, fetch->manifest.file);
@@ -167,11 +167,17 @@ static void fetch_next(struct snapshot_fetch *fetch)
     fetch_write(fetch, 0, on_fetch_synced);
 }
 
+/* On a disk thread, before the write. */
+static void fetch_sum(struct disk_job *job)
+{
+    struct snapshot_fetch *fetch = job->owner;
+    fetch->crc = crc32c(fetch->crc, fetch->chunk, job->len);
+}
+
 static void on_fetch_written(struct disk_job *job)
 {
     struct snapshot_fetch *fetch = job->owner;
     if (!fetch_job_ended(fetch)) { return; }
-    fetch->crc = crc32c(fetch->crc, fetch->chunk, job->len);
     fetch->offset += job->len;
     fetch->progress_ms = group_now_ms(fetch->group);
     fetch_next(fetch);
@@ -189,6 +195,7 @@ static void fetch_write(struct snapshot_fetch *fetch, size_t bytes,
         .len = bytes,
         .sync = bytes == 0,
         .sync_name = bytes == 0,
+        .before = fetch_sum,
         .on_done = on_done,
         .on_drop = fetch_drop,
         .owner = fetch,

@@ -28,12 +28,20 @@ uint64_t space_next_ms(const struct engine *e)
     return e->full_checked_ms + CHECK_MS;
 }
 
+static void ballast_submit(struct engine *e, enum disk_op op);
+
 static void on_ballast(struct disk_job *job)
 {
     struct engine *e = job->owner;
     e->ballast_is_busy = false;
     e->has_ballast = job->op == DISK_WRITE && job->err == ERR_OK;
-    if (job->op == DISK_REMOVE && wal_is_full(e->wal)) { wal_retry(e->wal); }
+    if (job->err == ERR_SYSTEM) {
+        engine_fail(e, "the ballast could not be written or removed");
+    } else if (job->op == DISK_WRITE && job->err == ERR_FULL) {
+        ballast_submit(e, DISK_REMOVE); /* a part of it would be of no use to anybody */
+    } else if (job->op == DISK_REMOVE && wal_is_full(e->wal)) {
+        wal_retry(e->wal);
+    }
 }
 
 static void ballast_submit(struct engine *e, enum disk_op op)

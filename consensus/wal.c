@@ -12,6 +12,12 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
+
+enum {
+    ZERO_BYTES = 256 << 10,     /* written ahead of the log at a time */
+    BATCH_BYTES_KEPT = 4 << 20, /* of memory, for the next batch */
+};
 
 /* ---- segments ---- */
 
@@ -92,17 +98,23 @@ uint64_t wal_laggard(const struct wal *wal, uint64_t segments_max)
 
 /* ---- putting ---- */
 
-static void put(struct wal *wal, enum wal_type type, uint64_t group, struct slice content)
+/* Put a record: begin, encode its content into wal->open.bytes, end. */
+static size_t put_begin(struct wal *wal)
 {
     if (wal->open.bytes.len == 0) { wal->open.first_sequence = wal->next_sequence; }
-    wal_record_append(&wal->open.bytes, &(struct wal_record){
-                                            .sequence = wal->next_sequence++,
-                                            .batch_sequence = wal->open.first_sequence,
-                                            .group = group,
-                                            .segment = wal->open.segment,
-                                            .type = type,
-                                            .content = content,
-                                        });
+    return wal_record_begin(&wal->open.bytes);
+}
+
+static void put_end(struct wal *wal, size_t start, enum wal_type type, uint64_t group)
+{
+    wal_record_end(&wal->open.bytes, start,
+                   &(struct wal_record){
+                       .sequence = wal->next_sequence++,
+                       .batch_sequence = wal->open.first_sequence,
+                       .group = group,
+                       .segment = wal->open.segment,
+                       .type = type,
+                   });
 }
 
 static void put_state(struct wal *wal, const struct wal_log *log)
@@ -114,26 +126,25 @@ static void put_state(struct wal *wal, const struct wal_log *log)
         .has_snapshot = log->has_snapshot,
         .snapshot = log->snapshot,
     };
-    struct buf content = {0};
-    wal_state_encode(&content, &state);
-    put(wal, WAL_STATE, log->group, buf_slice(&content));
-    buf_fini(&content);
+    size_t start = put_begin(wal);
+    wal_state_encode(&wal->open.bytes, &state);
+    put_end(wal, start, WAL_STATE, log->group);
 }
 
 void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset)
 {
-    wal->open =
-        (struct wal_batch){.number = wal->open.number + 1, .segment = segment, .offset = offset};
-    if (segment != 0 && offset < wal->opts.segment_bytes) { return; }
+    CHECK(wal->open.bytes.len == 0);
+    wal->open.number++;
+    wal->open.segment = segment;
+    wal->open.offset = offset;
+    wal->open.creates_segment = segment == 0 || offset >= wal->opts.segment_bytes;
+    if (!wal->open.creates_segment) { return; }
     wal->open.segment = segment + 1;
     wal->open.offset = 0;
-    wal->open.creates_segment = true;
     wal_segment_add(wal, wal->open.segment);
-    struct buf content = {0};
-    struct wal_hard id = {.term = wal->opts.node_id};
-    wal_hard_encode(&content, &id);
-    put(wal, WAL_SEGMENT, 0, buf_slice(&content));
-    buf_fini(&content);
+    size_t start = put_begin(wal);
+    wal_hard_encode(&wal->open.bytes, &(struct wal_hard){.term = wal->opts.node_id});
+    put_end(wal, start, WAL_SEGMENT, 0);
     LIST_EACH (at, &wal->logs) {
         put_state(wal, CONTAINER_OF(at, struct wal_log, link));
     }
@@ -149,7 +160,7 @@ struct wal_log *wal_log_create(struct wal *wal, uint64_t group, uint64_t self)
 
 void wal_log_delete(struct wal *wal, struct wal_log *log)
 {
-    put(wal, WAL_DELETE, log->group, slice_of(NULL, 0));
+    put_end(wal, put_begin(wal), WAL_DELETE, log->group);
     wal_log_remove(wal, log);
 }
 
@@ -157,10 +168,9 @@ void wal_put_hard(struct wal *wal, struct wal_log *log, struct wal_hard hard)
 {
     CHECK(hard.term >= log->hard.term);
     log->hard = hard;
-    struct buf content = {0};
-    wal_hard_encode(&content, &hard);
-    put(wal, WAL_HARD, log->group, buf_slice(&content));
-    buf_fini(&content);
+    size_t start = put_begin(wal);
+    wal_hard_encode(&wal->open.bytes, &hard);
+    put_end(wal, start, WAL_HARD, log->group);
 }
 
 void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term,
@@ -177,21 +187,19 @@ void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_
         .offset = (uint32_t)(wal->open.offset + wal->open.bytes.len),
         .type = type,
     };
-    struct buf content = {0};
-    wal_entry_encode(&content, &(struct wal_entry_record){index, term, type, data});
-    put(wal, WAL_ENTRY, log->group, buf_slice(&content));
-    buf_fini(&content);
+    size_t start = put_begin(wal);
+    wal_entry_encode(&wal->open.bytes, &(struct wal_entry_record){index, term, type, data});
+    put_end(wal, start, WAL_ENTRY, log->group);
     wal_log_append(wal, log, &entry, data.data != NULL ? data.data : "");
 }
 
 void wal_put_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
                       uint64_t first_index, bool is_installed)
 {
-    struct buf content = {0};
     struct wal_snapshot_record record = {is_installed, first_index, *snapshot};
-    wal_snapshot_encode(&content, &record);
-    put(wal, WAL_SNAPSHOT, log->group, buf_slice(&content));
-    buf_fini(&content);
+    size_t start = put_begin(wal);
+    wal_snapshot_encode(&wal->open.bytes, &record);
+    put_end(wal, start, WAL_SNAPSHOT, log->group);
     wal_log_set_snapshot(wal, log, snapshot, first_index, is_installed);
 }
 
@@ -211,11 +219,27 @@ static void on_flush_done(struct disk_job *job)
     }
     wal->is_flushing = false;
     wal->flush_count++;
+    metric_add(METRIC_raft_wal_flushes_total, 1);
+    metric_add(METRIC_raft_wal_flushed_bytes_total, job->len);
     wal->batch_flushed = wal->inflight.number;
     wal->flushed_segment = wal->inflight.segment;
-    buf_fini(&wal->inflight.bytes);
+    uint64_t end = job->offset + job->len + job->zero_bytes;
+    wal->zeroed_end = end > wal->zeroed_end || job->create_bytes > 0 ? end : wal->zeroed_end;
+    wal->inflight.bytes.len = 0;
+    if (wal->inflight.bytes.cap > BATCH_BYTES_KEPT) { buf_fini(&wal->inflight.bytes); }
     trim(wal);
     wal->opts.on_flushed(wal->opts.arg, wal->batch_flushed);
+}
+
+/* How many zeros to write behind the batch in flight: now and then many, so that a flush rarely
+ * touches blocks that were never written, which costs the file system an inode or a journal. */
+static size_t zeros_due(const struct wal *wal)
+{
+    uint64_t end = wal->inflight.offset + wal->inflight.bytes.len;
+    bool is_written = !wal->inflight.creates_segment && end <= wal->zeroed_end;
+    if (is_written || end >= wal->opts.segment_bytes) { return 0; }
+    uint64_t rest = wal->opts.segment_bytes - end;
+    return rest < ZERO_BYTES ? rest : ZERO_BYTES;
 }
 
 static void flush_submit(struct wal *wal)
@@ -226,7 +250,9 @@ static void flush_submit(struct wal *wal)
         .offset = wal->inflight.offset,
         .data = wal->inflight.bytes.data,
         .len = wal->inflight.bytes.len,
+        .zero_bytes = zeros_due(wal),
         .sync = true,
+        .keep_open = true,
         .on_done = on_flush_done,
         .owner = wal,
     };
@@ -242,7 +268,9 @@ static void flush_submit(struct wal *wal)
 void wal_flush(struct wal *wal)
 {
     if (wal->is_flushing || wal->has_failed || wal->open.bytes.len == 0) { return; }
+    struct buf emptied = wal->inflight.bytes;
     wal->inflight = wal->open;
+    wal->open.bytes = emptied;
     wal->is_flushing = true;
     wal_batch_begin(wal, wal->inflight.segment, wal->inflight.offset + wal->inflight.bytes.len);
     flush_submit(wal);

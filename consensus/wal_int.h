@@ -49,7 +49,8 @@ struct wal {
     size_t segment_count;
     size_t segment_cap;
     struct wal_batch open;     /* collects */
-    struct wal_batch inflight; /* on its way while is_flushing */
+    struct wal_batch inflight; /* on its way while is_flushing; else only its memory counts */
+    uint64_t zeroed_end;       /* the segment being written has been written up to here */
     bool is_flushing;
     bool is_full;
     bool has_failed;
@@ -66,8 +67,8 @@ void wal_segment_name(char name[DISK_NAME_BYTES], uint32_t number);
 bool wal_segment_number(const char *name, uint32_t *number);
 void wal_segment_add(struct wal *wal, uint32_t number);
 struct wal_segment *wal_segment_of(struct wal *wal, uint32_t number); /* which is there */
-/* Place the open batch at `offset` of the last segment, or in a new one if that is full; with
- * nothing in it. */
+/* Place the open batch, which is empty, at `offset` of the last segment, or in a new one if that is
+ * full. */
 void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset);
 
 /* Changes of a log in memory, the same when put and when read back. */
@@ -75,7 +76,6 @@ struct wal_log *wal_log_add(struct wal *wal, uint64_t group, uint64_t self, uint
 void wal_log_remove(struct wal *wal, struct wal_log *log);
 void wal_log_truncate(struct wal *wal, struct wal_log *log,
                       uint64_t index); /* entries from index on go */
-void wal_log_drop(struct wal *wal, struct wal_log *log, uint64_t first_index);
 /* data: a copy is taken, or NULL for not in memory. */
 void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry,
                     const char *data);

@@ -55,7 +55,8 @@ void wal_log_truncate(struct wal *wal, struct wal_log *log, uint64_t index)
     }
 }
 
-void wal_log_drop(struct wal *wal, struct wal_log *log, uint64_t first_index)
+/* Entries below first_index go. */
+static void drop(struct wal *wal, struct wal_log *log, uint64_t first_index)
 {
     while (log->count > 0 && log->first_index < first_index) {
         entry_release(wal, log, &log->entries[log->head]);
@@ -97,11 +98,11 @@ void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct man
                           uint64_t first_index, bool is_installed)
 {
     if (is_installed) {
-        wal_log_drop(wal, log, UINT64_MAX);
+        drop(wal, log, UINT64_MAX);
         log->first_index = snapshot->index + 1;
         log->evict_from = log->first_index;
     } else {
-        wal_log_drop(wal, log, first_index);
+        drop(wal, log, first_index);
     }
     manifest_fini(&log->snapshot);
     manifest_copy(&log->snapshot, snapshot);
@@ -110,7 +111,7 @@ void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct man
 
 void wal_log_remove(struct wal *wal, struct wal_log *log)
 {
-    wal_log_drop(wal, log, UINT64_MAX);
+    drop(wal, log, UINT64_MAX);
     wal_read_cancel(log);
     map_remove(&wal->logs_by_group, &log->node);
     list_remove(&log->link);

@@ -19,19 +19,23 @@ enum {
     AT_TYPE = 36
 };
 
-static void put32(struct buf *out, uint32_t v)
+static void set32(char *p, uint32_t v)
 {
-    char *p = buf_reserve(out, 4);
     for (int i = 0; i < 4; i++) {
         p[i] = (char)(v >> (8 * i));
     }
-    out->len += 4;
+}
+
+static void set64(char *p, uint64_t v)
+{
+    set32(p, (uint32_t)v);
+    set32(p + 4, (uint32_t)(v >> 32));
 }
 
 static void put64(struct buf *out, uint64_t v)
 {
-    put32(out, (uint32_t)v);
-    put32(out, (uint32_t)(v >> 32));
+    set64(buf_reserve(out, 8), v);
+    out->len += 8;
 }
 
 static uint32_t get32(const char *p)
@@ -43,13 +47,6 @@ static uint32_t get32(const char *p)
 static uint64_t get64(const char *p)
 {
     return (uint64_t)get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
-static void set32(char *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) {
-        p[i] = (char)(v >> (8 * i));
-    }
 }
 
 /* Takes numbers from the front of a slice; once it ran short, `is_short` stays and zeros come. */
@@ -69,25 +66,31 @@ static uint64_t take64(struct reader *r)
     return v;
 }
 
-void wal_record_append(struct buf *out, const struct wal_record *record)
+size_t wal_record_begin(struct buf *out)
 {
-    CHECK(record->content.len <= WAL_CONTENT_BYTES_MAX);
-    CHECK(record->sequence >= record->batch_sequence);
     size_t start = out->len;
-    size_t bytes = wal_record_bytes(record->content.len);
-    buf_reserve(out, bytes);
-    put32(out, 0);
-    put32(out, crc32c(0, record->content.data, record->content.len));
-    put64(out, record->sequence);
-    put64(out, record->group);
-    put32(out, (uint32_t)record->content.len);
-    put32(out, (uint32_t)(record->sequence - record->batch_sequence));
-    put32(out, record->segment);
-    put32(out, (uint32_t)record->type | WAL_FORMAT << 8);
-    set32(out->data + start, crc32c(0, out->data + start + 4, WAL_HEADER_BYTES - 4));
-    buf_append(out, record->content);
-    memset(out->data + out->len, WAL_PADDING, start + bytes - out->len);
-    out->len = start + bytes;
+    buf_reserve(out, WAL_HEADER_BYTES);
+    out->len += WAL_HEADER_BYTES;
+    return start;
+}
+
+void wal_record_end(struct buf *out, size_t start, const struct wal_record *record)
+{
+    size_t content_bytes = out->len - start - WAL_HEADER_BYTES;
+    CHECK(content_bytes <= WAL_CONTENT_BYTES_MAX);
+    CHECK(record->sequence >= record->batch_sequence);
+    size_t padding = wal_record_bytes(content_bytes) - WAL_HEADER_BYTES - content_bytes;
+    memset(buf_reserve(out, padding), WAL_PADDING, padding);
+    out->len += padding;
+    char *header = out->data + start;
+    set32(header + AT_CONTENT_CRC, crc32c(0, header + WAL_HEADER_BYTES, content_bytes));
+    set64(header + AT_SEQUENCE, record->sequence);
+    set64(header + AT_GROUP, record->group);
+    set32(header + AT_BYTES, (uint32_t)content_bytes);
+    set32(header + AT_BATCH, (uint32_t)(record->sequence - record->batch_sequence));
+    set32(header + AT_SEGMENT, record->segment);
+    set32(header + AT_TYPE, (uint32_t)record->type | WAL_FORMAT << 8);
+    set32(header, crc32c(0, header + AT_CONTENT_CRC, WAL_HEADER_BYTES - AT_CONTENT_CRC));
 }
 
 bool wal_header_is_valid(struct slice bytes, uint32_t *content_bytes)

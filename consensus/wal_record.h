@@ -90,8 +90,10 @@ static inline size_t wal_record_bytes(size_t content_bytes)
     return (WAL_HEADER_BYTES + content_bytes + 8) & ~(size_t)7;
 }
 
-/* Append a record to `out`. record->content is copied. */
-void wal_record_append(struct buf *out, const struct wal_record *record);
+/* Append a record to `out`, in two steps, so that its content is encoded in its place: begin, append
+ * the content to `out`, end. `start` is what begin returned; record->content is not looked at. */
+MUST_USE size_t wal_record_begin(struct buf *out);
+void wal_record_end(struct buf *out, size_t start, const struct wal_record *record);
 
 /* Decode the record at the start of `bytes`; *record is set on WAL_PARSE_OK only. */
 MUST_USE enum wal_parse wal_record_parse(struct slice bytes, struct wal_record *record);

@@ -5,24 +5,18 @@ usage: bench.py NODE_PROGRAM [--dir DIR]... [--seconds N] [--only load,idle,fail
 Each --dir is a file system to measure on (default: a temporary directory). Figures are sums over the three processes
 but for latency, which is that of the process with the most commands; see bench/README.md for when a difference counts."""
 import argparse
+import pathlib
 import re
 import shutil
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from lib.ports import free_ports  # noqa: E402
+
 NODES = 3
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for s in held:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
 
 
 class Cluster:
@@ -82,12 +76,13 @@ def measure(cluster, seconds):
     busiest = max(rows, key=lambda r: mean(r, "acked_per_s"))
     return {"rate": rate, "p50": mean(busiest, "p50_us"), "p99": mean(busiest, "p99_us"),
             "flushes": sum(mean(r, "flushes_per_s") for r in rows), "cpu": sum(mean(r, "cpu_percent") for r in rows),
-            "slow": sum(sum(x["slow_turns"] for x in r) for r in rows)}
+            "slow": sum(sum(x["slow_turns"] for x in r) for r in rows),
+            "late": sum(sum(x["late_turns"] for x in r) for r in rows)}
 
 
 def bench_load(args, base):
-    print("| groups | outstanding | commands/s | p50 ms | p99 ms | flushes/s per node | flushes per command | CPU us per command | turns > 5 ms |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| groups | outstanding | commands/s | p50 ms | p99 ms | flushes/s per node | flushes per command | CPU us per command | slow turns | late turns |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for outstanding in (1, 16, 256):
         for groups in (1, 16, 64):
             cluster = Cluster(args, base, groups, outstanding)
@@ -97,7 +92,7 @@ def bench_load(args, base):
                 cluster.close()
             rate = max(m["rate"], 1)
             print(f"| {groups} | {outstanding} | {m['rate']:.0f} | {m['p50'] / 1000:.2f} | {m['p99'] / 1000:.2f} | "
-                  f"{m['flushes'] / NODES:.0f} | {m['flushes'] / rate:.3f} | {m['cpu'] * 10000 / rate:.1f} | {m['slow']:.0f} |",
+                  f"{m['flushes'] / NODES:.0f} | {m['flushes'] / rate:.3f} | {m['cpu'] * 10000 / rate:.1f} | {m['slow']:.0f} | {m['late']:.0f} |",
                   flush=True)
 
 
@@ -154,12 +149,12 @@ def bench_snapshot(args, base):
         took = time.monotonic() - start
         after = len(re.findall(r"leader .*leads=1", "".join(cluster.output(i) for i in range(NODES))))
         before = elections
-        slow = sum(f["slow_turns"] for f in cluster.figures(leader))
+        slow, late = (sum(f[key] for f in cluster.figures(leader)) for key in ("slow_turns", "late_turns"))
         with open(f"{cluster.logs}/{victim + 1}.err") as f:
             installed = "a snapshot is installed" in f.read()
         print(f"1 GiB snapshot under load: caught up in {took:.1f} s, installed {installed}, elections meanwhile "
               f"{max(0, after - before)}, commands/s {mean(cluster.figures(leader)[-8:], 'acked_per_s'):.0f}, "
-              f"slow turns of the leader {slow:.0f}")
+              f"turns of the leader: slow {slow:.0f}, late {late:.0f}")
     finally:
         cluster.close()
 

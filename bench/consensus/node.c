@@ -23,7 +23,8 @@ enum {
     GROUPS_MAX = 1024,
     COMMAND_BYTES_MAX = 4096,
     BUCKETS = 40 * 16,
-    RETRY_MS = 5
+    RETRY_MS = 5,
+    NOT_LEADER_RETRY_MS = 50 /* more often, refusals would be a third of all that is measured */
 };
 
 struct origin { /* one life of one process */
@@ -60,10 +61,12 @@ struct slot { /* one command outstanding */
 struct figures {
     uint64_t acked;
     uint64_t in_doubt;
+    uint64_t full; /* refused because the disk is full */
     uint64_t bucket[BUCKETS];
     uint64_t flushes;
     uint64_t cpu_us;
     uint64_t slow_turns;
+    uint64_t late_turns;
 };
 
 struct node {
@@ -81,6 +84,9 @@ struct node {
     uint32_t election_ms;
     uint32_t heartbeat_ms;
     uint64_t snapshot_log_bytes;
+    uint64_t segment_bytes; /* 0: the engine's default, as of the two below */
+    uint64_t ballast_bytes;
+    uint64_t free_bytes_min;
     uint64_t self_id;
     bool creates;
     struct consensus *consensus;
@@ -240,7 +246,9 @@ static void on_back(struct task *task) /* main */
     uint64_t now = clock_mono_ns();
     if (slot->err != ERR_OK) {
         node.figures.in_doubt += slot->err == ERR_INDOUBT;
-        slot->retry_ns = now + RETRY_MS * NS_PER_MS;
+        node.figures.full += slot->err == ERR_FULL;
+        uint64_t wait_ms = slot->err == ERR_NOT_LEADER ? NOT_LEADER_RETRY_MS : RETRY_MS;
+        slot->retry_ns = now + wait_ms * NS_PER_MS;
         return;
     }
     node.figures.acked++;
@@ -297,7 +305,9 @@ struct query { /* to the raft thread and back, while main waits for the event */
     bool is_done;
     uint64_t flushes;
     uint64_t leads;
-    uint64_t applied; /* sum of the groups' indexes */
+    uint64_t applied;  /* sum of the groups' indexes */
+    uint64_t behind;   /* entries in the logs that are not applied */
+    uint64_t position; /* a hash of the groups' applied indexes */
 };
 
 static void on_query_back(struct task *task)
@@ -312,6 +322,10 @@ static void on_query(struct task *task)
     for (uint64_t g = 1; g <= node.groups; g++) {
         query->leads += node.machines[g].is_leader;
         query->applied += node.machines[g].applied;
+        query->position = query->position * 1099511628211ULL + node.machines[g].applied;
+        struct engine_status status;
+        CHECK(engine_status(consensus_engine(node.consensus), g, &status));
+        query->behind += status.last - status.applied;
     }
     query->back.run = on_query_back;
     mailbox_post(&node.mailbox, &query->back);
@@ -350,25 +364,25 @@ static void report(double seconds)
     getrusage(RUSAGE_SELF, &usage);
     uint64_t cpu_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec +
                       (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec;
-    uint64_t longest_us;
-    uint64_t slow = consensus_slow_turns(node.consensus, &longest_us);
+    struct consensus_turns turns = consensus_turns(node.consensus);
     struct figures *f = &node.figures;
-    printf("figures t=%lu leads=%lu applied=%lu acked_per_s=%.0f p50_us=%lu p99_us=%lu "
-           "flushes_per_s=%.0f "
-           "cpu_percent=%.1f "
-           "in_doubt=%lu slow_turns=%lu longest_us=%lu acked_total=%lu rss_kib=%ld\n",
+    printf("figures t=%lu leads=%lu applied=%lu behind=%lu position=%lu acked_per_s=%.0f "
+           "p50_us=%lu p99_us=%lu flushes_per_s=%.0f cpu_percent=%.1f in_doubt=%lu full=%lu "
+           "slow_turns=%lu late_turns=%lu longest_us=%lu acked_total=%lu rss_kib=%ld\n",
            (unsigned long)(clock_wall_us() / 1000), (unsigned long)query.leads,
-           (unsigned long)query.applied, (double)f->acked / seconds,
-           (unsigned long)percentile(f->bucket, f->acked, 500),
+           (unsigned long)query.applied, (unsigned long)query.behind, (unsigned long)query.position,
+           (double)f->acked / seconds, (unsigned long)percentile(f->bucket, f->acked, 500),
            (unsigned long)percentile(f->bucket, f->acked, 990),
            (double)(query.flushes - node.reported.flushes) / seconds,
            (double)(cpu_us - node.reported.cpu_us) / seconds / 10000, (unsigned long)f->in_doubt,
-           (unsigned long)(slow - node.reported.slow_turns), (unsigned long)longest_us,
-           (unsigned long)node.acked_total, usage.ru_maxrss);
+           (unsigned long)f->full, (unsigned long)(turns.slow_count - node.reported.slow_turns),
+           (unsigned long)(turns.late_count - node.reported.late_turns),
+           (unsigned long)turns.longest_us, (unsigned long)node.acked_total, usage.ru_maxrss);
     fflush(stdout);
     node.reported.flushes = query.flushes;
     node.reported.cpu_us = cpu_us;
-    node.reported.slow_turns = slow;
+    node.reported.slow_turns = turns.slow_count;
+    node.reported.late_turns = turns.late_count;
     memset(f, 0, sizeof *f);
 }
 
@@ -429,8 +443,10 @@ static void parse_peers(const char *text)
 {
     int at;
     while (node.node_count < NODES_MAX &&
-           sscanf(text, "%15[^=]=%63[^:]:%hu%n", node.names[node.node_count],
-                  node.hosts[node.node_count], &node.ports[node.node_count], &at) == 3) {
+           (sscanf(text, "%15[^=]=[%63[^]]]:%hu%n", node.names[node.node_count],
+                   node.hosts[node.node_count], &node.ports[node.node_count], &at) == 3 ||
+            sscanf(text, "%15[^=]=%63[^:[]:%hu%n", node.names[node.node_count],
+                   node.hosts[node.node_count], &node.ports[node.node_count], &at) == 3)) {
         if (strcmp(node.names[node.node_count], node.name) == 0) {
             node.self_id = (uint64_t)node.node_count + 1;
         }
@@ -451,7 +467,7 @@ static void parse(int argc, char **argv)
                          .election_ms = 1000,
                          .heartbeat_ms = 100,
                          .snapshot_log_bytes = 64 << 20};
-    while ((option = getopt(argc, argv, "n:d:p:g:k:b:s:r:e:h:l:c")) != -1) {
+    while ((option = getopt(argc, argv, "n:d:p:g:k:b:s:r:e:h:l:cS:B:F:")) != -1) {
         switch (option) {
         case 'n': node.name = optarg; break;
         case 'd': node.dir = optarg; break;
@@ -465,6 +481,9 @@ static void parse(int argc, char **argv)
         case 'h': node.heartbeat_ms = (uint32_t)atoi(optarg); break;
         case 'l': node.snapshot_log_bytes = strtoull(optarg, NULL, 10); break;
         case 'c': node.creates = true; break;
+        case 'S': node.segment_bytes = strtoull(optarg, NULL, 10); break;
+        case 'B': node.ballast_bytes = strtoull(optarg, NULL, 10); break;
+        case 'F': node.free_bytes_min = strtoull(optarg, NULL, 10); break;
         default: exit(2);
         }
     }
@@ -481,7 +500,7 @@ static void start_consensus(void)
     struct wal_report wal_report;
     opts.dir = node.dir;
     opts.cluster_id = 1;
-    opts.listen_host = "127.0.0.1";
+    opts.listen_host = node.self_id > 0 ? node.hosts[node.self_id - 1] : "127.0.0.1";
     opts.listen_port = node.self_id > 0 ? node.ports[node.self_id - 1] : 0;
     opts.address_of = address_of;
     opts.engine.node_name = node.name;
@@ -490,6 +509,9 @@ static void start_consensus(void)
     opts.engine.election_ms = node.election_ms;
     opts.engine.heartbeat_ms = node.heartbeat_ms;
     opts.engine.snapshot_log_bytes = node.snapshot_log_bytes;
+    if (node.segment_bytes > 0) { opts.engine.segment_bytes = node.segment_bytes; }
+    if (node.ballast_bytes > 0) { opts.engine.ballast_bytes = node.ballast_bytes; }
+    if (node.free_bytes_min > 0) { opts.engine.free_bytes_min = node.free_bytes_min; }
     if (consensus_start(&node.consensus, &opts, &wal_report) != ERR_OK) { exit(1); }
     static struct query query;
     query = (struct query){.task = {.run = on_open}};

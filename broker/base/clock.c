@@ -22,6 +22,11 @@ uint64_t clock_boot_ns(void)
     return clock_ns(CLOCK_BOOTTIME);
 }
 
+uint64_t clock_thread_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t clock_wall_us(void)
 {
     return clock_ns(CLOCK_REALTIME) / 1000;

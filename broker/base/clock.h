@@ -14,6 +14,9 @@ uint64_t clock_mono_ns(void);
 /* Never goes back; goes on while the machine is suspended. For leases. */
 uint64_t clock_boot_ns(void);
 
+/* Processor time that the calling thread has used. For telling work from waiting. */
+uint64_t clock_thread_ns(void);
+
 /* Unix time; may jump. For people and for wire fields that name a moment. */
 uint64_t clock_wall_us(void);
 

@@ -4,24 +4,17 @@
 usage: membership.py MEMBER_PROGRAM [SEED]
 """
 import os
+import pathlib
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib.ports import free_port, free_ports  # noqa: E402
 
 
 class Node:
@@ -40,7 +33,8 @@ class Node:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
         self.answers, self.forgets, self.is_over = [], [], False
         self.changed = threading.Condition()
-        threading.Thread(target=self.read, args=(self.process,), daemon=True).start()
+        self.reader = threading.Thread(target=self.read, args=(self.process,), daemon=True)
+        self.reader.start()
 
     def read(self, process):
         answer = []
@@ -56,8 +50,7 @@ class Node:
                     self.forgets.append(line.strip()[7:])
                 self.changed.notify_all()
         with self.changed:
-            if process is self.process: # else there is a new one already
-                self.is_over = True
+            self.is_over = True
             self.changed.notify_all()
 
     def say(self, text):
@@ -100,10 +93,12 @@ class Node:
     def kill(self):
         self.process.kill()
         self.process.wait()
+        self.reader.join()  # or it would tell the next life's end
 
     def stop(self):
         self.process.stdin.close()
         assert self.process.wait(20) == 0, self.name + " did not stop well"
+        self.reader.join()
 
     def wipe(self):
         shutil.rmtree(self.dir)
@@ -204,7 +199,7 @@ def run(program, root, seed):
     wait_for("killed and started with an empty disk, balanced", 30, lambda: is_settled(nodes, names))
     wait_for("and it votes again", 10, lambda: all(m[2] == "voter" for m in nodes[0].status()[1].values()))
 
-    extra = Node(program, folder, "n4", free_ports(1)[0], [nodes[0].port], 0)
+    extra = Node(program, folder, "n4", free_port(), [nodes[0].port], 0)
     extra.start()
     wait_for("a fourth node joins, balanced", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
     answer = nodes[1].forget("n4")
@@ -224,7 +219,7 @@ def run(program, root, seed):
     assert answer.startswith("ERR Unknown"), answer
 
     victim.kill()
-    victim.port = free_ports(1)[0]
+    victim.port = free_port()
     victim.start()
     wait_for("a node with another address is followed", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
     for node in nodes:

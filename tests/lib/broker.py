@@ -11,15 +11,14 @@ Options are written as fanfare spells them; RedisProgram translates. A Broker ow
 
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 
+from .ports import free_port
 from .resp import Client, Closed
 from .wait import DEADLINE_S, SCALE, wait_until
 
@@ -30,7 +29,6 @@ STOP_DEADLINE_S = 20 * SCALE
 EXIT_SANITIZER = 97
 
 _SANITIZER = re.compile(rb"(ERROR|WARNING|SUMMARY): \w+Sanitizer|runtime error:|LeakSanitizer")
-_PORTS = range(20000, 32000)  # below the kernel's range for outgoing connections
 
 
 def kind():
@@ -43,24 +41,6 @@ def kind():
 def is_fanfare():
     """True when the broker under test is fanfare."""
     return kind() == "fanfare"
-
-
-def free_port():
-    """A TCP port that nobody listens on now, on either loopback address."""
-    for _ in range(1000):
-        port = random.choice(_PORTS)
-        if all(_can_bind(family, host, port) for family, host in ((socket.AF_INET, HOST), (socket.AF_INET6, "::1"))):
-            return port
-    raise RuntimeError("no free port found")
-
-
-def _can_bind(family, host, port):
-    with socket.socket(family) as probe:
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
 
 
 class FanfareProgram:

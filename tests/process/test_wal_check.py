@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from lib.broker import free_port, run_cli
+from lib.broker import run_cli
+from lib.ports import free_port
 from lib.wait import wait_until
 
 pytestmark = pytest.mark.fanfare_only

@@ -18,6 +18,7 @@ enum {
     SIM_VALUES_MAX = 60000,
     SIM_REPLICAS_MAX = 400
 };
+#define SIM_DROP UINT64_MAX
 
 struct sim;
 struct sim_node;
@@ -36,8 +37,9 @@ struct sim_fsm {
 };
 
 struct sim_replica {
-    uint64_t self;    /* 0: no replica of this group here */
-    uint64_t checked; /* the oracle has seen its commits up to here */
+    uint64_t self;     /* 0: no replica of this group here */
+    uint64_t added_ms; /* to the group; 0: it was there from the start */
+    uint64_t checked;  /* the oracle has seen its commits up to here */
     uint64_t term_seen;
     uint64_t commit_seen;
     uint64_t applied_seen;
@@ -118,6 +120,11 @@ struct sim {
     uint64_t dup_per_mille;
     uint64_t delay_ms_max;
     uint64_t disk_delay_ms; /* when the disks are well */
+    bool hunts_changes;     /* changes are frequent, and leaders lose power in the middle of them */
+    struct sim_node *hunted;
+    /* Scripts only: how many ms the message takes, or SIM_DROP; no chance then. */
+    uint64_t (*route)(struct sim *sim, int from, int to, const struct message *m);
+    void *script;
 
     struct sim_truth truth[SIM_GROUPS + 1];
     struct sim_value *values;
@@ -144,6 +151,13 @@ void sim_fail(struct sim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
  * seed does it again. */
 bool sim_run(struct sim *sim, uint64_t seed, uint64_t events, uint32_t guards_off, bool is_verbose);
 
+/* The parts of a run: options from the seed; nodes and groups; the next event, if it is due until
+ * then (false: none is, or a failure); the end, which frees. */
+void sim_begin(struct sim *sim, uint64_t seed, uint32_t guards_off, bool is_verbose);
+void sim_populate(struct sim *sim);
+bool sim_step(struct sim *sim, uint64_t until_ms);
+void sim_end(struct sim *sim);
+
 /* World. */
 uint64_t sim_node_clock_ms(const struct sim_node *node);
 struct group *sim_group(struct sim_node *node, uint64_t group); /* NULL: not running */
@@ -168,5 +182,7 @@ void storm_faults(struct sim *sim);
 void storm_client(struct sim *sim);
 void storm_operator(struct sim *sim);
 void storm_calm(struct sim *sim);
+void storm_propose(struct sim *sim, struct sim_node *node, uint64_t group);
+void storm_read(struct sim *sim, struct sim_node *node, uint64_t group);
 
 #endif

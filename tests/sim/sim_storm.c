@@ -20,6 +20,8 @@ void storm_begin(struct sim *sim)
     sim->dup_per_mille = roll(sim, 100);
     sim->delay_ms_max = 300;
     sim->disk_delay_ms = roll(sim, 3) ? 4 : 10 + roll(sim, 60);
+    sim->hunts_changes = roll(sim, 4) == 0;
+    if (sim->hunts_changes) { sim->disk_delay_ms = 20 + roll(sim, 80); }
     sim->next_storm_ms = sim->now_ms + 400;
     sim->next_client_ms = sim->now_ms + 50;
     sim->next_operator_ms = sim->now_ms + 600;
@@ -98,7 +100,7 @@ static struct sim_request *request_new(struct sim *sim, struct sim_node *node)
     return request;
 }
 
-static void propose(struct sim *sim, struct sim_node *node, uint64_t group)
+void storm_propose(struct sim *sim, struct sim_node *node, uint64_t group)
 {
     if (sim->value_count + 1 >= SIM_VALUES_MAX) { return; }
     struct sim_request *request = request_new(sim, node);
@@ -111,7 +113,7 @@ static void propose(struct sim *sim, struct sim_node *node, uint64_t group)
     engine_propose(node->e, &request->proposal);
 }
 
-static void read_point(struct sim *sim, struct sim_node *node, uint64_t group)
+void storm_read(struct sim *sim, struct sim_node *node, uint64_t group)
 {
     struct sim_request *request = request_new(sim, node);
     request->acked_before = sim->truth[group].acked;
@@ -131,9 +133,9 @@ void storm_client(struct sim *sim)
     uint64_t count = 1 + roll(sim, 6);
     for (uint64_t i = 0; i < count; i++) {
         if (roll(sim, 3) == 0) {
-            read_point(sim, node, group);
+            storm_read(sim, node, group);
         } else {
-            propose(sim, node, group);
+            storm_propose(sim, node, group);
         }
     }
     sim_settle(node);
@@ -189,6 +191,7 @@ static void add_replica(struct sim *sim, struct sim_node *leader, uint64_t group
         return;
     }
     node->replicas[group].self = id;
+    node->replicas[group].added_ms = sim->now_ms;
     node->replicas[group].checked = 0;
     node->replicas[group].commit_seen = 0;
     node->replicas[group].applied_seen = 0;
@@ -241,9 +244,19 @@ static void forget_orphan(struct sim *sim, uint64_t group, struct sim_node *lead
     sim_settle(node);
 }
 
+/* This leader has just appended a change: the next fault, while its disk is still busy, is for it. */
+static void hunt(struct sim_node *leader)
+{
+    struct sim *sim = leader->sim;
+    if (!sim->hunts_changes || sim->is_calm) { return; }
+    sim->hunted = leader;
+    sim->next_storm_ms = sim->now_ms + roll(sim, 40);
+}
+
 static void change(struct sim_node *leader, uint64_t group, enum engine_change what, uint64_t id)
 {
     if (engine_change(leader->e, group, what, id, NULL) == ERR_OK) {
+        hunt(leader);
         SIM_LOG(leader->sim, "%s changes group %lu: %d of %lu", leader->name, (unsigned long)group,
                 (int)what, (unsigned long)id);
     }
@@ -260,7 +273,8 @@ static bool all_is_well(struct sim *sim)
 
 void storm_operator(struct sim *sim)
 {
-    sim->next_operator_ms = sim->now_ms + 30 + roll(sim, 200);
+    sim->next_operator_ms =
+        sim->now_ms + (sim->hunts_changes ? 3 + roll(sim, 40) : 30 + roll(sim, 200));
     uint64_t group = 1 + roll(sim, SIM_GROUPS);
     struct sim_truth *truth = &sim->truth[group];
     give_up_damaged(sim);
@@ -382,9 +396,22 @@ static void end_disk_trouble(struct sim *sim)
     }
 }
 
+static void strike_hunted(struct sim *sim)
+{
+    struct sim_node *node = sim->hunted;
+    sim->hunted = NULL;
+    sim_crash(node, true);
+    if (roll(sim, 2)) { node->up_at_ms = sim->now_ms + 5; }
+    if (roll(sim, 3) == 0) { partition(sim); }
+}
+
 void storm_faults(struct sim *sim)
 {
     sim->next_storm_ms = sim->now_ms + 1 + roll(sim, 150);
+    if (sim->hunted != NULL) {
+        strike_hunted(sim);
+        return;
+    }
     end_disk_trouble(sim);
     give_up_damaged(sim);
     struct sim_node *node = &sim->nodes[1 + roll(sim, (uint64_t)sim->node_count)];

@@ -79,7 +79,7 @@ Test(wire, small_frames_come_back_as_they_went)
         {.type = WIRE_INTEREST_ACK, .interest_ack = {UINT64_MAX, UINT32_MAX, 1, TOPIC_SHARD}},
         {.type = WIRE_PUBLISHED, .published = {5, WIRE_INDOUBT, 1ULL << 40}},
         {.type = WIRE_END, .end = {1, 2, 3}},
-        {.type = WIRE_READY, .ready = {1, 2, true}},
+        {.type = WIRE_READY, .ready = {1, 2, true, 4}},
     };
     struct buf bytes = {0};
     for (size_t i = 0; i < COUNT_OF(frames); i++) {

@@ -3,7 +3,10 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "consensus/engine.h"
+#include "base/metrics.h"
+#include "consensus/engine_int.h"
+#include "consensus/group_int.h"
+#include "consensus/read.h"
 #include "sim/sim_disk.h"
 
 enum { GROUP = 4 };
@@ -224,5 +227,124 @@ Test(consensus_engine, a_full_disk_costs_the_ballast_and_refuses_until_there_is_
     propose(f, &request, SLICE("yes"));
     settle(f);
     cr_assert(request.is_done && request.err == ERR_OK);
+    fixture_free(f);
+}
+
+Test(consensus_engine, metrics_count_what_happens_and_gauges_go_back_to_nothing)
+{
+    metrics_thread_init();
+    struct fixture *f = fixture_new();
+    struct request requests[3];
+    struct engine_status status;
+    uint64_t flushes = engine_flush_count(f->e);
+    cr_assert_eq(metric_sum(METRIC_raft_wal_flushes_total), flushes);
+    uint64_t committed = metric_sum(METRIC_raft_entries_committed_total);
+    char data[700];
+    memset(data, 'd', sizeof data);
+    for (int i = 0; i < 3; i++) { /* the second and the third do not fit */
+        propose(f, &requests[i], slice_of(data, sizeof data));
+    }
+    settle(f);
+    cr_assert_eq(metric_sum(METRIC_raft_commands_proposed_total), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_commands_refused_total), 2);
+    cr_assert_eq(metric_sum(METRIC_raft_commands_applied_total), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_entries_committed_total), committed + 1);
+    cr_assert_gt(metric_sum(METRIC_raft_wal_flushes_total), flushes);
+    cr_assert_gt(metric_sum(METRIC_raft_wal_flushed_bytes_total), sizeof data);
+    cr_assert_eq(metric_sum(METRIC_raft_leaders_won_total), 1);
+    cr_assert(engine_status(f->e, GROUP, &status));
+    cr_assert_eq(metric_sum(METRIC_raft_entries_applied_total), status.applied);
+    cr_assert_eq(metric_sum(METRIC_raft_groups), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_groups_led), 1);
+    cr_assert_eq(metric_sum(METRIC_raft_wal_segments), 1);
+    cr_assert_gt(metric_sum(METRIC_raft_wal_live_bytes), sizeof data);
+    f->sd.capacity_bytes = sim_disk_used_bytes(&f->sd);
+    settle(f);
+    cr_assert_eq(metric_sum(METRIC_raft_disk_full), 1);
+    fixture_free(f);
+    cr_assert_eq(metric_sum(METRIC_raft_disk_full), 0);
+    cr_assert_eq(metric_sum(METRIC_raft_groups), 0);
+    cr_assert_eq(metric_sum(METRIC_raft_wal_live_bytes), 0);
+}
+
+struct chain { /* its answer proposes `next` */
+    struct request first;
+    struct request next;
+    struct fixture *f;
+};
+
+static void on_first(struct proposal *p, enum err err)
+{
+    struct chain *chain = CONTAINER_OF(p, struct chain, first.proposal);
+    on_proposed(p, err);
+    propose(chain->f, &chain->next, SLICE("next"));
+}
+
+Test(consensus_engine, a_proposal_made_by_a_callback_asks_for_a_turn_of_its_own)
+{
+    struct fixture *f = fixture_new();
+    struct chain chain = {.f = f};
+    propose(f, &chain.first, SLICE("first"));
+    chain.first.proposal.on_done = on_first;
+    for (int i = 0; i < 10 && !chain.first.is_done; i++) {
+        engine_turn(f->e);
+        if (!chain.first.is_done) { sim_disk_drain(&f->sd); }
+    }
+    cr_assert(chain.first.is_done && !chain.next.is_done);
+    cr_assert_leq(engine_next_ms(f->e), f->now_ms);
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    engine_turn(f->e);
+    cr_assert(chain.next.is_done && chain.next.err == ERR_OK);
+    cr_assert_gt(engine_next_ms(f->e), f->now_ms, "there is nothing more to do");
+    fixture_free(f);
+}
+
+Test(consensus_engine, proposals_without_data_fill_the_queue_too)
+{
+    struct fixture *f = fixture_new();
+    static struct request requests[1000];
+    size_t refused = 0;
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        propose(f, &requests[i], SLICE(""));
+        refused += requests[i].is_done && requests[i].err == ERR_SLOW;
+    }
+    cr_assert_gt(refused, 0);
+    cr_assert_lt(refused, COUNT_OF(requests));
+    settle(f);
+    cr_assert_eq(f->command_count, COUNT_OF(requests) - refused);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_group_is_not_created_with_servers_beyond_the_bounds)
+{
+    struct fixture *f = fixture_new();
+    struct engine_server servers[ENGINE_SERVERS_MAX + 1];
+    char name[ENGINE_NAME_BYTES + 1];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    for (size_t i = 0; i < COUNT_OF(servers); i++) {
+        servers[i] = (struct engine_server){i + 1, "n1"};
+    }
+    uint64_t group = GROUP + 1;
+    struct fixture empty = {0};
+    cr_assert_eq(engine_group_create(f->e, group, 1, &ops, &empty, servers, COUNT_OF(servers)),
+                 ERR_INVALID);
+    servers[0].node_name = name;
+    cr_assert_eq(engine_group_create(f->e, group, 1, &ops, &empty, servers, 1), ERR_INVALID);
+    cr_assert_eq(engine_group_next(f->e, GROUP), 0, "nothing is left of them");
+    fixture_free(f);
+}
+
+Test(consensus_engine, who_is_no_member_takes_no_place_among_those_that_a_lease_counts)
+{
+    struct fixture *f = fixture_new();
+    struct group *g = engine_group(f->e, GROUP);
+    for (uint64_t id = 100; id < 100 + 2 * GROUP_SERVERS_MAX; id++) {
+        read_note_stamp(g, id, 7);
+    }
+    cr_assert_eq(g->peer_count, 0);
+    read_note_stamp(g, 1, 7);
+    cr_assert_eq(g->peer_count, 1);
     fixture_free(f);
 }

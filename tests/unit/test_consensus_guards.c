@@ -335,9 +335,10 @@ Test(consensus_guards, a_rejection_of_what_is_known_to_match_is_stale)
     struct raft_append_entries_result old = {.term = 2, .rejected = 2, .last_log_index = 1};
     guard_old_rejection(group(f), 2, &old);
     cr_assert_eq(old.rejected, 0);
-    struct raft_append_entries_result fresh = {.term = 2, .rejected = 3, .last_log_index = 1};
+    struct raft_append_entries_result fresh = {.term = 2, .rejected = 4, .last_log_index = 1};
     guard_old_rejection(group(f), 2, &fresh);
-    cr_assert_eq(fresh.rejected, 3);
+    cr_assert_eq(fresh.rejected, 4);
+    cr_assert_eq(fresh.last_log_index, 2, "it holds more than it held when it rejected");
     fixture_free(f);
 }
 

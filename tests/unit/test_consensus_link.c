@@ -1,12 +1,14 @@
 /* The promises of consensus/link.h, on loopback: two links on one loop. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/link.h"
 #include "consensus/message.h"
 
@@ -24,13 +26,28 @@ struct fixture {
     struct end a;
     struct end b;
     int closed_count;
+    const char *listen_host; /* of both */
+    const char *dialled_host;
 };
+
+/* A name with both loopback addresses, on every machine: what the resolver answers for no name. */
+static const char dual_name[] = "dual.test";
+
+int uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb on_done,
+                   const char *node, const char *service, const struct addrinfo *hints)
+{
+    int (*resolve)(uv_loop_t *, uv_getaddrinfo_t *, uv_getaddrinfo_cb, const char *, const char *,
+                   const struct addrinfo *);
+    *(void **)&resolve = dlsym(RTLD_NEXT, "uv_getaddrinfo");
+    return resolve(loop, request, on_done, strcmp(node, dual_name) == 0 ? NULL : node, service,
+                   hints);
+}
 
 static bool address_of(void *arg, const char *name, char host[LINK_HOST_BYTES], uint16_t *port)
 {
     struct end *end = arg;
     const struct end *to = strcmp(name, "a") == 0 ? &end->f->a : &end->f->b;
-    snprintf(host, LINK_HOST_BYTES, "localhost");
+    snprintf(host, LINK_HOST_BYTES, "%s", end->f->dialled_host);
     *port = to->link != NULL ? link_port(to->link) : 1;
     return true;
 }
@@ -51,7 +68,7 @@ static void open_end(struct fixture *f, struct end *end, const char *name, uint6
         .cluster_id = cluster_id,
         .node_id = 1,
         .node_name = name,
-        .listen_host = "127.0.0.1",
+        .listen_host = f->listen_host,
         .peer_bytes_max = 1 << 20,
         .silence_ms_max = 500,
         .address_of = address_of,
@@ -62,13 +79,21 @@ static void open_end(struct fixture *f, struct end *end, const char *name, uint6
     cr_assert_eq(link_open(&end->link, &opts), ERR_OK);
 }
 
-static struct fixture *fixture_new(uint64_t cluster_of_b)
+static struct fixture *fixture_on(const char *listen_host, const char *dialled_host,
+                                  uint64_t cluster_of_b)
 {
     struct fixture *f = mem_new0(sizeof *f);
+    f->listen_host = listen_host;
+    f->dialled_host = dialled_host;
     cr_assert_eq(uv_loop_init(&f->loop), 0);
     open_end(f, &f->a, "a", 1);
     open_end(f, &f->b, "b", cluster_of_b);
     return f;
+}
+
+static struct fixture *fixture_new(uint64_t cluster_of_b)
+{
+    return fixture_on("127.0.0.1", "127.0.0.1", cluster_of_b);
 }
 
 static void on_closed(void *arg)
@@ -110,6 +135,81 @@ Test(consensus_link, what_a_turn_sends_arrives_as_one_frame_with_the_senders_nam
     cr_assert(arrives(f, &f->a, 1, 5000));
     cr_assert_str_eq(f->a.from, "b");
     fixture_free(f);
+}
+
+static bool has_loopback6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0) { close(fd); }
+    return has;
+}
+
+/* A sends until b has heard it: what is sent while no connection is up is lost. */
+static bool gets_through(struct fixture *f)
+{
+    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
+    while (f->b.frame_count == 0 && clock_mono_ns() < until) {
+        link_send(f->a.link, "b", SLICE("frame"), false);
+        (void)arrives(f, &f->b, 1, 20);
+    }
+    return f->b.frame_count > 0;
+}
+
+Test(consensus_link, metrics_count_bytes_and_drops_and_show_what_waits)
+{
+    metrics_thread_init();
+    struct fixture *f = fixture_new(1);
+    char data[1000];
+    memset(data, 'x', sizeof data);
+    for (int i = 0; i < 3000; i++) {
+        link_send(f->a.link, "b", slice_of(data, sizeof data), false);
+    }
+    link_flush(f->a.link);
+    cr_assert_eq(metric_sum(METRIC_raft_link_dropped_frames_total), link_dropped_count(f->a.link));
+    cr_assert_gt(metric_sum(METRIC_raft_link_queued_bytes), 1000000);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    cr_assert_gt(metric_sum(METRIC_raft_link_sent_bytes_total), 1000000);
+    cr_assert_eq(metric_sum(METRIC_raft_link_received_bytes_total),
+                 metric_sum(METRIC_raft_link_sent_bytes_total));
+    cr_assert_eq(metric_sum(METRIC_raft_link_connections), 1);
+    fixture_free(f);
+    cr_assert_eq(metric_sum(METRIC_raft_link_connections), 0);
+    cr_assert_eq(metric_sum(METRIC_raft_link_queued_bytes), 0);
+}
+
+Test(consensus_link, it_listens_and_connects_over_ipv6)
+{
+    if (!has_loopback6()) { cr_skip("no IPv6 loopback here"); }
+    struct fixture *f = fixture_on("::1", "::1", 1);
+    cr_assert_gt(link_port(f->b.link), 0);
+    cr_assert(gets_through(f));
+    cr_assert_str_eq(f->b.from, "a");
+    fixture_free(f);
+}
+
+Test(consensus_link, an_address_that_is_not_a_number_is_refused)
+{
+    uv_loop_t loop;
+    struct link *link = NULL;
+    struct link_opts opts = {.loop = &loop, .node_name = "a", .listen_host = "::1::"};
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_assert_eq(link_open(&link, &opts), ERR_SYSTEM);
+    cr_assert_null(link);
+    cr_assert_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    cr_assert_eq(uv_loop_close(&loop), 0, "nothing is left of it");
+}
+
+Test(consensus_link, of_a_name_with_several_addresses_each_is_tried)
+{
+    static const char *const hosts[] = {"127.0.0.1", "::1"};
+    if (!has_loopback6()) { cr_skip("no IPv6 loopback here"); }
+    for (int i = 0; i < 2; i++) {
+        struct fixture *f = fixture_on(hosts[i], dual_name, 1);
+        cr_assert(gets_through(f), "the peer listens on %s only", hosts[i]);
+        fixture_free(f);
+    }
 }
 
 Test(consensus_link, what_waits_for_a_peer_is_bounded_and_the_rest_is_dropped)

@@ -1,0 +1,45 @@
+/* engine_metrics: the engine's gauges: what there is now, as seen at intervals; what happens is counted
+ * where it happens.
+ * Owns: engine->gauges, what this engine has put into each gauge so far. Thread: the raft thread. */
+#include "base/metrics.h"
+#include "consensus/engine_int.h"
+#include "consensus/group_int.h"
+
+enum { GAUGES_MS = 200 };
+
+static void set(enum metric metric, uint64_t *have, uint64_t want)
+{
+    metric_add(metric, want - *have); /* modulo 2^64 */
+    *have = want;
+}
+
+static void put_all(struct engine *e, const struct engine_gauges *now)
+{
+    struct engine_gauges *have = &e->gauges;
+    set(METRIC_raft_groups, &have->groups, now->groups);
+    set(METRIC_raft_groups_led, &have->led, now->led);
+    set(METRIC_raft_groups_stopped, &have->stopped, now->stopped);
+    set(METRIC_raft_wal_segments, &have->segments, now->segments);
+    set(METRIC_raft_wal_live_bytes, &have->live_bytes, now->live_bytes);
+    set(METRIC_raft_disk_full, &have->full, now->full);
+}
+
+void engine_metrics_tick(struct engine *e, uint64_t now_ms)
+{
+    if (metric_cells_here == NULL || now_ms < e->gauges_ms + GAUGES_MS) { return; }
+    struct engine_gauges now = {.segments = wal_segment_count(e->wal), .full = e->is_full};
+    LIST_EACH (at, &e->groups) {
+        const struct group *g = CONTAINER_OF(at, struct group, link);
+        now.groups++;
+        now.led += group_is_leader(g);
+        now.stopped += g->state == GROUP_STOPPED;
+        now.live_bytes += wal_log_live_bytes(g->log);
+    }
+    e->gauges_ms = now_ms;
+    put_all(e, &now);
+}
+
+void engine_metrics_end(struct engine *e)
+{
+    put_all(e, &(struct engine_gauges){0});
+}
