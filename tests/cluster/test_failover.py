@@ -1,4 +1,5 @@
-"""kill -9: publishing works again soon, connections elsewhere live on, and nothing is lost, repeated or told wrongly."""
+"""kill -9: publishing works again soon, connections elsewhere live on, and nothing is lost, repeated or
+told wrongly."""
 
 import pytest
 
