@@ -135,6 +135,7 @@ static void places_init(struct cluster *c)
         list_init(&place->tail);
         place->owner = REMOTE_NOBODY;
         place->previous_owner = REMOTE_NOBODY;
+        place->broken.node = ORIGIN_NOBODY;
     }
 }
 
@@ -370,6 +371,7 @@ void cluster_free(struct cluster *c)
     listener_free(c->listener);
     resolver_free(c->resolver);
     map_fini(&c->changes);
+    map_fini(&c->pattern_asks);
     pmap_unref(c->map);
     lock_fini(&c->lock);
     mem_free(c);

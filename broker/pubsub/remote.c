@@ -106,7 +106,8 @@ void directory_each_local(struct directory *d, enum topic_kind kind,
         return;
     }
     for (struct pattern *at = pattern_after(d, NULL); at != NULL; at = pattern_after(d, at)) {
-        if (at->total > 0) { visit(arg, 0, kind, at->node.by_text.key, at->total); }
+        uint64_t count = at->total - at->joining + at->leaving;
+        if (count > 0) { visit(arg, 0, kind, at->node.by_text.key, count); }
     }
 }
 
@@ -213,6 +214,9 @@ void directory_forget_node(struct directory *d, uint32_t node)
     struct forgetting f = {NULL, node, REMOTE_NOBODY};
     each_entry(d, visit_forget, &f);
     directory_forget_node_patterns(d, node);
+    for (uint32_t p = 0; p < d->partition_count; p++) {
+        d->partition[p].at.followers &= ~(1ULL << node);
+    }
 }
 
 void remote_forget_all(struct directory *d)
@@ -367,54 +371,141 @@ static bool is_counted(const struct remote_partition *at)
     return at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
 }
 
-void remote_note_drop(struct directory *d, struct directory_drop *drop)
+/* A pattern's change that has begun goes on without its client. */
+static bool note_pattern_drop(struct directory *d, struct directory_drop *drop)
+{
+    drop->partition = 0;
+    drop->epoch = ++d->pattern_changes;
+    bool is_under_way = drop->pending != NULL && drop->pending->is_begun;
+    if (drop->pending != NULL) { drop->pending->is_cancelled = true; }
+    drop->is_to_be_told = !is_under_way;
+    return !is_under_way;
+}
+
+bool remote_note_drop(struct directory *d, struct directory_drop *drop)
 {
     drop->is_to_be_told = false;
-    if (d->partition_count == 0) { return; }
-    bool is_pattern = drop->kind == TOPIC_PATTERN;
-    uint32_t partition = is_pattern ? 0 : directory_partition_of(d, drop->name);
-    const struct remote_partition *at = &d->partition[partition].at;
-    drop->partition = partition;
-    drop->epoch = is_pattern ? ++d->pattern_changes : at->epoch;
+    if (d->partition_count == 0) { return true; }
+    if (drop->kind == TOPIC_PATTERN) { return note_pattern_drop(d, drop); }
+    drop->partition = directory_partition_of(d, drop->name);
+    const struct remote_partition *at = &d->partition[drop->partition].at;
+    drop->epoch = at->epoch;
     struct interest_change *pending = drop->pending;
-    if (pending != NULL) { /* its own telling goes on, if it is still right */
-        pending->is_cancelled = true;
-        if (!pending->is_applied) {
-            pending->is_drop = true;
-            pending->epoch = drop->epoch;
-        }
-        return;
+    if (pending == NULL) {
+        drop->is_to_be_told = is_counted(at);
+        return true;
     }
-    drop->is_to_be_told = is_pattern || is_counted(at);
+    pending->is_cancelled = true; /* its own telling goes on, if it is still right */
+    if (pending->is_applied) { return false; }
+    pending->is_drop = true;
+    pending->epoch = drop->epoch;
+    return true;
 }
 
 void directory_cancel_change(struct directory *d, struct interest_change *change)
 {
-    uint64_t hash = directory_hash(change->kind, interest_change_name(change));
-    struct stripe *stripe = name_lock(d, change->kind, hash);
+    struct slice name = interest_change_name(change);
+    struct stripe *stripe = name_lock(d, change->kind, directory_hash(change->kind, name));
     change->is_cancelled = true;
+    if (change->is_begun && !change->is_applied) { /* a pattern: not counted here from now on */
+        struct pattern *pattern = pattern_find(d, name);
+        CHECK(pattern != NULL && pattern->joining > 0);
+        pattern->joining--;
+        pattern->total--;
+    }
     name_unlock(d, stripe);
 }
 
 bool directory_apply_change(struct directory *d, struct interest_change *change)
 {
+    CHECK(change->kind != TOPIC_PATTERN);
     struct slice name = interest_change_name(change);
     uint64_t hash = directory_hash(change->kind, name);
     struct fanout *fanout = change->fanout;
     uint32_t worker = fanout_index(fanout);
-    struct stripe *stripe = name_lock(d, change->kind, hash);
-    bool is_void = change->is_cancelled;
-    bool is_void_join = is_void && change->is_join;
-    if (!is_void) { change->topic = local_topic(d, stripe, worker, change->kind, name, hash); }
-    if (!is_void && change->is_join) {
+    struct stripe *stripe = stripe_lock(d, hash);
+    bool is_void_join = change->is_cancelled && change->is_join;
+    change->is_void = change->is_cancelled;
+    if (!change->is_void) {
+        change->topic = local_topic(d, stripe, worker, change->kind, name, hash);
+    }
+    if (!change->is_void && change->is_join) {
         if (change->topic == NULL) { change->topic = topic_new(change->kind, name); }
         local_join(d, stripe, worker, change->kind, name, hash, change->topic);
-    } else if (!is_void) {
+    } else if (!change->is_void) {
         local_leave(d, stripe, worker, change->kind, name, hash);
     }
     change->is_applied = true;
     mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
-    name_unlock(d, stripe);
+    stripe_unlock(stripe);
     fanout_wake(fanout);
     return is_void_join;
+}
+
+/* ---- this node's changes of patterns ---- */
+
+static void pattern_begin_join(struct directory *d, struct interest_change *change, uint32_t worker)
+{
+    struct slice text = interest_change_name(change);
+    uint64_t hash = directory_hash(TOPIC_PATTERN, text);
+    change->topic = local_topic(d, NULL, worker, TOPIC_PATTERN, text, hash);
+    if (change->topic == NULL) { change->topic = topic_new(TOPIC_PATTERN, text); }
+    local_join(d, NULL, worker, TOPIC_PATTERN, text, hash, change->topic);
+    pattern_find(d, text)->joining++;
+}
+
+static void pattern_begin_leave(struct directory *d, struct interest_change *change,
+                                uint32_t worker)
+{
+    struct pattern *pattern = pattern_find(d, interest_change_name(change));
+    CHECK(pattern != NULL && pattern->total > 0 && pattern->share[worker].topic != NULL);
+    change->topic = pattern->share[worker].topic;
+    pattern->total--;
+    pattern->leaving++;
+}
+
+bool directory_begin_change(struct directory *d, struct interest_change *change)
+{
+    CHECK(change->kind == TOPIC_PATTERN && !change->is_begun);
+    struct fanout *fanout = change->fanout;
+    uint32_t worker = fanout_index(fanout);
+    directory_lock_all(d);
+    bool is_void = change->is_cancelled;
+    if (!is_void) {
+        if (change->is_join) {
+            pattern_begin_join(d, change, worker);
+        } else {
+            pattern_begin_leave(d, change, worker);
+        }
+        change->is_begun = true;
+        mailbox_push(d->member[worker].inbox, &change->begin_task);
+    }
+    directory_unlock_all(d);
+    fanout_wake(fanout);
+    return !is_void;
+}
+
+bool directory_end_change(struct directory *d, struct interest_change *change)
+{
+    CHECK(change->is_begun && !change->is_applied);
+    struct fanout *fanout = change->fanout;
+    uint32_t worker = fanout_index(fanout);
+    directory_lock_all(d);
+    struct pattern *pattern = pattern_find(d, interest_change_name(change));
+    CHECK(pattern != NULL);
+    change->is_void = change->is_join && change->is_cancelled;
+    bool is_in_force = change->is_join && !change->is_void && change->err == ERR_OK;
+    if (!change->is_join) {
+        pattern->leaving--;
+    } else if (!change->is_void) {
+        pattern->joining--;
+        pattern->total -= is_in_force ? 0 : 1;
+    }
+    if (!is_in_force) { pattern_share_leave(d, pattern, worker); }
+    change->is_applied = true;
+    bool is_void = change->is_void; /* from the push on the change is its worker's */
+    mailbox_push(d->member[worker].inbox, &change->task);
+    directory_unlock_all(d);
+    fanout_wake(fanout);
+    return is_void;
 }
