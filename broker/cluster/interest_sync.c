@@ -192,10 +192,36 @@ static struct interest_change *copy_of(const struct interest_change *change)
 
 static void on_pattern_ack(struct inlet *inlet, uint64_t id);
 
+/* What was ordered up to here and was for this node has come before: what is recovered of it is not for those who
+ * have subscribed since. */
+static void note_seq(struct cluster *c, uint32_t node, uint32_t partition, uint64_t seq)
+{
+    struct place *place = &c->place[partition];
+    lock_take(&place->lock);
+    bool is_its = place->owner == node || place->previous_owner == node;
+    if (is_its && seq > place->seq) { place->seq = seq; }
+    lock_release(&place->lock);
+}
+
+static void note_seqs(struct inlet *inlet, const struct wire_interest_ack *ack)
+{
+    bool is_pattern = ack->kind == TOPIC_PATTERN;
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    uint32_t step = is_pattern ? c->from[inlet->node].worker_count : 1;
+    lock_release(&c->lock);
+    uint32_t partition = is_pattern ? inlet->worker : ack->partition;
+    size_t count = is_pattern || ack->seq_count == 0 ? ack->seq_count : 1;
+    for (size_t i = 0; i < count && partition < c->partition_count; i++, partition += step) {
+        note_seq(c, inlet->node, partition, ack->seq[i]);
+    }
+}
+
 void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack)
 {
     struct half *half = inlet->half;
     struct cluster *c = half->cluster;
+    note_seqs(inlet, ack);
     if (ack->kind == TOPIC_PATTERN) {
         on_pattern_ack(inlet, ack->id);
         return;

@@ -11,6 +11,7 @@ static void item_done(struct lane_item *item)
     if (--item->waits > 0) { return; }
     if (item->shipment != NULL) { shipment_sent(item->shipment); }
     block_unref(item->span.block);
+    mem_free(item->seqs);
     mem_free(item);
 }
 
@@ -32,7 +33,9 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                    .interest_ack = {.id = item->id,
                                                     .partition = item->partition,
                                                     .epoch = item->epoch,
-                                                    .kind = item->kind}};
+                                                    .kind = item->kind,
+                                                    .seq = item->seqs,
+                                                    .seq_count = item->seq_count}};
     case LANE_END:
         return (struct wire_frame){
             .type = WIRE_END,

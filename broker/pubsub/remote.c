@@ -298,17 +298,45 @@ void remote_push_run(struct directory *d, const struct run *run, struct shipment
     woken[run->partition % d->worker_count] = true;
 }
 
-static void push_ack(struct directory *d, uint32_t node, enum topic_kind kind, uint32_t partition,
-                     uint32_t lane, uint64_t id)
+static struct lane_item *ack_new(struct directory *d, uint32_t node, uint32_t lane, uint64_t id)
 {
     struct lane_item *item = mem_new0(sizeof *item);
     fanout_lane_item_init(d->member[lane].fanout, item);
     item->type = LANE_ACK;
     item->nodes = 1ULL << node;
-    item->partition = partition;
-    item->epoch = kind == TOPIC_PATTERN ? 0 : d->partition[partition].at.epoch;
-    item->kind = kind;
     item->id = id;
+    return item;
+}
+
+/* Under the stripe. */
+static void ack_channel(struct directory *d, uint32_t node, enum topic_kind kind,
+                        uint32_t partition, uint64_t id)
+{
+    uint32_t lane = partition % d->worker_count;
+    struct lane_item *item = ack_new(d, node, lane, id);
+    item->kind = kind;
+    item->partition = partition;
+    item->seqs = mem_new(sizeof *item->seqs);
+    item->seq_count = 1;
+    struct partition *p = &d->partition[partition];
+    lock_take(&p->lock);
+    item->epoch = p->at.epoch;
+    item->seqs[0] = p->at.seq;
+    push_lane(d, item, lane);
+    lock_release(&p->lock);
+    fanout_wake(d->member[lane].fanout);
+}
+
+/* Under all stripes. */
+static void ack_pattern(struct directory *d, uint32_t node, uint32_t lane, uint64_t id)
+{
+    struct lane_item *item = ack_new(d, node, lane, id);
+    item->kind = TOPIC_PATTERN;
+    item->seqs = mem_new((d->partition_count / d->worker_count + 1) * sizeof *item->seqs);
+    for (uint32_t p = lane; p < d->partition_count; p += d->worker_count) {
+        const struct remote_partition *at = &d->partition[p].at;
+        item->seqs[item->seq_count++] = at->phase == PARTITION_OWNED ? at->seq : 0;
+    }
     push_lane(d, item, lane);
     fanout_wake(d->member[lane].fanout);
 }
@@ -320,7 +348,7 @@ static void change_patterns(struct directory *d, uint32_t node, struct slice nam
     directory_lock_all(d);
     change_share(d, NULL, hash, node, TOPIC_PATTERN, name, change);
     for (uint32_t lane = 0; id != 0 && lane < d->worker_count; lane++) {
-        push_ack(d, node, TOPIC_PATTERN, 0, lane, id);
+        ack_pattern(d, node, lane, id);
     }
     directory_unlock_all(d);
 }
@@ -339,7 +367,7 @@ bool directory_change_interest(struct directory *d, uint32_t node, enum topic_ki
     bool is_here = at->phase == PARTITION_OWNED && at->epoch == epoch;
     if (is_here) {
         change_share(d, stripe, hash, node, kind, name, change);
-        if (id != 0) { push_ack(d, node, kind, partition, partition % d->worker_count, id); }
+        if (id != 0) { ack_channel(d, node, kind, partition, id); }
     }
     stripe_unlock(stripe);
     return is_here;

@@ -47,7 +47,9 @@ struct lane_item {
     uint32_t partition;
     uint64_t epoch;
     uint64_t seq; /* RUN: of the first message; END: the last one */
-    uint64_t id;  /* ACK */
+    uint64_t id;  /* ACK, and the next two: the last numbers given before it (InterestAck.seq) */
+    uint64_t *seqs;
+    uint32_t seq_count;
     enum topic_kind kind;
     bool is_recovered; /* RUN */
     bool is_missed;    /* READY */
