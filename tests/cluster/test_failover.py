@@ -52,6 +52,28 @@ def test_publishes_in_flight_at_a_kill_are_answered_with_a_count_or_with_doubt(s
     assert not down & set(got)
 
 
+@pytest.mark.parametrize("kind", ["SUBSCRIBE", "SSUBSCRIBE", "PSUBSCRIBE"])
+def test_what_a_dead_owner_ordered_before_a_subscription_is_not_shown_to_it(start_cluster, kind):
+    """The other node that heard it still has it, for those whom the owner may have owed it."""
+    cluster = start_cluster()
+    victim, here, there = cluster
+    channel = cluster.channel_of(victim, "before")
+    command = "SPUBLISH" if kind == "SSUBSCRIBE" else "PUBLISH"
+
+    def publish_one(node, name, payload="new"):
+        with node.client(timeout_s=4 * BOUND_S) as client:
+            return client.call(command, name, payload)
+
+    with listen(here, channel, kind=kind) as early:
+        assert publish_one(here, channel, "old") == 1
+        assert heard(early, 1) == [b"old"]
+        with listen(there, channel, kind=kind) as late:
+            victim.kill()
+            assert wait_published(there, channel, publish_one=publish_one) == 2
+            assert heard(early, 1) == [b"new"]
+            assert heard(late, 1) == [b"new"]
+
+
 def test_an_owner_that_is_back_before_it_is_missed_orders_again(start_cluster):
     cluster = start_cluster()
     victim, here, _ = cluster
