@@ -2,7 +2,7 @@
  * up to five vote, an odd number of them. One change at a time.
  * Thread: the raft thread, on the leader.
  * Always: no voter is removed if those that stay are not a majority that is up; a voter that is down
- * stays a voter until it is forgotten. */
+ * stays one until it is forgotten, or until there is one more than the members ask for. */
 #include <string.h>
 
 #include "base/log.h"
@@ -115,6 +115,15 @@ static bool add_missing(struct core *core, const struct pmap *map)
 
 /* ---- voters ---- */
 
+static uint32_t voter_count(const struct core *core)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < core->status.server_count; i++) {
+        count += core->status.servers[i].role == ROLE_VOTER;
+    }
+    return count;
+}
+
 static bool has_voter_in(struct core *core, const struct pmap *map, const char *zone)
 {
     for (uint32_t i = 0; i < map->node_count; i++) {
@@ -145,17 +154,16 @@ static bool is_fit(struct core *core, const struct pmap *map, uint32_t index)
 
 static void promote_one(struct core *core, const struct pmap *map)
 {
-    uint32_t voters = 0;
+    uint32_t voters = voter_count(core);
     uint32_t fit_count = 0;
+    uint32_t fit_voters = 0;
     uint32_t best = PMAP_NOBODY;
     bool best_is_new_zone = false;
-    for (size_t i = 0; i < core->status.server_count; i++) {
-        voters += core->status.servers[i].role == ROLE_VOTER;
-    }
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (!is_fit(core, map, i)) { continue; }
         fit_count++;
         uint64_t replica = replica_of(core, map, i);
+        fit_voters += replica != 0 && role_of(core, replica) == ROLE_VOTER;
         if (replica == 0 || role_of(core, replica) != ROLE_STANDBY) { continue; }
         bool is_new_zone = !has_voter_in(core, map, map->node[i].zone);
         if (best == PMAP_NOBODY || (is_new_zone && !best_is_new_zone)) {
@@ -165,9 +173,49 @@ static void promote_one(struct core *core, const struct pmap *map)
     }
     uint32_t wanted = fit_count < CORE_VOTERS_MAX ? fit_count : CORE_VOTERS_MAX;
     wanted -= wanted > 0 && wanted % 2 == 0;
-    if (voters < wanted && best != PMAP_NOBODY) {
+    bool is_wanted =
+        voters < wanted || fit_voters == 0; /* the only voter drains: somebody must follow */
+    if (is_wanted && best != PMAP_NOBODY) {
         (void)change(core, ENGINE_PROMOTE, replica_of(core, map, best), map->node[best].name);
     }
+}
+
+/* As many voters as the members, whether they are up or not, ask for: a node that restarts keeps its vote. */
+static uint32_t voters_wanted(const struct pmap *map)
+{
+    uint32_t members = 0;
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        members += map->node[i].id != 0;
+    }
+    uint32_t wanted = members < CORE_VOTERS_MAX ? members : CORE_VOTERS_MAX;
+    return wanted - (wanted > 0 && wanted % 2 == 0);
+}
+
+/* Take a vote away: one that is too many since a member was forgotten, or that of a node which drains and whose
+ * stop would leave the others without a majority. It is told to begin a new replica, which does not vote. */
+static bool shed_one(struct core *core, const struct pmap *map)
+{
+    const struct engine_status *status = &core->status;
+    bool has_surplus = voter_count(core) > voters_wanted(map);
+    size_t victim = SIZE_MAX;
+    for (size_t i = 0; i < status->server_count; i++) {
+        const char *name = status->servers[i].node_name;
+        uint32_t index = pmap_find_name(map, slice_of_str(name));
+        if (status->servers[i].role != ROLE_VOTER || status->servers[i].id == status->self ||
+            index == PMAP_NOBODY) {
+            continue;
+        }
+        uint32_t up;
+        uint32_t others;
+        bool may_go = raft_can_lose(core, map, name, &up, &others);
+        bool drains = map->node[index].is_draining;
+        bool is_in_the_way = drains && up * 2 <= others + 1;
+        if (may_go && (has_surplus || is_in_the_way) && (victim == SIZE_MAX || drains)) {
+            victim = i;
+        }
+    }
+    return victim != SIZE_MAX && change(core, ENGINE_REMOVE, status->servers[victim].id,
+                                        status->servers[victim].node_name);
 }
 
 /* The map shows who votes. */
@@ -194,7 +242,7 @@ void raft_reconcile(struct core *core)
     const struct pmap *map = core_control_map(core);
     if (core->status.is_changing) { return; }
     mirror(core, map);
-    if (remove_stale(core, map) || add_missing(core, map)) { return; }
+    if (remove_stale(core, map) || shed_one(core, map) || add_missing(core, map)) { return; }
     promote_one(core, map);
 }
 

@@ -32,8 +32,8 @@ ctest_options=(--test-dir "$check" --output-on-failure -j "$jobs" --no-tests=err
 # Which tests of a tree run: a regular expression over its test names.
 declare -A selected=(
     [asan]='.'
-    [tsan]='^(stress|process|cluster)[._]'
-    [release]='^(unit|bench|deploy|sim|cluster)[._]'
+    [tsan]='^(stress|process)[._]|^cluster[.](storm[.]three|pubsub|consensus|membership)'
+    [release]='^(unit|bench|deploy|sim)[._]|^cluster[.](storm|failover|planned|consensus)'
     [clang]='^fuzz[._]'
 )
 

@@ -291,6 +291,19 @@ void cluster_drain(struct cluster *c)
     if (c->membership != NULL) { membership_drain(c->membership); }
 }
 
+/* Could those who stay not agree any more if this node, a voter, stopped now? */
+static bool is_needed_to_vote(const struct pmap *map, uint32_t self)
+{
+    uint32_t voters = 0;
+    uint32_t others_up = 0;
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (map->node[i].id == 0 || !map->node[i].is_voter) { continue; }
+        voters++;
+        others_up += i != self && map->node[i].is_up;
+    }
+    return map->node[self].is_voter && others_up * 2 <= voters;
+}
+
 bool cluster_is_drained(struct cluster *c)
 {
     uint32_t self;
@@ -304,9 +317,10 @@ bool cluster_is_drained(struct cluster *c)
         owns = owns || map->partition[p].owner == self;
     }
     bool is_member = map != NULL && node_is_up(map, self);
+    bool is_needed = is_member && is_needed_to_vote(map, self);
     pmap_unref(map);
     /* What has been handed over must be warm elsewhere before our clients go: their interest is told. */
-    return is_alone || !is_member || (!owns && atomic_load(&c->owned) == 0);
+    return is_alone || !is_member || (!owns && !is_needed && atomic_load(&c->owned) == 0);
 }
 
 static void on_stop(struct event *event)

@@ -220,7 +220,7 @@ class Cluster:
 
     def add(self, name=None, **options):
         """One more node, not started."""
-        name = name or next(f"fanfare-{n}" for n in itertools.count() if f"fanfare-{n}" not in self.nodes)
+        name = name or next(f"fanfare-{n}" for n in itertools.count() if not (self.directory / f"fanfare-{n}").exists())
         self.world.add(name)
         node = self.node_class(self, name, options)
         self.nodes[name] = node
