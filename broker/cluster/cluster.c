@@ -135,6 +135,7 @@ static void places_init(struct cluster *c)
         list_init(&place->tail);
         place->owner = REMOTE_NOBODY;
         place->previous_owner = REMOTE_NOBODY;
+        place->broken.node = ORIGIN_NOBODY;
     }
 }
 
@@ -147,6 +148,8 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     c->directory = opts->directory;
     c->worker_count = opts->worker_count;
     c->partition_count = opts->membership.partition_count;
+    size_t tail_bytes = TAILS_BYTES_MAX / c->partition_count;
+    c->tail_bytes_max = tail_bytes > TAIL_BYTES_MIN ? tail_bytes : TAIL_BYTES_MIN;
     c->self = PMAP_NOBODY;
     lock_init(&c->lock);
     list_init(&c->pattern_ops);
@@ -170,7 +173,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     return ERR_OK;
 }
 
-static bool may_order(void *arg)
+bool half_may_order(void *arg)
 {
     const struct half *half = arg;
     const struct membership *membership = half->cluster->membership;
@@ -184,7 +187,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
         .ship = forward_ship,
         .change = interest_change,
         .on_lane_item = lanes_on_item,
-        .may_order = may_order,
+        .may_order = half_may_order,
         .must_wait = forward_must_wait,
     };
     struct half *half = mem_new0(sizeof *half);
@@ -370,6 +373,7 @@ void cluster_free(struct cluster *c)
     listener_free(c->listener);
     resolver_free(c->resolver);
     map_fini(&c->changes);
+    map_fini(&c->pattern_asks);
     pmap_unref(c->map);
     lock_fini(&c->lock);
     mem_free(c);

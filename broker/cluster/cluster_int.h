@@ -18,7 +18,9 @@
 #include "pubsub/remote.h"
 
 enum {
-    TAIL_BYTES_MAX = 1 << 20, /* of a partition's messages kept for a crash of its owner */
+    /* Messages kept for a crash of their owners: of all partitions together, and at least of one. */
+    TAILS_BYTES_MAX = 16 << 20,
+    TAIL_BYTES_MIN = 64 << 10,
     TAIL_RUNS_MAX = 8192,     /* and so many of them */
     SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
     LANES_MAX = 64,           /* workers of a node */
@@ -60,9 +62,13 @@ struct place {
     struct lock lock;
     uint32_t owner; /* whose stream it is; REMOTE_NOBODY: nobody's, or this node's own */
     uint64_t epoch;
-    bool is_own;             /* this node is the owner */
-    bool is_ended;           /* the owner has said END */
-    bool has_stream;         /* the owner knows our interest, and its lane has not broken since */
+    bool is_own;          /* this node is the owner */
+    bool is_ended;        /* the owner has said END */
+    bool has_stream;      /* the owner knows our interest, and its lane has not broken since */
+    uint64_t incarnation; /* of the owner then */
+    bool is_followed; /* in this life of the node some owner has known our interest; worker 0's */
+    bool is_broken;   /* a stream has ended without END: some of it may come again, recovered */
+    struct origin broken;    /* that stream */
     uint32_t previous_owner; /* whose stream is to end before we sync; REMOTE_NOBODY: none */
     uint64_t previous_epoch;
     uint64_t seq;    /* the highest number seen */
@@ -165,13 +171,15 @@ struct peer_stat {
     atomic_uint_fast64_t up_wall_ms;
 };
 
-/* A pattern change that every member has to count. Worker 0's. */
+/* A pattern change that every member has to count. Worker 0's, but what lanes read in cluster.pattern_asks. */
 struct pattern_op {
     struct list link;
     struct interest_change *change;
     struct pattern_asked {
+        struct map_node by_id; /* in cluster.pattern_asks while id is not 0 */
+        struct pattern_op *op;
         uint64_t id;        /* 0: not asked */
-        uint32_t remaining; /* acknowledgements to come, one per lane of the node */
+        uint32_t remaining; /* acknowledgements to come, one per lane of the node; worker 0's */
     } asked[PMAP_NODES_MAX];
 };
 
@@ -181,6 +189,7 @@ struct cluster {
     struct directory *directory;
     uint32_t worker_count;
     uint32_t partition_count;
+    size_t tail_bytes_max;                   /* of one partition */
     _Atomic(struct membership *) membership; /* NULL: not started yet */
     struct listener *listener;
     struct resolver *resolver;
@@ -190,7 +199,8 @@ struct cluster {
     struct lock lock;
     const struct pmap *map; /* a reference; NULL: none yet */
     uint32_t self;
-    struct map changes; /* struct change_key: sent and not acknowledged, by id */
+    struct map changes;      /* struct change_key: sent and not acknowledged, by id */
+    struct map pattern_asks; /* struct pattern_asked, by id */
     struct {
         struct inlet *lane[LANES_MAX];    /* the open connections of a node to us, */
         struct inlet *request[LANES_MAX]; /* by its worker */
@@ -244,6 +254,7 @@ static inline bool node_is_up(const struct pmap *map, uint32_t node)
 }
 
 /* cluster.c */
+bool half_may_order(void *half);   /* does this node's lease hold? any thread */
 void half_look(struct half *half); /* any thread: something may go on */
 void half_look_all(struct cluster *c);
 void half_due(struct half *half, uint32_t partition); /* its worker */
@@ -309,11 +320,14 @@ void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack);
  * for any more. */
 void interest_tell_patterns(struct half *half, uint32_t node);
 void interest_node_gone(struct half *half, uint32_t node);
+void interest_look(struct half *half); /* streams have begun or ended */
 bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync);
 
 /* moves.c: owners come and go. Worker 0, unless stated */
 void moves_follow_map(struct cluster *c);
 void moves_progress(struct cluster *c);
+/* Does every partition's stream come to us, and is no other one on its way? Worker 0. */
+bool moves_are_settled(struct cluster *c);
 void moves_request_lost(struct cluster *c, uint32_t node);
 void moves_lane_lost(struct cluster *c, uint32_t node, uint32_t lane, uint32_t lane_count,
                      bool is_clean); /* any thread */

@@ -103,7 +103,7 @@ static void flush_change(struct half *half, struct outlet *outlet, struct intere
 {
     if (change->subscriber == NULL) {
         flush_orphan(outlet, change, at);
-    } else if (at->phase == PARTITION_OWNED) {
+    } else if (at->phase == PARTITION_OWNED && half_may_order(half)) {
         change->is_sent = true;
         bool is_void = directory_apply_change(half->cluster->directory, change);
         CHECK(!is_void); /* its client is there, and this is its worker */
@@ -190,15 +190,40 @@ static struct interest_change *copy_of(const struct interest_change *change)
     return copy;
 }
 
-static void on_pattern_ack(struct event *event);
+static void on_pattern_ack(struct inlet *inlet, uint64_t id);
+
+/* What was ordered up to here and was for this node has come before: what is recovered of it is not for those who
+ * have subscribed since. */
+static void note_seq(struct cluster *c, uint32_t node, uint32_t partition, uint64_t seq)
+{
+    struct place *place = &c->place[partition];
+    lock_take(&place->lock);
+    bool is_its = place->owner == node || place->previous_owner == node;
+    if (is_its && seq > place->seq) { place->seq = seq; }
+    lock_release(&place->lock);
+}
+
+static void note_seqs(struct inlet *inlet, const struct wire_interest_ack *ack)
+{
+    bool is_pattern = ack->kind == TOPIC_PATTERN;
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    uint32_t step = is_pattern ? c->from[inlet->node].worker_count : 1;
+    lock_release(&c->lock);
+    uint32_t partition = is_pattern ? inlet->worker : ack->partition;
+    size_t count = is_pattern || ack->seq_count == 0 ? ack->seq_count : 1;
+    for (size_t i = 0; i < count && partition < c->partition_count; i++, partition += step) {
+        note_seq(c, inlet->node, partition, ack->seq[i]);
+    }
+}
 
 void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack)
 {
     struct half *half = inlet->half;
     struct cluster *c = half->cluster;
+    note_seqs(inlet, ack);
     if (ack->kind == TOPIC_PATTERN) {
-        event_post(half_0(c),
-                   (struct event){.run = on_pattern_ack, .node = inlet->node, .a = ack->id});
+        on_pattern_ack(inlet, ack->id);
         return;
     }
     uint64_t epoch = 0;
@@ -223,6 +248,11 @@ bool interest_on_request(struct inlet *inlet, const struct wire_interest *intere
         directory_partition_of(c->directory, interest->name) != interest->partition) {
         return false;
     }
+    /* Without a lease nothing may be acknowledged: the sender begins anew with us, or with who comes after. */
+    if (!half_may_order(inlet->half)) {
+        peer_in_close(inlet->in, true);
+        return true;
+    }
     /* Not counted when this node does not order the partition any more: the sender, when it learns of the
      * move, asks the new owner. */
     (void)!directory_change_interest(c->directory, inlet->node, interest->kind, interest->name,
@@ -242,16 +272,48 @@ static bool op_is_done(const struct half *half, const struct pattern_op *op)
     return true;
 }
 
-/* Tell the node, unless its picture is younger than the leaving. */
+/* Under cluster.lock. */
+static struct pattern_asked *asked_find(struct cluster *c, uint64_t id)
+{
+    struct map_node *node = map_find(&c->pattern_asks, id_slice(&id), slice_hash(id_slice(&id)));
+    return node != NULL ? CONTAINER_OF(node, struct pattern_asked, by_id) : NULL;
+}
+
+/* The node is not waited for any more, nor heard. Was it asked? */
+static bool asked_clear(struct cluster *c, struct pattern_asked *asked)
+{
+    if (asked->id == 0) { return false; }
+    lock_take(&c->lock);
+    map_remove(&c->pattern_asks, &asked->by_id);
+    asked->id = 0;
+    lock_release(&c->lock);
+    return true;
+}
+
+/* If its link or one of its lanes is gone, the node will be told all patterns anew, and asked again then. */
 static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
 {
-    struct outlet *outlet = half->outlet[node];
-    if (!outlet_can_ask(outlet)) { return; } /* it is asked when its picture has been sent anew */
-    op->asked[node].id = ++half->next_id;
-    op->asked[node].remaining = 0;
-    if (op->change->is_left && half->cluster->patterns_told[node] > op->change->epoch) { return; }
-    op->asked[node].remaining = lanes_complete(half->cluster, node);
-    send_interest(outlet, op->change, op->asked[node].id, 0, op->change->is_join ? 1 : -1);
+    struct cluster *c = half->cluster;
+    struct pattern_asked *asked = &op->asked[node];
+    (void)asked_clear(c, asked);
+    asked->remaining = lanes_complete(c, node);
+    if (asked->remaining == 0 || !outlet_can_ask(half->outlet[node])) { return; }
+    asked->op = op;
+    asked->by_id.key = id_slice(&asked->id);
+    lock_take(&c->lock);
+    asked->id = ++half->next_id;
+    map_insert(&c->pattern_asks, &asked->by_id, slice_hash(asked->by_id.key));
+    lock_release(&c->lock);
+    send_interest(half->outlet[node], op->change, asked->id, 0, op->change->is_join ? 1 : -1);
+}
+
+/* Those nodes have been asked to count it, and are not to. */
+static void join_take_back(struct half *half, const struct interest_change *change, uint64_t nodes)
+{
+    for (; nodes != 0; nodes &= nodes - 1) {
+        struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
+        if (outlet_can_ask(outlet)) { send_interest(outlet, change, 0, 0, -1); }
+    }
 }
 
 static void tell_all(struct half *half, const struct interest_change *change, uint64_t seq)
@@ -264,20 +326,21 @@ static void tell_all(struct half *half, const struct interest_change *change, ui
     }
 }
 
+/* All count it, or have ceased to; or it is given up: then change->err is set. */
 static void op_end(struct half *half, struct pattern_op *op)
 {
-    struct interest_change *change = op->change;
+    struct cluster *c = half->cluster;
+    struct interest_change *copy = copy_of(op->change); /* from its end on it is its worker's */
+    bool is_refused = op->change->err != ERR_OK;
+    uint64_t nodes = 0;
+    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+        if (asked_clear(c, &op->asked[node])) { nodes |= 1ULL << node; }
+    }
+    bool is_void = directory_end_change(c->directory, op->change);
+    if (is_void || is_refused) { join_take_back(half, copy, nodes); }
+    mem_free(copy);
     list_remove(&op->link);
     mem_free(op);
-    if (change->is_left) {
-        interest_change_give_back(change);
-        return;
-    }
-    struct interest_change *copy = copy_of(change);
-    if (directory_apply_change(half->cluster->directory, change)) {
-        tell_all(half, copy, UINT64_MAX - 1);
-    }
-    mem_free(copy);
 }
 
 static void ops_look(struct half *half)
@@ -285,40 +348,70 @@ static void ops_look(struct half *half)
     if (half->map == NULL) { return; }
     LIST_EACH (at, &half->cluster->pattern_ops) {
         struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        if (op_is_done(half, op)) { op_end(half, op); }
+        if (!op_is_done(half, op)) { continue; }
+        if (!moves_are_settled(half->cluster)) { return; }
+        op_end(half, op);
     }
 }
+
+void interest_look(struct half *half)
+{
+    ops_look(half);
+}
+
+static void pattern_fail(struct half *half, struct pattern_op *op);
 
 static void pattern_begin(struct event *event)
 {
     struct half *half = event->half;
+    struct cluster *c = half->cluster;
     struct interest_change *change = event->pointer;
     if (change->is_drop) {
         tell_all(half, change, change->epoch);
         interest_change_free(change);
         return;
     }
+    if (!directory_begin_change(c->directory, change)) {
+        interest_change_give_back(change);
+        return;
+    }
     struct pattern_op *op = mem_new0(sizeof *op);
     op->change = change;
-    list_push_back(&half->cluster->pattern_ops, &op->link);
+    list_push_back(&c->pattern_ops, &op->link);
     for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
-        if (half->cluster->patterns_told[node] != 0) { op_ask(half, op, node); }
+        if (c->patterns_told[node] != 0) { op_ask(half, op, node); }
     }
+    if (atomic_load(&c->is_stopping)) {
+        pattern_fail(half, op);
+    } else {
+        ops_look(half);
+    }
+}
+
+static void on_pattern_counted(struct event *event)
+{
+    struct half *half = event->half;
+    struct cluster *c = half->cluster;
+    lock_take(&c->lock);
+    struct pattern_asked *asked = asked_find(c, event->a);
+    lock_release(&c->lock);
+    if (asked == NULL || asked->remaining == 0) { return; }
+    asked->remaining--;
     ops_look(half);
 }
 
-static void on_pattern_ack(struct event *event)
+/* On the lane's worker. The subscriber's worker is told here, so that it hears of it between what has come on
+ * this lane before and after; under the lock, so that it does before the change's end. */
+static void on_pattern_ack(struct inlet *inlet, uint64_t id)
 {
-    struct half *half = event->half;
-    LIST_EACH (at, &half->cluster->pattern_ops) {
-        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        struct pattern_asked *asked = &op->asked[event->node];
-        if (asked->id == event->a && asked->remaining > 0) {
-            asked->remaining--;
-            break;
-        }
-    }
-    ops_look(half);
+    struct cluster *c = inlet->half->cluster;
+    const struct origin origin = {(uint8_t)inlet->node, (uint8_t)inlet->worker};
+    lock_take(&c->lock);
+    struct pattern_asked *asked = asked_find(c, id);
+    bool is_awaited = asked != NULL && asked == &asked->op->asked[inlet->node];
+    if (is_awaited) { interest_change_acknowledged(asked->op->change, origin); }
+    lock_release(&c->lock);
+    if (is_awaited) { event_post(half_0(c), (struct event){.run = on_pattern_counted, .a = id}); }
 }
 
 struct picture {
@@ -400,9 +493,10 @@ void interest_tell_patterns(struct half *half, uint32_t node)
 
 void interest_node_gone(struct half *half, uint32_t node)
 {
-    half->cluster->patterns_told[node] = 0;
-    LIST_EACH (at, &half->cluster->pattern_ops) {
-        CONTAINER_OF(at, struct pattern_op, link)->asked[node] = (struct pattern_asked){0};
+    struct cluster *c = half->cluster;
+    c->patterns_told[node] = 0;
+    LIST_EACH (at, &c->pattern_ops) {
+        (void)asked_clear(c, &CONTAINER_OF(at, struct pattern_op, link)->asked[node]);
     }
     ops_look(half);
 }
@@ -410,18 +504,8 @@ void interest_node_gone(struct half *half, uint32_t node)
 /* A leaving needs nobody's consent. A join is taken back where it was told. */
 static void pattern_fail(struct half *half, struct pattern_op *op)
 {
-    struct interest_change *change = op->change;
-    bool is_join = change->is_join;
-    for (uint32_t node = 0; is_join && node < PMAP_NODES_MAX; node++) {
-        struct outlet *outlet = half->outlet[node];
-        if (op->asked[node].id != 0 && outlet_can_ask(outlet)) {
-            send_interest(outlet, change, 0, 0, -1);
-        }
-    }
-    list_remove(&op->link);
-    mem_free(op);
-    change->err = is_join ? ERR_CLUSTER_DOWN : ERR_OK;
-    interest_change_give_back(change);
+    op->change->err = op->change->is_join ? ERR_CLUSTER_DOWN : ERR_OK;
+    op_end(half, op);
 }
 
 static void pattern_tick(struct half *half, uint64_t since_ns)

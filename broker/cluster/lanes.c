@@ -11,6 +11,7 @@ static void item_done(struct lane_item *item)
     if (--item->waits > 0) { return; }
     if (item->shipment != NULL) { shipment_sent(item->shipment); }
     block_unref(item->span.block);
+    mem_free(item->seqs);
     mem_free(item);
 }
 
@@ -32,7 +33,9 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                    .interest_ack = {.id = item->id,
                                                     .partition = item->partition,
                                                     .epoch = item->epoch,
-                                                    .kind = item->kind}};
+                                                    .kind = item->kind,
+                                                    .seq = item->seqs,
+                                                    .seq_count = item->seq_count}};
     case LANE_END:
         return (struct wire_frame){
             .type = WIRE_END,
@@ -151,7 +154,8 @@ static void tail_drop_first(struct place *place)
 }
 
 /* Keep the run until its owner says that it is everywhere. */
-static void tail_keep(struct place *place, const struct wire_run *run, const struct span *span)
+static void tail_keep(struct place *place, const struct wire_run *run, const struct span *span,
+                      size_t bytes_max)
 {
     while (!list_is_empty(&place->tail) &&
            LIST_FIRST(&place->tail, struct tail_run, link)->seq <= run->stable) {
@@ -159,7 +163,7 @@ static void tail_keep(struct place *place, const struct wire_run *run, const str
     }
     if (list_is_empty(&place->tail)) { place->tail_from = 0; }
     while (!list_is_empty(&place->tail) &&
-           (place->tail_bytes + span->len > TAIL_BYTES_MAX || place->tail_count == TAIL_RUNS_MAX)) {
+           (place->tail_bytes + span->len > bytes_max || place->tail_count == TAIL_RUNS_MAX)) {
         const struct tail_run *first = LIST_FIRST(&place->tail, struct tail_run, link);
         place->tail_from = first->seq + first->count;
         tail_drop_first(place);
@@ -184,13 +188,14 @@ static bool is_of_stream(const struct place *place, uint32_t node, uint64_t epoc
 
 /* Is it to be delivered here? Then its number is taken, and it is kept for the others. Under the place's lock. */
 static bool take_number(struct place *place, uint32_t node, const struct wire_run *run,
-                        const struct span *span)
+                        struct arrival *arrival, size_t tail_bytes_max)
 {
     if (!is_of_stream(place, node, run->epoch)) { return false; }
     if (run->seq <= place->seq) { return false; } /* recovered, and seen before */
     place->seq = run->seq + run->count - 1;
     if (run->stable > place->stable) { place->stable = run->stable; }
-    tail_keep(place, run, span);
+    if (run->is_recovered) { arrival->origin = place->broken; }
+    tail_keep(place, run, &arrival->span, tail_bytes_max);
     return true;
 }
 
@@ -199,17 +204,23 @@ static bool on_deliver(struct inlet *inlet, const struct wire_run *run)
     struct half *half = inlet->half;
     struct cluster *c = half->cluster;
     if (run->count == 0) { return false; }
-    struct span span = fanout_keep(half->fanout, run->data);
+    struct arrival arrival = {
+        .span = fanout_keep(half->fanout, run->data),
+        .prefix_bytes = run->prefix_bytes,
+        .count = run->count,
+        .kind = run->kind,
+        .origin = {(uint8_t)inlet->node, (uint8_t)inlet->worker},
+    };
     struct place *place = &c->place[run->partition];
     lock_take(&place->lock);
-    bool is_ours = take_number(place, inlet->node, run, &span);
+    bool is_ours = take_number(place, inlet->node, run, &arrival, c->tail_bytes_max);
     lock_release(&place->lock);
     if (is_ours) {
-        fanout_deliver(half->fanout, run->kind, &span, run->prefix_bytes, run->count);
+        fanout_deliver(half->fanout, &arrival);
         atomic_fetch_add_explicit(&c->stat[inlet->node].received_deliveries, run->count,
                                   memory_order_relaxed);
     }
-    block_unref(span.block);
+    block_unref(arrival.span.block);
     return true;
 }
 
@@ -231,6 +242,7 @@ static void on_end(struct inlet *inlet, const struct wire_end *end)
         place->is_ended = true;
     } else if (place->previous_owner == inlet->node && place->previous_epoch == end->epoch) {
         place->previous_owner = REMOTE_NOBODY;
+        place->is_broken = false;
     }
     lock_release(&place->lock);
     event_post(half_0(c), (struct event){.run = on_progress});

@@ -163,6 +163,10 @@ void moves_lane_lost(struct cluster *c, uint32_t node, uint32_t lane, uint32_t l
         bool was_owner = place->owner == node;
         if (was_previous) { place->previous_owner = REMOTE_NOBODY; }
         bool had_stream = was_previous || (was_owner && place->has_stream);
+        if (was_previous || (had_stream && !place->is_ended)) {
+            place->is_broken = true;
+            place->broken = (struct origin){(uint8_t)node, (uint8_t)lane};
+        }
         if (was_owner) { place->has_stream = false; }
         lock_release(&place->lock);
         if (concern != NULL && had_stream) {
@@ -273,6 +277,7 @@ static void sync_send(struct cluster *c, uint32_t p, struct picture *picture, st
     struct place *place = &c->place[p];
     lock_take(&place->lock);
     place->has_stream = true;
+    place->incarnation = outlet->incarnation;
     size_t tail_count;
     struct wire_run *tail = tail_as_runs(place, &tail_count);
     size_t begun = 0;
@@ -353,6 +358,7 @@ void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *r
     if (is_current) {
         place->seq = ready->seq;
         place->stable = ready->seq;
+        place->is_broken = false;
         place_forget_tail(place);
     }
     lock_release(&place->lock);
@@ -376,12 +382,14 @@ static void mark_ready(void *arg)
         directory_partition(event->half->cluster->directory, event->partition);
     if (at->phase == PARTITION_SYNCED && at->owner == event->node && at->epoch == event->a) {
         at->phase = PARTITION_READY;
+        event->half->cluster->place[event->partition].is_followed = true;
     }
 }
 
 static void on_ready(struct event *event)
 {
     directory_exclusive(event->half->cluster->directory, mark_ready, event);
+    interest_look(event->half);
     half_look_all(event->half->cluster);
 }
 
@@ -499,8 +507,9 @@ static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t
         recover_run(c, p, place, members, run);
         if (run->seq > place->seq) { /* news to this node's own subscribers */
             struct slice channel = msg_channel(run->kind, run->span.data);
-            fanout_deliver_exclusive(half_0(c)->fanout, run->kind, &run->span,
-                                     msg_prefix_bytes(run->kind, channel), run->count);
+            const struct arrival arrival = {run->span, msg_prefix_bytes(run->kind, channel),
+                                            run->count, run->kind, place->broken};
+            fanout_deliver_exclusive(half_0(c)->fanout, &arrival);
         }
     }
 }
@@ -525,7 +534,10 @@ static void begin_one(struct beginning *b, uint32_t p)
     struct remote_partition *at = directory_partition(c->directory, p);
     at->phase = PARTITION_OWNED;
     at->seq = seq;
+    at->followers = members;
     recover(c, p, place, members);
+    place->is_followed = true;
+    place->is_broken = false;
     uint64_t missed = 0;
     for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
         uint32_t node = (uint32_t)__builtin_ctzll(nodes);
@@ -620,6 +632,7 @@ static void take_latecomer(void *arg)
     lock_take(&place->lock);
     directory_forget_node_partition(c->directory, late->node, late->partition);
     take_interest(c->directory, place, late->node);
+    directory_partition(c->directory, late->partition)->followers |= 1ULL << late->node;
     tail_clear(&place->staged[late->node]->tail);
     push_ready(c, late->partition, 1ULL << late->node, false);
     lock_release(&place->lock);
@@ -680,6 +693,15 @@ static void answer_outdated_syncs(struct cluster *c)
 
 /* ---- the map changes ---- */
 
+/* The lane on which a node's stream of a partition comes. */
+static uint8_t lane_of(struct cluster *c, uint32_t node, uint32_t p)
+{
+    lock_take(&c->lock);
+    uint32_t count = c->from[node].worker_count;
+    lock_release(&c->lock);
+    return count > 0 ? (uint8_t)(p % count) : 0;
+}
+
 /* Follow one partition's row. Exclusive, under the place's lock. */
 static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t epoch)
 {
@@ -694,6 +716,8 @@ static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t 
     } else if (place->has_stream && !place->is_ended) { /* it has yet to end */
         place->previous_owner = place->owner;
         place->previous_epoch = place->epoch;
+        place->is_broken = true; /* until then */
+        place->broken = (struct origin){(uint8_t)place->owner, lane_of(c, place->owner, p)};
     }
     place->owner = owner == self ? REMOTE_NOBODY : owner;
     place->is_own = owner == self && owner != PMAP_NOBODY;
@@ -766,6 +790,9 @@ static void follow_self(struct cluster *c)
     struct concern *concern = concern_new(c);
     concern->everything = true;
     close_subscribers(c, concern);
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        c->place[p].is_followed = false;
+    }
 }
 
 void moves_follow_map(struct cluster *c)
@@ -794,7 +821,28 @@ void moves_progress(struct cluster *c)
     answer_outdated_syncs(c);
     sync_owners(c);
     count_owned(c);
+    interest_look(half);
     half_look_all(c);
+}
+
+static bool place_is_settled(const struct half *half, const struct place *place)
+{
+    if (!place->is_followed || place->is_broken) { return false; }
+    if (place->is_own || !place->has_stream) { return true; }
+    return node_is_up(half->map, place->owner) &&
+           half->map->node[place->owner].incarnation == place->incarnation;
+}
+
+bool moves_are_settled(struct cluster *c)
+{
+    bool are_settled = true;
+    for (uint32_t p = 0; are_settled && p < c->partition_count; p++) {
+        struct place *place = &c->place[p];
+        lock_take(&place->lock);
+        are_settled = place_is_settled(half_0(c), place);
+        lock_release(&place->lock);
+    }
+    return are_settled;
 }
 
 /* ---- connections come and go ---- */

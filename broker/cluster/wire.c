@@ -17,6 +17,7 @@ enum {
     SYNC_ENTRIES_FIELD = 6,
     SYNC_TAIL_FIELD = 9,
     ANSWER_COUNTS_FIELD = 4,
+    ACK_SEQ_FIELD = 5,
     COUNT_BYTES_MAX = 10,
     FIELDS_MAX =
         WIRE_ITEMS_MAX * 12, /* the richest item has 8 fields; newer versions may have more */
@@ -156,8 +157,10 @@ static bool is_bounded(struct slice body, uint64_t number)
     while (body.len > 0 && take_field(&body, &field)) {
         bool is_item = number == FANFARE__PEER__FRAME__BODY_SYNC && field.type == FIELD_BYTES &&
                        (field.number == SYNC_ENTRIES_FIELD || field.number == SYNC_TAIL_FIELD);
-        bool is_counts = number == FANFARE__PEER__FRAME__BODY_ANSWER && field.type == FIELD_BYTES &&
-                         field.number == ANSWER_COUNTS_FIELD;
+        bool is_counts =
+            field.type == FIELD_BYTES &&
+            ((number == FANFARE__PEER__FRAME__BODY_ANSWER && field.number == ANSWER_COUNTS_FIELD) ||
+             (number == FANFARE__PEER__FRAME__BODY_INTEREST_ACK && field.number == ACK_SEQ_FIELD));
         if (is_item && !count_fields(field.bytes, &budget)) { return false; }
         if (is_counts && field.bytes.len > WIRE_ITEMS_MAX * COUNT_BYTES_MAX) { return false; }
     }
@@ -287,11 +290,13 @@ static bool decode_interest_ack(ProtobufCAllocator *allocator, struct slice body
                                 struct wire_interest_ack *out)
 {
     const Fanfare__Peer__InterestAck *wire = UNPACK(interest_ack, allocator, body);
-    if (wire == NULL) { return false; }
+    if (wire == NULL || wire->n_seq > WIRE_ITEMS_MAX) { return false; }
     *out = (struct wire_interest_ack){
         .id = wire->id,
         .partition = wire->partition,
         .epoch = wire->epoch,
+        .seq = wire->seq,
+        .seq_count = wire->n_seq,
     };
     return kind_of(wire->kind, &out->kind);
 }

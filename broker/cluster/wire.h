@@ -89,6 +89,8 @@ struct wire_interest_ack {
     uint32_t partition;
     uint64_t epoch;
     enum topic_kind kind;
+    const uint64_t *seq; /* as peer.proto says */
+    size_t seq_count;
 };
 
 struct wire_sync_entry {

@@ -192,6 +192,8 @@ static void encode_interest_ack(struct buf *out, const struct wire_interest_ack 
     body.partition = ack->partition;
     body.epoch = ack->epoch;
     body.kind = (Fanfare__Peer__Kind)ack->kind;
+    body.n_seq = ack->seq_count;
+    body.seq = numbers(ack->seq);
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST_ACK;
     frame.interest_ack = &body;

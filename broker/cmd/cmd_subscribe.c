@@ -62,6 +62,7 @@ struct changes {
     enum topic_kind kind;
     bool is_join;
     uint32_t first_count; /* what the confirmation before these counted */
+    size_t held_before;   /* bytes held for the client when it began */
     uint32_t pending_count;
     uint32_t count;
     uint32_t cap;
@@ -139,6 +140,12 @@ static void refuse(struct call *call, enum err err)
     }
 }
 
+/* A pattern shows messages of the owners that count it, until it is refused. */
+static void forget_held(const struct changes *all, struct slice name)
+{
+    session_forget_held(all->session, all->held_before, all->kind, name);
+}
+
 /* Every item as if the changes had come one after the other. */
 static void finish(void *question, struct call *call)
 {
@@ -151,6 +158,7 @@ static void finish(void *question, struct call *call)
         const struct item *decided = item->same != NULL ? item->same : item;
         if (item->state == ITEM_DONE) { count += all->is_join ? 1 : UINT32_MAX; }
         if (decided->state == ITEM_FAILED) {
+            if (all->is_join) { forget_held(all, item->name); }
             refuse(call, decided->err);
         } else {
             confirm(call, word, &item->name, count);
@@ -186,8 +194,7 @@ static void confirm_now(const struct changing *changing, struct slice name)
 }
 
 /* The first change that waits. What is delivered from now on may belong to a channel whose confirmation
- * is to come first; where channels are left it may not, and messages go before the confirmation. Patterns
- * have been left by now: messages go behind the confirmation, or they would show that. */
+ * is to come first; where names are left it may not, and messages go before the confirmation. */
 static void begin_waiting(struct changing *changing, uint32_t count)
 {
     struct session *session = changing->call->session;
@@ -197,7 +204,10 @@ static void begin_waiting(struct changing *changing, uint32_t count)
     all->is_join = changing->is_join;
     all->first_count = count;
     changing->all = all;
-    if (all->is_join) { session_hold(session); }
+    if (all->is_join) {
+        session_hold(session);
+        all->held_before = session->extra->held.len;
+    }
 }
 
 static void change_in_cluster(struct changing *changing, struct slice name)
@@ -238,9 +248,6 @@ static void end_changing(struct changing *changing)
 {
     static const struct waiting_ops ops = {finish, changes_free};
     session_count_subscriptions(changing->call->session);
-    if (changing->all != NULL && changing->kind == TOPIC_PATTERN && !changing->is_join) {
-        session_hold(changing->call->session);
-    }
     if (changing->all != NULL) { waiting_start(changing->call, &ops, changing->all); }
 }
 

@@ -16,6 +16,7 @@
 #include "cmd/held.h"
 #include "cmd/multi.h"
 #include "cmd/service.h"
+#include "pubsub/msg.h"
 #include "resp/resp_write.h"
 
 enum {
@@ -331,6 +332,52 @@ void session_release(struct session *session)
     metric_sub(METRIC_backlog_bytes, held.len);
     session_answer(session, &held, true);
     buf_fini(&held);
+}
+
+/* The number in a line such as "$12\r\n"; *at is moved behind it. */
+static size_t take_number(const char **at)
+{
+    size_t number = 0;
+    for ((*at)++; **at != '\r'; (*at)++) {
+        number = number * 10 + (size_t)(**at - '0');
+    }
+    *at += 2;
+    return number;
+}
+
+/* The length of a message as the fan-out writes it: an array of strings. */
+static size_t frame_bytes(const char *frame)
+{
+    const char *at = frame;
+    for (size_t left = take_number(&at); left > 0; left--) {
+        size_t len = take_number(&at);
+        at += len + 2;
+    }
+    return (size_t)(at - frame);
+}
+
+void session_forget_held(struct session *session, size_t held_before, enum topic_kind kind,
+                         struct slice name)
+{
+    struct buf *held = &session->extra->held;
+    if (held->len == held_before) { return; }
+    size_t prefix_bytes = msg_prefix_bytes(kind, name);
+    char *prefix = mem_new(prefix_bytes);
+    CHECK(msg_write_prefix(prefix, kind, name) == prefix + prefix_bytes);
+    size_t kept = held_before;
+    for (size_t at = held_before; at < held->len;) {
+        size_t len = frame_bytes(held->data + at);
+        bool is_of_it =
+            len > prefix_bytes && memcmp(held->data + at + 1, prefix + 1, prefix_bytes - 1) == 0;
+        if (!is_of_it) {
+            memmove(held->data + kept, held->data + at, len);
+            kept += len;
+        }
+        at += len;
+    }
+    metric_sub(METRIC_backlog_bytes, held->len - kept);
+    held->len = kept;
+    mem_free(prefix);
 }
 
 void session_leave(struct session *session)

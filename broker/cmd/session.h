@@ -100,6 +100,10 @@ void session_answer(struct session *session, struct buf *reply, bool pushes);
 /* Keep what is delivered from now on for behind the answer that is being made; and hand it on. */
 void session_hold(struct session *session);
 void session_release(struct session *session);
+/* Of what is held, forget the messages of a subscription that was under way and is refused; it began when so
+ * many bytes were held. Time: what has been held since is looked through. */
+void session_forget_held(struct session *session, size_t held_before, enum topic_kind kind,
+                         struct slice name);
 
 /* Its subscriptions may have changed: keep the number of clients that have any. */
 void session_count_subscriptions(struct session *session);

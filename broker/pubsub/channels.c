@@ -17,7 +17,7 @@ struct topic *topic_new(enum topic_kind kind, struct slice name)
 
 void topic_free(struct topic *topic)
 {
-    CHECK(topic->solo.count == 0 && topic->multi.count == 0);
+    CHECK(topic->solo.count == 0 && topic->multi.count == 0 && topic->transits == NULL);
     block_unref(topic->backlog);
     mem_free(topic);
 }
@@ -143,6 +143,7 @@ static struct seats *seats_of(struct subscription *subscription)
 static void sit(struct subscription *subscription, bool is_solo)
 {
     subscription->is_solo = is_solo;
+    subscription->is_in_transit = false;
     seats_add(seats_of(subscription), subscription);
 }
 
@@ -153,23 +154,44 @@ static void reseat_first(struct fanout *fanout, struct subscriber *subscriber, b
 {
     struct subscription *first =
         CONTAINER_OF(subscriber->subscriptions.next, struct subscription, link);
-    if (first->is_solo == to_solo) { return; }
+    if (first->is_in_transit || first->is_solo == to_solo) { return; }
     fanout_flush_topic(fanout, first->topic);
     fanout_flush_subscriber(fanout, subscriber);
     seats_remove(seats_of(first), first);
     sit(first, to_solo);
 }
 
-void subscription_seat(struct fanout *fanout, struct subscription *subscription)
+void subscription_enlist(struct fanout *fanout, struct subscription *subscription)
 {
     struct subscriber *subscriber = subscription->subscriber;
-    bool is_solo = subscriber_total(subscriber) == 0;
-    fanout_flush_topic(fanout, subscription->topic);
-    if (!is_solo) { reseat_first(fanout, subscriber, false); }
+    if (subscriber_total(subscriber) > 0) { reseat_first(fanout, subscriber, false); }
     set_add(&fanout->subscriptions, subscription);
     list_push_back(&subscriber->subscriptions, &subscription->link);
     subscriber->count[subscription->topic->kind]++;
+    subscription->is_in_transit = true;
+}
+
+void subscription_sit(struct fanout *fanout, struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+    bool is_solo = subscriber_total(subscriber) == 1;
+    fanout_flush_topic(fanout, subscription->topic);
+    if (is_solo) { fanout_flush_subscriber(fanout, subscriber); }
     sit(subscription, is_solo);
+}
+
+void subscription_stand(struct fanout *fanout, struct subscription *subscription)
+{
+    if (subscription->is_solo) { fanout_flush_topic(fanout, subscription->topic); }
+    seats_remove(seats_of(subscription), subscription);
+    subscription->is_solo = false;
+    subscription->is_in_transit = true;
+}
+
+void subscription_seat(struct fanout *fanout, struct subscription *subscription)
+{
+    subscription_enlist(fanout, subscription);
+    subscription_sit(fanout, subscription);
 }
 
 void subscription_discard(struct fanout *fanout, struct subscription *subscription)
@@ -177,7 +199,11 @@ void subscription_discard(struct fanout *fanout, struct subscription *subscripti
     set_remove(&fanout->subscriptions, subscription);
     list_remove(&subscription->link);
     subscription->subscriber->count[subscription->topic->kind]--;
-    seats_remove(seats_of(subscription), subscription);
+    if (UNLIKELY(subscription->is_in_transit)) {
+        transit_forget(subscription);
+    } else {
+        seats_remove(seats_of(subscription), subscription);
+    }
     mem_free(subscription);
 }
 

@@ -167,7 +167,7 @@ struct pattern *pattern_ensure(struct directory *d, struct slice text)
 
 void pattern_release(struct directory *d, struct pattern *pattern)
 {
-    if (pattern->total > 0 || node_shares_total(pattern->remote) > 0) { return; }
+    if (pattern->seated > 0 || node_shares_total(pattern->remote) > 0) { return; }
     patterns_remove(d->patterns, &pattern->node);
     d->pattern_version++;
     mem_free(pattern->remote);
@@ -213,12 +213,19 @@ static void share_leave(struct share *share, uint64_t *total)
     if (share->count == 0) { share->topic = NULL; }
 }
 
+void pattern_share_leave(struct directory *d, struct pattern *pattern, uint32_t worker)
+{
+    share_leave(&pattern->share[worker], &pattern->seated);
+    pattern_release(d, pattern);
+}
+
 void local_join(struct directory *d, struct stripe *stripe, uint32_t worker, enum topic_kind kind,
                 struct slice name, uint64_t hash, struct topic *topic)
 {
     if (kind == TOPIC_PATTERN) {
         struct pattern *pattern = pattern_ensure(d, name);
-        share_join(&pattern->share[worker], &pattern->total, topic);
+        share_join(&pattern->share[worker], &pattern->seated, topic);
+        pattern->total++;
         return;
     }
     struct entry *entry = entry_ensure(d, stripe, kind, name, hash);
@@ -231,9 +238,9 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
 {
     if (kind == TOPIC_PATTERN) {
         struct pattern *pattern = pattern_find(d, name);
-        CHECK(pattern != NULL);
-        share_leave(&pattern->share[worker], &pattern->total);
-        pattern_release(d, pattern);
+        CHECK(pattern != NULL && pattern->total > 0);
+        pattern->total--;
+        pattern_share_leave(d, pattern, worker);
         return;
     }
     struct entry *entry = entry_find(stripe, name, hash);
@@ -297,17 +304,6 @@ bool directory_leave(struct directory *d, uint32_t worker, enum topic_kind kind,
     return is_here;
 }
 
-uint64_t directory_leave_pattern(struct directory *d, uint32_t worker, struct slice text,
-                                 struct task *change)
-{
-    directory_lock_all(d);
-    local_leave(d, NULL, worker, TOPIC_PATTERN, text, directory_hash(TOPIC_PATTERN, text));
-    uint64_t changes = ++d->pattern_changes;
-    mailbox_push(d->member[worker].inbox, change);
-    directory_unlock_all(d);
-    return changes;
-}
-
 void directory_drop(struct directory *d, uint32_t worker, struct directory_drop *drop,
                     uint32_t count)
 {
@@ -317,8 +313,7 @@ void directory_drop(struct directory *d, uint32_t worker, struct directory_drop 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t hash = directory_hash(drop[i].kind, drop[i].name);
         struct stripe *stripe = is_patterns ? NULL : stripe_lock(d, hash);
-        remote_note_drop(d, &drop[i]);
-        if (drop[i].pending == NULL || !drop[i].pending->is_applied) {
+        if (remote_note_drop(d, &drop[i])) {
             local_leave(d, stripe, worker, drop[i].kind, drop[i].name, hash);
         }
         if (stripe != NULL) { stripe_unlock(stripe); }
@@ -400,6 +395,7 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
         .message_count = run->message_count,
         .pattern_count = pattern_count,
         .kind = run->kind,
+        .origin = run->origin,
     };
     for (uint32_t i = 0, at = 0; at < pattern_count; i++) {
         struct topic *topic = entry->match[i]->share[worker].topic;
@@ -418,23 +414,27 @@ static void post_to_workers(struct directory *d, const struct run *run, const st
     }
 }
 
-static void nodes_add(uint64_t *nodes, uint64_t *receivers, const struct node_shares *shares)
+/* Add the shares of those nodes that are in `among`. */
+static void nodes_add(struct run *run, const struct node_shares *shares, uint64_t among)
 {
     if (LIKELY(shares == NULL)) { return; }
-    *receivers += shares->total;
     for (uint32_t i = 0; i < shares->count; i++) {
-        *nodes |= 1ULL << shares->share[i].node;
+        uint64_t node = 1ULL << shares->share[i].node;
+        if (!(among & node)) { continue; }
+        run->receivers += shares->share[i].count;
+        run->nodes |= node;
     }
 }
 
 /* Who is to receive: sets run->receivers and run->nodes. */
-static void count_receivers(struct run *run, const struct entry *entry)
+static void count_receivers(const struct directory *d, struct run *run, const struct entry *entry)
 {
+    uint64_t followers = d->partition_count > 0 ? d->partition[run->partition].at.followers : 0;
     run->receivers = entry->total;
-    nodes_add(&run->nodes, &run->receivers, entry->remote);
+    nodes_add(run, entry->remote, UINT64_MAX);
     for (uint32_t i = 0; i < entry->match_count; i++) {
         run->receivers += entry->match[i]->total;
-        nodes_add(&run->nodes, &run->receivers, entry->match[i]->remote);
+        nodes_add(run, entry->match[i]->remote, followers);
     }
 }
 
@@ -445,11 +445,12 @@ void directory_post_shipment(struct directory *d, struct run *run, struct shipme
     struct stripe *stripe = stripe_lock(d, hash);
     run->receivers = 0;
     run->nodes = 0;
+    run->origin = (struct origin){.node = ORIGIN_SELF};
     run->is_elsewhere =
         d->partition_count > 0 && d->partition[run->partition].at.phase != PARTITION_OWNED;
     const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run, hash);
     if (entry != NULL) {
-        count_receivers(run, entry);
+        count_receivers(d, run, entry);
         if (run->receivers > 0) { post_to_workers(d, run, entry, woken); }
         if (run->nodes != 0) { remote_push_run(d, run, shipment, woken); }
     }

@@ -5,6 +5,7 @@
 #include "base/block.h"
 #include "base/mailbox.h"
 #include "pubsub/directory.h"
+#include "pubsub/origin.h"
 
 struct fanout;
 struct interest_change;
@@ -24,6 +25,7 @@ struct delivery {
     uint32_t message_count;
     uint32_t pattern_count;
     enum topic_kind kind;
+    struct origin origin;
     struct topic *pattern[]; /* the receiver's own topics of the matching patterns */
 };
 
@@ -41,6 +43,7 @@ struct run {
     uint32_t partition;        /* in a cluster */
     struct shipment *shipment; /* fanout's: what its answer waits for; NULL: nothing */
     enum topic_kind kind;
+    struct origin origin; /* directory_post sets ORIGIN_SELF */
 };
 
 /* A worker's place in the directory. `inbox` takes its deliveries and its own index changes;
@@ -65,11 +68,6 @@ MUST_USE bool directory_join(struct directory *directory, uint32_t worker, enum 
 MUST_USE bool directory_leave(struct directory *directory, uint32_t worker, enum topic_kind kind,
                               struct slice name, struct task *change);
 
-/* The same for a pattern in a cluster: this node leaves first, then tells the others. Gives: the count of
- * directory_pattern_changes after it. */
-uint64_t directory_leave_pattern(struct directory *directory, uint32_t worker, struct slice text,
-                                 struct task *change);
-
 /* A subscriber that is not to hear any more is gone. */
 struct directory_drop {
     enum topic_kind kind; /* of all in one call: patterns, or none of them is one */
@@ -83,7 +81,7 @@ struct directory_drop {
 void directory_drop(struct directory *directory, uint32_t worker, struct directory_drop *drop,
                     uint32_t count);
 
-/* A pending change's client is gone. True: it has been applied, so a task is on its way or done. */
+/* A pending change's client is going away: what is not in force yet will never be. */
 void directory_cancel_change(struct directory *directory, struct interest_change *change);
 
 /* More bytes than this in a worker's inbox and publishers elsewhere have to wait. */

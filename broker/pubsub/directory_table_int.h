@@ -31,9 +31,13 @@ struct node_shares {
     } share[];
 };
 
+/* Always: seated >= total + leaving; the rest are joins whose clients are gone. */
 struct pattern {
     struct pattern_node node;
-    uint64_t total; /* of the workers' shares */
+    uint64_t seated;  /* the sum of the workers' shares */
+    uint64_t total;   /* those of them that this node counts when it orders */
+    uint64_t joining; /* those of the total that others are being asked to count */
+    uint64_t leaving; /* not of the total, but others are still being asked not to count them */
     struct node_shares *remote;
     struct share share[]; /* by worker; the text follows */
 };
@@ -113,6 +117,8 @@ void entry_release(struct stripe *stripe, struct entry *entry);
 struct pattern *pattern_find(struct directory *d, struct slice text);
 struct pattern *pattern_ensure(struct directory *d, struct slice text);
 void pattern_release(struct directory *d, struct pattern *pattern);
+/* A worker's share of a pattern loses a subscriber that is not in the pattern's total any more. */
+void pattern_share_leave(struct directory *d, struct pattern *pattern, uint32_t worker);
 /* The worker's own topic, or NULL. Of a pattern any stripe is enough. */
 struct topic *local_topic(struct directory *d, struct stripe *stripe, uint32_t worker,
                           enum topic_kind kind, struct slice name, uint64_t hash);
@@ -131,7 +137,8 @@ void remote_push_run(struct directory *d, const struct run *run, struct shipment
                      bool *woken);
 /* Forget what all other nodes want. Nobody else uses the directory any more. */
 void remote_forget_all(struct directory *d);
-/* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. */
-void remote_note_drop(struct directory *d, struct directory_drop *drop);
+/* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. True: the
+ * subscriber still has its share, which is to go. */
+MUST_USE bool remote_note_drop(struct directory *d, struct directory_drop *drop);
 
 #endif

@@ -174,6 +174,7 @@ bool fanout_is_idle(const struct fanout *f)
 /* Make the change here, if this node may. */
 static bool pass_change(struct fanout *f, struct subscription *subscription, bool is_join)
 {
+    if (UNLIKELY(f->remote != NULL) && !f->remote->may_order(f->remote_arg)) { return false; }
     f->change.subscription = subscription;
     f->change.is_join = is_join;
     const struct topic *topic = subscription->topic;
@@ -189,7 +190,7 @@ static bool pass_change(struct fanout *f, struct subscription *subscription, boo
 
 void topic_retire_if_empty(struct fanout *f, struct topic *topic)
 {
-    if (topic->solo.count + topic->multi.count == 0) {
+    if (topic->solo.count + topic->multi.count == 0 && topic->transits == NULL) {
         topic->is_dead = true;
         topic_mark_dirty(f, topic);
     }
@@ -218,15 +219,6 @@ enum fanout_change fanout_unsubscribe(struct fanout *f, struct subscriber *subsc
     struct subscription *subscription =
         topic != NULL ? subscription_find(f, subscriber, topic) : NULL;
     if (subscription == NULL) { return FANOUT_NOTHING; }
-    if (UNLIKELY(f->remote != NULL && kind == TOPIC_PATTERN)) {
-        f->change.subscription = subscription;
-        f->change.is_join = false;
-        uint64_t epoch = directory_leave_pattern(f->directory, f->index, name, &f->change.task);
-        mailbox_run(&f->inbox);
-        fanout_tell_leave(f, subscriber, name, epoch, waiter);
-        topic_retire_if_empty(f, topic);
-        return FANOUT_PENDING;
-    }
     if (UNLIKELY(!pass_change(f, subscription, false))) {
         fanout_change_elsewhere(f, subscriber, kind, name, false, waiter);
         return FANOUT_PENDING;
@@ -252,8 +244,10 @@ static void drop_from_directory(struct fanout *f, struct subscriber *subscriber,
     struct directory_drop drop[DROPS_AT_ONCE];
     uint32_t count = 0;
     LIST_EACH (at, &subscriber->subscriptions) {
-        const struct topic *topic = CONTAINER_OF(at, struct subscription, link)->topic;
-        if ((topic->kind == TOPIC_PATTERN) == patterns) {
+        const struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
+        const struct topic *topic = subscription->topic;
+        bool is_held = !subscription->is_in_transit; /* else its change goes on without it */
+        if (is_held && (topic->kind == TOPIC_PATTERN) == patterns) {
             drop[count++] =
                 (struct directory_drop){.kind = topic->kind,
                                         .name = topic_name(topic),
@@ -272,11 +266,11 @@ static void drop_from_directory(struct fanout *f, struct subscriber *subscriber,
 void fanout_drop(struct fanout *f, struct subscriber *subscriber)
 {
     fanout_cancel_joins(f, subscriber);
-    mailbox_run(&f->inbox); /* changes that have been applied meanwhile are made or undone */
+    mailbox_run(&f->inbox); /* what has been applied or begun by now is made */
     drop_from_directory(f, subscriber, true);
     drop_from_directory(f, subscriber, false);
-    fanout_forget_changes(f, subscriber);
     mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
+    fanout_forget_changes(f, subscriber);
     LIST_EACH (at, &subscriber->subscriptions) {
         struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
         struct topic *topic = subscription->topic;

@@ -81,6 +81,7 @@ struct topic {
     uint32_t note_last;
     uint32_t note_count;
     uint32_t name_len;
+    struct transit *transits; /* of a pattern in a cluster; NULL: none */
     uint8_t kind;
     bool is_dirty; /* in the fanout's dirty list */
     bool is_dead;  /* out of the directory; freed at the end of the turn */
@@ -93,6 +94,18 @@ struct subscription {
     struct subscriber *subscriber;
     uint32_t seat_at;
     bool is_solo;
+    bool is_in_transit; /* then it has no seat */
+};
+
+/* In the place of a seat: a subscription to a pattern that not all owners count yet, or not all have ceased to.
+ * What its subscriber is shown goes to the subscriber's own list, as from a multi seat. It outlives its
+ * subscription, so that the topic stays for as long as the directory names it. */
+struct transit {
+    struct transit *next; /* of the same topic */
+    struct topic *topic;
+    struct subscription *subscription; /* NULL: its client is gone */
+    bool is_join;
+    uint64_t acknowledged[REMOTE_NODES_MAX]; /* lanes of each node, a bit each */
 };
 
 /* (subscriber, topic) -> subscription: open addressing, linear probing. */
@@ -176,8 +189,18 @@ struct subscription *subscription_find(const struct fanout *fanout,
  * are flushed first. */
 void subscription_seat(struct fanout *fanout, struct subscription *subscription);
 void subscription_unseat(struct fanout *fanout, struct subscription *subscription);
+/* The same for one in transit: enlisted without a seat; from a seat into transit; from there to a seat. */
+void subscription_enlist(struct fanout *fanout, struct subscription *subscription);
+void subscription_stand(struct fanout *fanout, struct subscription *subscription);
+void subscription_sit(struct fanout *fanout, struct subscription *subscription);
 /* The same for a subscriber that is to hear nothing more. */
 void subscription_discard(struct fanout *fanout, struct subscription *subscription);
+
+/* transit.c */
+void transit_begin(struct interest_change *change);
+void transit_end(struct interest_change *change);
+/* The subscription is about to be freed. */
+void transit_forget(const struct subscription *subscription);
 
 /* notes.c */
 /* Note what one delivery brings. Borrows it. */
@@ -204,15 +227,13 @@ void fanout_commit_remote(struct fanout *fanout);
 /* Ask the cluster for a change. */
 void fanout_change_elsewhere(struct fanout *fanout, struct subscriber *subscriber,
                              enum topic_kind kind, struct slice name, bool is_join, void *waiter);
-/* It has left a pattern here; all others are to know before it is confirmed. */
-void fanout_tell_leave(struct fanout *fanout, struct subscriber *subscriber, struct slice text,
-                       uint64_t epoch, void *waiter);
 /* The subscriber is going away: what is pending for it is cancelled; of the others, what must be told. */
 struct interest_change *fanout_pending_leave(const struct fanout *fanout,
                                              const struct subscriber *subscriber,
                                              const struct topic *topic);
 void fanout_cancel_joins(struct fanout *fanout, struct subscriber *subscriber);
 void fanout_forget_changes(struct fanout *fanout, const struct subscriber *subscriber);
+void fanout_push(struct fanout *fanout, struct task *task); /* into its inbox; any thread */
 void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
 
 /* Room for one more element in a growable array. */

@@ -39,6 +39,11 @@ struct mailbox *fanout_lanes(struct fanout *f)
     return &f->lanes;
 }
 
+void fanout_push(struct fanout *f, struct task *task)
+{
+    mailbox_push(&f->inbox, task);
+}
+
 static void wake_others(struct fanout *f)
 {
     for (uint32_t worker = 0; worker < f->worker_count; worker++) {
@@ -224,33 +229,31 @@ void fanout_commit_remote(struct fanout *f)
     }
 }
 
-static struct run run_of_span(enum topic_kind kind, const struct span *span, size_t prefix_bytes,
-                              uint32_t count)
+static struct run run_of_arrival(const struct arrival *arrival)
 {
     return (struct run){
-        .channel = msg_channel(kind, span->data),
-        .block = span->block,
-        .data = span->data,
-        .len = span->len,
-        .prefix_bytes = prefix_bytes,
-        .message_count = count,
-        .kind = kind,
+        .channel = msg_channel(arrival->kind, arrival->span.data),
+        .block = arrival->span.block,
+        .data = arrival->span.data,
+        .len = arrival->span.len,
+        .prefix_bytes = arrival->prefix_bytes,
+        .message_count = arrival->count,
+        .kind = arrival->kind,
+        .origin = arrival->origin,
     };
 }
 
-void fanout_deliver(struct fanout *f, enum topic_kind kind, const struct span *span,
-                    size_t prefix_bytes, uint32_t count)
+void fanout_deliver(struct fanout *f, const struct arrival *arrival)
 {
-    struct run run = run_of_span(kind, span, prefix_bytes, count);
+    struct run run = run_of_arrival(arrival);
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     directory_deliver(f->directory, &run, f->woken);
     wake_others(f);
 }
 
-void fanout_deliver_exclusive(struct fanout *f, enum topic_kind kind, const struct span *span,
-                              size_t prefix_bytes, uint32_t count)
+void fanout_deliver_exclusive(struct fanout *f, const struct arrival *arrival)
 {
-    struct run run = run_of_span(kind, span, prefix_bytes, count);
+    struct run run = run_of_arrival(arrival);
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     directory_deliver_exclusive(f->directory, &run, f->woken);
     wake_others(f);
@@ -258,20 +261,13 @@ void fanout_deliver_exclusive(struct fanout *f, enum topic_kind kind, const stru
 
 /* ---- changes of subscriptions ---- */
 
-static void seat_if_wanted(struct interest_change *change)
+static void seat(struct interest_change *change)
 {
-    struct fanout *f = change->fanout;
-    if (change->subscriber == NULL) { /* gone between the applying and now */
-        struct directory_drop drop = {.kind = change->kind, .name = interest_change_name(change)};
-        directory_drop(f->directory, f->index, &drop, 1);
-        if (drop.is_to_be_told) { fanout_tell_drop(f, &drop); }
-        topic_retire_if_empty(f, change->topic);
-        return;
-    }
+    CHECK(change->subscriber != NULL); /* its client would have cancelled it */
     struct subscription *subscription = mem_new0(sizeof *subscription);
     subscription->topic = change->topic;
     subscription->subscriber = change->subscriber;
-    subscription_seat(f, subscription);
+    subscription_seat(change->fanout, subscription);
 }
 
 static void unseat(struct interest_change *change)
@@ -290,10 +286,11 @@ static void on_applied(struct task *task)
     struct interest_change *change = CONTAINER_OF(task, struct interest_change, task);
     list_remove(&change->link); /* out of the hands of who held it */
     list_remove(&change->by_client);
-    bool is_void = change->topic == NULL; /* it was cancelled before */
-    if (!is_void && change->is_join) {
-        seat_if_wanted(change);
-    } else if (!is_void && change->subscriber != NULL) {
+    if (change->kind == TOPIC_PATTERN) {
+        transit_end(change);
+    } else if (!change->is_void && change->is_join) {
+        seat(change);
+    } else if (!change->is_void && change->subscriber != NULL) {
         unseat(change);
     }
     if (change->subscriber == NULL) {
@@ -303,11 +300,17 @@ static void on_applied(struct task *task)
     }
 }
 
+static void on_begun(struct task *task)
+{
+    transit_begin(CONTAINER_OF(task, struct interest_change, begin_task));
+}
+
 static struct interest_change *change_new(struct fanout *f, enum topic_kind kind, struct slice name,
                                           bool is_join)
 {
     struct interest_change *change = mem_new0(sizeof *change + name.len + 1);
     change->task.run = on_applied;
+    change->begin_task.run = on_begun;
     change->fanout = f;
     change->kind = kind;
     change->is_join = is_join;
@@ -332,18 +335,6 @@ void fanout_change_elsewhere(struct fanout *f, struct subscriber *subscriber, en
     f->remote->change(f->remote_arg, change);
 }
 
-void fanout_tell_leave(struct fanout *f, struct subscriber *subscriber, struct slice text,
-                       uint64_t epoch, void *waiter)
-{
-    struct interest_change *change = change_new(f, TOPIC_PATTERN, text, false);
-    change->subscriber = subscriber;
-    change->waiter = waiter;
-    change->is_left = true;
-    change->epoch = epoch;
-    list_push_back(&f->changes, &change->by_client);
-    f->remote->change(f->remote_arg, change);
-}
-
 void fanout_tell_drop(struct fanout *f, const struct directory_drop *drop)
 {
     struct interest_change *change = change_new(f, drop->kind, drop->name, false);
@@ -359,8 +350,7 @@ struct interest_change *fanout_pending_leave(const struct fanout *f,
 {
     LIST_EACH (at, &f->changes) {
         struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber && !change->is_join && !change->is_left &&
-            change->kind == topic->kind &&
+        if (change->subscriber == subscriber && !change->is_join && change->kind == topic->kind &&
             slice_equal(interest_change_name(change), topic_name(topic))) {
             return change;
         }
@@ -374,8 +364,6 @@ void fanout_cancel_joins(struct fanout *f, struct subscriber *subscriber)
         struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
         if (change->subscriber == subscriber && change->is_join) {
             directory_cancel_change(f->directory, change);
-            change->subscriber = NULL;
-            list_remove(&change->by_client);
         }
     }
 }

@@ -57,6 +57,7 @@ static void subscriber_pend(struct fanout *f, struct subscriber *subscriber, uin
 static bool note_extend(struct fanout *f, struct topic *topic, const struct note *more)
 {
     if (topic->note_last == NOTE_NONE || topic->note_last < f->note_sealed) { return false; }
+    if (UNLIKELY(topic->transits != NULL)) { return false; }
     struct note *last = &f->note[topic->note_last];
     bool adjoins =
         last->tail == NULL && more->tail == NULL && last->block == more->block &&
@@ -69,8 +70,26 @@ static bool note_extend(struct fanout *f, struct topic *topic, const struct note
     return true;
 }
 
+/* Has its subscriber been counted by who has ordered this? */
+static bool transit_shows(const struct transit *transit, struct origin origin)
+{
+    bool has_changed = origin.node == ORIGIN_SELF ||
+                       (origin.node < REMOTE_NODES_MAX &&
+                        (transit->acknowledged[origin.node] >> origin.lane & 1) != 0);
+    return transit->subscription != NULL && has_changed == transit->is_join;
+}
+
+static void transits_pend(struct fanout *f, const struct topic *topic, struct origin origin,
+                          uint32_t note)
+{
+    for (const struct transit *at = topic->transits; at != NULL; at = at->next) {
+        if (transit_shows(at, origin)) { subscriber_pend(f, at->subscription->subscriber, note); }
+    }
+}
+
 /* Note frames for the topic; takes a reference on the block, if there is one. */
-static void note_add(struct fanout *f, struct topic *topic, const struct note *note)
+static void note_add(struct fanout *f, struct topic *topic, const struct note *note,
+                     struct origin origin)
 {
     if (note_extend(f, topic, note)) { return; }
     ARRAY_GROW(f->note, f->note_count, f->note_cap);
@@ -91,6 +110,7 @@ static void note_add(struct fanout *f, struct topic *topic, const struct note *n
     for (uint32_t i = 0; i < topic->multi.count; i++) {
         subscriber_pend(f, multi[i].subscriber, at);
     }
+    if (UNLIKELY(topic->transits != NULL)) { transits_pend(f, topic, origin, at); }
 }
 
 static const char mark_of_version[VERSIONS][MSG_MARK_BYTES + 1] = {"*3\r\n", ">3\r\n"};
@@ -113,7 +133,7 @@ static void note_channel(struct fanout *f, const struct delivery *d, const char 
         note.tail = frames + MSG_MARK_BYTES;
         note.tail_len = len - MSG_MARK_BYTES;
     }
-    note_add(f, d->channel, &note);
+    note_add(f, d->channel, &note, d->origin);
 }
 
 /* One frame of the delivery, as a pattern's subscribers get it. */
@@ -141,7 +161,7 @@ static void note_pattern(struct fanout *f, struct topic *topic, const struct del
         memcpy(at, frame + skip, shared_len);
         note.head_len += shared_len;
     }
-    note_add(f, topic, &note);
+    note_add(f, topic, &note, d->origin);
 }
 
 void note_delivery(struct fanout *f, const struct delivery *d)

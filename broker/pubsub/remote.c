@@ -106,7 +106,8 @@ void directory_each_local(struct directory *d, enum topic_kind kind,
         return;
     }
     for (struct pattern *at = pattern_after(d, NULL); at != NULL; at = pattern_after(d, at)) {
-        if (at->total > 0) { visit(arg, 0, kind, at->node.by_text.key, at->total); }
+        uint64_t count = at->total - at->joining + at->leaving;
+        if (count > 0) { visit(arg, 0, kind, at->node.by_text.key, count); }
     }
 }
 
@@ -213,6 +214,9 @@ void directory_forget_node(struct directory *d, uint32_t node)
     struct forgetting f = {NULL, node, REMOTE_NOBODY};
     each_entry(d, visit_forget, &f);
     directory_forget_node_patterns(d, node);
+    for (uint32_t p = 0; p < d->partition_count; p++) {
+        d->partition[p].at.followers &= ~(1ULL << node);
+    }
 }
 
 void remote_forget_all(struct directory *d)
@@ -294,17 +298,45 @@ void remote_push_run(struct directory *d, const struct run *run, struct shipment
     woken[run->partition % d->worker_count] = true;
 }
 
-static void push_ack(struct directory *d, uint32_t node, enum topic_kind kind, uint32_t partition,
-                     uint32_t lane, uint64_t id)
+static struct lane_item *ack_new(struct directory *d, uint32_t node, uint32_t lane, uint64_t id)
 {
     struct lane_item *item = mem_new0(sizeof *item);
     fanout_lane_item_init(d->member[lane].fanout, item);
     item->type = LANE_ACK;
     item->nodes = 1ULL << node;
-    item->partition = partition;
-    item->epoch = kind == TOPIC_PATTERN ? 0 : d->partition[partition].at.epoch;
-    item->kind = kind;
     item->id = id;
+    return item;
+}
+
+/* Under the stripe. */
+static void ack_channel(struct directory *d, uint32_t node, enum topic_kind kind,
+                        uint32_t partition, uint64_t id)
+{
+    uint32_t lane = partition % d->worker_count;
+    struct lane_item *item = ack_new(d, node, lane, id);
+    item->kind = kind;
+    item->partition = partition;
+    item->seqs = mem_new(sizeof *item->seqs);
+    item->seq_count = 1;
+    struct partition *p = &d->partition[partition];
+    lock_take(&p->lock);
+    item->epoch = p->at.epoch;
+    item->seqs[0] = p->at.seq;
+    push_lane(d, item, lane);
+    lock_release(&p->lock);
+    fanout_wake(d->member[lane].fanout);
+}
+
+/* Under all stripes. */
+static void ack_pattern(struct directory *d, uint32_t node, uint32_t lane, uint64_t id)
+{
+    struct lane_item *item = ack_new(d, node, lane, id);
+    item->kind = TOPIC_PATTERN;
+    item->seqs = mem_new((d->partition_count / d->worker_count + 1) * sizeof *item->seqs);
+    for (uint32_t p = lane; p < d->partition_count; p += d->worker_count) {
+        const struct remote_partition *at = &d->partition[p].at;
+        item->seqs[item->seq_count++] = at->phase == PARTITION_OWNED ? at->seq : 0;
+    }
     push_lane(d, item, lane);
     fanout_wake(d->member[lane].fanout);
 }
@@ -316,7 +348,7 @@ static void change_patterns(struct directory *d, uint32_t node, struct slice nam
     directory_lock_all(d);
     change_share(d, NULL, hash, node, TOPIC_PATTERN, name, change);
     for (uint32_t lane = 0; id != 0 && lane < d->worker_count; lane++) {
-        push_ack(d, node, TOPIC_PATTERN, 0, lane, id);
+        ack_pattern(d, node, lane, id);
     }
     directory_unlock_all(d);
 }
@@ -335,7 +367,7 @@ bool directory_change_interest(struct directory *d, uint32_t node, enum topic_ki
     bool is_here = at->phase == PARTITION_OWNED && at->epoch == epoch;
     if (is_here) {
         change_share(d, stripe, hash, node, kind, name, change);
-        if (id != 0) { push_ack(d, node, kind, partition, partition % d->worker_count, id); }
+        if (id != 0) { ack_channel(d, node, kind, partition, id); }
     }
     stripe_unlock(stripe);
     return is_here;
@@ -367,54 +399,141 @@ static bool is_counted(const struct remote_partition *at)
     return at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
 }
 
-void remote_note_drop(struct directory *d, struct directory_drop *drop)
+/* A pattern's change that has begun goes on without its client. */
+static bool note_pattern_drop(struct directory *d, struct directory_drop *drop)
+{
+    drop->partition = 0;
+    drop->epoch = ++d->pattern_changes;
+    bool is_under_way = drop->pending != NULL && drop->pending->is_begun;
+    if (drop->pending != NULL) { drop->pending->is_cancelled = true; }
+    drop->is_to_be_told = !is_under_way;
+    return !is_under_way;
+}
+
+bool remote_note_drop(struct directory *d, struct directory_drop *drop)
 {
     drop->is_to_be_told = false;
-    if (d->partition_count == 0) { return; }
-    bool is_pattern = drop->kind == TOPIC_PATTERN;
-    uint32_t partition = is_pattern ? 0 : directory_partition_of(d, drop->name);
-    const struct remote_partition *at = &d->partition[partition].at;
-    drop->partition = partition;
-    drop->epoch = is_pattern ? ++d->pattern_changes : at->epoch;
+    if (d->partition_count == 0) { return true; }
+    if (drop->kind == TOPIC_PATTERN) { return note_pattern_drop(d, drop); }
+    drop->partition = directory_partition_of(d, drop->name);
+    const struct remote_partition *at = &d->partition[drop->partition].at;
+    drop->epoch = at->epoch;
     struct interest_change *pending = drop->pending;
-    if (pending != NULL) { /* its own telling goes on, if it is still right */
-        pending->is_cancelled = true;
-        if (!pending->is_applied) {
-            pending->is_drop = true;
-            pending->epoch = drop->epoch;
-        }
-        return;
+    if (pending == NULL) {
+        drop->is_to_be_told = is_counted(at);
+        return true;
     }
-    drop->is_to_be_told = is_pattern || is_counted(at);
+    pending->is_cancelled = true; /* its own telling goes on, if it is still right */
+    if (pending->is_applied) { return false; }
+    pending->is_drop = true;
+    pending->epoch = drop->epoch;
+    return true;
 }
 
 void directory_cancel_change(struct directory *d, struct interest_change *change)
 {
-    uint64_t hash = directory_hash(change->kind, interest_change_name(change));
-    struct stripe *stripe = name_lock(d, change->kind, hash);
+    struct slice name = interest_change_name(change);
+    struct stripe *stripe = name_lock(d, change->kind, directory_hash(change->kind, name));
     change->is_cancelled = true;
+    if (change->is_begun && !change->is_applied) { /* a pattern: not counted here from now on */
+        struct pattern *pattern = pattern_find(d, name);
+        CHECK(pattern != NULL && pattern->joining > 0);
+        pattern->joining--;
+        pattern->total--;
+    }
     name_unlock(d, stripe);
 }
 
 bool directory_apply_change(struct directory *d, struct interest_change *change)
 {
+    CHECK(change->kind != TOPIC_PATTERN);
     struct slice name = interest_change_name(change);
     uint64_t hash = directory_hash(change->kind, name);
     struct fanout *fanout = change->fanout;
     uint32_t worker = fanout_index(fanout);
-    struct stripe *stripe = name_lock(d, change->kind, hash);
-    bool is_void = change->is_cancelled;
-    bool is_void_join = is_void && change->is_join;
-    if (!is_void) { change->topic = local_topic(d, stripe, worker, change->kind, name, hash); }
-    if (!is_void && change->is_join) {
+    struct stripe *stripe = stripe_lock(d, hash);
+    bool is_void_join = change->is_cancelled && change->is_join;
+    change->is_void = change->is_cancelled;
+    if (!change->is_void) {
+        change->topic = local_topic(d, stripe, worker, change->kind, name, hash);
+    }
+    if (!change->is_void && change->is_join) {
         if (change->topic == NULL) { change->topic = topic_new(change->kind, name); }
         local_join(d, stripe, worker, change->kind, name, hash, change->topic);
-    } else if (!is_void) {
+    } else if (!change->is_void) {
         local_leave(d, stripe, worker, change->kind, name, hash);
     }
     change->is_applied = true;
     mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
-    name_unlock(d, stripe);
+    stripe_unlock(stripe);
     fanout_wake(fanout);
     return is_void_join;
+}
+
+/* ---- this node's changes of patterns ---- */
+
+static void pattern_begin_join(struct directory *d, struct interest_change *change, uint32_t worker)
+{
+    struct slice text = interest_change_name(change);
+    uint64_t hash = directory_hash(TOPIC_PATTERN, text);
+    change->topic = local_topic(d, NULL, worker, TOPIC_PATTERN, text, hash);
+    if (change->topic == NULL) { change->topic = topic_new(TOPIC_PATTERN, text); }
+    local_join(d, NULL, worker, TOPIC_PATTERN, text, hash, change->topic);
+    pattern_find(d, text)->joining++;
+}
+
+static void pattern_begin_leave(struct directory *d, struct interest_change *change,
+                                uint32_t worker)
+{
+    struct pattern *pattern = pattern_find(d, interest_change_name(change));
+    CHECK(pattern != NULL && pattern->total > 0 && pattern->share[worker].topic != NULL);
+    change->topic = pattern->share[worker].topic;
+    pattern->total--;
+    pattern->leaving++;
+}
+
+bool directory_begin_change(struct directory *d, struct interest_change *change)
+{
+    CHECK(change->kind == TOPIC_PATTERN && !change->is_begun);
+    struct fanout *fanout = change->fanout;
+    uint32_t worker = fanout_index(fanout);
+    directory_lock_all(d);
+    bool is_void = change->is_cancelled;
+    if (!is_void) {
+        if (change->is_join) {
+            pattern_begin_join(d, change, worker);
+        } else {
+            pattern_begin_leave(d, change, worker);
+        }
+        change->is_begun = true;
+        mailbox_push(d->member[worker].inbox, &change->begin_task);
+    }
+    directory_unlock_all(d);
+    fanout_wake(fanout);
+    return !is_void;
+}
+
+bool directory_end_change(struct directory *d, struct interest_change *change)
+{
+    CHECK(change->is_begun && !change->is_applied);
+    struct fanout *fanout = change->fanout;
+    uint32_t worker = fanout_index(fanout);
+    directory_lock_all(d);
+    struct pattern *pattern = pattern_find(d, interest_change_name(change));
+    CHECK(pattern != NULL);
+    change->is_void = change->is_join && change->is_cancelled;
+    bool is_in_force = change->is_join && !change->is_void && change->err == ERR_OK;
+    if (!change->is_join) {
+        pattern->leaving--;
+    } else if (!change->is_void) {
+        pattern->joining--;
+        pattern->total -= is_in_force ? 0 : 1;
+    }
+    if (!is_in_force) { pattern_share_leave(d, pattern, worker); }
+    change->is_applied = true;
+    bool is_void = change->is_void; /* from the push on the change is its worker's */
+    mailbox_push(d->member[worker].inbox, &change->task);
+    directory_unlock_all(d);
+    fanout_wake(fanout);
+    return is_void;
 }

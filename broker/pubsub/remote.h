@@ -14,6 +14,7 @@
 #include "base/mailbox.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
+#include "pubsub/origin.h"
 
 enum { REMOTE_NODES_MAX = 64, REMOTE_NOBODY = UINT32_MAX };
 
@@ -31,6 +32,9 @@ struct remote_partition {
     uint64_t epoch;
     uint64_t seq;         /* OWNED: the last number given */
     uint64_t stale_count; /* so many times it became STALE */
+    uint64_t
+        followers; /* OWNED: nodes that follow its stream, a bit each; patterns of others do not
+                             count: what is sent to them they could not place */
 };
 
 /* Something for a lane, in its order. The poster allocates, the lane's worker frees. */
@@ -43,7 +47,9 @@ struct lane_item {
     uint32_t partition;
     uint64_t epoch;
     uint64_t seq; /* RUN: of the first message; END: the last one */
-    uint64_t id;  /* ACK */
+    uint64_t id;  /* ACK, and the next two: the last numbers given before it (InterestAck.seq) */
+    uint64_t *seqs;
+    uint32_t seq_count;
     enum topic_kind kind;
     bool is_recovered; /* RUN */
     bool is_missed;    /* READY */
@@ -67,7 +73,8 @@ void directory_exclusive(struct directory *directory, void (*body)(void *arg), v
 struct remote_partition *directory_partition(struct directory *directory, uint32_t partition);
 struct remote_partition directory_partition_peek(struct directory *directory, uint32_t partition);
 
-/* Each channel with a subscriber of this node, and how many; or each pattern. Exclusive. */
+/* Each channel with a subscriber of this node, and how many; or each pattern: without the joins and with the
+ * leaves that have begun and not ended. Exclusive. */
 void directory_each_local(struct directory *directory, enum topic_kind kind,
                           void (*visit)(void *arg, uint32_t partition, enum topic_kind kind,
                                         struct slice name, uint64_t count),
@@ -161,9 +168,12 @@ struct interest_change {
     enum topic_kind kind;
     bool is_join;
     bool is_drop; /* of a client that is gone: nobody waits, and it is right only in `epoch` */
-    bool is_left; /* leaving a pattern: done here, as of `epoch`; now the others are to know */
-    atomic_bool is_cancelled; /* both under the stripe (or all stripes, of a pattern) */
+    atomic_bool is_cancelled; /* these four under the stripe (or all stripes, of a pattern) */
+    bool is_begun;            /* of a pattern */
     bool is_applied;
+    bool is_void;            /* when it was applied, it had been cancelled */
+    struct task begin_task;  /* of a pattern */
+    struct transit *transit; /* of a pattern; the worker's */
     uint32_t partition;
     uint64_t epoch;
     uint64_t id; /* the holder's, and the next */
@@ -179,9 +189,22 @@ static inline struct slice interest_change_name(const struct interest_change *ch
     return slice_of(change->name, change->name_len);
 }
 
-/* It has been acknowledged: make it true here, at this point of the order. From then on it is its worker's.
- * True: it was cancelled before, its client is gone: what was counted for it must be taken back. Thread: any. */
+/* A channel's has been acknowledged: make it true here, at this point of the order. From then on it is its
+ * worker's. True: it was cancelled before, its client is gone: what was counted for it must be taken back.
+ * Thread: any. */
 MUST_USE bool directory_apply_change(struct directory *directory, struct interest_change *change);
+
+/* A pattern's change has many owners, each of which counts it from a point of its own on. In between it is in
+ * transit: a joining subscriber is shown what has been ordered by nodes that count it already, a leaving one what
+ * has been ordered by nodes that still do.
+ * Begin: this node counts it when it orders, or does not any more; the others are to be asked. False: its client is
+ * gone; nothing has happened. Thread: any. */
+MUST_USE bool directory_begin_change(struct directory *directory, struct interest_change *change);
+/* So does `origin`, from this point of its lane on. The change has begun and not ended. Thread: the lane's. */
+void interest_change_acknowledged(struct interest_change *change, struct origin origin);
+/* All do; or (change->err is set) a join is given up. From then on it is its worker's. True: its client is gone:
+ * what was counted must be taken back. Thread: any. */
+MUST_USE bool directory_end_change(struct directory *directory, struct interest_change *change);
 /* It ends without being applied (it was given up, or `err` is ERR_OK): tell the client. Thread: its worker. */
 void interest_change_end(struct interest_change *change, enum err err);
 /* The same from another worker; change->err is set. */
@@ -208,14 +231,18 @@ struct mailbox *fanout_lanes(struct fanout *fanout);
 /* Gives: a copy of the bytes that may be shared, with one reference. */
 struct span fanout_keep(struct fanout *fanout, struct slice bytes);
 
-/* A run of an owner elsewhere: to this node's subscribers, at this point of the order. Thread: any worker, with
- * its fanout. */
-void fanout_deliver(struct fanout *fanout, enum topic_kind kind, const struct span *span,
-                    size_t prefix_bytes, uint32_t count);
-
+/* A run of an owner elsewhere. */
+struct arrival {
+    struct span span; /* borrowed */
+    size_t prefix_bytes;
+    uint32_t count; /* of its messages */
+    enum topic_kind kind;
+    struct origin origin;
+};
+/* To this node's subscribers, at this point of the order. Thread: any worker, with its fanout. */
+void fanout_deliver(struct fanout *fanout, const struct arrival *arrival);
 /* The same inside directory_exclusive. */
-void fanout_deliver_exclusive(struct fanout *fanout, enum topic_kind kind, const struct span *span,
-                              size_t prefix_bytes, uint32_t count);
+void fanout_deliver_exclusive(struct fanout *fanout, const struct arrival *arrival);
 
 /* Call settled and changed for what has been settled. Once a turn, outside any call of a client. */
 void fanout_settle(struct fanout *fanout);

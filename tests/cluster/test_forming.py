@@ -1,4 +1,5 @@
-"""How a cluster comes to be: in any order of starts there is one cluster, never two, and who lost its disk comes back."""
+"""How a cluster comes to be: in any order of starts there is one cluster, never two, and
+who lost its disk comes back."""
 
 import pytest
 

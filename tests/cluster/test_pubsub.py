@@ -35,15 +35,10 @@ def _clean(cluster):
                    and n.ask("PUBSUB", "SHARDCHANNELS") == [], what=f"{node.name} has no subscribers left")
 
 
-def name(request_node):
-    """A prefix of channels that no other test uses."""
-    return request_node.name.removeprefix("test_")[:40]
-
-
 @pytest.fixture(name="channels")
 def _channels(cluster, request):
-    """A channel of each node."""
-    return channels_of_all(cluster, name(request.node))
+    """A channel of each node, of names that no other test uses."""
+    return channels_of_all(cluster, request.node.name.removeprefix("test_")[:40])
 
 
 def test_a_message_gets_from_each_node_to_each_whoever_owns_the_channel(cluster, channels):
@@ -171,7 +166,8 @@ def test_pubsub_answers_for_the_whole_cluster_on_every_node(cluster, channels):
                 one.encode(), 1, two.encode(), 3, three.encode(), 1, b"none", 0]
             assert node.ask("PUBSUB", "NUMPAT") == 2
             assert sorted(node.ask("PUBSUB", "SHARDCHANNELS")) == sorted([one.encode(), three.encode()])
-            assert node.ask("PUBSUB", "SHARDNUMSUB", one, two, three) == [one.encode(), 2, two.encode(), 0, three.encode(), 1]
+            assert node.ask("PUBSUB", "SHARDNUMSUB", *channels) == [
+                one.encode(), 2, two.encode(), 0, three.encode(), 1]
 
 
 def test_a_transaction_over_channels_of_different_owners_is_answered_and_ordered_as_one(cluster, channels):

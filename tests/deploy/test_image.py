@@ -208,6 +208,21 @@ def test_compose_takes_its_file():
     assert run.returncode == 0, run.stderr
 
 
+def test_a_node_that_ends_has_time_to_drain(services, tmp_path):
+    text = (DEPLOY / "systemd" / "fanfare.service").read_text()
+    stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1))
+    assert stop_s > longest_drain_s((DEPLOY / "fanfare.conf").read_text(), {}, tmp_path)
+    for name, service in services.items():
+        if name != "haproxy":
+            grace_s = int(service["stop_grace_period"].removesuffix("s"))
+            assert grace_s > longest_drain_s(CONFIG.read_text(), service["environment"], tmp_path)
+
+
+def longest_drain_s(config, env, tmp_path):
+    """Handing over, then serving the clients, then closing them."""
+    return 2 * int(options(config, env, tmp_path)["shutdown-timeout"]) + 2
+
+
 def test_composed_nodes_find_each_other_and_the_load_balancer_finds_them(services, tmp_path):
     nodes = {name: service for name, service in services.items() if name != "haproxy"}
     assert len(nodes) == 3

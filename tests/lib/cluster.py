@@ -24,7 +24,7 @@ from .wait import DEADLINE_S, SCALE, DeadlineError, wait_until
 CLIENT_PORT, HTTP_PORT, PEER_PORT, RAFT_PORT = 6379, 9121, 16379, 16380
 SLOTS = 16384
 PARTITIONS = 16
-NODE_TIMEOUT_MS = int(1000 * min(SCALE, 2))
+NODE_TIMEOUT_MS = int(1000 * min(SCALE, 1.5))
 """A sanitizer build on a busy machine is not to be taken for a dead one."""
 
 FORM_DEADLINE_S = 30 * SCALE
@@ -195,6 +195,8 @@ class Node(Broker):
 class Cluster:
     """Nodes that belong together. Made, then started. Plain nodes know of no cluster, nor of each other."""
 
+    node_class = Node
+
     def __init__(self, count=3, world=None, partitions=PARTITIONS, options=None, zones=None, expect=None, plain=False):
         self.world = world or Loopback()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cluster-test-"))
@@ -220,7 +222,7 @@ class Cluster:
         """One more node, not started."""
         name = name or next(f"fanfare-{n}" for n in itertools.count() if f"fanfare-{n}" not in self.nodes)
         self.world.add(name)
-        node = Node(self, name, options)
+        node = self.node_class(self, name, options)
         self.nodes[name] = node
         return node
 

@@ -39,7 +39,9 @@ static void calm(struct msim *sim)
     sim->late_ms_max = 20;
     sim->save_fails_per_mille = 0;
     for (int i = 1; i <= sim->node_count; i++) {
-        sim->nodes[i].paused_until_ms = 0;
+        struct mnode *node = &sim->nodes[i];
+        node->paused_until_ms = 0;
+        if (node->is_drained) { msim_stop(node, false); } /* as one does */
     }
 }
 
@@ -130,10 +132,76 @@ static void dump(struct msim *sim)
 
 /* ---- storm ---- */
 
+/* Two parts that do not reach each other. */
+static void split(struct msim *sim, uint64_t one_part)
+{
+    for (int a = 1; a <= sim->node_count; a++) {
+        for (int b = 1; b <= sim->node_count; b++) {
+            sim->blocked[a][b] = (one_part >> a & 1) != (one_part >> b & 1);
+        }
+    }
+}
+
+/* The leader, as it thinks itself; NULL: nobody does. */
+static struct mnode *leader_of(struct msim *sim)
+{
+    struct mnode *leader = NULL;
+    uint64_t term = 0;
+    for (int i = 1; i <= sim->node_count; i++) {
+        struct core_status status;
+        if (sim->nodes[i].core == NULL) { continue; }
+        core_status(sim->nodes[i].core, &status);
+        if (status.raft.is_leader && status.raft.term > term) {
+            leader = &sim->nodes[i];
+            term = status.raft.term;
+        }
+    }
+    return leader;
+}
+
+static uint64_t bit_of(const struct mnode *node)
+{
+    return 1ULL << (node->name[1] - '0');
+}
+
+/* The leader, and one other that still hears it, lose the rest; or the leader goes while that one
+ * hears nobody. What an echo was worth shows then. */
+static bool corner(struct msim *sim)
+{
+    struct mnode *leader = leader_of(sim);
+    struct mnode *other = any_node(sim);
+    if (leader == NULL || leader == other) { return true; }
+    MSIM_LOG(sim, "%s leads, %s is with it", leader->name, other->name);
+    switch (dice(sim, 4)) {
+    case 0: split(sim, bit_of(leader) | bit_of(other)); break;
+    case 1: /* it pauses, what it leads goes on without it, and it goes on with the other alone */
+        leader->paused_until_ms = sim->now_ms + 1500 + dice(sim, 3000);
+        if (!msim_run(sim, sim->now_ms + dice(sim, 3000))) { return false; }
+        split(sim, bit_of(leader) | bit_of(other));
+        break;
+    case 2: /* it hands over while one of them hears nobody */
+        core_drain(leader->core);
+        leader->is_drained = true;
+        msim_settle(leader);
+        if (!msim_run(sim, sim->now_ms + dice(sim, 300))) { return false; }
+        split(sim, dice(sim, 2) ? bit_of(leader) : bit_of(other));
+        break;
+    case 3:
+        split(sim, bit_of(other));
+        msim_stop(leader, dice(sim, 2) == 0);
+        break;
+    }
+    return msim_run(sim, sim->now_ms + 1000 + dice(sim, 6000));
+}
+
 static void block(struct msim *sim)
 {
     int a = 1 + (int)dice(sim, (uint64_t)sim->node_count);
     int b = 1 + (int)dice(sim, (uint64_t)sim->node_count);
+    if (dice(sim, 3) == 0) {
+        split(sim, dice(sim, 256));
+        return;
+    }
     if (dice(sim, 3) == 0) { /* a is alone */
         for (int i = 1; i <= sim->node_count; i++) {
             sim->blocked[a][i] = i != a;
@@ -164,7 +232,7 @@ static void suspect(struct msim *sim, struct mnode *node)
 static void fault(struct msim *sim)
 {
     struct mnode *node = any_node(sim);
-    switch (dice(sim, 12)) {
+    switch (dice(sim, 14)) {
     case 0:
     case 1:
     case 2: msim_stop(node, dice(sim, 2) == 0); break;
@@ -192,6 +260,8 @@ static void fault(struct msim *sim)
         sim->stats.moves++;
         break;
     case 11: suspect(sim, node); break;
+    case 12:
+    case 13: (void)corner(sim); break;
     }
 }
 

@@ -23,7 +23,8 @@ struct mnode {
     struct cluster_file file;
     struct engine *engine; /* NULL: down */
     struct core *core;
-    bool is_absent; /* down until the storm wants it up */
+    bool is_absent;  /* down until the storm wants it up */
+    bool is_drained; /* since it started */
     uint64_t up_at_ms;
     uint64_t paused_until_ms;
     uint64_t tick_at_ms;

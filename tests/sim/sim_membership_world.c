@@ -365,6 +365,7 @@ static void end_process(struct mnode *node)
     pmap_unref(node->map);
     node->map = NULL;
     node->lease_until_ms = 0;
+    node->is_drained = false;
     node->warming = 0;
     node->paused_until_ms = 0;
     node->up_at_ms = node->sim->now_ms + 20 + sim_random(&node->sim->random, 3000);

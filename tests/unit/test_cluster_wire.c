@@ -70,13 +70,15 @@ static struct wire_frame round_trip(const struct wire_frame *frame, struct buf *
 
 Test(wire, small_frames_come_back_as_they_went)
 {
+    static const uint64_t numbers[] = {0, UINT64_MAX};
     static const struct wire_frame frames[] = {
         {.type = WIRE_PING},
         {.type = WIRE_HELLO, .hello = {WIRE_VERSION, 3, UINT64_MAX, 1ULL << 63, 7, 9, true, 3, 4}},
         {.type = WIRE_HELLO},
         {.type = WIRE_INTEREST, .interest = {1, 2, 3, TOPIC_SHARD, {"a\0b", 3}, INT32_MIN}},
         {.type = WIRE_INTEREST, .interest = {1, 0, 0, TOPIC_PATTERN, {"", 0}, 1}},
-        {.type = WIRE_INTEREST_ACK, .interest_ack = {UINT64_MAX, UINT32_MAX, 1, TOPIC_SHARD}},
+        {.type = WIRE_INTEREST_ACK,
+         .interest_ack = {UINT64_MAX, UINT32_MAX, 1, TOPIC_SHARD, numbers, 2}},
         {.type = WIRE_PUBLISHED, .published = {5, WIRE_INDOUBT, 1ULL << 40}},
         {.type = WIRE_END, .end = {1, 2, 3}},
         {.type = WIRE_READY, .ready = {1, 2, true, 4}},
