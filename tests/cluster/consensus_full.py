@@ -28,6 +28,7 @@ DISK = "CONSENSUS_FULL_DISK"  # of the environment: where the small disk is
 MIB = 1 << 20
 DISK_BYTES = 160 * MIB
 BALLAST_BYTES = 4 * MIB
+SEGMENT_BYTES = 256 << 10
 DEADLINE_S = 60
 
 
@@ -101,13 +102,14 @@ def stay_full(filler, condition):
 
 
 def run(args, work, disk, keep_bytes, free_bytes_min):
-    """One cluster, from empty to full to well again."""
-    options = ["-g", str(GROUPS), "-k", "32", "-b", "1000", "-r", "50", "-e", "500", "-h", "50", "-l", str(256 << 10),
+    """One cluster, from empty to full to well again. Where less than a segment is kept, a log meets the end of the disk
+    before the watermark is passed: commands are refused because it did."""
+    options = ["-g", str(GROUPS), "-k", "32", "-b", "1000", "-r", "50", "-e", "500", "-h", "50", "-l", str(SEGMENT_BYTES),
                "-s", "10000", "-S", str(MIB), "-B", str(BALLAST_BYTES), "-F", str(free_bytes_min)]
     peer_list = peers(NODES)
     nodes = [Node(args.program, work, i + 1, peer_list, options, disk) for i in range(NODES)]
     filler = Filler(disk, keep_bytes)
-    meets_the_end = keep_bytes == 0
+    meets_the_end = keep_bytes < SEGMENT_BYTES
     try:
         for node in nodes:
             node.start()
@@ -119,6 +121,7 @@ def run(args, work, disk, keep_bytes, free_bytes_min):
         if meets_the_end:
             wait_until(stay_full(filler, lambda: any("ballast is given up" in n.log() for n in nodes)), DEADLINE_S,
                        "a log has met the end of the disk")
+            filler.keep_bytes = 0
         nodes[0].kill()
         held = check_log(args, nodes[0])
         filler.fill()
@@ -153,7 +156,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="consensus-full-") as work:
         enter_namespace(work)
         disk = os.environ[DISK]
-        for name, keep_bytes, free_bytes_min in (("end", 0, 1), ("mark", 40 * MIB, 48 * MIB)):
+        for name, keep_bytes, free_bytes_min in (("end", SEGMENT_BYTES // 4, 1), ("mark", 40 * MIB, 48 * MIB)):
             os.mkdir(f"{work}/{name}")
             os.mkdir(f"{disk}/{name}")
             run(args, f"{work}/{name}", f"{disk}/{name}", keep_bytes, free_bytes_min)
