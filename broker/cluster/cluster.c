@@ -387,7 +387,7 @@ void cluster_free(struct cluster *c)
     listener_free(c->listener);
     resolver_free(c->resolver);
     map_fini(&c->changes);
-    map_fini(&c->pattern_asks);
+    map_fini(&c->patterns);
     pmap_unref(c->map);
     lock_fini(&c->lock);
     mem_free(c);

@@ -171,16 +171,17 @@ struct peer_stat {
     atomic_uint_fast64_t up_wall_ms;
 };
 
-/* A pattern change that every member has to count. Worker 0's, but what lanes read in cluster.pattern_asks. */
+/* A pattern change that every member has to count. Worker 0's, but what lanes read under cluster.lock. */
 struct pattern_op {
     struct list link;
+    struct map_node by_id; /* in cluster.patterns, as long as it is under way */
+    uint64_t id;
     struct interest_change *change;
     struct pattern_asked {
-        struct map_node by_id; /* in cluster.pattern_asks while id is not 0 */
-        struct pattern_op *op;
-        uint64_t id;        /* 0: not asked */
-        uint32_t remaining; /* acknowledgements to come, one per lane of the node; worker 0's */
+        uint64_t id; /* 0: not asked; else the op's, and in the low byte how often it was asked */
+        uint32_t remaining; /* acknowledgements of that to come, one per lane of the node */
     } asked[PMAP_NODES_MAX];
+    uint8_t asked_count; /* how often anybody was; it may start over */
 };
 
 struct cluster {
@@ -199,8 +200,8 @@ struct cluster {
     struct lock lock;
     const struct pmap *map; /* a reference; NULL: none yet */
     uint32_t self;
-    struct map changes;      /* struct change_key: sent and not acknowledged, by id */
-    struct map pattern_asks; /* struct pattern_asked, by id */
+    struct map changes;  /* struct change_key: sent and not acknowledged, by id */
+    struct map patterns; /* struct pattern_op, by id */
     struct {
         struct inlet *lane[LANES_MAX];    /* the open connections of a node to us, */
         struct inlet *request[LANES_MAX]; /* by its worker */

@@ -272,38 +272,45 @@ static bool op_is_done(const struct half *half, const struct pattern_op *op)
     return true;
 }
 
-/* Under cluster.lock. */
-static struct pattern_asked *asked_find(struct cluster *c, uint64_t id)
+/* Under cluster.lock. `id` is that of an acknowledgement. NULL: it has ended. */
+static struct pattern_op *op_find(struct cluster *c, uint64_t id)
 {
-    struct map_node *node = map_find(&c->pattern_asks, id_slice(&id), slice_hash(id_slice(&id)));
-    return node != NULL ? CONTAINER_OF(node, struct pattern_asked, by_id) : NULL;
+    id >>= 8;
+    struct map_node *node = map_find(&c->patterns, id_slice(&id), slice_hash(id_slice(&id)));
+    return node != NULL ? CONTAINER_OF(node, struct pattern_op, by_id) : NULL;
 }
 
-/* The node is not waited for any more, nor heard. Was it asked? */
-static bool asked_clear(struct cluster *c, struct pattern_asked *asked)
-{
-    if (asked->id == 0) { return false; }
-    lock_take(&c->lock);
-    map_remove(&c->pattern_asks, &asked->by_id);
-    asked->id = 0;
-    lock_release(&c->lock);
-    return true;
-}
-
-/* If its link or one of its lanes is gone, the node will be told all patterns anew, and asked again then. */
-static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
+static struct pattern_op *op_new(struct half *half, struct interest_change *change)
 {
     struct cluster *c = half->cluster;
-    struct pattern_asked *asked = &op->asked[node];
-    (void)asked_clear(c, asked);
-    asked->remaining = lanes_complete(c, node);
-    if (asked->remaining == 0 || !outlet_can_ask(half->outlet[node])) { return; }
-    asked->op = op;
-    asked->by_id.key = id_slice(&asked->id);
+    struct pattern_op *op = mem_new0(sizeof *op);
+    op->change = change;
+    op->id = ++half->next_id;
+    op->by_id.key = id_slice(&op->id);
+    list_push_back(&c->pattern_ops, &op->link);
     lock_take(&c->lock);
-    asked->id = ++half->next_id;
-    map_insert(&c->pattern_asks, &asked->by_id, slice_hash(asked->by_id.key));
+    map_insert(&c->patterns, &op->by_id, slice_hash(op->by_id.key));
     lock_release(&c->lock);
+    return op;
+}
+
+/* From here on no lane finds it. */
+static void op_leave(struct cluster *c, struct pattern_op *op)
+{
+    lock_take(&c->lock);
+    map_remove(&c->patterns, &op->by_id);
+    lock_release(&c->lock);
+    list_remove(&op->link);
+}
+
+/* If its link or one of its lanes is gone, the node will be told all patterns anew, and asked again then. Who is asked
+ * again may still acknowledge the first time: that is not enough to wait for, but the subscriber hears of it. */
+static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
+{
+    struct pattern_asked *asked = &op->asked[node];
+    *asked = (struct pattern_asked){.remaining = lanes_complete(half->cluster, node)};
+    if (asked->remaining == 0 || !outlet_can_ask(half->outlet[node])) { return; }
+    asked->id = op->id << 8 | op->asked_count++;
     send_interest(half->outlet[node], op->change, asked->id, 0, op->change->is_join ? 1 : -1);
 }
 
@@ -334,12 +341,12 @@ static void op_end(struct half *half, struct pattern_op *op)
     bool is_refused = op->change->err != ERR_OK;
     uint64_t nodes = 0;
     for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
-        if (asked_clear(c, &op->asked[node])) { nodes |= 1ULL << node; }
+        if (op->asked[node].id != 0) { nodes |= 1ULL << node; }
     }
+    op_leave(c, op);
     bool is_void = directory_end_change(c->directory, op->change);
     if (is_void || is_refused) { join_take_back(half, copy, nodes); }
     mem_free(copy);
-    list_remove(&op->link);
     mem_free(op);
 }
 
@@ -375,9 +382,7 @@ static void pattern_begin(struct event *event)
         interest_change_give_back(change);
         return;
     }
-    struct pattern_op *op = mem_new0(sizeof *op);
-    op->change = change;
-    list_push_back(&c->pattern_ops, &op->link);
+    struct pattern_op *op = op_new(half, change);
     for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
         if (c->patterns_told[node] != 0) { op_ask(half, op, node); }
     }
@@ -393,9 +398,10 @@ static void on_pattern_counted(struct event *event)
     struct half *half = event->half;
     struct cluster *c = half->cluster;
     lock_take(&c->lock);
-    struct pattern_asked *asked = asked_find(c, event->a);
+    struct pattern_op *op = op_find(c, event->a);
     lock_release(&c->lock);
-    if (asked == NULL || asked->remaining == 0) { return; }
+    struct pattern_asked *asked = op != NULL ? &op->asked[event->node] : NULL;
+    if (asked == NULL || asked->id != event->a || asked->remaining == 0) { return; }
     asked->remaining--;
     ops_look(half);
 }
@@ -407,11 +413,10 @@ static void on_pattern_ack(struct inlet *inlet, uint64_t id)
     struct cluster *c = inlet->half->cluster;
     const struct origin origin = {(uint8_t)inlet->node, (uint8_t)inlet->worker};
     lock_take(&c->lock);
-    struct pattern_asked *asked = asked_find(c, id);
-    bool is_awaited = asked != NULL && asked == &asked->op->asked[inlet->node];
-    if (is_awaited) { interest_change_acknowledged(asked->op->change, origin); }
+    struct pattern_op *op = op_find(c, id);
+    if (op != NULL) { interest_change_acknowledged(op->change, origin); }
     lock_release(&c->lock);
-    if (is_awaited) { event_post(half_0(c), (struct event){.run = on_pattern_counted, .a = id}); }
+    event_post(half_0(c), (struct event){.run = on_pattern_counted, .node = inlet->node, .a = id});
 }
 
 struct picture {
@@ -496,7 +501,7 @@ void interest_node_gone(struct half *half, uint32_t node)
     struct cluster *c = half->cluster;
     c->patterns_told[node] = 0;
     LIST_EACH (at, &c->pattern_ops) {
-        (void)asked_clear(c, &CONTAINER_OF(at, struct pattern_op, link)->asked[node]);
+        CONTAINER_OF(at, struct pattern_op, link)->asked[node] = (struct pattern_asked){0};
     }
     ops_look(half);
 }
