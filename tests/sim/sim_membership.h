@@ -15,7 +15,7 @@ struct msim;
 
 struct mnode {
     struct msim *sim;
-    char name[8];
+    char name[16];
     uint64_t id;
     uint16_t port; /* changes when its address does */
     uint32_t expect;
