@@ -173,12 +173,13 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     return ERR_OK;
 }
 
-bool half_may_order(void *arg)
+uint64_t half_lease(void *arg)
 {
     const struct half *half = arg;
     const struct membership *membership = half->cluster->membership;
-    return membership != NULL &&
-           membership_has_lease(membership, atomic_load(&half->cluster->own_incarnation));
+    uint64_t incarnation = atomic_load(&half->cluster->own_incarnation);
+    bool holds = membership != NULL && membership_has_lease(membership, incarnation);
+    return holds ? incarnation : 0;
 }
 
 void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, struct fanout *fanout)
@@ -187,7 +188,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
         .ship = forward_ship,
         .change = interest_change,
         .on_lane_item = lanes_on_item,
-        .may_order = half_may_order,
+        .lease = half_lease,
         .must_wait = forward_must_wait,
     };
     struct half *half = mem_new0(sizeof *half);

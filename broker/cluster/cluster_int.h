@@ -255,7 +255,7 @@ static inline bool node_is_up(const struct pmap *map, uint32_t node)
 }
 
 /* cluster.c */
-bool half_may_order(void *half);   /* does this node's lease hold? any thread */
+uint64_t half_lease(void *half);   /* fanout_remote_ops.lease; any thread */
 void half_look(struct half *half); /* any thread: something may go on */
 void half_look_all(struct cluster *c);
 void half_due(struct half *half, uint32_t partition); /* its worker */

@@ -103,7 +103,7 @@ static void flush_change(struct half *half, struct outlet *outlet, struct intere
 {
     if (change->subscriber == NULL) {
         flush_orphan(outlet, change, at);
-    } else if (at->phase == PARTITION_OWNED && half_may_order(half)) {
+    } else if (at->phase == PARTITION_OWNED && half_lease(half) != 0) {
         change->is_sent = true;
         bool is_void = directory_apply_change(half->cluster->directory, change);
         CHECK(!is_void); /* its client is there, and this is its worker */
@@ -249,7 +249,7 @@ bool interest_on_request(struct inlet *inlet, const struct wire_interest *intere
         return false;
     }
     /* Without a lease nothing may be acknowledged: the sender begins anew with us, or with who comes after. */
-    if (!half_may_order(inlet->half)) {
+    if (half_lease(inlet->half) == 0) {
         peer_in_close(inlet->in, true);
         return true;
     }

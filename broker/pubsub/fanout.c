@@ -174,7 +174,7 @@ bool fanout_is_idle(const struct fanout *f)
 /* Make the change here, if this node may. */
 static bool pass_change(struct fanout *f, struct subscription *subscription, bool is_join)
 {
-    if (UNLIKELY(f->remote != NULL) && !f->remote->may_order(f->remote_arg)) { return false; }
+    if (UNLIKELY(f->remote != NULL) && f->remote->lease(f->remote_arg) == 0) { return false; }
     f->change.subscription = subscription;
     f->change.is_join = is_join;
     const struct topic *topic = subscription->topic;

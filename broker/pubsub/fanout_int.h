@@ -171,6 +171,7 @@ struct fanout {
     struct list changes; /* interest_change.by_client: not applied yet */
     struct list changed; /* interest_change.by_client: to be told */
     struct list settled; /* shipment.link: to be told */
+    struct list doubted; /* shipment.link: ordered under a lease that does not hold at the moment */
     struct shipment *spare;
 };
 

@@ -5,11 +5,15 @@
 #include "base/metrics.h"
 #include "pubsub/fanout_int.h"
 
+/* So long an answer waits for a lease that has lapsed. */
+enum { DOUBT_NS_MAX = 2000000000 };
+
 void fanout_remote_init(struct fanout *f)
 {
     list_init(&f->changes);
     list_init(&f->changed);
     list_init(&f->settled);
+    list_init(&f->doubted);
 }
 
 void fanout_set_remote(struct fanout *f, const struct fanout_remote_ops *ops, void *arg)
@@ -53,12 +57,29 @@ static void wake_others(struct fanout *f)
 
 /* ---- shipments ---- */
 
+/* Ordered, and on its way. That counts if the lease held all the time: then nobody else was the owner. A lease
+ * that has lapsed may come back; in another life of this node it is another one. */
+static bool is_decided(struct shipment *s)
+{
+    struct fanout *f = s->fanout;
+    uint64_t lease = f->remote->lease(f->remote_arg);
+    bool is_over = lease == 0 && s->since_ns != 0 && clock_mono_ns() - s->since_ns > DOUBT_NS_MAX;
+    if (lease == 0 && !is_over) { return false; }
+    shipment_settle(s, lease == s->lease ? ERR_OK : ERR_INDOUBT, s->receivers);
+    return true;
+}
+
+static void decide(struct shipment *s)
+{
+    s->since_ns = 0;
+    if (is_decided(s)) { return; }
+    s->since_ns = clock_mono_ns();
+    list_push_back(&s->fanout->doubted, &s->link);
+}
+
 static void on_shipment_sent(struct task *task)
 {
-    struct shipment *s = CONTAINER_OF(task, struct shipment, task);
-    struct fanout *f = s->fanout;
-    bool is_sure = f->remote->may_order(f->remote_arg);
-    shipment_settle(s, is_sure ? ERR_OK : ERR_INDOUBT, s->receivers);
+    decide(CONTAINER_OF(task, struct shipment, task));
 }
 
 static struct shipment *shipment_empty(struct fanout *f)
@@ -104,7 +125,8 @@ struct shipment *shipment_new(struct fanout *f, enum topic_kind kind, struct sli
 bool shipment_order(struct shipment *s)
 {
     struct fanout *f = s->fanout;
-    if (!f->remote->may_order(f->remote_arg)) { return false; }
+    s->lease = f->remote->lease(f->remote_arg);
+    if (s->lease == 0) { return false; }
     struct run run = {
         .channel = msg_channel(s->kind, s->span.data),
         .block = s->span.block,
@@ -120,12 +142,8 @@ bool shipment_order(struct shipment *s)
     if (run.is_elsewhere) { return false; }
     wake_others(f);
     metric_add(METRIC_messages_published_total, s->message_count);
-    if (run.nodes != 0) {
-        s->receivers = run.receivers; /* read by this worker only, when the task has come back */
-    } else {
-        bool is_sure = f->remote->may_order(f->remote_arg);
-        shipment_settle(s, is_sure ? ERR_OK : ERR_INDOUBT, run.receivers);
-    }
+    s->receivers = run.receivers; /* read by this worker only, when the task has come back */
+    if (run.nodes == 0) { decide(s); }
     return true;
 }
 
@@ -181,12 +199,13 @@ static void shipment_of_run(struct shipment *s, const struct run *run)
 }
 
 /* Order one run if that may be done here; what has to wait gets a shipment. */
-static void order_run(struct fanout *f, struct run *run, bool may_order)
+static void order_run(struct fanout *f, struct run *run, uint64_t lease)
 {
     struct shipment *s = shipment_empty(f);
     run->is_elsewhere = true;
     run->nodes = 0;
-    if (may_order && !f->remote->must_wait(f->remote_arg, run->partition)) {
+    s->lease = lease;
+    if (lease != 0 && !f->remote->must_wait(f->remote_arg, run->partition)) {
         directory_post_shipment(f->directory, run, s, f->woken);
     }
     if (run->is_elsewhere || run->nodes != 0) {
@@ -198,27 +217,28 @@ static void order_run(struct fanout *f, struct run *run, bool may_order)
     }
 }
 
-/* The lease has ended while the runs were ordered: nobody may be told that they were. */
-static void doubt_runs(struct fanout *f)
+/* The lease does not hold any more: nobody may be told yet that the runs were ordered. */
+static void doubt_runs(struct fanout *f, uint64_t lease)
 {
     for (uint32_t i = 0; i < f->run_count; i++) {
         struct run *run = &f->run[i];
         if (run->shipment != NULL) { continue; }
         run->shipment = shipment_empty(f);
         shipment_of_run(run->shipment, run);
-        shipment_settle(run->shipment, ERR_INDOUBT, 0);
+        run->shipment->lease = lease;
+        decide(run->shipment);
     }
 }
 
 void fanout_commit_remote(struct fanout *f)
 {
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
-    bool may_order = f->remote->may_order(f->remote_arg);
+    uint64_t lease = f->remote->lease(f->remote_arg);
     for (uint32_t i = 0; i < f->run_count; i++) {
-        order_run(f, &f->run[i], may_order);
+        order_run(f, &f->run[i], lease);
     }
     wake_others(f);
-    if (!f->remote->may_order(f->remote_arg)) { doubt_runs(f); }
+    if (f->remote->lease(f->remote_arg) != lease) { doubt_runs(f, lease); }
     answer_or_defer(f);
     uint64_t now_ns = clock_mono_ns();
     for (uint32_t i = 0; i < f->run_count; i++) {
@@ -418,6 +438,11 @@ void interest_change_free(struct interest_change *change)
 
 void fanout_settle(struct fanout *f)
 {
+    LIST_EACH (at, &f->doubted) {
+        list_remove(at);
+        struct shipment *s = CONTAINER_OF(at, struct shipment, link);
+        if (!is_decided(s)) { list_push_back(at_next, at); }
+    }
     struct list *link;
     while ((link = list_pop_front(&f->settled)) != NULL) {
         struct shipment *s = CONTAINER_OF(link, struct shipment, link);
@@ -433,6 +458,10 @@ void fanout_settle(struct fanout *f)
 
 void fanout_remote_fini(struct fanout *f)
 {
+    LIST_EACH (at, &f->doubted) {
+        list_remove(at);
+        shipment_settle(CONTAINER_OF(at, struct shipment, link), ERR_INDOUBT, 0);
+    }
     fanout_settle(f);
     CHECK(list_is_empty(&f->changes));
     if (f->spare != NULL) { shipment_free(f->spare); }

@@ -131,7 +131,8 @@ struct shipment {
     uint64_t since_ns;
     uint64_t id; /* the holder's, and the next */
     uint64_t sent_end;
-    uint64_t receivers; /* once ordered */
+    uint64_t receivers; /* once ordered, and the next */
+    uint64_t lease;     /* under which it was */
     enum err err;
     /* Its fate is known; frees what hangs on it, not the shipment. On the fanout's worker. */
     void (*on_settled)(struct shipment *shipment);
@@ -218,7 +219,8 @@ struct fanout_remote_ops {
     void (*change)(void *arg,
                    struct interest_change *change); /* takes it until applied or failed */
     void (*on_lane_item)(struct task *task);
-    bool (*may_order)(void *arg); /* does this node's lease hold? */
+    /* The lease under which this node may order now: a number that none of its other lives has; 0: none. */
+    uint64_t (*lease)(void *arg);
     /* Are earlier publishes of this worker to the partition still on their way? They go first. */
     bool (*must_wait)(void *arg, uint32_t partition);
 };

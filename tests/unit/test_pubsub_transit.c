@@ -131,10 +131,10 @@ static void on_change(void *arg, struct interest_change *change)
     client->op = (struct op){.client = client, .change = change, .pattern = client->pattern};
 }
 
-static bool yes(void *arg)
+static uint64_t the_lease(void *arg)
 {
     (void)arg;
-    return true;
+    return 1;
 }
 
 static bool no(void *arg, uint32_t partition)
@@ -145,7 +145,7 @@ static bool no(void *arg, uint32_t partition)
 }
 
 static const struct fanout_remote_ops remote_ops = {
-    .change = on_change, .may_order = yes, .must_wait = no};
+    .change = on_change, .lease = the_lease, .must_wait = no};
 
 static void no_wake(void *arg)
 {
