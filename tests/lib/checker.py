@@ -360,17 +360,21 @@ class _Spans:
 class _Times:
     """Stretches of time of some faults."""
 
-    def __init__(self, faults):
-        self.stretches = [(f.start_ns, f.end_ns) for f in faults]
+    def __init__(self, faults, aftermath_ns=0):
+        self.stretches = [(f.start_ns, f.end_ns + aftermath_ns) for f in faults]
 
     def touch(self, start_ns, end_ns):
         """Does any of them have a moment in common with this one?"""
         return any(start <= end_ns and end >= start_ns for start, end in self.stretches)
 
 
+AFTERMATH_NS = 3_000_000_000
+"""A connection between nodes that a fault has broken may be noticed only by its silence, when all is well again."""
+
+
 def _planned(history):
     any_crash = _Times([f for f in history.faults if not f.planned])
-    rough = _Times([f for f in history.faults if not f.planned and not f.spares])
+    rough = _Times([f for f in history.faults if not f.planned and not f.spares], AFTERMATH_NS)
     own = collections.defaultdict(list)
     for fault in history.faults:
         own[fault.node].append(fault)
