@@ -31,9 +31,9 @@ ctest_options=(--test-dir "$check" --output-on-failure -j "$jobs" --no-tests=err
 
 # Which tests of a tree run: a regular expression over its test names.
 declare -A selected=(
-    [asan]='.'
+    [asan]='^(lint|unit|stress|fuzz|process|compat|sim|cluster|deploy|bench)[._]'
     [tsan]='^(stress|process)[._]|^cluster[.](storm[.]three|pubsub|consensus|membership)'
-    [release]='^(unit|bench|deploy|sim)[._]|^cluster[.](storm|failover|planned|consensus)'
+    [release]='^(unit|bench|deploy|sim)[._]|^cluster[.](storm|planned|consensus)'
     [clang]='^fuzz[._]'
 )
 
@@ -59,7 +59,10 @@ parse_options() {
     done
     [[ $soak_minutes =~ ^[0-9]+$ ]] || { usage >&2 && exit 64; }
     if $quick; then selected[asan]='^(lint|unit|stress|fuzz|process|bench)[._]'; fi
-    if ((soak_minutes > 0)); then fuzz_seconds=$((soak_minutes * 60)); fi
+    if ((soak_minutes > 0)); then
+        fuzz_seconds=$((soak_minutes * 60))
+        selected[asan]='.'
+    fi
 }
 
 tree_folder() {
