@@ -360,8 +360,8 @@ class _Spans:
 class _Times:
     """Stretches of time of some faults."""
 
-    def __init__(self, faults, aftermath_ns=0):
-        self.stretches = [(f.start_ns, f.end_ns + aftermath_ns) for f in faults]
+    def __init__(self, faults):
+        self.stretches = [(f.start_ns, f.end_ns + (0 if f.planned or f.spares else AFTERMATH_NS)) for f in faults]
 
     def touch(self, start_ns, end_ns):
         """Does any of them have a moment in common with this one?"""
@@ -374,7 +374,7 @@ AFTERMATH_NS = 3_000_000_000
 
 def _planned(history):
     any_crash = _Times([f for f in history.faults if not f.planned])
-    rough = _Times([f for f in history.faults if not f.planned and not f.spares], AFTERMATH_NS)
+    rough = _Times([f for f in history.faults if not f.planned and not f.spares])
     own = collections.defaultdict(list)
     for fault in history.faults:
         own[fault.node].append(fault)
