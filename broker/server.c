@@ -372,6 +372,10 @@ enum err server_start(struct server **out, struct config *config)
     err = start_admin(server);
     if (err != ERR_OK) { goto fail; }
     server->broker.started_memory_bytes = process_memory().used_bytes;
+    if (server->broker.cluster == NULL) { /* ready before the first client can ask */
+        atomic_store(&server->status.unready_because, NULL);
+        atomic_store(&server->status.is_started, true);
+    }
     run_services(server);
     *out = server;
     return ERR_OK;
