@@ -309,7 +309,7 @@ uint32_t lanes_complete(struct cluster *c, uint32_t node);
 void tail_clear(struct list *tail);
 void place_forget_tail(struct place *place);
 
-/* interest_sync.c: changes of our clients' subscriptions, and of other nodes' */
+/* interest_channels.c, interest_patterns.c: changes of our clients' subscriptions, and of other nodes' */
 void interest_change(void *arg, struct interest_change *change);
 void interest_flush(struct half *half, uint32_t partition);
 void interest_stale(struct half *half, uint32_t partition); /* what was sent may be lost */
