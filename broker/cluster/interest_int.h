@@ -19,6 +19,9 @@ MUST_USE struct interest_change *interest_copy(const struct interest_change *cha
 /* interest_patterns.c */
 void interest_change_pattern(struct half *half, struct interest_change *change); /* takes it */
 void interest_on_pattern_ack(struct inlet *inlet, uint64_t id);
-void interest_tick_patterns(struct half *half, uint64_t since_ns); /* worker 0 */
+void interest_on_pattern(struct inlet *inlet, const struct wire_interest *interest);
+/* Worker 0: what has not come to an end since then is given up; everything is, at once. */
+void interest_tick_patterns(struct half *half, uint64_t since_ns);
+void interest_stop_patterns(struct half *half);
 
 #endif

@@ -1,15 +1,19 @@
 /* interest_patterns: changes of our clients' patterns, which every member counts: worker 0 tells all of them. And other
- * nodes' patterns. */
+ * nodes' patterns.
+ * Patterns change under all stripes: so they do in groups, one of each kind in a turn, and so many are under way at a
+ * time that looking at all of them is cheap. The rest waits.
+ * Always: what is in pattern_sync.done is awaited by nobody, or given up; the rest of under_way is awaited. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cluster/interest_int.h"
 
-static bool op_is_done(const struct half *half, const struct pattern_op *op)
+enum { OPS_MAX = 2048 };
+
+/* ---- what is under way ---- */
+
+static struct pattern_op *op_at(struct list *link)
 {
-    for (uint32_t node = 0; node < half->map->node_count; node++) {
-        if (node == half->self || !node_is_up(half->map, node)) { continue; }
-        if (op->asked[node].id == 0 || op->asked[node].remaining > 0) { return false; }
-    }
-    return true;
+    return CONTAINER_OF(link, struct pattern_op, link);
 }
 
 /* Under cluster.lock. `id` is that of an acknowledgement. NULL: it has ended. */
@@ -20,27 +24,47 @@ static struct pattern_op *op_find(struct cluster *c, uint64_t id)
     return node != NULL ? CONTAINER_OF(node, struct pattern_op, by_id) : NULL;
 }
 
-static struct pattern_op *op_new(struct half *half, struct interest_change *change)
+static void on_slice(struct task *task);
+
+/* There may be something to begin or to end. */
+static void go_on(struct half *half)
 {
-    struct cluster *c = half->cluster;
-    struct pattern_op *op = mem_new0(sizeof *op);
-    op->change = change;
-    op->id = ++half->next_id;
-    op->by_id.key = interest_id(&op->id);
-    list_push_back(&c->pattern_ops, &op->link);
-    lock_take(&c->lock);
-    map_insert(&c->patterns, &op->by_id, slice_hash(op->by_id.key));
-    lock_release(&c->lock);
-    return op;
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    if (sync->is_posted) { return; }
+    sync->is_posted = true;
+    mailbox_post(worker_mailbox(half->worker), &sync->task);
 }
 
-/* From here on no lane finds it. */
-static void op_leave(struct cluster *c, struct pattern_op *op)
+static void op_done(struct half *half, struct pattern_op *op)
 {
-    lock_take(&c->lock);
-    map_remove(&c->patterns, &op->by_id);
-    lock_release(&c->lock);
-    list_remove(&op->link);
+    if (!list_is_linked(&op->done_link)) {
+        list_push_back(&half->cluster->pattern_sync.done, &op->done_link);
+    }
+    go_on(half);
+}
+
+/* The members, what they have been asked or what they have answered may have changed. */
+static void op_look(struct half *half, struct pattern_op *op)
+{
+    op->awaited = 0;
+    for (uint32_t node = 0; half->map != NULL && node < half->map->node_count; node++) {
+        if (node == half->self || !node_is_up(half->map, node)) { continue; }
+        bool is_missing = op->asked[node].id == 0 || op->asked[node].remaining > 0;
+        op->awaited |= (uint64_t)is_missing << node;
+    }
+    if ((op->awaited == 0 && half->map != NULL) || op->is_given_up) {
+        op_done(half, op);
+    } else if (list_is_linked(&op->done_link)) {
+        list_remove(&op->done_link);
+    }
+}
+
+void interest_look(struct half *half)
+{
+    LIST_EACH (at, &half->cluster->pattern_sync.under_way) {
+        op_look(half, op_at(at));
+    }
+    go_on(half);
 }
 
 /* If its link or one of its lanes is gone, the node will be told all patterns anew, and asked again then. Who is asked
@@ -54,12 +78,45 @@ static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
     interest_send(half->outlet[node], op->change, asked->id, 0, op->change->is_join ? 1 : -1);
 }
 
-/* Those nodes have been asked to count it, and are not to. */
-static void join_take_back(struct half *half, const struct interest_change *change, uint64_t nodes)
+/* ---- beginning ---- */
+
+static void op_begin(struct half *half, struct interest_change *change)
 {
-    for (; nodes != 0; nodes &= nodes - 1) {
-        struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
-        if (outlet_can_ask(outlet)) { interest_send(outlet, change, 0, 0, -1); }
+    struct cluster *c = half->cluster;
+    struct pattern_op *op = mem_new0(sizeof *op);
+    op->change = change;
+    op->id = ++half->next_id;
+    op->by_id.key = interest_id(&op->id);
+    list_init(&op->done_link);
+    list_push_back(&c->pattern_sync.under_way, &op->link);
+    c->pattern_sync.under_way_count++;
+    lock_take(&c->lock);
+    map_insert(&c->patterns, &op->by_id, slice_hash(op->by_id.key));
+    lock_release(&c->lock);
+    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+        if (c->patterns_told[node] != 0) { op_ask(half, op, node); }
+    }
+    op_look(half, op);
+}
+
+/* Begin those that have waited longest. */
+static void begin_some(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    struct pattern_step step[PATTERN_STEPS_MAX];
+    uint32_t count = 0;
+    while (count < PATTERN_STEPS_MAX && sync->under_way_count + count < OPS_MAX &&
+           !list_is_empty(&sync->waiting)) {
+        struct list *link = list_pop_front(&sync->waiting);
+        step[count++].change = CONTAINER_OF(link, struct interest_change, link);
+    }
+    directory_begin_patterns(half->cluster->directory, step, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (step[i].is_void) {
+            interest_change_give_back(step[i].change);
+        } else {
+            op_begin(half, step[i].change);
+        }
     }
 }
 
@@ -73,73 +130,158 @@ static void tell_all(struct half *half, const struct interest_change *change, ui
     }
 }
 
-/* All count it, or have ceased to; or it is given up: then change->err is set. */
-static void op_end(struct half *half, struct pattern_op *op)
-{
-    struct cluster *c = half->cluster;
-    struct interest_change *copy =
-        interest_copy(op->change); /* from its end on it is its worker's */
-    bool is_refused = op->change->err != ERR_OK;
-    uint64_t nodes = 0;
-    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
-        if (op->asked[node].id != 0) { nodes |= 1ULL << node; }
-    }
-    op_leave(c, op);
-    bool is_void = directory_end_change(c->directory, op->change);
-    if (is_void || is_refused) { join_take_back(half, copy, nodes); }
-    mem_free(copy);
-    mem_free(op);
-}
+static void finish_all(struct half *half);
 
-static void ops_look(struct half *half)
-{
-    if (half->map == NULL) { return; }
-    LIST_EACH (at, &half->cluster->pattern_ops) {
-        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        if (!op_is_done(half, op)) { continue; }
-        if (!moves_are_settled(half->cluster)) { return; }
-        op_end(half, op);
-    }
-}
-
-void interest_look(struct half *half)
-{
-    ops_look(half);
-}
-
-static void pattern_fail(struct half *half, struct pattern_op *op);
-
-static void pattern_begin(struct event *event)
+static void on_change(struct event *event)
 {
     struct half *half = event->half;
-    struct cluster *c = half->cluster;
     struct interest_change *change = event->pointer;
     if (change->is_drop) {
         tell_all(half, change, change->epoch);
         interest_change_free(change);
         return;
     }
-    if (!directory_begin_change(c->directory, change)) {
-        interest_change_give_back(change);
-        return;
-    }
-    struct pattern_op *op = op_new(half, change);
-    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
-        if (c->patterns_told[node] != 0) { op_ask(half, op, node); }
-    }
-    if (atomic_load(&c->is_stopping)) {
-        pattern_fail(half, op);
+    list_push_back(&half->cluster->pattern_sync.waiting, &change->link);
+    if (atomic_load(&half->cluster->is_stopping)) {
+        finish_all(half);
     } else {
-        ops_look(half);
+        go_on(half);
     }
 }
 
 void interest_change_pattern(struct half *half, struct interest_change *change)
 {
-    event_post(half_0(half->cluster), (struct event){.run = pattern_begin, .pointer = change});
+    event_post(half_0(half->cluster), (struct event){.run = on_change, .pointer = change});
 }
 
-static void on_pattern_counted(struct event *event)
+/* ---- ending: all count it, or have ceased to; or it is given up ---- */
+
+/* Those nodes have been asked to count it, and are not to. */
+static void join_take_back(struct half *half, const struct interest_change *change, uint64_t nodes)
+{
+    for (; nodes != 0; nodes &= nodes - 1) {
+        struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
+        if (outlet_can_ask(outlet)) { interest_send(outlet, change, 0, 0, -1); }
+    }
+}
+
+/* What is left of an op whose change is its worker's again. */
+struct ended {
+    struct interest_change *copy; /* of a join; else NULL */
+    uint64_t asked;               /* nodes */
+    bool is_refused;
+};
+
+/* Take it out of the lists: from here on no lane finds it. A leaving needs nobody's consent; a join that is given up
+ * is refused. */
+static struct ended op_leave(struct cluster *c, struct pattern_op *op)
+{
+    struct interest_change *change = op->change;
+    change->err = op->is_given_up && change->is_join ? ERR_CLUSTER_DOWN : ERR_OK;
+    struct ended ended = {.is_refused = change->err != ERR_OK};
+    if (change->is_join) { ended.copy = interest_copy(change); }
+    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+        if (op->asked[node].id != 0) { ended.asked |= 1ULL << node; }
+    }
+    lock_take(&c->lock);
+    map_remove(&c->patterns, &op->by_id);
+    lock_release(&c->lock);
+    list_remove(&op->link);
+    list_remove(&op->done_link);
+    c->pattern_sync.under_way_count--;
+    mem_free(op);
+    return ended;
+}
+
+/* A join is in force when every partition's stream comes to us; one that is given up need not wait for that. */
+static void end_some(struct half *half)
+{
+    struct cluster *c = half->cluster;
+    if (list_is_empty(&c->pattern_sync.done)) { return; }
+    bool are_settled = moves_are_settled(c);
+    struct pattern_step step[PATTERN_STEPS_MAX];
+    struct ended ended[PATTERN_STEPS_MAX];
+    uint32_t count = 0;
+    LIST_EACH (at, &c->pattern_sync.done) {
+        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, done_link);
+        if (count == PATTERN_STEPS_MAX) { break; }
+        op_look(half, op); /* the map may be a newer one */
+        if (!list_is_linked(at) || (!are_settled && !op->is_given_up)) { continue; }
+        step[count].change = op->change;
+        ended[count++] = op_leave(c, op);
+    }
+    directory_end_patterns(c->directory, step, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (ended[i].copy == NULL) { continue; }
+        if (step[i].is_void || ended[i].is_refused) {
+            join_take_back(half, ended[i].copy, ended[i].asked);
+        }
+        mem_free(ended[i].copy);
+    }
+    if (count > 0) { go_on(half); }
+}
+
+/* A turn's share of the work. What is done and may not end yet is looked at when that changes (interest_look). */
+static void on_slice(struct task *task)
+{
+    struct cluster *c =
+        CONTAINER_OF(CONTAINER_OF(task, struct pattern_sync, task), struct cluster, pattern_sync);
+    struct half *half = half_0(c);
+    c->pattern_sync.is_posted = false;
+    end_some(half);
+    begin_some(half);
+    if (!list_is_empty(&c->pattern_sync.waiting) && c->pattern_sync.under_way_count < OPS_MAX) {
+        go_on(half);
+    }
+}
+
+static void give_up(struct half *half, struct pattern_op *op)
+{
+    op->is_given_up = true;
+    op_done(half, op);
+}
+
+/* The process ends: nothing is under way any more. */
+static void finish_all(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    while (!list_is_empty(&sync->waiting) || !list_is_empty(&sync->under_way)) {
+        LIST_EACH (at, &sync->under_way) {
+            give_up(half, op_at(at));
+        }
+        end_some(half);
+        begin_some(half);
+    }
+}
+
+void interest_stop_patterns(struct half *half)
+{
+    finish_all(half);
+}
+
+/* Joins that have not begun are refused; what has begun ends, in slices. */
+void interest_tick_patterns(struct half *half, uint64_t since_ns)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    uint32_t refused = 0;
+    LIST_EACH (at, &sync->waiting) {
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, link);
+        if (change->since_ns > since_ns || refused == OPS_MAX) { break; }
+        if (!change->is_join) { continue; } /* a leaving only has to wait its turn */
+        refused++;
+        list_remove(at);
+        change->err = ERR_CLUSTER_DOWN;
+        interest_change_give_back(change);
+    }
+    LIST_EACH (at, &sync->under_way) {
+        if (op_at(at)->change->since_ns <= since_ns) { give_up(half, op_at(at)); }
+    }
+    go_on(half);
+}
+
+/* ---- acknowledgements ---- */
+
+static void on_counted(struct event *event)
 {
     struct half *half = event->half;
     struct cluster *c = half->cluster;
@@ -148,8 +290,9 @@ static void on_pattern_counted(struct event *event)
     lock_release(&c->lock);
     struct pattern_asked *asked = op != NULL ? &op->asked[event->node] : NULL;
     if (asked == NULL || asked->id != event->a || asked->remaining == 0) { return; }
-    asked->remaining--;
-    ops_look(half);
+    if (--asked->remaining > 0) { return; }
+    op->awaited &= ~(1ULL << event->node);
+    if (op->awaited == 0) { op_done(half, op); }
 }
 
 /* On the lane's worker. The subscriber's worker is told here, so that it hears of it between what has come on
@@ -162,8 +305,10 @@ void interest_on_pattern_ack(struct inlet *inlet, uint64_t id)
     struct pattern_op *op = op_find(c, id);
     if (op != NULL) { interest_change_acknowledged(op->change, origin); }
     lock_release(&c->lock);
-    event_post(half_0(c), (struct event){.run = on_pattern_counted, .node = inlet->node, .a = id});
+    event_post(half_0(c), (struct event){.run = on_counted, .node = inlet->node, .a = id});
 }
+
+/* ---- all of them, for a node that has come up ---- */
 
 struct picture {
     struct half *half;
@@ -236,39 +381,57 @@ void interest_tell_patterns(struct half *half, uint32_t node)
     c->patterns_told[node] = picture.changes + 1;
     buf_fini(&picture.names);
     mem_free(picture.entry);
-    LIST_EACH (at, &c->pattern_ops) {
-        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        op_ask(half, op, node);
+    LIST_EACH (at, &c->pattern_sync.under_way) {
+        op_ask(half, op_at(at), node);
+        op_look(half, op_at(at));
     }
 }
 
 void interest_node_gone(struct half *half, uint32_t node)
 {
-    struct cluster *c = half->cluster;
-    c->patterns_told[node] = 0;
-    LIST_EACH (at, &c->pattern_ops) {
-        CONTAINER_OF(at, struct pattern_op, link)->asked[node] = (struct pattern_asked){0};
+    half->cluster->patterns_told[node] = 0;
+    LIST_EACH (at, &half->cluster->pattern_sync.under_way) {
+        op_at(at)->asked[node] = (struct pattern_asked){0};
     }
-    ops_look(half);
+    interest_look(half);
 }
 
-/* A leaving needs nobody's consent. A join is taken back where it was told. */
-static void pattern_fail(struct half *half, struct pattern_op *op)
-{
-    op->change->err = op->change->is_join ? ERR_CLUSTER_DOWN : ERR_OK;
-    op_end(half, op);
-}
+/* ---- other nodes' patterns ---- */
 
-void interest_tick_patterns(struct half *half, uint64_t since_ns)
+/* Changes that one read has brought. */
+struct pattern_batch {
+    uint32_t count;
+    struct buf names;
+    struct pattern_delta delta[PATTERN_STEPS_MAX]; /* the names' places until they are made */
+};
+
+void interest_on_batch_end(struct inlet *inlet)
 {
-    LIST_EACH (at, &half->cluster->pattern_ops) {
-        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, link);
-        if (op->change->since_ns <= since_ns) { pattern_fail(half, op); }
+    struct half *half = inlet->half;
+    struct pattern_batch *batch = half->pattern_batch;
+    if (batch == NULL || batch->count == 0) { return; }
+    size_t at = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        batch->delta[i].name.data = batch->names.data + at;
+        at += batch->delta[i].name.len;
     }
-    ops_look(half);
+    directory_change_patterns(half->cluster->directory, inlet->node, batch->delta, batch->count);
+    batch->count = 0;
+    buf_fini(&batch->names);
 }
 
-/* ---- another node's patterns ---- */
+void interest_on_pattern(struct inlet *inlet, const struct wire_interest *interest)
+{
+    struct half *half = inlet->half;
+    if (half->pattern_batch == NULL) {
+        half->pattern_batch = mem_new0(sizeof *half->pattern_batch);
+    }
+    struct pattern_batch *batch = half->pattern_batch;
+    batch->delta[batch->count++] =
+        (struct pattern_delta){slice_of(NULL, interest->name.len), interest->change, interest->id};
+    buf_append(&batch->names, interest->name);
+    if (batch->count == PATTERN_STEPS_MAX) { interest_on_batch_end(inlet); }
+}
 
 struct patterns_taking {
     struct cluster *cluster;
@@ -292,7 +455,17 @@ bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync)
     for (size_t i = 0; i < sync->entry_count; i++) {
         if (sync->entry[i].kind != TOPIC_PATTERN) { return false; }
     }
+    interest_on_batch_end(inlet); /* what came before */
     struct patterns_taking taking = {inlet->half->cluster, inlet->node, sync};
     directory_exclusive(inlet->half->cluster->directory, patterns_take, &taking);
     return true;
+}
+
+void interest_init(struct cluster *c)
+{
+    struct pattern_sync *sync = &c->pattern_sync;
+    list_init(&sync->waiting);
+    list_init(&sync->under_way);
+    list_init(&sync->done);
+    sync->task.run = on_slice;
 }
