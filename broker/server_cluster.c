@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/service.h"
-#include "consensus/membership_file.h"
+#include "consensus/membership/membership_file.h"
 
 enum {
     JOIN_MAX = 64,

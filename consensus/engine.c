@@ -8,10 +8,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "consensus/group.h"
-#include "consensus/group_int.h"
-#include "consensus/read.h"
-#include "consensus/snapshot.h"
+#include "consensus/group/group.h"
+#include "consensus/group/group_int.h"
+#include "consensus/group/read.h"
+#include "consensus/snapshot/snapshot.h"
 #include "consensus/space.h"
 
 struct engine_opts engine_opts_default(void)

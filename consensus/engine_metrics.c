@@ -3,7 +3,7 @@
  * Owns: engine->gauges, what this engine has put into each gauge so far. Thread: the raft thread. */
 #include "base/metrics.h"
 #include "consensus/engine_int.h"
-#include "consensus/group_int.h"
+#include "consensus/group/group_int.h"
 
 enum { GAUGES_MS = 200 };
 

@@ -4,7 +4,7 @@
 #define FANFARE_TESTS_SIM_DISK_H
 
 #include "base/buf.h"
-#include "consensus/disk.h"
+#include "consensus/disk/disk.h"
 
 enum { SIM_SECTOR_BYTES = 512 };
 

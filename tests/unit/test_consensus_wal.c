@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "consensus/crc32c.h"
-#include "consensus/disk_uv.h"
-#include "consensus/wal.h"
-#include "consensus/wal_check.h"
+#include "consensus/log/crc32c.h"
+#include "consensus/disk/disk_uv.h"
+#include "consensus/log/wal.h"
+#include "consensus/log/wal_check.h"
 #include "sim/sim_disk.h"
 
 enum { GROUPS = 3, OPS_MAX = 4096 };
