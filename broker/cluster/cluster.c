@@ -202,7 +202,8 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
         .resolver = c->resolver,
         .in_ops = &inlet_ops,
         .arg = half,
-        .silence_ms_max = c->opts.membership.node_timeout_ms,
+        .silence_ms_max = PATIENCE * c->opts.membership.node_timeout_ms,
+        .dial_ms_max = c->opts.membership.node_timeout_ms,
     };
     half->hub = peer_hub_new(&hub);
     half->self = PMAP_NOBODY;

@@ -24,6 +24,7 @@ enum {
     TAIL_RUNS_MAX = 8192,     /* and so many of them */
     SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
     LANES_MAX = 64,           /* workers of a node */
+    PATIENCE = 3, /* in node timeouts: whose loop does not turn, but who is no dead member, has so long */
     CHANGES_PER_TURN = 1024,  /* of interest in channels, that one worker sends or makes */
     CHANGES_SENT_MAX = 8192,  /* and that it has sent and that are not acknowledged */
     SUSPECT_NS = 2000000000,  /* a member that keeps a move waiting for so long is suspected */
