@@ -25,7 +25,8 @@ static const struct fanout_ops fanout_ops = {.deliver = session_deliver,
                                              .published = session_published,
                                              .deferred = session_deferred,
                                              .settled = session_settled,
-                                             .changed = session_changed};
+                                             .changed = session_changed,
+                                             .dropped = session_dropped};
 
 /* ---- options ---- */
 

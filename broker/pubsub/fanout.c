@@ -166,7 +166,7 @@ bool fanout_is_idle(const struct fanout *f)
 {
     return f->run_count == 0 && f->dirty_count == 0 && f->waiting_count == 0 &&
            mailbox_is_empty(&f->inbox) && mailbox_is_empty(&f->lanes) &&
-           list_is_empty(&f->settled) && list_is_empty(&f->changed);
+           list_is_empty(&f->settled) && list_is_empty(&f->changed) && f->leaving_count == 0;
 }
 
 /* ---- subscribe ---- */
@@ -236,50 +236,6 @@ void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kin
     }
 }
 
-enum { DROPS_AT_ONCE = 256 };
-
-/* Subscriptions leave the directory in groups: each change of the pattern set takes every stripe. */
-static void drop_from_directory(struct fanout *f, struct subscriber *subscriber, bool patterns)
-{
-    struct directory_drop drop[DROPS_AT_ONCE];
-    uint32_t count = 0;
-    LIST_EACH (at, &subscriber->subscriptions) {
-        const struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
-        const struct topic *topic = subscription->topic;
-        bool is_held = !subscription->is_in_transit; /* else its change goes on without it */
-        if (is_held && (topic->kind == TOPIC_PATTERN) == patterns) {
-            drop[count++] =
-                (struct directory_drop){.kind = topic->kind,
-                                        .name = topic_name(topic),
-                                        .pending = fanout_pending_leave(f, subscriber, topic)};
-        }
-        if (count == DROPS_AT_ONCE || at_next == &subscriber->subscriptions) {
-            directory_drop(f->directory, f->index, drop, count);
-            for (uint32_t i = 0; i < count; i++) {
-                if (drop[i].is_to_be_told) { fanout_tell_drop(f, &drop[i]); }
-            }
-            count = 0;
-        }
-    }
-}
-
-void fanout_drop(struct fanout *f, struct subscriber *subscriber)
-{
-    fanout_cancel_joins(f, subscriber);
-    mailbox_run(&f->inbox); /* what has been applied or begun by now is made */
-    drop_from_directory(f, subscriber, true);
-    drop_from_directory(f, subscriber, false);
-    mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
-    fanout_forget_changes(f, subscriber);
-    LIST_EACH (at, &subscriber->subscriptions) {
-        struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
-        struct topic *topic = subscription->topic;
-        subscription_discard(f, subscription);
-        topic_retire_if_empty(f, topic);
-    }
-    subscriber_forget_pending(f, subscriber);
-}
-
 void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uint8_t resp_version)
 {
     LIST_EACH (at, &subscriber->subscriptions) {
@@ -321,6 +277,7 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
 void fanout_free(struct fanout *f)
 {
     if (f == NULL) { return; }
+    fanout_leave_all(f);
     CHECK(f->subscriptions.count == 0);
     fanout_commit(f);
     fanout_flush(f);
@@ -333,6 +290,7 @@ void fanout_free(struct fanout *f)
     mem_free(f->note);
     mem_free(f->dirty);
     mem_free(f->waiting);
+    mem_free(f->leaving);
     mem_free(f->woken);
     mem_free(f);
 }

@@ -95,6 +95,7 @@ struct subscription {
     uint32_t seat_at;
     bool is_solo;
     bool is_in_transit; /* then it has no seat */
+    bool is_dropped;    /* out of the directory: its client is going away */
 };
 
 /* In the place of a seat: a subscription to a pattern that not all owners count yet, or not all have ceased to.
@@ -160,6 +161,10 @@ struct fanout {
     struct subscriber **waiting; /* with something pending; a slot whose subscriber left is NULL */
     uint32_t waiting_count;
     uint32_t waiting_cap;
+    struct subscriber **leaving; /* on their way out; oldest first */
+    uint32_t leaving_count;
+    uint32_t leaving_cap;
+    uint32_t drops_left;   /* subscriptions that may still be removed in this turn */
     struct block *scratch; /* bytes made on this worker for this turn */
     struct block **scratch_full;
     uint32_t scratch_full_count;
@@ -168,9 +173,9 @@ struct fanout {
     const struct fanout_remote_ops *remote; /* NULL: not in a cluster */
     void *remote_arg;
     struct mailbox lanes;
-    struct list changes; /* interest_change.by_client: not applied yet */
-    struct list changed; /* interest_change.by_client: to be told */
-    struct list settled; /* shipment.link: to be told */
+    uint32_t change_count; /* of clients, not told yet */
+    struct list changed;   /* interest_change.link: to be told */
+    struct list settled;   /* shipment.link: to be told */
     struct list doubted; /* shipment.link: ordered under a lease that does not hold at the moment */
     struct shipment *spare;
 };
@@ -217,6 +222,12 @@ void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscribe
 /* fanout.c */
 void topic_retire_if_empty(struct fanout *fanout, struct topic *topic);
 
+/* leave.c */
+/* A turn's share of what those who are on their way out had. */
+void fanout_leave_turn(struct fanout *fanout);
+/* All of it. */
+void fanout_leave_all(struct fanout *fanout);
+
 /* fanout_remote.c */
 void fanout_remote_init(struct fanout *fanout);
 void fanout_remote_fini(struct fanout *fanout);
@@ -228,12 +239,8 @@ void fanout_commit_remote(struct fanout *fanout);
 /* Ask the cluster for a change. */
 void fanout_change_elsewhere(struct fanout *fanout, struct subscriber *subscriber,
                              enum topic_kind kind, struct slice name, bool is_join, void *waiter);
-/* The subscriber is going away: what is pending for it is cancelled; of the others, what must be told. */
-struct interest_change *fanout_pending_leave(const struct fanout *fanout,
-                                             const struct subscriber *subscriber,
-                                             const struct topic *topic);
-void fanout_cancel_joins(struct fanout *fanout, struct subscriber *subscriber);
-void fanout_forget_changes(struct fanout *fanout, const struct subscriber *subscriber);
+/* Its client is going away, and is not told. */
+void fanout_forget_change(struct interest_change *change);
 void fanout_push(struct fanout *fanout, struct task *task); /* into its inbox; any thread */
 void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
 

@@ -420,6 +420,7 @@ static void report_taken(struct fanout *f)
 
 void fanout_flush(struct fanout *f)
 {
+    fanout_leave_turn(f);
     if (fanout_is_idle(f)) { return; }
     for (uint32_t i = 0; i < f->dirty_count; i++) {
         fanout_flush_topic(f, f->dirty[i]);

@@ -173,9 +173,10 @@ void shipment_sent(struct shipment *shipment);
 
 /* A change of a client's subscriptions that another node must count. */
 struct interest_change {
-    struct task task;      /* into the worker's inbox, at its place in the order */
-    struct list link;      /* of whoever holds it */
-    struct list by_client; /* in the fanout's list of pending changes */
+    struct task task;              /* into the worker's inbox, at its place in the order */
+    struct list link;              /* of whoever holds it */
+    struct interest_change *next;  /* of the same client, */
+    struct interest_change **back; /* NULL: of none */
     struct fanout *fanout;
     struct subscriber *subscriber; /* NULL: gone; the worker's */
     void *waiter;
@@ -194,6 +195,7 @@ struct interest_change {
     uint64_t stale_count; /* of a channel's drop: it is right only for who has that picture */
     uint64_t id;          /* the holder's, and the next */
     bool is_sent;
+    bool is_ended; /* in the fanout's list of what is to be told */
     uint64_t since_ns;
     enum err err;
     uint32_t name_len;
