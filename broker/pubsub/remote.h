@@ -86,6 +86,7 @@ void directory_each_local(struct directory *directory, enum topic_kind kind,
  * Exclusive. */
 uint64_t directory_pattern_changes(struct directory *directory);
 
+/* Forgetting takes no longer for many names than for few: it is removed by directory_sweep. */
 /* Forget what other nodes want of the partitions for which `concerns` is true. Exclusive. */
 void directory_forget_interest(struct directory *directory, const bool *concerns);
 /* Forget what one node wants, of channels and patterns. Exclusive. */
@@ -97,6 +98,10 @@ void directory_add_interest(struct directory *directory, uint32_t node, enum top
 void directory_forget_node_partition(struct directory *directory, uint32_t node,
                                      uint32_t partition);
 void directory_forget_node_patterns(struct directory *directory, uint32_t node);
+
+/* Remove a part of what is forgotten: some milliseconds at most for a million names. False: there is nothing left.
+ * Thread: worker 0, at its ticks. */
+bool directory_sweep(struct directory *directory);
 
 /* ---- the owner's side ---- */
 
