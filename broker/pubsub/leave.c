@@ -15,6 +15,12 @@ struct drops {
     struct directory_drop drop[DROPS_AT_ONCE];
 };
 
+static void drops_begin(struct drops *drops, struct fanout *f)
+{
+    drops->fanout = f; /* the array is large, and is left as it is */
+    drops->count = 0;
+}
+
 static void drops_make(struct drops *drops)
 {
     struct fanout *f = drops->fanout;
@@ -65,7 +71,8 @@ static void drop_changes(struct fanout *f, struct subscriber *subscriber)
 {
     if (subscriber->changes == NULL) { return; }
     mailbox_run(&f->inbox); /* what has been applied or begun by now is made */
-    struct drops drops = {.fanout = f};
+    struct drops drops;
+    drops_begin(&drops, f);
     for (struct interest_change *at = subscriber->changes; at != NULL; at = at->next) {
         if (!at->is_ended) { cancel(&drops, subscriber, at); }
     }
@@ -84,7 +91,8 @@ static void drop_changes(struct fanout *f, struct subscriber *subscriber)
 
 static void leave_some(struct fanout *f, struct subscriber *subscriber, uint32_t count)
 {
-    struct drops drops = {.fanout = f};
+    struct drops drops;
+    drops_begin(&drops, f);
     struct list gone;
     list_init(&gone);
     while (count-- > 0 && !list_is_empty(&subscriber->subscriptions)) {
