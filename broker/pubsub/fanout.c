@@ -278,7 +278,7 @@ void fanout_free(struct fanout *f)
 {
     if (f == NULL) { return; }
     fanout_leave_all(f);
-    CHECK(f->subscriptions.count == 0);
+    CHECK(subscription_set_count(&f->subscriptions) == 0);
     fanout_commit(f);
     fanout_flush(f);
     fanout_remote_fini(f);

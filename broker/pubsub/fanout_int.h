@@ -110,11 +110,24 @@ struct transit {
 };
 
 /* (subscriber, topic) -> subscription: open addressing, linear probing. */
-struct subscription_set {
+struct subscription_table {
     struct subscription **slot;
     uint32_t slot_count;
     uint32_t count;
 };
+
+/* Of tables of two sizes: a worker may have a million subscriptions, and moves to another size a few at a time.
+ * Always: what is in `old` is above `old_at`, or has been pushed along over the end. */
+struct subscription_set {
+    struct subscription_table now;
+    struct subscription_table old; /* empty, or being moved */
+    uint32_t old_at;               /* slots below this one are done with */
+};
+
+static inline uint32_t subscription_set_count(const struct subscription_set *set)
+{
+    return set->now.count + set->old.count;
+}
 
 /* Whose publishes wait for the commit: `count` in a row of one publisher in one run. */
 struct publish_record {

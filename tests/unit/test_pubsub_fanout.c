@@ -463,6 +463,29 @@ Test(fanout, a_client_with_very_many_subscriptions_leaves_in_slices)
     world_free();
 }
 
+/* One worker's, of three clients: come and go at random, now rather more, now rather fewer. */
+Test(fanout, a_subscription_is_found_while_the_set_of_them_grows_and_shrinks)
+{
+    enum { NAMES = 6000, STEPS = 60000, OWNERS = 3 };
+    world_new(1, 0);
+    static bool has[OWNERS][NAMES];
+    for (unsigned step = 0; step < STEPS; step++) {
+        unsigned i = pick(OWNERS);
+        unsigned n = pick(NAMES);
+        char name[16];
+        struct slice text = slice_of(name, (size_t)snprintf(name, sizeof name, "n%u", n));
+        struct subscriber *subscriber = &world->client[i * WORKERS].subscriber;
+        bool joins = pick(100) < (step / (STEPS / 6) % 2 == 0 ? 95 : 5);
+        enum fanout_change change =
+            joins ? fanout_subscribe(world->fanout[0], subscriber, TOPIC_CHANNEL, text, NULL)
+                  : fanout_unsubscribe(world->fanout[0], subscriber, TOPIC_CHANNEL, text, NULL);
+        cr_assert_eq(change, has[i][n] != joins ? FANOUT_DONE : FANOUT_NOTHING);
+        has[i][n] = joins;
+        if (step % 100 == 0) { turn_end(0); }
+    }
+    world_free();
+}
+
 Test(fanout, who_is_on_its_way_out_is_gone_when_the_fanout_is_freed)
 {
     world_new(1, 0);
