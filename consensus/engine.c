@@ -11,6 +11,7 @@
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 #include "consensus/space.h"
 
@@ -424,6 +425,7 @@ void engine_tick(struct engine *e)
     if (now >= e->due_ms) { tick_groups(e, now); }
     snapshot_tick(e, now);
     space_tick(e, now);
+    yield_tick(e, now);
     engine_metrics_tick(e, now);
 }
 
@@ -446,6 +448,7 @@ void engine_turn(struct engine *e)
         group_send_held(g);
     }
     wal_flush(e->wal);
+    yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
         fsm_apply(g);
@@ -463,4 +466,9 @@ uint64_t engine_flush_count(const struct engine *e)
 bool engine_is_full(const struct engine *e)
 {
     return e->is_full;
+}
+
+bool engine_is_stuck(const struct engine *e)
+{
+    return e->is_stuck;
 }

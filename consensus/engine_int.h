@@ -22,6 +22,7 @@ struct engine_gauges {
     uint64_t segments;
     uint64_t live_bytes;
     uint64_t full;
+    uint64_t stuck;
 };
 
 struct engine {
@@ -44,6 +45,9 @@ struct engine {
     bool has_ballast;
     bool ballast_is_busy; /* ballast_job is in flight */
     struct disk_job ballast_job;
+    uint64_t watched_batch; /* of the log: not durable since watched_ms, or durable */
+    uint64_t watched_ms;
+    bool is_stuck;
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_take *taking;    /* the one snapshot that is taken now */

@@ -12,6 +12,7 @@
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
 enum {
@@ -198,6 +199,7 @@ static void on_state(struct group *g, int before)
     g->transferee = 0;
     g->peer_count = 0;
     g->lease_is_void = false;
+    g->yielded_to = 0;
     g->orphaned_until_ms = 0;
     if (was_leader) {
         group_end_queued(g, ERR_NOT_LEADER);
@@ -479,6 +481,7 @@ void group_tick(struct group *g, uint64_t now_ms)
     }
     struct raft_event event = {.type = RAFT_TIMEOUT};
     if (g->state == GROUP_RUNNING) { (void)group_step(g, &event, NULL); }
+    if (group_is_leader(g)) { yield_leader(g, now_ms); }
 }
 
 /* ---- life ---- */

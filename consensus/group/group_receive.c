@@ -98,7 +98,7 @@ static void receive_append_reply(struct group *g, const char *from_name, const s
     struct message copy = *m;
     struct raft_append_entries_result *result = &copy.raft.append_entries_result;
     if (g->raft.state == RAFT_LEADER && result->term == raft_current_term(&g->raft)) {
-        read_note_stamp(g, m->from, m->stamp_ms);
+        read_note_reply(g, m);
     }
     guard_old_rejection(g, m->from, result);
     (void)step_message(g, from_name, &copy);

@@ -22,7 +22,6 @@ enum {
     INCARNATION_BITS = 20, /* of the lease's word; the rest is the time */
     LOG_SEGMENT_BYTES = 8 << 20,
     LOG_BALLAST_BYTES = 16 << 20,
-    LOG_FREE_BYTES_MIN = 64 << 20,
     LOG_SNAPSHOT_BYTES = 4 << 20,
     PATH_BYTES = 4096,
 };
@@ -367,7 +366,7 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.engine.heartbeat_ms = m->opts.heartbeat_ms;
     opts.engine.segment_bytes = LOG_SEGMENT_BYTES;
     opts.engine.ballast_bytes = LOG_BALLAST_BYTES;
-    opts.engine.free_bytes_min = LOG_FREE_BYTES_MIN;
+    opts.engine.free_bytes_min = m->opts.disk_free_min_bytes;
     opts.engine.snapshot_log_bytes = LOG_SNAPSHOT_BYTES;
     enum err err = consensus_open(&m->consensus, &opts, &report);
     if (err == ERR_CORRUPT) {

@@ -25,7 +25,8 @@ struct membership_opts {
         expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
     uint32_t partition_count; /* of a cluster that is founded */
     uint32_t election_ms, heartbeat_ms;
-    uint32_t node_timeout_ms; /* a node that is silent for so long is down */
+    uint32_t node_timeout_ms;     /* a node that is silent for so long is down */
+    uint64_t disk_free_min_bytes; /* below this a node leads nothing and is not ready */
     /* A new map, on the raft thread, in order; of a burst only the last. Borrowed: take a reference.
      * `self`: this node's index in it, PMAP_NOBODY if it is no member any more. The first one comes
      * when this process has become a member: what an earlier life of the node owned is not shown.
