@@ -29,7 +29,7 @@ void engine_metrics_tick(struct engine *e, uint64_t now_ms)
 {
     if (metric_cells_here == NULL || now_ms < e->gauges_ms + GAUGES_MS) { return; }
     struct engine_gauges now = {
-        .segments = wal_segment_count(e->wal), .full = e->is_full, .stuck = e->is_stuck};
+        .segments = wal_segment_count(e->wal), .full = e->space.is_low, .stuck = e->is_stuck};
     LIST_EACH (at, &e->groups) {
         const struct group *g = CONTAINER_OF(at, struct group, link);
         now.groups++;

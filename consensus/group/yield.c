@@ -32,7 +32,8 @@ void yield_watch(struct engine *e, uint64_t now_ms)
 
 bool yield_is_ailing(const struct engine *e)
 {
-    return e->is_full || overdue_ms(e, e->world.now_ms(e->world.arg)) >= e->opts.election_ms / 2;
+    return e->space.is_low ||
+           overdue_ms(e, e->world.now_ms(e->world.arg)) >= e->opts.election_ms / 2;
 }
 
 /* Would that voter do better? */
@@ -70,7 +71,7 @@ static void yield(struct group *g, uint64_t now_ms)
     if (to == 0 || group_transfer(g, to) != ERR_OK) { return; }
     LOG_LIMITED(LOG_LEVEL_WARN, "the disk is in no state to lead a raft group: another is asked to",
                 LOG_UINT("group", g->id), LOG_UINT("replica", to),
-                LOG_STR("disk", g->engine->is_full ? "full" : "stuck"));
+                LOG_STR("disk", g->engine->space.is_low ? "full" : "stuck"));
     g->yielded_to = to;
 }
 
@@ -96,5 +97,7 @@ void yield_tick(struct engine *e, uint64_t now_ms)
 void yield_leader(struct group *g, uint64_t now_ms)
 {
     end_void_lease(g, now_ms);
-    if (group_is_leader(g) && (g->engine->is_full || g->engine->is_stuck)) { yield(g, now_ms); }
+    if (group_is_leader(g) && (g->engine->space.is_low || g->engine->is_stuck)) {
+        yield(g, now_ms);
+    }
 }

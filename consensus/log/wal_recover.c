@@ -3,7 +3,9 @@
  * Always: nothing that had been flushed is dropped silently. Batches are written one at a time, so
  * a valid record whose batch began after a broken place proves that the place had been flushed:
  * that is damage. Without such a proof the place is a torn write if a sector of it still holds the
- * zeros it was preallocated with, and damage if none does. */
+ * zeros it was preallocated with, and damage if none does.
+ * And: what is read may be in the page cache only, even clean, if the flush that ended the process
+ * before failed. Of the last batch nothing proves that it was flushed, so it is written anew. */
 #include "consensus/log/wal_int.h"
 
 #include <inttypes.h>
@@ -14,7 +16,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { SECTOR_BYTES = 512 };
+enum {
+    SECTOR_BYTES = 512,
+    CLEAN_BYTES = 1 << 20, /* zeros written at a time, and behind what is seen of a torn end */
+};
 
 struct file {
     uint32_t number;
@@ -33,6 +38,7 @@ struct scan {
     size_t end_file;            /* where the log ends: files[end_file], end_offset */
     uint64_t end_offset;
     uint64_t torn_bytes;
+    uint64_t batch_offset; /* of the last batch, in the segment where the log ends */
 };
 
 static enum err damage(struct scan *scan, size_t file, uint64_t offset, const char *what)
@@ -271,6 +277,7 @@ static enum err scan_segment(struct scan *scan, size_t file, size_t *at)
         if (apply(scan, &record, *at) != ERR_OK) {
             return damage(scan, file, *at, "a record makes no sense");
         }
+        if (record.batch_sequence == record.sequence) { scan->batch_offset = *at; }
         scan->expected_sequence++;
         scan->report->record_count++;
         *at += wal_record_bytes(record.content.len);
@@ -325,18 +332,44 @@ static enum err remove_file(struct scan *scan, size_t file)
     return disk_run(scan->wal->opts.disk, &job);
 }
 
-/* Overwrite what is torn, and flush: what a killed process left in the page cache was read, but is
- * not on the disk yet. */
+static enum err write_end(struct scan *scan, uint64_t offset, char *data, size_t len)
+{
+    struct disk_job job = {.op = DISK_WRITE,
+                           .offset = offset,
+                           .data = data,
+                           .len = len,
+                           .sync = true,
+                           .sync_name = true};
+    wal_segment_name(job.name, scan->files[scan->end_file].number);
+    return disk_run(scan->wal->opts.disk, &job);
+}
+
+/* Overwrite what is torn, from its end on: should a flush fail half-way, the next start still sees
+ * the torn bytes before, and cleans as far again. */
+static enum err clean_torn(struct scan *scan)
+{
+    uint64_t file_bytes = scan->data.len;
+    uint64_t end = scan->end_offset + scan->torn_bytes + CLEAN_BYTES;
+    end = end < file_bytes ? end : file_bytes;
+    char *zeros = mem_new0(CLEAN_BYTES);
+    enum err err = ERR_OK;
+    while (end > scan->end_offset && err == ERR_OK) {
+        uint64_t bytes = end - scan->end_offset;
+        bytes = bytes < CLEAN_BYTES ? bytes : CLEAN_BYTES;
+        end -= bytes;
+        err = write_end(scan, end, zeros, bytes);
+    }
+    mem_free(zeros);
+    return err;
+}
+
+/* Make the end what it was read as, on the platter too. */
 static enum err clean_end(struct scan *scan)
 {
-    struct disk_job job = {
-        .op = DISK_WRITE, .offset = scan->end_offset, .len = scan->torn_bytes, .sync = true};
-    job.sync_name = true;
-    wal_segment_name(job.name, scan->files[scan->end_file].number);
-    job.data = mem_new0(job.len + 1);
-    enum err err = disk_run(scan->wal->opts.disk, &job);
-    mem_free(job.data);
-    return err;
+    enum err err = clean_torn(scan);
+    if (err != ERR_OK) { return err; }
+    return write_end(scan, scan->batch_offset, scan->data.data + scan->batch_offset,
+                     scan->end_offset - scan->batch_offset);
 }
 
 /* Cut what is torn and put the first batch behind the last record. */

@@ -366,7 +366,7 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.engine.heartbeat_ms = m->opts.heartbeat_ms;
     opts.engine.segment_bytes = LOG_SEGMENT_BYTES;
     opts.engine.ballast_bytes = LOG_BALLAST_BYTES;
-    opts.engine.free_bytes_min = m->opts.disk_free_min_bytes;
+    opts.engine.free_bytes_min = m->opts.disk_reserve_bytes;
     opts.engine.snapshot_log_bytes = LOG_SNAPSHOT_BYTES;
     enum err err = consensus_open(&m->consensus, &opts, &report);
     if (err == ERR_CORRUPT) {

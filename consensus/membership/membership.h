@@ -23,10 +23,10 @@ struct membership_opts {
     uint32_t join_count;
     uint32_t
         expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
-    uint32_t partition_count; /* of a cluster that is founded */
+    uint32_t partition_count;    /* of a cluster that is founded */
+    uint64_t disk_reserve_bytes; /* with less than this free a node leads nothing */
     uint32_t election_ms, heartbeat_ms;
-    uint32_t node_timeout_ms;     /* a node that is silent for so long is down */
-    uint64_t disk_free_min_bytes; /* below this a node leads nothing and is not ready */
+    uint32_t node_timeout_ms; /* a node that is silent for so long is down */
     /* A new map, on the raft thread, in order; of a burst only the last. Borrowed: take a reference.
      * `self`: this node's index in it, PMAP_NOBODY if it is no member any more. The first one comes
      * when this process has become a member: what an earlier life of the node owned is not shown.

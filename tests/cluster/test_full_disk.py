@@ -17,7 +17,7 @@ LINES_PER_S_MAX = 5
 @pytest.fixture(name="disks")
 def make_disks(make_cluster):
     """A cluster of three, at rest, whose nodes have a small disk each: (cluster, {node: disk})."""
-    cluster = make_cluster(options={"disk-free-min": "8mb"})
+    cluster = make_cluster(options={"disk-reserve": "8mb"})
     found = {}
     with contextlib.ExitStack() as mounted:
         for node in cluster:
