@@ -38,7 +38,7 @@ static void fill(struct script *s, int node)
 {
     struct sim_disk *sd = &s->sim.nodes[node].sd;
     sd->capacity_bytes = sim_disk_used_bytes(sd) + 100;
-    s->sim.nodes[node].e->opts.free_bytes_min = 1000;
+    s->sim.nodes[node].e->space.opts.reserve_bytes = 1000;
 }
 
 /* Its heartbeats go on; what it is asked to do never gets done. */
