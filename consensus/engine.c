@@ -400,7 +400,7 @@ static void on_message(void *arg, const struct message *m)
         return;
     }
     if (m->kind == MESSAGE_TERM_REPLY) {
-        read_on_reply(r->e, m);
+        read_on_reply(r->e, r->from_name, m);
         return;
     }
     struct group *g = engine_group(r->e, m->group);

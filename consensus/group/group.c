@@ -50,6 +50,12 @@ const struct raft_server *group_server(const struct group *g, uint64_t id)
     return NULL;
 }
 
+bool group_is_host(const struct group *g, uint64_t id, const char *node_name)
+{
+    const struct raft_server *server = group_server(g, id);
+    return server == NULL || strcmp(server->address, node_name) == 0;
+}
+
 void group_conf_encode(const struct raft_configuration *conf, struct buf *out)
 {
     struct raft_buffer bytes;

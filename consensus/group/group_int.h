@@ -114,6 +114,8 @@ uint64_t group_now_ms(const struct group *g);
 bool group_is_leader(const struct group *g);
 bool group_owns_term(const struct group *g); /* leader with an entry of its own term committed */
 const struct raft_server *group_server(const struct group *g, uint64_t id);
+/* May that node speak for the replica? It hosts it, or the replica is not known here. */
+bool group_is_host(const struct group *g, uint64_t id, const char *node_name);
 uint64_t group_commit_index(const struct group *g);
 /* What this leader knows of a member beside the library; NULL: nothing yet. */
 const struct group_peer *group_peer(const struct group *g, uint64_t id);

@@ -2,6 +2,8 @@
  * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code
  * expects, not what a peer happened to send. */
 #include "consensus/group/group.h"
+
+#include "base/log.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
@@ -149,6 +151,12 @@ static void receive_raft(struct group *g, const char *from_name, const struct me
 void group_receive(struct group *g, const char *from_name, const struct message *m)
 {
     if (g->state != GROUP_RUNNING || m->to != g->self || m->from == g->self) { return; }
+    if (!group_is_host(g, m->from, from_name)) {
+        LOG_LIMITED(LOG_LEVEL_WARN, "a node speaks for a replica that it does not host",
+                    LOG_STR("node", from_name), LOG_UINT("group", g->id),
+                    LOG_UINT("replica", m->from));
+        return;
+    }
     switch (m->kind) {
     case MESSAGE_RAFT: receive_raft(g, from_name, m); return;
     case MESSAGE_SNAPSHOT_OFFER: snapshot_on_offer(g, from_name, m); return;

@@ -245,12 +245,13 @@ void read_on_query(struct engine *e, const char *from_name, const struct message
     mem_free(replicas);
 }
 
-void read_on_reply(struct engine *e, const struct message *m)
+void read_on_reply(struct engine *e, const char *from_name, const struct message *m)
 {
     for (size_t i = 0; i < m->group_count; i++) {
         struct group *g = engine_group(e, m->groups[i]);
         if (g == NULL || !group_is_leader(g) || m->terms[i] == 0 ||
-            m->terms[i] > raft_current_term(&g->raft)) {
+            m->terms[i] > raft_current_term(&g->raft) ||
+            !group_is_host(g, m->replicas[i], from_name)) {
             continue;
         }
         struct group_peer *peer = peer_of(g, m->replicas[i]);

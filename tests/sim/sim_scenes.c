@@ -114,6 +114,50 @@ static void a_transfer_that_comes_to_nothing_ends_in_a_new_term_with_a_lease(str
     script_heal(s);
 }
 
+static void receive_from(struct script *s, const char *node_name, const struct message *m)
+{
+    struct buf frame = {0};
+    message_encode(&frame, m);
+    CHECK(engine_receive(s->sim.nodes[1].e, node_name, buf_slice(&frame)) == ERR_OK);
+    buf_fini(&frame);
+    sim_settle(&s->sim.nodes[1]);
+}
+
+/* Node 1 is cut off and has no lease; who says that the others' terms, and their acknowledgements, are
+ * as they were is not the one that hosts them. */
+static void the_word_of_who_hosts_no_replica_proves_nothing(struct script *s)
+{
+    static const uint64_t group = SCRIPT_GROUP;
+    static const uint64_t replica = 2;
+    begin_with_leader_one(s);
+    s->candidate = SCRIPT_NOBODY;
+    script_cut(s, NODES(1), NODES(2, 3), true);
+    script_pass(s, 290); /* it leads still, its lease has ended */
+    struct group *g = script_group(s, 1);
+    uint64_t term = raft_current_term(&g->raft);
+    uint64_t reads = s->sim.stats.reads;
+    script_read(s, 1);
+    struct message terms = {.kind = MESSAGE_TERM_REPLY,
+                            .round = g->engine->round.number,
+                            .group_count = 1,
+                            .groups = &group,
+                            .terms = &term,
+                            .replicas = &replica};
+    receive_from(s, "n3", &terms);
+    struct message stamp = {.kind = MESSAGE_RAFT,
+                            .group = SCRIPT_GROUP,
+                            .from = replica,
+                            .to = 1,
+                            .stamp_ms = group_now_ms(g)};
+    stamp.raft.type = RAFT_APPEND_ENTRIES_RESULT;
+    stamp.raft.append_entries_result = (struct raft_append_entries_result){
+        .version = 1, .term = term, .last_log_index = script_last(s, 1)};
+    receive_from(s, "n3", &stamp);
+    if (s->sim.stats.reads != reads) { sim_fail(&s->sim, "a stranger's word was believed"); }
+    receive_from(s, "n2", &terms);
+    if (s->sim.stats.reads != reads + 1) { sim_fail(&s->sim, "the host's word was not"); }
+}
+
 static const struct scene {
     const char *name;
     void (*play)(struct script *s);
@@ -122,6 +166,7 @@ static const struct scene {
     {"full", a_leader_whose_disk_is_full_hands_over},
     {"all_full", all_disks_are_full_and_nobody_hands_over},
     {"fit", the_one_that_is_asked_has_a_disk_that_works},
+    {"impostor", the_word_of_who_hosts_no_replica_proves_nothing},
     {"void_lease", a_transfer_that_comes_to_nothing_ends_in_a_new_term_with_a_lease},
 };
 
