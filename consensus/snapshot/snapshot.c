@@ -248,7 +248,8 @@ static void take_start(struct group *g, unsigned trailing)
         g->state != GROUP_RUNNING || !is_new) {
         return;
     }
-    if (g->conf_scanned < g->applied) { return; }
+    /* A volatile machine may be ahead of what is durable here; what stands for the log is not. */
+    if (g->conf_scanned < g->applied || g->applied > g->raft.last_stored) { return; }
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = g->engine;
     take->group = g;
