@@ -45,6 +45,7 @@ struct engine {
     uint64_t watched_batch; /* of the log: not durable since watched_ms, or durable */
     uint64_t watched_ms;
     bool is_stuck;
+    uint64_t low_ms; /* the disk's space is low since then; 0: it is not */
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_take *taking;    /* the one snapshot that is taken now */

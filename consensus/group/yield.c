@@ -36,6 +36,12 @@ bool yield_is_ailing(const struct engine *e)
            overdue_ms(e, e->world.now_ms(e->world.arg)) >= e->opts.election_ms / 2;
 }
 
+/* In no state to lead, for so long that others in the same trouble have said so. */
+static bool must_yield(const struct engine *e, uint64_t now_ms)
+{
+    return e->is_stuck || (e->low_ms != 0 && now_ms >= e->low_ms + e->opts.election_ms / 2);
+}
+
 /* Would that voter do better? */
 static bool is_fit(const struct group *g, const struct raft_server *server, uint64_t now_ms)
 {
@@ -88,6 +94,8 @@ static void end_void_lease(struct group *g, uint64_t now_ms)
 void yield_tick(struct engine *e, uint64_t now_ms)
 {
     bool was_stuck = e->is_stuck;
+    if (!e->space.is_low) { e->low_ms = 0; }
+    if (e->space.is_low && e->low_ms == 0) { e->low_ms = now_ms; }
     e->is_stuck = overdue_ms(e, now_ms) >= e->opts.election_ms;
     if (e->is_stuck && !was_stuck) {
         LOG_WARN("the disk does not flush the log", LOG_UINT("since_ms", overdue_ms(e, now_ms)));
@@ -97,7 +105,5 @@ void yield_tick(struct engine *e, uint64_t now_ms)
 void yield_leader(struct group *g, uint64_t now_ms)
 {
     end_void_lease(g, now_ms);
-    if (group_is_leader(g) && (g->engine->space.is_low || g->engine->is_stuck)) {
-        yield(g, now_ms);
-    }
+    if (group_is_leader(g) && must_yield(g->engine, now_ms)) { yield(g, now_ms); }
 }
