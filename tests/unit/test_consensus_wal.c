@@ -357,8 +357,10 @@ Test(consensus_wal, a_log_in_a_directory_is_told_by_wal_check_and_its_damage_too
         .op = DISK_REMOVE, .name = "wal-0000000001", .on_done = on_job, .owner = &done};
     disk_submit(&du.disk, &job);
     uv_run(&loop, UV_RUN_DEFAULT);
+    disk_uv_close(&du);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(uv_loop_close(&loop), 0);
     disk_uv_fini(&du);
-    uv_loop_close(&loop);
     cr_assert_eq(rmdir(dir), 0);
     cr_assert_eq(check_text(dir, text, sizeof text), 2);
 }
