@@ -25,7 +25,7 @@ struct core_world {
     void (*send_to)(void *arg, const struct pmap_address *to, struct slice note);
     void (*send_join)(void *arg, struct slice note); /* to every address in the join list */
     void (*redial)(void *arg, const char *name);     /* core_address_of gives another answer now */
-    void (*set_cluster)(void *arg, uint64_t cluster_id);          /* of the Raft link */
+    void (*set_cluster)(void *arg, uint64_t cluster_id); /* of the Raft link */
     /* ERR_OK: it is durable. ERR_SLOW: it will be; ask again. ERR_FULL: it was not written. */
     enum err (*save)(void *arg, const struct cluster_file *file);
     /* Returns how many partitions the node owns by this map and does not order yet. */
