@@ -25,7 +25,7 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
-        .cache_bytes = 1 << 20,
+        .cache_bytes = 64 << 20,
         .snapshot_log_bytes = 64 << 20,
         .trailing_entries = 4096,
         .chunk_bytes = 256 << 10,
@@ -188,6 +188,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
         .on_flushed = on_flushed,
         .on_failed = on_failed,
         .arg = e,
+        .cache_bytes = opts->cache_bytes,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }

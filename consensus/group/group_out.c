@@ -124,14 +124,26 @@ static void fetch(struct group *g, uint64_t missing)
     }
 }
 
-/* Send an AppendEntries, now or when its entries have been read. If they are gone, or too many wait,
- * it is as if lost on the way: the library asks again. */
+/* Entries that the library still thinks of may have gone, being behind a snapshot: that is offered
+ * in their place. */
+static void send_snapshot(struct group *g, uint64_t to, const char *to_name, uint64_t missing)
+{
+    const struct manifest *snapshot = wal_log_snapshot(g->log);
+    if (snapshot != NULL && missing <= snapshot->index) { snapshot_offer(g, to, to_name); }
+}
+
+/* Send an AppendEntries, now or when its entries have been read. If too many wait, it is as if lost
+ * on the way: the library asks again. */
 static void send_or_park(struct group *g, uint64_t to, const char *to_name,
                          const struct raft_append_entries *append)
 {
     uint64_t missing = 0;
     if (send_append(g, to, to_name, append, &missing)) { return; }
-    if (wal_log_entry(g->log, missing) == NULL || g->parked_count >= PARKED_MAX) { return; }
+    if (wal_log_entry(g->log, missing) == NULL) {
+        send_snapshot(g, to, to_name, missing);
+        return;
+    }
+    if (g->parked_count >= PARKED_MAX) { return; }
     size_t name_bytes = strlen(to_name) + 1;
     struct parked *parked = mem_new0(sizeof *parked + name_bytes);
     parked->append = *append;

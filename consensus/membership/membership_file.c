@@ -113,6 +113,18 @@ static void print(const struct cluster_file *file, struct buf *out)
     buf_append_str(out, "end\n");
 }
 
+bool cluster_file_equal(const struct cluster_file *a, const struct cluster_file *b)
+{
+    struct buf text_a = {0};
+    struct buf text_b = {0};
+    print(a, &text_a);
+    print(b, &text_b);
+    bool equal = slice_equal(buf_slice(&text_a), buf_slice(&text_b));
+    buf_fini(&text_a);
+    buf_fini(&text_b);
+    return equal;
+}
+
 static enum err write_all(int fd, const char *dir, struct slice bytes)
 {
     while (bytes.len > 0) {
