@@ -132,6 +132,7 @@ static void on_tick(void *arg)
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
     backlog_tick(service);
+    fanout_tick(service->fanout);
     walk_sessions(service);
 }
 

@@ -2,6 +2,8 @@
  */
 #include "pubsub/directory.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/slot.h"
@@ -334,11 +336,20 @@ static void on_match(void *arg, struct pattern_node *node)
     list->match[list->count++] = CONTAINER_OF(node, struct pattern, node);
 }
 
-/* Bring the entry's matches up to the present pattern set. */
+static int by_text(const void *a, const void *b)
+{
+    const struct pattern *const *left = a;
+    const struct pattern *const *right = b;
+    return slice_compare((*left)->node.by_text.key, (*right)->node.by_text.key);
+}
+
+/* Bring the entry's matches up to the present pattern set. A client sees its patterns in one order, whatever has
+ * come and gone. */
 static void entry_match(struct directory *d, struct entry *entry)
 {
     struct match_list list = {0};
     patterns_match(d->patterns, entry->node.key, on_match, &list);
+    if (list.count > 1) { qsort(list.match, list.count, sizeof(struct pattern *), by_text); }
     mem_free(entry->match);
     entry->match = list.match;
     entry->match_count = list.count;

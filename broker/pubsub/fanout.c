@@ -245,7 +245,28 @@ void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uin
     subscriber->resp_version = resp_version;
 }
 
+size_t subscriber_bytes(const struct subscriber *subscriber)
+{
+    enum { SLOTS_PER_SUBSCRIPTION = 2 };
+    size_t one = sizeof(struct subscription) + sizeof(struct seat) +
+                 SLOTS_PER_SUBSCRIPTION * sizeof(struct subscription *);
+    return subscriber_total(subscriber) * one + subscriber->pending_cap * sizeof(uint32_t);
+}
+
 /* ---- life ---- */
+
+void fanout_tick(struct fanout *f)
+{
+    enum { TICKS_PER_LOOK = 100 };
+    if (++f->tick_count % TICKS_PER_LOOK != 0) { return; }
+    ARRAY_GIVE_BACK(f->run, f->run_count, f->run_cap);
+    ARRAY_GIVE_BACK(f->record, f->record_count, f->record_cap);
+    ARRAY_GIVE_BACK(f->note, f->note_count, f->note_cap);
+    ARRAY_GIVE_BACK(f->dirty, f->dirty_count, f->dirty_cap);
+    ARRAY_GIVE_BACK(f->waiting, f->waiting_count, f->waiting_cap);
+    ARRAY_GIVE_BACK(f->leaving, f->leaving_count, f->leaving_cap);
+    ARRAY_GIVE_BACK(f->scratch_full, f->scratch_full_count, f->scratch_full_cap);
+}
 
 /* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's
  * mailbox. So have the lanes. */
@@ -291,6 +312,9 @@ void fanout_free(struct fanout *f)
     mem_free(f->dirty);
     mem_free(f->waiting);
     mem_free(f->leaving);
+    for (unsigned version = 0; version < VERSIONS; version++) {
+        mem_free(f->gathered[version]);
+    }
     mem_free(f->woken);
     mem_free(f);
 }

@@ -93,6 +93,9 @@ static inline uint32_t subscriber_total(const struct subscriber *s)
     return s->count[TOPIC_CHANNEL] + s->count[TOPIC_PATTERN] + s->count[TOPIC_SHARD];
 }
 
+/* An estimate of the memory that its subscriptions take, names apart: those are shared. */
+size_t subscriber_bytes(const struct subscriber *subscriber);
+
 /* RESP version for what is delivered from now on; what waits goes out in the old one first. */
 void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber,
                             uint8_t resp_version);
@@ -144,6 +147,9 @@ void fanout_forget(struct fanout *fanout, void *publisher);
 /* Deliver everything noted in this turn to the subscribers: once at the end of each turn, after
  * fanout_commit and the publishers' replies. */
 void fanout_flush(struct fanout *fanout);
+
+/* Some ten times a second: give back what a burst has made large. */
+void fanout_tick(struct fanout *fanout);
 
 /* Has another worker more to deliver than it keeps up with? Then publishers are not to be read until
  * this is false; the worker is woken when it may be. */

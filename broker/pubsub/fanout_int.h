@@ -23,6 +23,8 @@ enum {
     FANOUT_BACKLOG_BYTES = 16384, /* blocks of what a topic's slow subscribers have yet to get */
     FANOUT_BATCH_NOTES = 30, /* in one send: a note has two parts; a send takes CONN_IOV_MAX; */
     FANOUT_BATCH_NOTES_MAX = 512, /* or so many if they are short enough to be copied together */
+    FANOUT_SCRATCH_BYTES_MAX = 8 << 20, /* made for the notes of patterns; then they are flushed */
+    FANOUT_ARRAY_KEPT = 4096,           /* larger arrays are given back when they stand empty */
     FANOUT_GATHER_NOTES =
         4, /* more small notes than this are copied together before they are sent */
     NOTE_NONE = UINT32_MAX,
@@ -182,6 +184,10 @@ struct fanout {
     struct block **scratch_full;
     uint32_t scratch_full_count;
     uint32_t scratch_full_cap;
+    size_t scratch_bytes;
+    char
+        *gathered[VERSIONS]; /* small notes of the batch that is being delivered, copied together */
+    uint32_t tick_count;
 
     const struct fanout_remote_ops *remote; /* NULL: not in a cluster */
     void *remote_arg;
@@ -264,6 +270,16 @@ void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
             (cap) = (cap) > 0 ? (cap)*2 : 16;                               \
             (array) = mem_resize((array), (size_t)(cap) * sizeof *(array)); \
         }                                                                   \
+    } while (0)
+
+/* What a burst has made large and has left empty. */
+#define ARRAY_GIVE_BACK(array, count, cap)               \
+    do {                                                 \
+        if ((count) == 0 && (cap) > FANOUT_ARRAY_KEPT) { \
+            mem_free(array);                             \
+            (array) = NULL;                              \
+            (cap) = 0;                                   \
+        }                                                \
     } while (0)
 
 #endif
