@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/publishes.h"
 
 /* ---- events between workers ---- */
 
@@ -185,11 +186,11 @@ uint64_t half_lease(void *arg)
 void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, struct fanout *fanout)
 {
     static const struct fanout_remote_ops remote_ops = {
-        .ship = forward_ship,
+        .ship = publishes_ship,
         .change = interest_change,
         .on_lane_item = lanes_on_item,
         .lease = half_lease,
-        .must_wait = forward_must_wait,
+        .must_wait = publishes_must_wait,
     };
     struct half *half = mem_new0(sizeof *half);
     c->half[index] = half;
@@ -212,12 +213,11 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     list_init(&half->inlets);
     list_init(&half->questions);
     half->jams =
-        (struct jams){.on_ordered = forward_unjammed, .on_refused = forward_unjam, .arg = half};
+        (struct jams){.on_ordered = publishes_unjammed, .on_refused = publishes_unjam, .arg = half};
     jams_init(&half->jams, c->worker_count);
+    requests_init(&half->requests, half);
     half->waiting = mem_new0(c->partition_count * sizeof *half->waiting);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        list_init(&half->waiting[p].shipments);
-        list_init(&half->waiting[p].refused);
         list_init(&half->waiting[p].changes);
         list_init(&half->waiting[p].sent);
     }
@@ -250,7 +250,7 @@ static void flush_due(struct half *half)
         if (!half->is_due[p]) { continue; }
         half->is_due[p] = false;
         interest_flush(half, p);
-        forward_flush(half, p);
+        publishes_flush(half, p);
     }
 }
 
@@ -273,7 +273,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
 void cluster_tick(struct cluster *c, uint32_t worker)
 {
     struct half *half = c->half[worker];
-    forward_tick(half);
+    publishes_tick(half);
     interest_tick(half);
     question_tick(half);
     inlets_tick(half);
@@ -284,7 +284,7 @@ bool cluster_is_congested(struct cluster *c)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        bytes += atomic_load_explicit(&c->half[i]->unanswered_bytes, memory_order_relaxed);
+        bytes += atomic_load_explicit(&c->half[i]->requests.bytes, memory_order_relaxed);
     }
     return bytes > c->opts.link_bytes_max;
 }
@@ -333,7 +333,7 @@ static void on_stop(struct event *event)
 {
     struct half *half = event->half;
     if (half->index == 0) { listener_stop(half->cluster->listener); }
-    forward_stop(half);
+    publishes_stop(half);
     interest_stop(half);
     question_stop(half);
     peer_hub_close_accepted(half->hub, false);
@@ -371,6 +371,7 @@ static void half_free(struct half *half)
     peer_hub_free(half->hub);
     buf_fini(&half->head);
     jams_fini(&half->jams);
+    requests_fini(&half->requests);
     mem_free(half->pattern_batch);
     mem_free(half->waiting);
     mem_free(half->is_due);

@@ -15,6 +15,7 @@
 #include "cluster/cluster.h"
 #include "cluster/jams.h"
 #include "cluster/peer.h"
+#include "cluster/requests.h"
 #include "net/listener.h"
 #include "pubsub/remote.h"
 
@@ -113,10 +114,9 @@ struct outlet {
     struct peer_out *lane;
     bool request_is_up;
     bool lane_is_up;
-    struct list in_flight; /* struct shipment: sent on request and not answered */
-    struct map in_flight_by_id;
-    struct list on_lane; /* struct lane_wait: sent on lane and not taken by the socket */
-    size_t lane_bytes;   /* of runs: sent on lane, and directory_lane_taken is still to be told */
+    struct flights flights; /* requests: sent and not answered */
+    struct list on_lane;    /* struct lane_wait: sent on lane and not taken by the socket */
+    size_t lane_bytes; /* of runs: sent on lane, and directory_lane_taken is still to be told */
 };
 
 /* A lane item that waits until the socket has taken it, on one lane. */
@@ -128,13 +128,8 @@ struct lane_wait {
 
 /* What waits for a partition's owner on one worker. */
 struct waiting {
-    struct list shipments; /* struct shipment, in order */
-    struct list refused;   /* were sent, and are to go before those */
-    struct list changes;   /* struct interest_change: not sent */
-    struct list sent;      /* struct interest_change: sent, and not applied yet */
-    uint32_t in_flight;
-    uint32_t in_flight_to; /* node */
-    uint64_t refused_epoch;
+    struct list changes; /* struct interest_change: not sent */
+    struct list sent;    /* struct interest_change: sent, and not applied yet */
     uint64_t stale_seen; /* remote_partition.stale_count when changes were sent last */
 };
 
@@ -163,8 +158,7 @@ struct half {
     struct task look_task; /* phases have changed: look at everything that waits */
     atomic_bool look_is_posted;
     struct jams jams;
-    /* Of our clients' publishes that wait for an owner, or for a lane of ours. */
-    atomic_size_t unanswered_bytes;
+    struct requests requests;
     uint32_t changes_left;               /* changes of interest that this turn may still look at */
     atomic_uint changes_sent;            /* of this half, in cluster.changes */
     struct pattern_batch *pattern_batch; /* other nodes' changes of patterns, of one read */
@@ -312,19 +306,6 @@ void inlet_answer(struct inlet *inlet, const struct wire_frame *frame);
 void inlet_release(struct inlet *inlet); /* one outstanding less */
 void inlets_turn(struct half *half);
 void inlets_tick(struct half *half);
-
-/* forward.c: publishes for owners elsewhere, and theirs for us */
-void forward_ship(void *arg, struct shipment *shipment);
-bool forward_must_wait(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel);
-void forward_unjam(void *arg, struct shipment *shipment);          /* jams.on_refused */
-void forward_unjammed(void *arg, const struct shipment *shipment); /* jams.on_ordered */
-void forward_flush(struct half *half, uint32_t partition);
-void forward_on_published(struct outlet *outlet, const struct wire_published *published);
-void forward_on_down(struct outlet *outlet, uint64_t unsent_from);
-void forward_tick(struct half *half);
-void forward_stop(struct half *half);
-bool forward_on_publish(struct inlet *inlet, const struct wire_run *run);
-void forward_on_closed(struct inlet *inlet); /* what it has sent and was not ordered is void */
 
 /* lanes.c: the owner's streams, both ends */
 void lanes_on_item(struct task *task);

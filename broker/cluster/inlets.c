@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/publishes.h"
 
 /* ---- hello ---- */
 
@@ -109,7 +110,7 @@ static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *he
 static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame)
 {
     switch (frame->type) {
-    case WIRE_PUBLISH: return forward_on_publish(inlet, &frame->publish);
+    case WIRE_PUBLISH: return publishes_on_request(inlet, &frame->publish);
     case WIRE_INTEREST: return interest_on_request(inlet, &frame->interest);
     case WIRE_SYNC:
         return frame->sync.is_patterns ? interest_on_patterns(inlet, &frame->sync)
@@ -153,7 +154,7 @@ static void on_closed(void *object, bool is_clean)
     if (inlet->is_lane) {
         lanes_on_closed(inlet, is_clean);
     } else {
-        forward_on_closed(inlet);
+        publishes_on_closed(inlet);
     }
     inlet_free_if_done(inlet);
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/publishes.h"
 
 void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame)
 {
@@ -46,7 +47,7 @@ static void request_lost(struct outlet *outlet, uint64_t unsent_from)
 {
     struct half *half = outlet->half;
     atomic_fetch_sub(&half->cluster->stat[outlet->node].requests_up, 1);
-    forward_on_down(outlet, unsent_from);
+    requests_on_down(outlet, unsent_from);
     question_on_down(half);
     if (atomic_load(&half->cluster->is_stopping)) { return; }
     event_post(half_0(half->cluster), (struct event){.run = on_lost, .node = outlet->node});
@@ -73,7 +74,7 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
 {
     struct outlet *outlet = arg;
     switch (frame->type) {
-    case WIRE_PUBLISHED: forward_on_published(outlet, &frame->published); return true;
+    case WIRE_PUBLISHED: publishes_on_answer(outlet, frame); return true;
     case WIRE_ANSWER: question_on_answer(outlet, &frame->answer); return true;
     case WIRE_HELLO:
     case WIRE_PING:
@@ -151,7 +152,7 @@ static void outlet_open(struct half *half, uint32_t node)
     outlet->node_id = half->map->node[node].id;
     outlet->incarnation = half->map->node[node].incarnation;
     outlet->own_incarnation = half->map->node[half->self].incarnation;
-    list_init(&outlet->in_flight);
+    flights_init(&outlet->flights);
     list_init(&outlet->on_lane);
     outlet->request = dial(outlet, false);
     outlet->lane = dial(outlet, true);
@@ -166,8 +167,8 @@ static void outlet_close(struct outlet *outlet, bool is_abrupt)
     peer_out_free(outlet->lane, is_abrupt);
     on_lane_down(outlet, 0);
     half->outlet[outlet->node] = NULL;
-    CHECK(list_is_empty(&outlet->in_flight) && list_is_empty(&outlet->on_lane));
-    map_fini(&outlet->in_flight_by_id);
+    CHECK(list_is_empty(&outlet->on_lane));
+    flights_fini(&outlet->flights);
     mem_free(outlet);
 }
 

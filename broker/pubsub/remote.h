@@ -12,7 +12,6 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mailbox.h"
-#include "base/map.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
 #include "pubsub/origin.h"
@@ -156,10 +155,7 @@ struct shipment {
     uint32_t partition;
     uint64_t epoch; /* in which it is to be ordered; 0: in any */
     uint64_t since_ns;
-    uint64_t id; /* the holder's, and the next three */
-    struct map_node by_id;
-    uint64_t sent_epoch;
-    uint64_t sent_end;
+    uint64_t id;        /* the holder's */
     uint64_t receivers; /* once ordered, and the next */
     uint64_t lease;     /* under which it was */
     enum err err;

@@ -1,0 +1,207 @@
+/* publishes: shipments as requests, here and there. */
+#include "cluster/publishes.h"
+
+#include "base/mem.h"
+#include "cluster/cluster_int.h"
+#include "pubsub/msg.h"
+
+/* ---- as a request ---- */
+
+struct publish {
+    struct request request;
+    struct half *half;
+    struct shipment *shipment;
+};
+
+static struct publish *publish_of(struct request *request)
+{
+    return CONTAINER_OF(request, struct publish, request);
+}
+
+static struct shipment *unwrap(struct request *request)
+{
+    struct publish *publish = publish_of(request);
+    struct shipment *s = publish->shipment;
+    mem_free(publish);
+    return s;
+}
+
+static const struct span *encode(const struct request *request, struct wire_frame *frame)
+{
+    const struct shipment *s = ((const struct publish *)(const void *)request)->shipment;
+    *frame = (struct wire_frame){
+        .type = WIRE_PUBLISH,
+        .publish = {.id = request->id,
+                    .partition = s->partition,
+                    .epoch = request->sent_epoch,
+                    .kind = s->kind,
+                    .count = s->message_count,
+                    .data = slice_of(s->span.data, s->span.len)},
+    };
+    return &s->span;
+}
+
+/* A jam counts among what waits; our own clients' weigh on. */
+static void count_jam(struct half *half, const struct shipment *s, bool is_in)
+{
+    uint64_t count = is_in ? s->message_count : -(uint64_t)s->message_count;
+    size_t bytes = is_in ? s->span.len : -s->span.len;
+    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, count, memory_order_relaxed);
+    if (s->arg == NULL) {
+        atomic_fetch_add_explicit(&half->requests.bytes, bytes, memory_order_relaxed);
+    }
+}
+
+/* Order it, or jam it. False: it cannot be ordered here now. */
+static bool order(struct half *half, struct shipment *s)
+{
+    enum shipment_result result = jams_order(&half->jams, s);
+    if (UNLIKELY(result == SHIPMENT_HELD)) { count_jam(half, s, true); }
+    return result != SHIPMENT_ELSEWHERE;
+}
+
+/* Does this node own the partition, in that epoch, though it may not order at the moment? */
+static bool is_owned(struct cluster *c, uint32_t partition, uint64_t epoch)
+{
+    const struct remote_partition at = directory_partition_peek(c->directory, partition);
+    return at.phase == PARTITION_OWNED && at.epoch == epoch;
+}
+
+static bool run(struct request *request)
+{
+    struct publish *publish = publish_of(request);
+    struct half *half = publish->half;
+    struct shipment *s = publish->shipment;
+    bool is_ordered = order(half, s);
+    bool is_void =
+        !is_ordered && s->arg != NULL && !is_owned(half->cluster, s->partition, s->epoch);
+    if (is_void) { shipment_settle(s, ERR_CLUSTER_DOWN, 0); }
+    if (is_ordered || is_void) { mem_free(publish); }
+    return is_ordered || is_void;
+}
+
+static void settle(struct request *request, enum err err, const struct wire_frame *answer)
+{
+    shipment_settle(unwrap(request), err, err == ERR_OK ? answer->published.receivers : 0);
+}
+
+static struct request *wrap(struct half *half, struct shipment *s)
+{
+    static const struct request_ops ops = {.encode = encode, .run = run, .settle = settle};
+    struct publish *publish = mem_new(sizeof *publish);
+    *publish = (struct publish){
+        .request = {.ops = &ops,
+                    .partition = s->partition,
+                    .count = s->message_count,
+                    .bytes = s->span.len,
+                    .guest = s->arg,
+                    .since_ns = s->since_ns},
+        .half = half,
+        .shipment = s,
+    };
+    return &publish->request;
+}
+
+/* ---- this node's ---- */
+
+void publishes_ship(void *arg, struct shipment *s)
+{
+    struct half *half = arg;
+    requests_add(&half->requests, wrap(half, s));
+}
+
+bool publishes_must_wait(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel)
+{
+    const struct half *half = arg;
+    return requests_are_before(&half->requests, partition) || jams_hold(&half->jams, kind, channel);
+}
+
+void publishes_unjammed(void *arg, const struct shipment *s)
+{
+    count_jam(arg, s, false);
+}
+
+void publishes_unjam(void *arg, struct shipment *s)
+{
+    struct half *half = arg;
+    count_jam(half, s, false);
+    requests_put_back(&half->requests, wrap(half, s));
+}
+
+void publishes_flush(struct half *half, uint32_t partition)
+{
+    if (UNLIKELY(half->jams.count > 0)) {
+        const struct remote_partition at =
+            directory_partition_peek(half->cluster->directory, partition);
+        if (at.phase != PARTITION_OWNED) { jams_leave(&half->jams, partition); }
+    }
+    requests_flush(&half->requests, partition);
+}
+
+void publishes_tick(struct half *half)
+{
+    jams_try(&half->jams);
+    requests_tick(&half->requests);
+}
+
+void publishes_stop(struct half *half)
+{
+    jams_stop(&half->jams);
+    requests_stop(&half->requests);
+}
+
+void publishes_on_answer(struct outlet *outlet, const struct wire_frame *answer)
+{
+    requests_on_answer(outlet, answer->published.id, answer->published.status, answer);
+}
+
+/* ---- other nodes' ---- */
+
+static void answer(struct shipment *s)
+{
+    struct inlet *inlet = s->arg;
+    const struct wire_frame frame = {
+        .type = WIRE_PUBLISHED,
+        .published = {.id = s->id,
+                      .status = s->err == ERR_OK        ? WIRE_DONE
+                                : s->err == ERR_INDOUBT ? WIRE_INDOUBT
+                                                        : WIRE_NOT_OWNER,
+                      .receivers = s->err == ERR_OK ? s->receivers : 0},
+    };
+    inlet_answer(inlet, &frame);
+    inlet_release(inlet);
+}
+
+/* Refused while the lease has lapsed, it would be sent again behind what comes here next: then it waits for the lease,
+ * and so does what comes behind it. */
+bool publishes_on_request(struct inlet *inlet, const struct wire_run *run)
+{
+    struct half *half = inlet->half;
+    struct cluster *c = half->cluster;
+    struct slice channel = msg_channel(run->kind, run->data.data);
+    if (directory_partition_of(c->directory, channel) != run->partition) { return false; }
+    atomic_fetch_add_explicit(&c->stat[inlet->node].received_publishes, run->count,
+                              memory_order_relaxed);
+    struct shipment *s = shipment_new(half->fanout, run->kind, run->data, run->prefix_bytes,
+                                      run->count, run->partition);
+    s->id = run->id;
+    s->epoch = run->epoch;
+    s->on_settled = answer;
+    s->arg = inlet;
+    inlet->outstanding++;
+    bool must_wait = requests_are_before(&half->requests, run->partition);
+    if (!must_wait && order(half, s)) { return true; }
+    if (is_owned(c, run->partition, run->epoch)) {
+        requests_add(&half->requests, wrap(half, s));
+    } else {
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    }
+    return true;
+}
+
+void publishes_on_closed(struct inlet *inlet)
+{
+    if (inlet->outstanding == 0) { return; }
+    jams_drop(&inlet->half->jams, inlet);
+    requests_drop(&inlet->half->requests, inlet);
+}
