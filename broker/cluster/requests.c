@@ -117,6 +117,7 @@ static void send_all(struct requests *requests, struct list *list, struct outlet
         map_insert(&outlet->flights.by_id, &r->by_id, hash_of(r->id));
         queue->in_flight++;
         queue->in_flight_to = outlet->node;
+        queue->in_flight_epoch = epoch;
         atomic_fetch_add_explicit(&half->cluster->stat[outlet->node].sent_publishes, r->count,
                                   memory_order_relaxed);
     }
@@ -158,10 +159,9 @@ void requests_flush(struct requests *requests, uint32_t partition)
     if (has_none(queue)) { return; }
     struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
     if (at.phase != PARTITION_OWNED) { send_guests_away(requests, queue, NULL); }
-    bool is_in_flight = queue->in_flight > 0;
-    if (is_in_flight && (queue->in_flight_to != at.owner || !list_is_empty(&queue->refused))) {
-        return; /* a client's order would be lost */
-    }
+    bool may_follow = queue->in_flight_to == at.owner && queue->in_flight_epoch == at.epoch &&
+                      list_is_empty(&queue->refused);
+    if (queue->in_flight > 0 && !may_follow) { return; } /* a client's order would be lost */
     if (at.phase == PARTITION_OWNED) {
         if (run_all(requests, &queue->refused)) { (void)run_all(requests, &queue->waiting); }
         return;

@@ -1,7 +1,8 @@
 /* requests: what is asked of partitions' owners, in order, whoever the owner is at the time. One worker's.
  * A request waits until its partition has an owner that can take it; is sent to it, or run here if that is this node;
  * and is answered. One that was refused, or not sent whole when the connection ended, goes again, before everything
- * that came after it; nothing of a partition goes to a new owner while something is on its way to the old one.
+ * that came after it; nothing of a partition goes to a new owner, or to the same one in a new epoch, while something is on its way in the old
+ * one.
  * Owns: the requests that were given to it. Not: what they mean (request_ops). Thread: the worker; no locks.
  * Bound: what clients may have unanswered (cluster_is_congested), and `timeout_ms` for one that waits. */
 #ifndef FANFARE_CLUSTER_REQUESTS_H
@@ -52,7 +53,8 @@ struct request_queue {
     struct list waiting; /* were not */
     uint32_t guest_count;
     uint32_t in_flight;
-    uint32_t in_flight_to; /* node */
+    uint32_t in_flight_to; /* node, in this epoch */
+    uint64_t in_flight_epoch;
     uint64_t refused_epoch;
 };
 
