@@ -9,7 +9,10 @@ static void item_done(struct lane_item *item)
 {
     CHECK(item->waits > 0);
     if (--item->waits > 0) { return; }
-    if (item->shipment != NULL) { shipment_sent(item->shipment); }
+    if (item->shipment != NULL) {
+        const struct half *half = item->half;
+        shipment_sent(item->shipment, half->fanout);
+    }
     block_unref(item->span.block);
     mem_free(item->ids);
     mem_free(item);

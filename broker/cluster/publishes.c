@@ -1,34 +1,26 @@
 /* publishes: shipments as requests, here and there. */
 #include "cluster/publishes.h"
 
-#include "base/mem.h"
 #include "cluster/cluster_int.h"
 #include "pubsub/msg.h"
 
 /* ---- as a request ---- */
 
+/* In the shipment's room. */
 struct publish {
     struct request request;
     struct half *half;
-    struct shipment *shipment;
 };
+_Static_assert(sizeof(struct publish) <= SHIPMENT_ROOM_BYTES, "a publish has outgrown its room");
 
-static struct publish *publish_of(struct request *request)
+static struct shipment *shipment_of(const struct request *request)
 {
-    return CONTAINER_OF(request, struct publish, request);
-}
-
-static struct shipment *unwrap(struct request *request)
-{
-    struct publish *publish = publish_of(request);
-    struct shipment *s = publish->shipment;
-    mem_free(publish);
-    return s;
+    return CONTAINER_OF((uintptr_t)request, struct shipment, room);
 }
 
 static const struct span *encode(const struct request *request, struct wire_frame *frame)
 {
-    const struct shipment *s = ((const struct publish *)(const void *)request)->shipment;
+    const struct shipment *s = shipment_of(request);
     *frame = (struct wire_frame){
         .type = WIRE_PUBLISH,
         .publish = {.id = request->id,
@@ -69,26 +61,24 @@ static bool is_owned(struct cluster *c, uint32_t partition, uint64_t epoch)
 
 static bool run(struct request *request)
 {
-    struct publish *publish = publish_of(request);
-    struct half *half = publish->half;
-    struct shipment *s = publish->shipment;
-    bool is_ordered = order(half, s);
-    bool is_void =
-        !is_ordered && s->arg != NULL && !is_owned(half->cluster, s->partition, s->epoch);
+    struct half *half = CONTAINER_OF(request, struct publish, request)->half;
+    struct shipment *s = shipment_of(request);
+    if (order(half, s)) { return true; }
+    bool is_void = s->arg != NULL && !is_owned(half->cluster, s->partition, s->epoch);
     if (is_void) { shipment_settle(s, ERR_CLUSTER_DOWN, 0); }
-    if (is_ordered || is_void) { mem_free(publish); }
-    return is_ordered || is_void;
+    return is_void;
 }
 
 static void settle(struct request *request, enum err err, const struct wire_frame *answer)
 {
-    shipment_settle(unwrap(request), err, err == ERR_OK ? answer->published.receivers : 0);
+    uint64_t receivers = err == ERR_OK ? answer->published.receivers : 0;
+    shipment_settle(shipment_of(request), err, receivers);
 }
 
 static struct request *wrap(struct half *half, struct shipment *s)
 {
     static const struct request_ops ops = {.encode = encode, .run = run, .settle = settle};
-    struct publish *publish = mem_new(sizeof *publish);
+    struct publish *publish = (struct publish *)(void *)s->room;
     *publish = (struct publish){
         .request = {.ops = &ops,
                     .partition = s->partition,
@@ -97,7 +87,6 @@ static struct request *wrap(struct half *half, struct shipment *s)
                     .guest = s->arg,
                     .since_ns = s->since_ns},
         .half = half,
-        .shipment = s,
     };
     return &publish->request;
 }

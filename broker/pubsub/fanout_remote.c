@@ -93,7 +93,7 @@ static struct shipment *shipment_empty(struct fanout *f)
 static void shipment_free(struct shipment *s)
 {
     block_unref(s->span.block);
-    mem_free(s->ticket);
+    if (s->ticket_cap > 0) { mem_free(s->ticket.many); }
     mem_free(s);
 }
 
@@ -158,20 +158,42 @@ void shipment_settle(struct shipment *s, enum err err, uint64_t receivers)
     list_push_back(&s->fanout->settled, &s->link);
 }
 
-void shipment_sent(struct shipment *s)
+void shipment_sent(struct shipment *s, const struct fanout *fanout)
 {
     struct fanout *f = s->fanout;
+    if (f == fanout) {
+        decide(s);
+        return;
+    }
     mailbox_post(f->mailbox[f->index], &s->task);
 }
 
 static void tell_publishers(struct shipment *s)
 {
+    void **ticket = s->ticket_cap > 0 ? s->ticket.many : &s->ticket.one;
     for (uint32_t i = 0; i < s->ticket_count; i++) {
-        s->fanout->ops->settled(s->ticket[i], s->err, s->receivers);
+        s->fanout->ops->settled(ticket[i], s->err, s->receivers);
     }
 }
 
 /* ---- commit ---- */
+
+static void add_ticket(struct shipment *s, void *ticket)
+{
+    if (s->ticket_count == 0) {
+        s->ticket.one = ticket;
+        s->ticket_count = 1;
+        return;
+    }
+    if (s->ticket_cap == 0) {
+        void *first = s->ticket.one;
+        s->ticket_cap = 16;
+        s->ticket.many = mem_new(s->ticket_cap * sizeof *s->ticket.many);
+        s->ticket.many[0] = first;
+    }
+    ARRAY_GROW(s->ticket.many, s->ticket_count, s->ticket_cap);
+    s->ticket.many[s->ticket_count++] = ticket;
+}
 
 /* Those who wait for the runs: answered, or given a ticket on the run's shipment. */
 static void answer_or_defer(struct fanout *f)
@@ -186,9 +208,7 @@ static void answer_or_defer(struct fanout *f)
             f->ops->published(record->publisher, run->receivers, record->count);
             continue;
         }
-        ARRAY_GROW(s->ticket, s->ticket_count, s->ticket_cap);
-        s->ticket[s->ticket_count++] =
-            f->ops->deferred(record->publisher, record->count, record->is_silent);
+        add_ticket(s, f->ops->deferred(record->publisher, record->count, record->is_silent));
     }
     f->record_count = 0;
 }

@@ -16,7 +16,7 @@
 #include "pubsub/fanout.h"
 #include "pubsub/origin.h"
 
-enum { REMOTE_NODES_MAX = 64, REMOTE_NOBODY = UINT32_MAX };
+enum { REMOTE_NODES_MAX = 64, REMOTE_NOBODY = UINT32_MAX, SHIPMENT_ROOM_BYTES = 128 };
 
 /* What this node may do for a partition's channels. */
 enum partition_phase {
@@ -162,9 +162,14 @@ struct shipment {
     /* Its fate is known; frees what hangs on it, not the shipment. On the fanout's worker. */
     void (*on_settled)(struct shipment *shipment);
     void *arg;
-    void **ticket; /* of publishers, as fanout_ops.deferred gave them */
+    /* Of publishers, as fanout_ops.deferred gave them: mostly it is one. */
+    union {
+        void *one;
+        void **many;
+    } ticket;
     uint32_t ticket_count;
-    uint32_t ticket_cap;
+    uint32_t ticket_cap;                        /* of `many`; 0: `one` is in use */
+    _Alignas(8) char room[SHIPMENT_ROOM_BYTES]; /* the holder's, for what it has to know of it */
 };
 
 /* Another node's run, to be ordered here: copies the data. The caller sets on_settled. */
@@ -184,8 +189,9 @@ MUST_USE enum shipment_result shipment_order(struct shipment *shipment, uint32_t
 /* Its fate: told, and freed, at its worker's next fanout_settle. Thread: its worker. */
 void shipment_settle(struct shipment *shipment, enum err err, uint64_t receivers);
 
-/* The lanes have taken it, or their nodes are gone. Thread: the lane's worker. */
-void shipment_sent(struct shipment *shipment);
+/* The lanes have taken it, or their nodes are gone. `fanout` is that of the lane's worker, whose thread this is: if it is
+ * the shipment's own, the next fanout_settle knows of it. */
+void shipment_sent(struct shipment *shipment, const struct fanout *fanout);
 
 /* A change of a client's subscriptions that another node must count. */
 struct interest_change {
