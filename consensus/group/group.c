@@ -497,6 +497,7 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     list_init(&g->reader);
     list_init(&g->held);
     list_init(&g->parked);
+    list_init(&g->pins);
     list_init(&g->queued);
     list_init(&g->proposed);
     list_init(&g->reads);

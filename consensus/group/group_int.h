@@ -28,6 +28,12 @@ struct group_write {
     uint64_t last_index;
 };
 
+/* After a failure: not again before `until_ms`, which is further off with each. */
+struct snapshot_backoff {
+    uint64_t until_ms;
+    unsigned failure_count;
+};
+
 struct group_peer {
     uint64_t id;
     uint64_t stamp_ms; /* the newest stamp of ours that it acknowledged in this term */
@@ -100,7 +106,12 @@ struct group {
     bool is_installing;  /* a snapshot replaces log and state: nothing is applied or read */
     bool restore_is_due; /* once install_batch is durable */
     uint64_t install_batch;
-    uint64_t pulled_ms; /* somebody last asked for a piece of our snapshot */
+    uint64_t pulled_ms;    /* a piece of our snapshot was last asked for, or handed out */
+    struct list pins;      /* struct snapshot_pin: former snapshots that somebody still fetches */
+    uint64_t damaged_file; /* this file of our snapshot is damaged: a new one is due; 0: none */
+    uint64_t checked_ms;   /* somebody said so, and the file was read */
+    struct snapshot_backoff take_backoff;
+    struct snapshot_backoff fetch_backoff;
 };
 
 /* Log view helpers. */

@@ -154,6 +154,7 @@ void group_receive(struct group *g, const char *from_name, const struct message 
     case MESSAGE_SNAPSHOT_OFFER: snapshot_on_offer(g, from_name, m); return;
     case MESSAGE_SNAPSHOT_PULL: snapshot_on_pull(g, from_name, m); return;
     case MESSAGE_SNAPSHOT_CHUNK: snapshot_on_chunk(g, m); return;
+    case MESSAGE_SNAPSHOT_DAMAGED: snapshot_on_damaged(g, m); return;
     case MESSAGE_TERM_QUERY:
     case MESSAGE_TERM_REPLY:
     case MESSAGE_NONE: return;

@@ -80,9 +80,6 @@ uint64_t wal_log_term(const struct wal_log *log,
                       uint64_t index); /* entry's or snapshot's term; 0: not known */
 uint64_t wal_log_cached_bytes(const struct wal_log *log);
 uint64_t wal_log_live_bytes(const struct wal_log *log); /* of all entries held */
-/* Entries from `index` on stay behind the snapshot, if there are any: somebody is to get them. 0:
- * they may go. */
-void wal_log_keep(struct wal_log *log, uint64_t index);
 
 /* Put. Entries: all from `index` on are removed first, then one is appended; its index is the last
  * one's + 1. */
@@ -120,7 +117,7 @@ void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto);
  * behind its group's snapshot goes, and what is needed is written again at the end of the log. A
  * group that does nothing, or is not even open, keeps no segment. */
 void wal_clean(struct wal *wal, uint64_t segments_max);
-/* Drop all that is behind a snapshot and not kept. */
+/* Drop all that is behind a snapshot. */
 void wal_drop_trailing(struct wal *wal);
 uint64_t wal_live_bytes(const struct wal *wal); /* of all entries of all groups */
 uint64_t wal_segment_count(const struct wal *wal);

@@ -23,7 +23,6 @@ struct wal_log {
     uint64_t evict_from;   /* entries below have no data, but for configurations */
     uint64_t evict_upto;   /* entries above are needed in memory */
     struct list evictable; /* wal->evictable, while there may be something to evict */
-    uint64_t keep_from;    /* entries behind the snapshot that stay; 0: none */
     struct wal_reader *reader;
 };
 

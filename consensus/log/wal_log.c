@@ -250,11 +250,6 @@ uint64_t wal_live_bytes(const struct wal *wal)
     return wal->live_bytes;
 }
 
-void wal_log_keep(struct wal_log *log, uint64_t index)
-{
-    log->keep_from = index;
-}
-
 /* ---- memory ---- */
 
 /* Is its record on the disk, so that it can be read back? A moved one may not be. */

@@ -20,6 +20,7 @@ void snapshot_cancel(struct group *g);
 void snapshot_on_offer(struct group *g, const char *from_name, const struct message *m);
 void snapshot_on_pull(struct group *g, const char *from_name, const struct message *m);
 void snapshot_on_chunk(struct group *g, const struct message *m);
+void snapshot_on_damaged(struct group *g, const struct message *m);
 
 /* Timeouts, pulls that may be served now, snapshots that are due. */
 void snapshot_tick(struct engine *e, uint64_t now_ms);

@@ -1,0 +1,105 @@
+/* snapshot_restore: puts a state machine to the snapshot that its log begins with.
+ * Owns: the one restore of a group. Thread: the raft thread; the file is read on the disk's threads.
+ * Always: what was restored is what the log names, checked as a whole, or the group stops. */
+#include "base/mem.h"
+#include "consensus/group/group.h"
+#include "consensus/log/crc32c.h"
+#include "consensus/snapshot/snapshot_int.h"
+
+struct snapshot_restore {
+    struct disk_job job;
+    struct group *group; /* NULL: the group has gone */
+    uint64_t offset;
+    uint32_t crc;
+    char *buffer;
+};
+
+static void restore_free(struct snapshot_restore *restore)
+{
+    if (restore->group != NULL) { restore->group->restore = NULL; }
+    mem_free(restore->buffer);
+    mem_free(restore);
+}
+
+static void restore_drop(struct disk_job *job)
+{
+    restore_free(job->owner);
+}
+
+static void restore_failed(struct snapshot_restore *restore)
+{
+    struct group *g = restore->group;
+    restore_free(restore);
+    group_stop(g, "the snapshot cannot be restored");
+}
+
+static void restore_step(struct snapshot_restore *restore);
+
+static void on_restore_read(struct disk_job *job)
+{
+    struct snapshot_restore *restore = job->owner;
+    struct group *g = restore->group;
+    if (g == NULL) {
+        restore_free(restore);
+        return;
+    }
+    if (job->err != ERR_OK || job->done_len != job->len) {
+        restore_failed(restore);
+        return;
+    }
+    restore->crc = crc32c(restore->crc, job->data, job->len);
+    restore->offset += job->len;
+    if (job->len > 0 &&
+        g->fsm_ops->restore_write(g->fsm, slice_of(job->data, job->len)) != ERR_OK) {
+        restore_failed(restore);
+        return;
+    }
+    restore_step(restore);
+}
+
+static void restore_step(struct snapshot_restore *restore)
+{
+    struct group *g = restore->group;
+    const struct manifest *snapshot = wal_log_snapshot(g->log);
+    uint64_t rest = snapshot->bytes - restore->offset;
+    if (rest == 0) {
+        bool ok = restore->crc == snapshot->crc &&
+                  g->fsm_ops->restore_end(g->fsm, snapshot->index) == ERR_OK;
+        if (!ok) {
+            restore_failed(restore);
+            return;
+        }
+        restore_free(restore);
+        group_restored(g);
+        return;
+    }
+    restore->job = (struct disk_job){
+        .op = DISK_READ,
+        .offset = restore->offset,
+        .data = restore->buffer,
+        .len = rest < g->engine->opts.chunk_bytes ? rest : g->engine->opts.chunk_bytes,
+        .on_done = on_restore_read,
+        .on_drop = restore_drop,
+        .owner = restore,
+    };
+    snapshot_file_name(restore->job.name, snapshot->file);
+    disk_submit(g->engine->world.disk, &restore->job);
+}
+
+void snapshot_restore_start(struct group *g)
+{
+    struct snapshot_restore *restore = mem_new0(sizeof *restore);
+    restore->group = g;
+    restore->buffer = mem_new(g->engine->opts.chunk_bytes);
+    g->restore = restore;
+    g->fsm_ops->restore_begin(g->fsm);
+    restore_step(restore);
+}
+
+void snapshot_restore_cancel(struct group *g)
+{
+    if (g->restore != NULL) {
+        g->restore->group = NULL;
+        g->restore = NULL;
+    }
+}
