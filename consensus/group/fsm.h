@@ -43,6 +43,10 @@ struct fsm_ops {
     void (*apply)(void *fsm, const struct fsm_batch *batch);
     uint64_t (*applied_index)(void *fsm); /* what the store holds at start; 0: nothing */
 
+    /* What the machine's own store would keep over a power cut; the log before it may go without an
+     * image, which is then made when a peer needs one. NULL: nothing, the image is what keeps it. */
+    uint64_t (*durable_index)(void *fsm);
+
     /* An unchanging image of the state, read as a stream while apply goes on; it may outlive the
      * group's closing. */
     void *(*snapshot_begin)(void *fsm);

@@ -306,8 +306,7 @@ static struct raft_entry *start_entries(const struct group *g, unsigned *count)
     return entries;
 }
 
-/* The latest configuration in the log or the snapshot, as of `upto`; empty: none. */
-static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *index)
+struct slice group_conf_at(const struct group *g, uint64_t upto, uint64_t *index)
 {
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     for (uint64_t i = upto; i >= wal_log_first_index(g->log) && i > 0; i--) {
@@ -326,7 +325,7 @@ static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *
 static void renew_term(struct group *g)
 {
     uint64_t index;
-    struct slice bytes = latest_conf(g, wal_log_last_index(g->log), &index);
+    struct slice bytes = group_conf_at(g, wal_log_last_index(g->log), &index);
     struct raft_configuration conf;
     if (bytes.len == 0 || !guard_is_on(g, GUARD_SOLE_VOTER) || !group_conf_decode(bytes, &conf)) {
         return;
@@ -377,6 +376,11 @@ enum err group_open(struct group *g)
                   LOG_UINT("applied", g->applied));
         return ERR_CORRUPT;
     }
+    if (g->applied < base && snapshot->file == 0) {
+        LOG_ERROR("a state machine has lost what it had called durable", LOG_UINT("group", g->id),
+                  LOG_UINT("applied", g->applied), LOG_UINT("durable", base));
+        return ERR_CORRUPT;
+    }
     group_touch(g);
     renew_term(g);
     g->start_batch = wal_batch_last(g->engine->wal);
@@ -384,7 +388,7 @@ enum err group_open(struct group *g)
         g->restore_is_due = true;
         g->install_batch = g->start_batch;
     } else {
-        buf_append(&g->applied_conf, latest_conf(g, g->applied, &g->applied_conf_index));
+        buf_append(&g->applied_conf, group_conf_at(g, g->applied, &g->applied_conf_index));
     }
     group_flushed(g, wal_batch_flushed(g->engine->wal));
     return ERR_OK;

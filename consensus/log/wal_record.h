@@ -35,7 +35,8 @@ struct manifest {
     uint64_t conf_index;
     uint64_t bytes;
     uint32_t crc;  /* CRC32C of the data */
-    uint64_t file; /* number of the file that holds it on this node; never used twice */
+    uint64_t file; /* number of the file that holds it on this node, never used twice; 0: the state
+                      machine keeps it by itself */
     struct buf conf;
 };
 

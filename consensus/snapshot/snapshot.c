@@ -94,6 +94,7 @@ enum err snapshot_clean(struct engine *e)
 
 void snapshot_forget(struct engine *e, uint64_t file)
 {
+    if (file == 0) { return; }
     struct stale_file *stale = mem_new0(sizeof *stale);
     stale->file = file;
     stale->batch = wal_batch(e->wal);

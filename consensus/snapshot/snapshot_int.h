@@ -19,6 +19,8 @@ void snapshot_take_cancel(struct group *g);
 /* Serving (snapshot_serve.c). */
 /* The oldest of our snapshots that somebody fetches, and its size; 0: nobody does. */
 uint64_t snapshot_pulled_index(const struct group *g, uint64_t now_ms, uint64_t *bytes);
+/* Is there a file that can be handed out? */
+bool snapshot_has_image(const struct group *g, const struct manifest *snapshot);
 /* The log's snapshot is about to be replaced: it goes, or stays for who fetches it. */
 void snapshot_retire(struct group *g);
 void snapshot_serve_tick(struct engine *e, uint64_t now_ms);

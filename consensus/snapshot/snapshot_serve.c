@@ -46,6 +46,11 @@ uint64_t snapshot_pulled_index(const struct group *g, uint64_t now_ms, uint64_t 
     return oldest->index;
 }
 
+bool snapshot_has_image(const struct group *g, const struct manifest *snapshot)
+{
+    return snapshot->file != 0 && snapshot->file != g->damaged_file;
+}
+
 static void pin_free(struct group *g, struct snapshot_pin *pin)
 {
     snapshot_forget(g->engine, pin->manifest.file);
@@ -82,7 +87,7 @@ void snapshot_retire(struct group *g)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     if (old == NULL) { return; }
-    bool is_wanted = is_recent(g, g->pulled_ms, group_now_ms(g)) && old->file != g->damaged_file;
+    bool is_wanted = is_recent(g, g->pulled_ms, group_now_ms(g)) && snapshot_has_image(g, old);
     if (is_wanted && pin_count(g) < SNAPSHOT_PINS_MAX) {
         struct snapshot_pin *pin = mem_new0(sizeof *pin);
         manifest_copy(&pin->manifest, old);
@@ -93,6 +98,7 @@ void snapshot_retire(struct group *g)
     }
     g->pulled_ms = 0;
     g->damaged_file = 0;
+    g->image_is_wanted = false;
 }
 
 /* The snapshot that a request is about, and when it was last asked for; NULL: it is not here. */
@@ -102,7 +108,7 @@ static const struct manifest *find_served(struct group *g, uint64_t index, uint3
     const struct manifest *newest = wal_log_snapshot(g->log);
     if (newest != NULL && newest->index == index && (crc == 0 || crc == newest->crc)) {
         *pulled_ms = &g->pulled_ms;
-        return newest->file != g->damaged_file ? newest : NULL;
+        return snapshot_has_image(g, newest) ? newest : NULL;
     }
     LIST_EACH (at, &g->pins) {
         struct snapshot_pin *pin = CONTAINER_OF(at, struct snapshot_pin, link);
@@ -301,7 +307,7 @@ void snapshot_on_pull(struct group *g, const char *from_name, const struct messa
 {
     struct engine *e = g->engine;
     uint64_t *pulled_ms;
-    if (g->is_installing) { return; }
+    if (g->is_installing || wal_log_snapshot(g->log) == NULL) { return; }
     const struct manifest *snapshot = find_served(g, m->index, m->snapshot_crc, &pulled_ms);
     if (snapshot == NULL || m->offset >= snapshot->bytes) {
         if (group_is_leader(g)) {
@@ -357,7 +363,10 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name)
         group_stop(g, "a snapshot is wanted and there is none");
         return;
     }
-    if (snapshot->file == g->damaged_file) { return; } /* wait for the next */
+    if (!snapshot_has_image(g, snapshot)) { /* wait for the next */
+        g->image_is_wanted = true;
+        return;
+    }
     struct message offer = {
         .kind = MESSAGE_SNAPSHOT_OFFER, .term = raft_current_term(&g->raft), .manifest = *snapshot};
     g->pulled_ms = group_now_ms(g);

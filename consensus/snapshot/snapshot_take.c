@@ -11,8 +11,10 @@
 
 enum {
     SYNC_BYTES = 4 << 20,
-    PULLED_LOG_FACTOR =
-        4, /* a log may grow to so many times its limit while its snapshot is fetched */
+    /* A log may grow to so many times its limit while its snapshot is fetched, and where the state
+     * machine keeps itself, until an image is taken all the same. */
+    PULLED_LOG_FACTOR = 4,
+    IMAGE_LOG_FACTOR = 4,
 };
 
 struct snapshot_take {
@@ -104,20 +106,18 @@ static uint64_t first_kept(const struct group *g, uint64_t index, unsigned trail
     return first > wal_log_first_index(g->log) ? first : wal_log_first_index(g->log);
 }
 
-/* The log begins with it from now on, and so does the library's, unless it replaces a damaged one of
+/* The log begins with the snapshot from now on, and so does the library's, unless there was one of
  * the same index. */
-static void take_put(struct snapshot_take *take)
+static void put_snapshot(struct group *g, const struct manifest *snapshot, unsigned trailing)
 {
-    struct group *g = take->group;
     const struct manifest *old = wal_log_snapshot(g->log);
-    bool is_newer = old == NULL || old->index < take->manifest.index;
-    uint64_t first = first_kept(g, take->manifest.index, take->trailing);
+    bool is_newer = old == NULL || old->index < snapshot->index;
+    uint64_t first = first_kept(g, snapshot->index, trailing);
     struct raft_event event = {.type = RAFT_SNAPSHOT};
-    event.snapshot.trailing = (unsigned)(take->manifest.index + 1 - first);
-    if (is_newer) { CHECK(group_metadata(&event.snapshot.metadata, &take->manifest)); }
+    event.snapshot.trailing = (unsigned)(snapshot->index + 1 - first);
+    if (is_newer) { CHECK(group_metadata(&event.snapshot.metadata, snapshot)); }
     snapshot_retire(g);
-    wal_put_snapshot(take->engine->wal, g->log, &take->manifest, first, false);
-    metric_add(METRIC_raft_snapshots_taken_total, 1);
+    wal_put_snapshot(g->engine->wal, g->log, snapshot, first, false);
     if (is_newer) { (void)group_step(g, &event, NULL); }
 }
 
@@ -126,7 +126,8 @@ static void take_finish(struct snapshot_take *take)
     struct group *g = take->group;
     if (g->state == GROUP_RUNNING && !g->is_installing) {
         g->take_backoff = (struct snapshot_backoff){0};
-        take_put(take);
+        metric_add(METRIC_raft_snapshots_taken_total, 1);
+        put_snapshot(g, &take->manifest, take->trailing);
     } else {
         snapshot_remove_file(take->engine, take->manifest.file);
     }
@@ -176,16 +177,18 @@ static void take_step(struct snapshot_take *take)
 
 /* ---- when ---- */
 
-static bool is_damaged(const struct group *g, const struct manifest *snapshot)
+/* Has the snapshot no file, or a damaged one, and somebody needs it? */
+static bool lacks_image(const struct group *g, const struct manifest *snapshot)
 {
-    return snapshot != NULL && snapshot->file == g->damaged_file;
+    return snapshot != NULL && !snapshot_has_image(g, snapshot) &&
+           (snapshot->file != 0 || g->image_is_wanted);
 }
 
 /* Is none being taken on this node, and would one hold anything new? */
 static bool may_take(const struct group *g, uint64_t now_ms)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
-    bool is_new = g->applied > (old != NULL ? old->index : 0) || is_damaged(g, old);
+    bool is_new = g->applied > (old != NULL ? old->index : 0) || lacks_image(g, old);
     return g->engine->taking == NULL && g->fetch == NULL && !g->is_installing &&
            g->state == GROUP_RUNNING && is_new && g->applied_conf.len > 0 &&
            g->conf_scanned >= g->applied && now_ms >= g->take_backoff.until_ms;
@@ -219,15 +222,15 @@ static void take_start(struct group *g, unsigned trailing)
     take_step(take);
 }
 
-/* How many entries to keep behind a snapshot: as many as wanted, but no more than half of the bytes
- * at which the next one is due. */
-static unsigned trailing_entries(const struct group *g)
+/* How many entries to keep behind a snapshot at `index`: as many as wanted, but no more than half of
+ * the bytes at which the next one is due. */
+static unsigned trailing_entries(const struct group *g, uint64_t index)
 {
     const struct engine_opts *opts = &g->engine->opts;
     uint64_t bytes = 0;
     unsigned count = 0;
-    for (; count < opts->trailing_entries && count < g->applied; count++) {
-        const struct wal_entry *entry = wal_log_entry(g->log, g->applied - count);
+    for (; count < opts->trailing_entries && count < index; count++) {
+        const struct wal_entry *entry = wal_log_entry(g->log, index - count);
         if (entry == NULL || bytes + entry->len > opts->snapshot_log_bytes / 2) { break; }
         bytes += entry->len;
     }
@@ -251,13 +254,39 @@ static void take_of_most(struct engine *e, uint64_t now_ms)
     if (most != NULL) { take_start(most, 0); }
 }
 
+/* Let the log begin behind what the state machine keeps by itself. False: that is nothing new. */
+static bool trim_durable(struct group *g)
+{
+    const struct manifest *old = wal_log_snapshot(g->log);
+    bool may_put = g->take == NULL && g->fetch == NULL && !g->is_installing;
+    if (!may_put || g->fsm_ops->durable_index == NULL) { return false; }
+    uint64_t index = g->fsm_ops->durable_index(g->fsm);
+    index = index < g->raft.last_stored ? index : g->raft.last_stored;
+    index = index < g->applied ? index : g->applied;
+    if (index <= (old != NULL ? old->index : 0) || index > g->conf_scanned) { return false; }
+    struct manifest kept = {.index = index, .term = wal_log_term(g->log, index)};
+    buf_append(&kept.conf, group_conf_at(g, index, &kept.conf_index));
+    put_snapshot(g, &kept, trailing_entries(g, index));
+    manifest_fini(&kept);
+    return true;
+}
+
+static void tick_group(struct group *g, uint64_t now_ms)
+{
+    uint64_t bytes = wal_log_live_bytes(g->log);
+    uint64_t bytes_max = log_bytes_max(g, now_ms);
+    bool keeps_itself = g->fsm_ops->durable_index != NULL;
+    if (bytes >= bytes_max && trim_durable(g)) { return; }
+    if (keeps_itself) { bytes_max *= IMAGE_LOG_FACTOR; }
+    bool is_due = bytes >= bytes_max || lacks_image(g, wal_log_snapshot(g->log));
+    if (is_due && may_take(g, now_ms)) { take_start(g, trailing_entries(g, g->applied)); }
+}
+
 void snapshot_take_tick(struct engine *e, uint64_t now_ms)
 {
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
-        bool is_due = wal_log_live_bytes(g->log) >= log_bytes_max(g, now_ms) ||
-                      is_damaged(g, wal_log_snapshot(g->log));
-        if (is_due && may_take(g, now_ms)) { take_start(g, trailing_entries(g)); }
+        if (g->state == GROUP_RUNNING) { tick_group(g, now_ms); }
     }
     take_of_most(e, now_ms);
 }

@@ -30,6 +30,7 @@ struct node {
     uint64_t restoring_bytes;
     uint64_t bulk_bytes; /* that it was sent */
     uint64_t free_bytes_least;
+    uint64_t durable; /* that it says its own store keeps */
 };
 
 struct frame {
@@ -106,6 +107,11 @@ static uint64_t fsm_applied_index(void *arg)
     return ((struct node *)arg)->applied;
 }
 
+static uint64_t fsm_durable_index(void *arg)
+{
+    return ((struct node *)arg)->durable;
+}
+
 static void *fsm_begin(void *arg)
 {
     struct node *node = arg;
@@ -167,6 +173,8 @@ static const struct fsm_ops ops = {
     .restore_end = fsm_restore_end,
     .on_leader = fsm_on_leader,
 };
+
+static struct fsm_ops durable_ops; /* the same, of one that keeps itself */
 
 /* ---- the world ---- */
 
@@ -238,7 +246,8 @@ static struct group *group_of(struct node *node)
     return engine_group(node->e, GROUP);
 }
 
-static struct world *world_new(int node_count, size_t body_bytes, uint64_t bulk_bytes_per_s)
+static struct world *world_with(const struct fsm_ops *fsm_ops, int node_count, size_t body_bytes,
+                                uint64_t bulk_bytes_per_s)
 {
     struct world *w = mem_new0(sizeof *w);
     struct engine_server servers[NODES];
@@ -272,12 +281,17 @@ static struct world *world_new(int node_count, size_t body_bytes, uint64_t bulk_
         cr_assert_eq(engine_open(&node->e, &w->opts, &world, &report), ERR_OK);
     }
     for (int i = 1; i <= node_count; i++) {
-        cr_assert_eq(engine_group_create(w->nodes[i].e, GROUP, (uint64_t)i, &ops, &w->nodes[i],
+        cr_assert_eq(engine_group_create(w->nodes[i].e, GROUP, (uint64_t)i, fsm_ops, &w->nodes[i],
                                          servers, (size_t)node_count),
                      ERR_OK);
     }
     (void)leader_in_time(w);
     return w;
+}
+
+static struct world *world_new(int node_count, size_t body_bytes, uint64_t bulk_bytes_per_s)
+{
+    return world_with(&ops, node_count, body_bytes, bulk_bytes_per_s);
 }
 
 static void world_free(struct world *w)
@@ -493,5 +507,92 @@ Test(consensus_snapshot, pieces_are_asked_for_ahead_where_the_way_is_long)
     struct node *node = make_lag(w);
     w->delay_ms = 50;
     cr_assert(restores(w, node, 3000), "one at a time takes ten seconds");
+    world_free(w);
+}
+
+/* ---- a state machine that keeps itself ---- */
+
+/* Each node's store is durable up to what it has applied. */
+static void checkpoint(struct world *w)
+{
+    for (int i = 1; i <= NODES; i++) {
+        w->nodes[i].durable = w->nodes[i].applied;
+    }
+}
+
+static struct world *durable_world(void)
+{
+    durable_ops = ops;
+    durable_ops.durable_index = fsm_durable_index;
+    return world_with(&durable_ops, 3, 30000, 1 << 30);
+}
+
+Test(consensus_snapshot, what_a_state_machine_keeps_leaves_the_log_without_an_image)
+{
+    struct world *w = durable_world();
+    for (int i = 0; i < 20; i++) {
+        write_log(w, 1000);
+        checkpoint(w);
+    }
+    run(w, 500);
+    for (int i = 1; i <= NODES; i++) {
+        struct wal_log *log = group_of(&w->nodes[i])->log;
+        cr_assert_eq(w->nodes[i].begun_count, 0);
+        cr_assert_gt(wal_log_first_index(log), 30);
+        cr_assert_lt(wal_log_live_bytes(log), 4000);
+    }
+    write_log(w, 9000); /* it does not keep them */
+    cr_assert_gt(leader_in_time(w)->begun_count, 0, "the log has its bound all the same");
+    world_free(w);
+}
+
+Test(consensus_snapshot, who_needs_an_image_of_what_keeps_itself_gets_one)
+{
+    struct world *w = durable_world();
+    struct node *node = leader(w) == &w->nodes[3] ? &w->nodes[2] : &w->nodes[3];
+    w->cut = number_of(node->name);
+    for (int i = 0; i < 5; i++) {
+        write_log(w, 1000);
+        checkpoint(w);
+    }
+    run(w, 500);
+    cr_assert_eq(leader_in_time(w)->begun_count, 0);
+    cr_assert(has_snapshot(leader(w)));
+    w->cut = 0;
+    cr_assert(restores(w, node, 5000));
+    run(w, 1000);
+    cr_assert_eq(node->applied, leader_in_time(w)->applied);
+    world_free(w);
+}
+
+static enum err reopen(struct world *w, struct node *node)
+{
+    struct wal_report report;
+    engine_free(node->e);
+    struct engine_world world = {node, &node->sd.disk, world_now, world_send, world_fatal};
+    w->opts.node_name = node->name;
+    w->opts.node_id = (uint64_t)number_of(node->name);
+    cr_assert_eq(engine_open(&node->e, &w->opts, &world, &report), ERR_OK);
+    return engine_group_open(node->e, GROUP, &durable_ops, node);
+}
+
+Test(consensus_snapshot, a_state_machine_that_lost_what_it_kept_is_not_opened)
+{
+    struct world *w = durable_world();
+    struct node *node = leader(w) == &w->nodes[3] ? &w->nodes[2] : &w->nodes[3];
+    for (int i = 0; i < 5; i++) {
+        write_log(w, 1000);
+        checkpoint(w);
+    }
+    run(w, 500);
+    sim_disk_drain(&node->sd);
+    uint64_t applied = node->applied;
+    node->applied = node->durable;
+    cr_assert_eq(reopen(w, node), ERR_OK);
+    run(w, 500);
+    cr_assert_eq(node->applied, applied);
+    sim_disk_drain(&node->sd);
+    node->applied = 1;
+    cr_assert_eq(reopen(w, node), ERR_CORRUPT);
     world_free(w);
 }
