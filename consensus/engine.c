@@ -11,6 +11,7 @@
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
 struct engine_opts engine_opts_default(void)
@@ -400,7 +401,7 @@ static void on_message(void *arg, const struct message *m)
         return;
     }
     if (m->kind == MESSAGE_TERM_REPLY) {
-        read_on_reply(r->e, m);
+        read_on_reply(r->e, r->from_name, m);
         return;
     }
     struct group *g = engine_group(r->e, m->group);
@@ -453,6 +454,7 @@ void engine_tick(struct engine *e)
     if (now >= e->due_ms) { tick_groups(e, now); }
     snapshot_tick(e, now);
     space_tick(&e->space, now);
+    yield_tick(e, now);
     engine_metrics_tick(e, now);
 }
 
@@ -475,6 +477,7 @@ void engine_turn(struct engine *e)
         group_send_held(g);
     }
     wal_flush(e->wal);
+    yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
         fsm_apply(g);
@@ -492,4 +495,9 @@ uint64_t engine_flush_count(const struct engine *e)
 bool engine_is_full(const struct engine *e)
 {
     return e->space.is_low;
+}
+
+bool engine_is_stuck(const struct engine *e)
+{
+    return e->is_stuck;
 }

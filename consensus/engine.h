@@ -148,5 +148,7 @@ void engine_turn(struct engine *e);                   /* submit, start the flush
 
 uint64_t engine_flush_count(const struct engine *e);
 bool engine_is_full(const struct engine *e); /* the disk is: proposals are refused */
+/* What was put into the log is not durable after an election timeout: whoever leads hands over. */
+bool engine_is_stuck(const struct engine *e);
 
 #endif

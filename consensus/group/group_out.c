@@ -3,12 +3,18 @@
  * Always: a message leaves when its gate is durable, in the order made; only one whose entries must
  * be read from the disk lets others pass. */
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
-enum { PARKED_MAX = 64 }; /* messages of a group that wait for entries from the disk */
+enum {
+    PARKED_MAX = 64, /* messages of a group that wait for entries from the disk */
+    HELD_MAX = 1024, /* messages of a group that wait for a flush */
+    HELD_BYTES_MAX = 4 << 20,
+};
 
 /* ---- gates ---- */
 
@@ -26,14 +32,22 @@ static void held_free(struct held *held)
     mem_free(held);
 }
 
+/* Keep it until its batch is durable. If too much waits already, since the flush is stuck, it is as
+ * if lost on the way. */
 static void hold(struct group *g, const char *to_name, const struct message *message, uint64_t gate)
 {
+    if (g->held_count >= HELD_MAX || g->held_bytes >= HELD_BYTES_MAX) {
+        metric_add(METRIC_raft_held_dropped_messages_total, 1);
+        return;
+    }
     size_t name_bytes = strlen(to_name) + 1;
     struct held *held = mem_new0(sizeof *held + name_bytes);
     memcpy(held->to_name, to_name, name_bytes);
     message_encode(&held->frame, message);
     held->gate = gate;
     list_push_back(&g->held, &held->link);
+    g->held_count++;
+    g->held_bytes += held->frame.len;
 }
 
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
@@ -59,6 +73,8 @@ void group_send_held(struct group *g)
         struct held *held = CONTAINER_OF(g->held.next, struct held, link);
         if (held->gate > flushed) { return; }
         list_remove(&held->link);
+        g->held_count--;
+        g->held_bytes -= held->frame.len;
         g->engine->world.send(g->engine->world.arg, held->to_name, buf_slice(&held->frame), false);
         held_free(held);
     }
@@ -203,7 +219,11 @@ void group_take_message(struct group *g, const struct raft_message *from)
         g->heard_from == from->server_id) {
         message.stamp_ms = g->heard_stamp_ms;
     }
-    if (from->type == RAFT_TIMEOUT_NOW) { g->lease_is_void = true; }
+    message.is_ailing = is_reply && yield_is_ailing(g->engine);
+    if (from->type == RAFT_TIMEOUT_NOW) {
+        g->lease_is_void = true;
+        g->void_ms = group_now_ms(g);
+    }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
 }
 

@@ -22,8 +22,8 @@ static const char *const words[] = {
 static enum err fail(const char *dir, const char *what)
 {
     enum err err = errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_SYSTEM;
-    LOG_ERROR("the cluster file cannot be used", LOG_STR("dir", dir), LOG_STR("call", what),
-              LOG_STR("error", strerror(errno)));
+    LOG_LIMITED(LOG_LEVEL_ERROR, "the cluster file cannot be used", LOG_STR("dir", dir),
+                LOG_STR("call", what), LOG_STR("error", strerror(errno)));
     return err;
 }
 

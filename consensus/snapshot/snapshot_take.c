@@ -189,9 +189,11 @@ static bool may_take(const struct group *g, uint64_t now_ms)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     bool is_new = g->applied > (old != NULL ? old->index : 0) || lacks_image(g, old);
+    /* A volatile machine may be ahead of what is durable here; what stands for the log is not. */
+    bool is_durable = g->applied <= g->raft.last_stored && g->applied <= g->conf_scanned;
     return g->engine->taking == NULL && g->fetch == NULL && !g->is_installing &&
-           g->state == GROUP_RUNNING && is_new && g->applied_conf.len > 0 &&
-           g->conf_scanned >= g->applied && now_ms >= g->take_backoff.until_ms;
+           g->state == GROUP_RUNNING && is_new && g->applied_conf.len > 0 && is_durable &&
+           now_ms >= g->take_backoff.until_ms;
 }
 
 /* Take a snapshot of what is applied, if there is room for one like the last. */
