@@ -189,6 +189,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
         .on_failed = on_failed,
         .arg = e,
         .cache_bytes = opts->cache_bytes,
+        .kept_type = RAFT_CHANGE,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }

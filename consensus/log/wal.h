@@ -22,6 +22,7 @@ struct wal_opts {
                       const char *file); /* the disk broke: the process must stop */
     void *arg;
     uint64_t cache_bytes; /* of the node's entries that wal_evict leaves in memory */
+    uint8_t kept_type;    /* entries of this type never leave memory; 0: none */
 };
 
 /* One entry in memory. data is NULL while it is on the disk only. */
@@ -31,7 +32,7 @@ struct wal_entry {
     uint32_t len;
     uint32_t segment; /* where its record is */
     uint32_t offset;
-    uint8_t type; /* enum raft_entry_type */
+    uint8_t type; /* the caller's; not 0 */
 };
 
 /* What recovery found; after ERR_CORRUPT it names the damage. */

@@ -2,8 +2,6 @@
  * bytes.
  * Owns: struct wal_log. Not: records and files. Thread: the raft thread.
  * Always: the same changes happen when something is put and when it is read back at start. */
-#include <raft.h>
-
 #include "base/mem.h"
 #include "consensus/log/wal_int.h"
 
@@ -269,7 +267,9 @@ static bool evict(struct wal *wal, struct wal_log *log)
         if (!has_more) { return false; }
         struct wal_entry *entry = entry_at(log, log->evict_from);
         if (!is_flushed(wal, entry)) { return true; }
-        if (entry->data != NULL && entry->type != RAFT_CHANGE) { data_free(wal, log, entry); }
+        if (entry->data != NULL && entry->type != wal->opts.kept_type) {
+            data_free(wal, log, entry);
+        }
     }
     return true;
 }
