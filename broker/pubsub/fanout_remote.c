@@ -10,7 +10,6 @@ enum { DOUBT_NS_MAX = 2000000000 };
 
 void fanout_remote_init(struct fanout *f)
 {
-    list_init(&f->changes);
     list_init(&f->changed);
     list_init(&f->settled);
     list_init(&f->doubted);
@@ -122,11 +121,11 @@ struct shipment *shipment_new(struct fanout *f, enum topic_kind kind, struct sli
     return s;
 }
 
-bool shipment_order(struct shipment *s)
+enum shipment_result shipment_order(struct shipment *s, uint32_t *full_node)
 {
     struct fanout *f = s->fanout;
     s->lease = f->remote->lease(f->remote_arg);
-    if (s->lease == 0) { return false; }
+    if (s->lease == 0) { return SHIPMENT_ELSEWHERE; }
     struct run run = {
         .channel = msg_channel(s->kind, s->span.data),
         .block = s->span.block,
@@ -135,16 +134,21 @@ bool shipment_order(struct shipment *s)
         .prefix_bytes = s->prefix_bytes,
         .message_count = s->message_count,
         .partition = s->partition,
+        .epoch = s->epoch,
         .kind = s->kind,
     };
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     directory_post_shipment(f->directory, &run, s, f->woken);
-    if (run.is_elsewhere) { return false; }
+    if (run.is_elsewhere) { return SHIPMENT_ELSEWHERE; }
+    if (run.is_held) {
+        *full_node = run.full_node;
+        return SHIPMENT_HELD;
+    }
     wake_others(f);
     metric_add(METRIC_messages_published_total, s->message_count);
     s->receivers = run.receivers; /* read by this worker only, when the task has come back */
     if (run.nodes == 0) { decide(s); }
-    return true;
+    return SHIPMENT_ORDERED;
 }
 
 void shipment_settle(struct shipment *s, enum err err, uint64_t receivers)
@@ -178,11 +182,13 @@ static void answer_or_defer(struct fanout *f)
         struct shipment *s = run->shipment;
         if (record->publisher == NULL) { continue; }
         if (s == NULL) {
+            if (record->is_silent) { continue; }
             f->ops->published(record->publisher, run->receivers, record->count);
             continue;
         }
         ARRAY_GROW(s->ticket, s->ticket_count, s->ticket_cap);
-        s->ticket[s->ticket_count++] = f->ops->deferred(record->publisher, record->count);
+        s->ticket[s->ticket_count++] =
+            f->ops->deferred(record->publisher, record->count, record->is_silent);
     }
     f->record_count = 0;
 }
@@ -205,8 +211,10 @@ static void order_run(struct fanout *f, struct run *run, uint64_t lease)
     run->is_elsewhere = true;
     run->nodes = 0;
     s->lease = lease;
-    if (lease != 0 && !f->remote->must_wait(f->remote_arg, run->partition)) {
+    if (lease != 0 &&
+        !f->remote->must_wait(f->remote_arg, run->partition, run->kind, run->channel)) {
         directory_post_shipment(f->directory, run, s, f->woken);
+        run->is_elsewhere |= run->is_held; /* it has to wait as well */
     }
     if (run->is_elsewhere || run->nodes != 0) {
         shipment_of_run(s, run);
@@ -300,12 +308,41 @@ static void unseat(struct interest_change *change)
     topic_retire_if_empty(f, topic);
 }
 
+static void chain_in(struct subscriber *subscriber, struct interest_change *change)
+{
+    change->subscriber = subscriber;
+    change->back = &subscriber->changes;
+    change->next = subscriber->changes;
+    if (change->next != NULL) { change->next->back = &change->next; }
+    subscriber->changes = change;
+    change->fanout->change_count++;
+}
+
+static void chain_out(struct interest_change *change)
+{
+    *change->back = change->next;
+    if (change->next != NULL) { change->next->back = change->back; }
+    change->back = NULL;
+    change->subscriber = NULL;
+    change->fanout->change_count--;
+}
+
+/* Tell its client, if there still is one. It is in nobody else's hands. */
+static void tell(struct interest_change *change)
+{
+    if (change->subscriber == NULL) {
+        mem_free(change);
+        return;
+    }
+    change->is_ended = true;
+    list_push_back(&change->fanout->changed, &change->link);
+}
+
 /* In the worker's inbox, where the change has its place in the order. */
 static void on_applied(struct task *task)
 {
     struct interest_change *change = CONTAINER_OF(task, struct interest_change, task);
     list_remove(&change->link); /* out of the hands of who held it */
-    list_remove(&change->by_client);
     if (change->kind == TOPIC_PATTERN) {
         transit_end(change);
     } else if (!change->is_void && change->is_join) {
@@ -313,11 +350,7 @@ static void on_applied(struct task *task)
     } else if (!change->is_void && change->subscriber != NULL) {
         unseat(change);
     }
-    if (change->subscriber == NULL) {
-        mem_free(change);
-    } else {
-        list_push_back(&change->fanout->changed, &change->by_client);
-    }
+    tell(change);
 }
 
 static void on_begun(struct task *task)
@@ -338,7 +371,6 @@ static struct interest_change *change_new(struct fanout *f, enum topic_kind kind
     change->name_len = (uint32_t)name.len;
     memcpy(change->name, name.data, name.len);
     list_init(&change->link);
-    list_init(&change->by_client);
     if (kind != TOPIC_PATTERN) {
         change->partition = directory_partition_of(f->directory, interest_change_name(change));
     }
@@ -349,9 +381,8 @@ void fanout_change_elsewhere(struct fanout *f, struct subscriber *subscriber, en
                              struct slice name, bool is_join, void *waiter)
 {
     struct interest_change *change = change_new(f, kind, name, is_join);
-    change->subscriber = subscriber;
     change->waiter = waiter;
-    list_push_back(&f->changes, &change->by_client);
+    chain_in(subscriber, change);
     f->remote->change(f->remote_arg, change);
 }
 
@@ -365,57 +396,18 @@ void fanout_tell_drop(struct fanout *f, const struct directory_drop *drop)
     f->remote->change(f->remote_arg, change);
 }
 
-struct interest_change *fanout_pending_leave(const struct fanout *f,
-                                             const struct subscriber *subscriber,
-                                             const struct topic *topic)
+void fanout_forget_change(struct interest_change *change)
 {
-    LIST_EACH (at, &f->changes) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber && !change->is_join && change->kind == topic->kind &&
-            slice_equal(interest_change_name(change), topic_name(topic))) {
-            return change;
-        }
-    }
-    return NULL;
-}
-
-void fanout_cancel_joins(struct fanout *f, struct subscriber *subscriber)
-{
-    LIST_EACH (at, &f->changes) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber && change->is_join) {
-            directory_cancel_change(f->directory, change);
-        }
-    }
-}
-
-void fanout_forget_changes(struct fanout *f, const struct subscriber *subscriber)
-{
-    LIST_EACH (at, &f->changes) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber) {
-            change->subscriber = NULL;
-            list_remove(&change->by_client);
-        }
-    }
-    LIST_EACH (at, &f->changed) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber) {
-            list_remove(&change->by_client);
-            mem_free(change);
-        }
-    }
+    chain_out(change);
+    if (!change->is_ended) { return; } /* who holds it finds out */
+    list_remove(&change->link);
+    mem_free(change);
 }
 
 void interest_change_end(struct interest_change *change, enum err err)
 {
-    list_remove(&change->by_client);
-    if (change->subscriber == NULL) {
-        mem_free(change);
-        return;
-    }
     change->err = err;
-    list_push_back(&change->fanout->changed, &change->by_client);
+    tell(change);
 }
 
 static void on_given_back(struct task *task)
@@ -433,25 +425,26 @@ void interest_change_give_back(struct interest_change *change)
 
 void interest_change_free(struct interest_change *change)
 {
-    CHECK(change->subscriber == NULL && !list_is_linked(&change->by_client));
+    CHECK(change->subscriber == NULL && change->back == NULL);
     mem_free(change);
 }
 
 void fanout_settle(struct fanout *f)
 {
-    LIST_EACH (at, &f->doubted) {
-        list_remove(at);
-        struct shipment *s = CONTAINER_OF(at, struct shipment, link);
-        if (!is_decided(s)) { list_push_back(at_next, at); }
-    }
     struct list *link;
+    while ((link = list_pop_front(&f->doubted)) != NULL) { /* the oldest is decided first */
+        if (is_decided(CONTAINER_OF(link, struct shipment, link))) { continue; }
+        list_push_back(f->doubted.next, link);
+        break;
+    }
     while ((link = list_pop_front(&f->settled)) != NULL) {
         struct shipment *s = CONTAINER_OF(link, struct shipment, link);
         if (s->on_settled != NULL) { s->on_settled(s); }
         shipment_free(s);
     }
     while ((link = list_pop_front(&f->changed)) != NULL) {
-        struct interest_change *change = CONTAINER_OF(link, struct interest_change, by_client);
+        struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
+        chain_out(change);
         f->ops->changed(change->waiter, change->err);
         mem_free(change);
     }
@@ -464,6 +457,6 @@ void fanout_remote_fini(struct fanout *f)
         shipment_settle(CONTAINER_OF(at, struct shipment, link), ERR_INDOUBT, 0);
     }
     fanout_settle(f);
-    CHECK(list_is_empty(&f->changes));
+    CHECK(f->change_count == 0);
     if (f->spare != NULL) { shipment_free(f->spare); }
 }

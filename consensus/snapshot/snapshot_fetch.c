@@ -5,11 +5,11 @@
  * time, FETCH_WINDOW pieces ahead each, and only while the disk is above its mark. */
 #include <stdio.h>
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/group/group.h"
 #include "consensus/group/guards.h"
-#include "consensus/log/crc32c.h"
 #include "consensus/snapshot/snapshot_int.h"
 
 enum {
@@ -426,7 +426,9 @@ void snapshot_fetch_tick(struct group *g)
         fetch_abandon(fetch); /* the entries themselves came */
     } else if (is_silent(fetch, fetch->progress_ms, FETCH_STALL_FACTOR)) {
         fetch_abandon(fetch);
-    } else if (!fetch->is_whole && is_silent(fetch, fetch->asked_ms, FETCH_AGAIN_FACTOR)) {
+    } else if (fetch->is_whole) {
+        fetch_step(fetch);
+    } else if (is_silent(fetch, fetch->asked_ms, FETCH_AGAIN_FACTOR)) {
         ask_again(fetch);
     }
 }

@@ -1,9 +1,9 @@
 /* snapshot_restore: puts a state machine to the snapshot that its log begins with.
  * Owns: the one restore of a group. Thread: the raft thread; the file is read on the disk's threads.
  * Always: what was restored is what the log names, checked as a whole, or the group stops. */
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "consensus/group/group.h"
-#include "consensus/log/crc32c.h"
 #include "consensus/snapshot/snapshot_int.h"
 
 struct snapshot_restore {

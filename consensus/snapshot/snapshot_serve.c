@@ -5,12 +5,12 @@
  * being read; a transfer that has begun can be finished although there is a newer snapshot. */
 #include <stdio.h>
 
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "consensus/group/group.h"
 #include "consensus/group/guards.h"
-#include "consensus/log/crc32c.h"
 #include "consensus/snapshot/snapshot_int.h"
 
 enum {

@@ -2,11 +2,11 @@
  * Owns: the one snapshot that is being taken on this node. Not: its contents, which are the state
  * machine's. Thread: the raft thread; the image is read and written on the disk's threads.
  * Always: it grows only while the disk is above its mark; one that fails is not begun again at once. */
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "consensus/group/group.h"
-#include "consensus/log/crc32c.h"
 #include "consensus/snapshot/snapshot_int.h"
 
 enum {
