@@ -14,6 +14,11 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name);
 void snapshot_install(struct group *g);
 /* Put the state machine to the log's snapshot; group_restored when done. */
 void snapshot_restore_start(struct group *g);
+/* The state machine made the image that it was asked for; did the step of a restore. */
+void snapshot_begun(struct engine *e, uint64_t group, void *image);
+void snapshot_restored(struct group *g, enum err err);
+/* Has the state machine a step of a restore in hand? */
+bool snapshot_is_restoring(const struct group *g);
 /* The group goes away: whatever is in flight ends without it. */
 void snapshot_cancel(struct group *g);
 

@@ -12,6 +12,9 @@ struct snapshot_restore {
     uint64_t offset;
     uint32_t crc;
     char *buffer;
+    bool is_held;      /* the state machine has a step of it in hand */
+    bool is_ending;    /* the last one */
+    bool is_cancelled; /* nobody wants it any more, once that step is done */
 };
 
 static void restore_free(struct snapshot_restore *restore)
@@ -35,6 +38,22 @@ static void restore_failed(struct snapshot_restore *restore)
 
 static void restore_step(struct snapshot_restore *restore);
 
+/* A step was asked of the state machine, or is done. */
+static void step_answered(struct snapshot_restore *restore, enum err err)
+{
+    struct group *g = restore->group;
+    restore->is_held = err == ERR_SLOW;
+    if (restore->is_held) { return; }
+    if (err != ERR_OK) {
+        restore_failed(restore);
+    } else if (restore->is_ending) {
+        restore_free(restore);
+        group_restored(g);
+    } else {
+        restore_step(restore);
+    }
+}
+
 static void on_restore_read(struct disk_job *job)
 {
     struct snapshot_restore *restore = job->owner;
@@ -49,12 +68,19 @@ static void on_restore_read(struct disk_job *job)
     }
     restore->crc = crc32c(restore->crc, job->data, job->len);
     restore->offset += job->len;
-    if (job->len > 0 &&
-        g->fsm_ops->restore_write(g->fsm, slice_of(job->data, job->len)) != ERR_OK) {
+    step_answered(restore, g->fsm_ops->restore_write(g->fsm, slice_of(job->data, job->len)));
+}
+
+static void restore_end(struct snapshot_restore *restore)
+{
+    struct group *g = restore->group;
+    const struct manifest *snapshot = wal_log_snapshot(g->log);
+    if (restore->crc != snapshot->crc) {
         restore_failed(restore);
         return;
     }
-    restore_step(restore);
+    restore->is_ending = true;
+    step_answered(restore, g->fsm_ops->restore_end(g->fsm, snapshot->index));
 }
 
 static void restore_step(struct snapshot_restore *restore)
@@ -63,14 +89,7 @@ static void restore_step(struct snapshot_restore *restore)
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     uint64_t rest = snapshot->bytes - restore->offset;
     if (rest == 0) {
-        bool ok = restore->crc == snapshot->crc &&
-                  g->fsm_ops->restore_end(g->fsm, snapshot->index) == ERR_OK;
-        if (!ok) {
-            restore_failed(restore);
-            return;
-        }
-        restore_free(restore);
-        group_restored(g);
+        restore_end(restore);
         return;
     }
     restore->job = (struct disk_job){
@@ -96,10 +115,30 @@ void snapshot_restore_start(struct group *g)
     restore_step(restore);
 }
 
+bool snapshot_is_restoring(const struct group *g)
+{
+    return g->restore != NULL && g->restore->is_held;
+}
+
+void snapshot_restored(struct group *g, enum err err)
+{
+    struct snapshot_restore *restore = g->restore;
+    CHECK(snapshot_is_restoring(g) && err != ERR_SLOW);
+    if (restore->is_cancelled) {
+        restore_free(restore);
+    } else {
+        step_answered(restore, err);
+    }
+}
+
 void snapshot_restore_cancel(struct group *g)
 {
-    if (g->restore != NULL) {
-        g->restore->group = NULL;
-        g->restore = NULL;
+    struct snapshot_restore *restore = g->restore;
+    if (restore == NULL) { return; }
+    if (restore->is_held) { /* it has the buffer */
+        restore->is_cancelled = true;
+        return;
     }
+    restore->group = NULL;
+    g->restore = NULL;
 }

@@ -22,7 +22,8 @@ struct snapshot_take {
     struct engine *engine;
     struct group *group; /* NULL: the group has gone, or does not want it any more */
     const struct fsm_ops *ops;
-    void *image;
+    uint64_t group_id;
+    void *image; /* NULL: the state machine is making it */
     struct manifest manifest;
     unsigned trailing;
     char *buffer;
@@ -35,7 +36,7 @@ struct snapshot_take {
 void snapshot_take_cancel(struct group *g)
 {
     if (g->take == NULL) { return; }
-    g->engine->taking = NULL;
+    if (g->take->image != NULL) { g->engine->taking = NULL; } /* else it is waited for */
     g->take->group = NULL;
     g->take = NULL;
 }
@@ -209,6 +210,7 @@ static void take_start(struct group *g, unsigned trailing)
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = e;
     take->group = g;
+    take->group_id = g->id;
     take->ops = g->fsm_ops;
     take->trailing = trailing;
     take->chunk_bytes = e->opts.chunk_bytes;
@@ -218,10 +220,23 @@ static void take_start(struct group *g, unsigned trailing)
     take->manifest.term = wal_log_term(g->log, g->applied);
     CHECK(take->manifest.term != 0);
     buf_append(&take->manifest.conf, buf_slice(&g->applied_conf));
-    take->image = g->fsm_ops->snapshot_begin(g->fsm);
     g->take = take;
     e->taking = take;
-    take_step(take);
+    take->image = g->fsm_ops->snapshot_begin(g->fsm);
+    if (take->image != NULL) { take_step(take); }
+}
+
+void snapshot_begun(struct engine *e, uint64_t group, void *image)
+{
+    struct snapshot_take *take = e->taking;
+    CHECK(take != NULL && take->group_id == group && take->image == NULL && image != NULL);
+    take->image = image;
+    if (take->group != NULL) {
+        take_step(take);
+    } else {
+        e->taking = NULL;
+        take_free(take);
+    }
 }
 
 /* How many entries to keep behind a snapshot at `index`: as many as wanted, but no more than half of

@@ -31,6 +31,10 @@ struct node {
     uint64_t bulk_bytes; /* that it was sent */
     uint64_t free_bytes_least;
     uint64_t durable; /* that it says its own store keeps */
+    /* What it was asked for and does elsewhere, until a moment later. */
+    uint64_t answer_ms; /* 0: nothing */
+    struct image *image;
+    enum err restored;
 };
 
 struct frame {
@@ -174,6 +178,51 @@ static const struct fsm_ops ops = {
     .on_leader = fsm_on_leader,
 };
 
+/* The same, of a machine that does everything elsewhere and answers later. */
+
+enum { ELSEWHERE_MS = 30 };
+
+static void *slow_begin(void *arg)
+{
+    struct node *node = arg;
+    cr_assert_eq(node->answer_ms, 0);
+    node->image = fsm_begin(arg);
+    node->answer_ms = node->world->now_ms + ELSEWHERE_MS;
+    return NULL;
+}
+
+static enum err slow_restore_write(void *arg, struct slice bytes)
+{
+    struct node *node = arg;
+    cr_assert_eq(node->answer_ms, 0);
+    node->restored = fsm_restore_write(arg, bytes);
+    node->answer_ms = node->world->now_ms + ELSEWHERE_MS;
+    return ERR_SLOW;
+}
+
+static enum err slow_restore_end(void *arg, uint64_t index)
+{
+    struct node *node = arg;
+    cr_assert_eq(node->answer_ms, 0);
+    node->restored = fsm_restore_end(arg, index);
+    node->answer_ms = node->world->now_ms + ELSEWHERE_MS;
+    return ERR_SLOW;
+}
+
+static void slow_answer(struct node *node)
+{
+    if (node->answer_ms == 0 || node->world->now_ms < node->answer_ms) { return; }
+    struct image *image = node->image;
+    node->answer_ms = 0;
+    node->image = NULL;
+    if (image != NULL) {
+        engine_snapshot_begun(node->e, GROUP, image);
+    } else {
+        engine_restored(node->e, GROUP, node->restored);
+    }
+}
+
+static struct fsm_ops slow_ops;
 static struct fsm_ops durable_ops; /* the same, of one that keeps itself */
 
 /* ---- the world ---- */
@@ -202,6 +251,7 @@ static void step(struct world *w)
         struct node *node = &w->nodes[i];
         if (node->e == NULL) { continue; }
         node->sd.now_ms = w->now_ms;
+        slow_answer(node);
         engine_tick(node->e);
         engine_turn(node->e);
         while (sim_disk_step(&node->sd, w->now_ms)) {
@@ -595,4 +645,65 @@ Test(consensus_snapshot, a_state_machine_that_lost_what_it_kept_is_not_opened)
     node->applied = 1;
     cr_assert_eq(reopen(w, node), ERR_CORRUPT);
     world_free(w);
+}
+
+/* ---- a state machine that works elsewhere ---- */
+
+static struct world *slow_world(void)
+{
+    slow_ops = ops;
+    slow_ops.snapshot_begin = slow_begin;
+    slow_ops.restore_write = slow_restore_write;
+    slow_ops.restore_end = slow_restore_end;
+    return world_with(&slow_ops, 3, 5000, 1 << 30);
+}
+
+Test(consensus_snapshot, a_state_machine_may_begin_and_restore_elsewhere)
+{
+    struct world *w = slow_world();
+    struct node *node = make_lag(w);
+    cr_assert(restores(w, node, 5000));
+    run(w, 1000);
+    cr_assert_eq(node->applied, leader_in_time(w)->applied);
+    world_free(w);
+}
+
+/* Run until the node was asked for something that it does elsewhere. */
+static void wait_asked(struct world *w, struct node *node)
+{
+    for (int i = 0; node->answer_ms == 0; i++) {
+        cr_assert_lt(i, 2000);
+        step(w);
+    }
+}
+
+Test(consensus_snapshot, a_group_that_is_closed_waits_for_what_its_state_machine_has_in_hand)
+{
+    struct world *w = slow_world();
+    struct node *node = make_lag(w);
+    wait_asked(w, node);
+    cr_assert_eq(node->restored_count, 0);
+    engine_group_close(node->e, GROUP);
+    cr_assert_eq(engine_group_open(node->e, GROUP, &slow_ops, node), ERR_SLOW);
+    cr_assert_not(engine_is_drained(node->e));
+    run(w, ELSEWHERE_MS + STEP_MS);
+    cr_assert(engine_is_drained(node->e));
+    cr_assert_eq(engine_group_open(node->e, GROUP, &slow_ops, node), ERR_OK);
+    cr_assert(restores(w, node, 5000));
+    world_free(w);
+}
+
+Test(consensus_snapshot, an_image_that_nobody_wants_any_more_is_given_back)
+{
+    struct world *w = slow_world();
+    struct node *node = leader_in_time(w);
+    while (node->image == NULL) {
+        propose(w, 500);
+        step(w);
+    }
+    engine_group_delete(node->e, GROUP);
+    cr_assert_not(engine_is_drained(node->e));
+    run(w, ELSEWHERE_MS + STEP_MS);
+    cr_assert(engine_is_drained(node->e));
+    world_free(w); /* a leak of the image would be told */
 }
