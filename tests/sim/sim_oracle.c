@@ -222,7 +222,8 @@ void oracle_views(struct sim *sim)
             }
             sim->stats.views++;
             if (fsm->applied < sim->truth[id].acked) {
-                sim_fail(sim, "who looks at %s sees %lu of group %lu, but %lu was acknowledged",
+                sim_fail(sim,
+                         "who looks at %s sees %lu of group %lu, but %lu was acknowledged before",
                          node->name, (unsigned long)fsm->applied, (unsigned long)id,
                          (unsigned long)sim->truth[id].acked);
             }
