@@ -132,6 +132,7 @@ void snapshot_end(struct engine *e)
         mem_free(CONTAINER_OF(list_pop_front(&e->stale_files), struct stale_file, link));
     }
     snapshot_serve_end(e);
+    snapshot_take_end(e);
 }
 
 void snapshot_cancel(struct group *g)

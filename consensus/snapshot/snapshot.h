@@ -17,8 +17,10 @@ void snapshot_restore_start(struct group *g);
 /* The state machine made the image that it was asked for; did the step of a restore. */
 void snapshot_begun(struct engine *e, uint64_t group, void *image);
 void snapshot_restored(struct group *g, enum err err);
-/* Has the state machine a step of a restore in hand? */
+/* Has a state machine an image to make, or a step of a restore in hand? */
+bool snapshot_is_beginning(const struct engine *e);
 bool snapshot_is_restoring(const struct group *g);
+void snapshot_restore_drop(struct group *g); /* the engine ends, whoever has it in hand */
 /* The group goes away: whatever is in flight ends without it. */
 void snapshot_cancel(struct group *g);
 

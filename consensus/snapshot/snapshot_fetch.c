@@ -159,6 +159,7 @@ static void fetch_step(struct snapshot_fetch *fetch)
     if (guard_stale_term(g, fetch->term, &stale) || g->is_installing || g->state != GROUP_RUNNING) {
         return; /* a new leader offers it again, or another one */
     }
+    if (fetch->is_whole && !fsm_drain(g)) { return; } /* the next tick tries again */
     struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = fetch->leader};
     message.server_address = fetch->leader_name;
     message.install_snapshot = (struct raft_install_snapshot){

@@ -15,6 +15,7 @@ void snapshot_backoff_fail(struct snapshot_backoff *backoff, uint64_t now_ms);
 /* Taking (snapshot_take.c). */
 void snapshot_take_tick(struct engine *e, uint64_t now_ms);
 void snapshot_take_cancel(struct group *g);
+void snapshot_take_end(struct engine *e); /* the engine ends */
 
 /* Serving (snapshot_serve.c). */
 /* The oldest of our snapshots that somebody fetches, and its size; 0: nobody does. */

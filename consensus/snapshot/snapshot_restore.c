@@ -131,6 +131,11 @@ void snapshot_restored(struct group *g, enum err err)
     }
 }
 
+void snapshot_restore_drop(struct group *g)
+{
+    if (g->restore != NULL) { restore_free(g->restore); }
+}
+
 void snapshot_restore_cancel(struct group *g)
 {
     struct snapshot_restore *restore = g->restore;

@@ -207,6 +207,7 @@ static void take_start(struct group *g, unsigned trailing)
         snapshot_backoff_fail(&g->take_backoff, group_now_ms(g));
         return;
     }
+    if (!fsm_drain(g)) { return; } /* the next tick tries again */
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = e;
     take->group = g;
@@ -224,6 +225,20 @@ static void take_start(struct group *g, unsigned trailing)
     e->taking = take;
     take->image = g->fsm_ops->snapshot_begin(g->fsm);
     if (take->image != NULL) { take_step(take); }
+}
+
+bool snapshot_is_beginning(const struct engine *e)
+{
+    return e->taking != NULL && e->taking->image == NULL;
+}
+
+void snapshot_take_end(struct engine *e)
+{
+    if (!snapshot_is_beginning(e)) { return; }
+    manifest_fini(&e->taking->manifest);
+    mem_free(e->taking->buffer);
+    mem_free(e->taking);
+    e->taking = NULL;
 }
 
 void snapshot_begun(struct engine *e, uint64_t group, void *image)

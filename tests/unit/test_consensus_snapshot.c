@@ -101,9 +101,10 @@ static char body_byte(uint64_t index, size_t at)
     return (char)(1 + (index * 31 + at * 7) % 255);
 }
 
-static void fsm_apply_batch(void *arg, const struct fsm_batch *batch)
+static enum fsm_answer fsm_apply_batch(void *arg, const struct fsm_batch *batch)
 {
     ((struct node *)arg)->applied = batch->last_index;
+    return FSM_DONE;
 }
 
 static uint64_t fsm_applied_index(void *arg)
