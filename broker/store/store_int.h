@@ -60,6 +60,9 @@ struct store_txn {
 
 /* ---- reading and writing ---- */
 
+/* What LMDB answered. */
+enum err store_err_of(int rc);
+
 void txn_fail(struct store_txn *txn, enum err err);
 
 /* Gives: the value, in LMDB's page until the transaction's next write or its end. False: no such key, or an error. */
