@@ -5,7 +5,6 @@
 #include <lmdb.h>
 
 #include "base/buf.h"
-#include "store/store_key.h"
 #include "store/store_row.h"
 
 enum {
