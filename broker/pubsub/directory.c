@@ -58,16 +58,18 @@ void directory_free(struct directory *d)
     mem_free(d);
 }
 
-void directory_attach(struct directory *d, uint32_t worker, struct fanout *fanout,
-                      struct mailbox *inbox, struct mailbox *lanes,
-                      void (*on_delivery)(struct task *task))
+void directory_attach(struct directory *d, uint32_t worker, const struct directory_member *member)
 {
     CHECK(worker < d->worker_count);
-    struct member *member = &d->member[worker];
-    member->fanout = fanout;
-    member->inbox = inbox;
-    member->lanes = lanes;
-    member->on_delivery = on_delivery;
+    d->member[worker].is = *member;
+}
+
+void directory_feed_lanes(struct directory *d, uint32_t worker,
+                          void (*on_lane_item)(struct task *task), void *half)
+{
+    CHECK(worker < d->worker_count);
+    d->member[worker].on_lane_item = on_lane_item;
+    d->member[worker].half = half;
 }
 
 /* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so
@@ -281,7 +283,7 @@ bool directory_join(struct directory *d, uint32_t worker, enum topic_kind kind, 
     bool is_here = is_decided_here(d, kind, name);
     if (is_here) {
         local_join(d, stripe, worker, kind, name, hash, topic);
-        mailbox_push(d->member[worker].inbox, change);
+        mailbox_push(d->member[worker].is.inbox, change);
     }
     name_unlock(d, stripe);
     return is_here;
@@ -296,7 +298,7 @@ bool directory_leave(struct directory *d, uint32_t worker, enum topic_kind kind,
     bool is_here = is_decided_here(d, kind, name);
     if (is_here) {
         local_leave(d, stripe, worker, kind, name, hash);
-        mailbox_push(d->member[worker].inbox, change);
+        mailbox_push(d->member[worker].is.inbox, change);
     }
     name_unlock(d, stripe);
     return is_here;
@@ -392,8 +394,8 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
     struct member *member = &d->member[worker];
     struct delivery *delivery = mem_new(sizeof *delivery + pattern_count * sizeof(struct topic *));
     *delivery = (struct delivery){
-        .task.run = member->on_delivery,
-        .fanout = member->fanout,
+        .task.run = member->is.on_delivery,
+        .fanout = member->is.fanout,
         .channel = entry->share[worker].topic,
         .block = block_ref(run->block),
         .data = run->data,
@@ -409,7 +411,7 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
         if (topic != NULL) { delivery->pattern[at++] = topic; }
     }
     atomic_fetch_add_explicit(&member->inbox_bytes, run->len, memory_order_relaxed);
-    mailbox_push(member->inbox, &delivery->task);
+    mailbox_push(member->is.inbox, &delivery->task);
     return true;
 }
 

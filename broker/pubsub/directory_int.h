@@ -49,11 +49,20 @@ struct run {
     struct origin origin; /* directory_post sets ORIGIN_SELF */
 };
 
-/* A worker's place in the directory. `inbox` takes its deliveries and its own index changes;
- * whoever pushes to it wakes the worker afterwards. Set once before the workers start. */
-void directory_attach(struct directory *directory, uint32_t worker, struct fanout *fanout,
-                      struct mailbox *inbox, struct mailbox *lanes,
-                      void (*on_delivery)(struct task *task));
+/* A worker, as the directory knows it. Whoever pushes to its inbox or its lanes wakes it afterwards. */
+struct directory_member {
+    struct fanout *fanout;
+    struct mailbox *inbox;   /* takes its deliveries and its own index changes */
+    struct mailbox *lanes;   /* in a cluster: takes what is for other nodes */
+    struct mailbox *sleeper; /* wakes it */
+    void (*on_delivery)(struct task *task);
+};
+/* Before the workers start. Copies: member. */
+void directory_attach(struct directory *directory, uint32_t worker,
+                      const struct directory_member *member);
+/* What the items of this worker's lanes call, and with which `half`. Likewise. */
+void directory_feed_lanes(struct directory *directory, uint32_t worker,
+                          void (*on_lane_item)(struct task *task), void *half);
 
 /* This worker's topic for the name, or NULL. Valid until the worker itself removes its last
  * subscriber. */

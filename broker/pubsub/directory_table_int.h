@@ -70,10 +70,10 @@ struct stripe {
 };
 
 struct member {
-    struct fanout *fanout;
-    struct mailbox *inbox;
-    struct mailbox *lanes;
-    void (*on_delivery)(struct task *task);
+    struct directory_member is;
+    void (*on_lane_item)(
+        struct task *task); /* in a cluster, and the next: as directory_feed_lanes says */
+    void *half;
     atomic_size_t inbox_bytes; /* posted and not yet delivered */
     atomic_bool is_awaited;    /* somebody waits for inbox_bytes to fall */
 };
@@ -164,6 +164,11 @@ static inline bool pattern_is_unheard(const struct directory *d, const struct pa
 /* forget.c */
 /* Before the directory is freed: nobody else uses it any more. */
 void directory_forget_all(struct directory *d);
+
+static inline void member_wake(struct directory *d, uint32_t worker)
+{
+    mailbox_wake(d->member[worker].is.sleeper);
+}
 
 uint64_t directory_hash(enum topic_kind kind, struct slice name);
 struct stripe *stripe_lock(struct directory *d, uint64_t hash);

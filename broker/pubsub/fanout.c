@@ -304,7 +304,8 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     mailbox_init(&f->inbox, never_called, f);
     mailbox_init(&f->lanes, never_called, f);
     fanout_remote_init(f);
-    directory_attach(directory, index, f, &f->inbox, &f->lanes, on_delivery);
+    const struct directory_member member = {f, &f->inbox, &f->lanes, mailbox[index], on_delivery};
+    directory_attach(directory, index, &member);
     return f;
 }
 

@@ -251,9 +251,7 @@ void fanout_leave_all(struct fanout *fanout);
 /* fanout_remote.c */
 void fanout_remote_init(struct fanout *fanout);
 void fanout_remote_fini(struct fanout *fanout);
-uint32_t fanout_index(const struct fanout *fanout);
-void fanout_wake(struct fanout *fanout);                                   /* any thread */
-void fanout_lane_item_init(struct fanout *fanout, struct lane_item *item); /* any thread */
+void fanout_wake(struct fanout *fanout); /* any thread */
 /* In a cluster: order all runs, answer or defer. */
 void fanout_commit_remote(struct fanout *fanout);
 /* Ask the cluster for a change. */

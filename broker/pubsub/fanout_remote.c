@@ -19,22 +19,12 @@ void fanout_set_remote(struct fanout *f, const struct fanout_remote_ops *ops, vo
 {
     f->remote = ops;
     f->remote_arg = arg;
-}
-
-uint32_t fanout_index(const struct fanout *f)
-{
-    return f->index;
+    directory_feed_lanes(f->directory, f->index, ops->on_lane_item, arg);
 }
 
 void fanout_wake(struct fanout *f)
 {
     mailbox_wake(f->mailbox[f->index]);
-}
-
-void fanout_lane_item_init(struct fanout *f, struct lane_item *item)
-{
-    item->task.run = f->remote->on_lane_item;
-    item->half = f->remote_arg;
 }
 
 struct mailbox *fanout_lanes(struct fanout *f)
@@ -365,6 +355,7 @@ static struct interest_change *change_new(struct fanout *f, enum topic_kind kind
     change->task.run = on_applied;
     change->begin_task.run = on_begun;
     change->fanout = f;
+    change->worker = f->index;
     change->kind = kind;
     change->is_join = is_join;
     change->since_ns = clock_mono_ns();

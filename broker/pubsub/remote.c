@@ -140,7 +140,7 @@ void directory_add_interest(struct directory *d, uint32_t node, enum topic_kind 
 
 static void push_lane(struct directory *d, struct lane_item *item, uint32_t worker)
 {
-    mailbox_push(d->member[worker].lanes, &item->task);
+    mailbox_push(d->member[worker].is.lanes, &item->task);
 }
 
 void directory_push_lane(struct directory *d, struct lane_item *item)
@@ -151,15 +151,22 @@ void directory_push_lane(struct directory *d, struct lane_item *item)
 void directory_wake_lanes(struct directory *d)
 {
     for (uint32_t i = 0; i < d->worker_count; i++) {
-        fanout_wake(d->member[i].fanout);
+        member_wake(d, i);
     }
+}
+
+static struct lane_item *lane_item_empty(struct directory *d, uint32_t lane)
+{
+    struct lane_item *item = mem_new0(sizeof *item);
+    item->task.run = d->member[lane].on_lane_item;
+    item->half = d->member[lane].half;
+    return item;
 }
 
 struct lane_item *lane_item_new(struct directory *d, enum lane_item_type type, uint64_t nodes,
                                 uint32_t partition)
 {
-    struct lane_item *item = mem_new0(sizeof *item);
-    fanout_lane_item_init(d->member[partition % d->worker_count].fanout, item);
+    struct lane_item *item = lane_item_empty(d, partition % d->worker_count);
     item->type = type;
     item->nodes = nodes;
     item->partition = partition;
@@ -230,8 +237,7 @@ void remote_push_run(struct directory *d, const struct run *run, struct shipment
 static struct lane_item *ack_new(struct directory *d, uint32_t node, uint32_t lane,
                                  uint32_t id_count, uint32_t seq_count)
 {
-    struct lane_item *item = mem_new0(sizeof *item);
-    fanout_lane_item_init(d->member[lane].fanout, item);
+    struct lane_item *item = lane_item_empty(d, lane);
     item->type = LANE_ACK;
     item->nodes = 1ULL << node;
     item->ids = mem_new((id_count + seq_count) * sizeof *item->ids);
@@ -255,7 +261,7 @@ static void ack_channel(struct directory *d, uint32_t node, enum topic_kind kind
     item->ids[1] = p->at.seq;
     push_lane(d, item, lane);
     lock_release(&p->lock);
-    fanout_wake(d->member[lane].fanout);
+    member_wake(d, lane);
 }
 
 /* Under all stripes. */
@@ -279,7 +285,7 @@ static void ack_patterns(struct directory *d, uint32_t node, uint32_t lane,
         *number++ = at->phase == PARTITION_OWNED ? at->seq : 0;
     }
     push_lane(d, item, lane);
-    fanout_wake(d->member[lane].fanout);
+    member_wake(d, lane);
 }
 
 void directory_change_patterns(struct directory *d, uint32_t node,
@@ -395,9 +401,8 @@ enum change_result directory_apply_change(struct directory *d, struct interest_c
     CHECK(change->kind != TOPIC_PATTERN);
     struct slice name = interest_change_name(change);
     uint64_t hash = directory_hash(change->kind, name);
-    struct fanout *fanout = change->fanout;
-    uint32_t worker = fanout_index(fanout);
     struct stripe *stripe = stripe_lock(d, hash);
+    uint32_t worker = change->worker;
     if (d->partition[change->partition].at.stale_count != stale_count) {
         stripe_unlock(stripe);
         return CHANGE_IS_STALE;
@@ -414,9 +419,9 @@ enum change_result directory_apply_change(struct directory *d, struct interest_c
         local_leave(d, stripe, worker, change->kind, name, hash);
     }
     change->is_applied = true;
-    mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
+    mailbox_push(d->member[worker].is.inbox, &change->task); /* from here on it is its worker's */
     stripe_unlock(stripe);
-    fanout_wake(fanout);
+    member_wake(d, worker);
     return is_void_join ? CHANGE_IS_VOID : CHANGE_APPLIED;
 }
 
@@ -448,22 +453,22 @@ static void begin_pattern(struct directory *d, struct pattern_step *step)
     CHECK(change->kind == TOPIC_PATTERN && !change->is_begun);
     step->is_void = change->is_cancelled;
     if (step->is_void) { return; }
-    uint32_t worker = fanout_index(change->fanout);
+    uint32_t worker = change->worker;
     if (change->is_join) {
         pattern_begin_join(d, change, worker);
     } else {
         pattern_begin_leave(d, change, worker);
     }
     change->is_begun = true;
-    mailbox_push(d->member[worker].inbox, &change->begin_task);
-    fanout_wake(d->member[worker].fanout);
+    mailbox_push(d->member[worker].is.inbox, &change->begin_task);
+    member_wake(d, worker);
 }
 
 static void end_pattern(struct directory *d, struct pattern_step *step)
 {
     struct interest_change *change = step->change;
     CHECK(change->is_begun && !change->is_applied);
-    uint32_t worker = fanout_index(change->fanout);
+    uint32_t worker = change->worker;
     struct pattern *pattern = pattern_find(d, interest_change_name(change));
     CHECK(pattern != NULL);
     change->is_void = change->is_join && change->is_cancelled;
@@ -477,8 +482,8 @@ static void end_pattern(struct directory *d, struct pattern_step *step)
     if (!is_in_force) { pattern_share_leave(d, pattern, worker); }
     change->is_applied = true;
     step->is_void = change->is_void;
-    mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
-    fanout_wake(d->member[worker].fanout);
+    mailbox_push(d->member[worker].is.inbox, &change->task); /* from here on it is its worker's */
+    member_wake(d, worker);
 }
 
 static void all_steps(struct directory *d, struct pattern_step *step, uint32_t count,

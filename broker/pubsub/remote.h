@@ -202,6 +202,7 @@ struct interest_change {
     void *waiter;
     struct topic *topic; /* set when applied */
     enum topic_kind kind;
+    uint32_t worker; /* the fanout's */
     bool is_join;
     bool is_drop;             /* of a client that is gone: nobody waits, others count it still */
     atomic_bool is_cancelled; /* these four under the stripe (or all stripes, of a pattern) */
