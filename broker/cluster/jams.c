@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "pubsub/msg.h"
+#include "pubsub/partition.h"
 
 struct jam {
     struct map_node by_name;

@@ -5,7 +5,7 @@
 #define FANFARE_CLUSTER_PUBLISHES_H
 
 #include "cluster/wire.h"
-#include "pubsub/remote.h"
+#include "pubsub/shipment.h"
 
 struct half;
 struct inlet;
