@@ -9,8 +9,11 @@
 #include "base/slot.h"
 #include "pubsub/directory_table_int.h"
 
-/* Channels without a subscriber whose pattern matches a stripe remembers. */
-enum { STRIPE_REMEMBERED_MAX = 64 };
+enum {
+    STRIPE_REMEMBERED_MAX =
+        64, /* channels without a subscriber whose pattern matches it remembers */
+    STRIPE_LARGE_BUCKETS = 32, /* from here on the table is more than the cache near a core holds */
+};
 
 struct directory *directory_new(uint32_t worker_count)
 {
@@ -359,10 +362,9 @@ static void entry_match(struct directory *d, struct entry *entry)
 
 /* A channel without a subscriber gets an entry, too, while there are patterns, so that its matches are
  * not sought for each message. */
-struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
-                                uint64_t hash)
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run)
 {
-    struct entry *entry = entry_find(stripe, run->channel, hash);
+    struct entry *entry = entry_find(stripe, run->channel, run->hash);
     if (run->kind != TOPIC_CHANNEL) { return entry; }
     if (entry == NULL) {
         if (patterns_count(d->patterns) == 0) { return NULL; }
@@ -371,7 +373,7 @@ struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, cons
             stripe->remembered_count--;
             entry_free(stripe, CONTAINER_OF(oldest, struct entry, remembered));
         }
-        entry = entry_new(d, stripe, run->kind, run->channel, hash);
+        entry = entry_new(d, stripe, run->kind, run->channel, run->hash);
         list_push_back(&stripe->remembered, &entry->remembered);
         stripe->remembered_count++;
     }
@@ -449,17 +451,32 @@ static void count_receivers(const struct directory *d, struct run *run, const st
     }
 }
 
+void directory_prefetch(struct directory *d, const struct run *run, uint32_t count)
+{
+    CHECK(count <= DIRECTORY_PREFETCH_MAX);
+    bool is_large[DIRECTORY_PREFETCH_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        is_large[i] = map_prefetch_bucket(&d->stripe[run[i].hash >> 56].entries, run[i].hash,
+                                          STRIPE_LARGE_BUCKETS);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_large[i]) { continue; }
+        struct stripe *stripe = stripe_lock(d, run[i].hash);
+        map_prefetch_node(&stripe->entries, run[i].hash);
+        stripe_unlock(stripe);
+    }
+}
+
 void directory_post_shipment(struct directory *d, struct run *run, struct shipment *shipment,
                              bool *woken)
 {
-    uint64_t hash = directory_hash(run->kind, run->channel);
-    struct stripe *stripe = stripe_lock(d, hash);
+    struct stripe *stripe = stripe_lock(d, run->hash);
     run->receivers = 0;
     run->nodes = 0;
     run->origin = (struct origin){.node = ORIGIN_SELF};
     run->is_elsewhere =
         d->partition_count > 0 && d->partition[run->partition].at.phase != PARTITION_OWNED;
-    const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run, hash);
+    const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run);
     if (entry != NULL) {
         count_receivers(d, run, entry);
         if (run->receivers > 0) { post_to_workers(d, run, entry, woken); }
@@ -475,14 +492,13 @@ void directory_post(struct directory *d, struct run *run, bool *woken)
 
 void directory_deliver_exclusive(struct directory *d, struct run *run, bool *woken)
 {
-    uint64_t hash = directory_hash(run->kind, run->channel);
-    const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], run, hash);
+    const struct entry *entry = entry_for_publish(d, &d->stripe[run->hash >> 56], run);
     if (entry != NULL) { post_to_workers(d, run, entry, woken); }
 }
 
 void directory_deliver(struct directory *d, struct run *run, bool *woken)
 {
-    struct stripe *stripe = stripe_lock(d, directory_hash(run->kind, run->channel));
+    struct stripe *stripe = stripe_lock(d, run->hash);
     directory_deliver_exclusive(d, run, woken);
     stripe_unlock(stripe);
 }

@@ -32,6 +32,7 @@ struct delivery {
 /* The messages to post: frames of one channel, back to back. */
 struct run {
     struct slice channel;
+    uint64_t hash; /* directory_hash of kind and channel */
     struct block *block;
     const char *data;
     size_t len;
@@ -45,6 +46,8 @@ struct run {
     enum topic_kind kind;
     struct origin origin; /* directory_post sets ORIGIN_SELF */
 };
+
+uint64_t directory_hash(enum topic_kind kind, struct slice name);
 
 /* A worker's place in the directory. `inbox` takes its deliveries and its own index changes;
  * whoever pushes to it wakes the worker afterwards. Set once before the workers start. */
@@ -95,6 +98,11 @@ bool directory_is_congested(struct directory *directory, uint32_t worker);
 /* `worker` has delivered `bytes` of what was posted to it. True: others wait for that and are to be
  * woken. */
 MUST_USE bool directory_taken(struct directory *directory, uint32_t worker, size_t bytes);
+
+/* A hint: these runs are about to be posted. In a large directory what each needs is fetched while the others
+ * wait for theirs; one after the other, every step of every run would wait for memory. */
+enum { DIRECTORY_PREFETCH_MAX = 16 };
+void directory_prefetch(struct directory *directory, const struct run *run, uint32_t count);
 
 /* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for
  * those. */

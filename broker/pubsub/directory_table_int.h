@@ -162,8 +162,6 @@ static inline bool pattern_is_unheard(const struct directory *d, const struct pa
 /* forget.c */
 /* Before the directory is freed: nobody else uses it any more. */
 void directory_forget_all(struct directory *d);
-
-uint64_t directory_hash(enum topic_kind kind, struct slice name);
 struct stripe *stripe_lock(struct directory *d, uint64_t hash);
 void stripe_unlock(struct stripe *stripe);
 void directory_lock_all(struct directory *d);
@@ -194,8 +192,7 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
 
 /* The channel's entry with its pattern matches up to date; NULL if nobody can be interested. Under the
  * stripe. */
-struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
-                                uint64_t hash);
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run);
 
 /* Number the run and put it on the lanes of run->nodes. Under the stripe. */
 void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,

@@ -126,8 +126,10 @@ bool shipment_order(struct shipment *s)
     struct fanout *f = s->fanout;
     s->lease = f->remote->lease(f->remote_arg);
     if (s->lease == 0) { return false; }
+    struct slice channel = msg_channel(s->kind, s->span.data);
     struct run run = {
-        .channel = msg_channel(s->kind, s->span.data),
+        .channel = channel,
+        .hash = directory_hash(s->kind, channel),
         .block = s->span.block,
         .data = s->span.data,
         .len = s->span.len,
@@ -234,6 +236,7 @@ void fanout_commit_remote(struct fanout *f)
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     uint64_t lease = f->remote->lease(f->remote_arg);
     for (uint32_t i = 0; i < f->run_count; i++) {
+        runs_foresee(f, i);
         order_run(f, &f->run[i], lease);
     }
     wake_others(f);
@@ -250,8 +253,10 @@ void fanout_commit_remote(struct fanout *f)
 
 static struct run run_of_arrival(const struct arrival *arrival)
 {
+    struct slice channel = msg_channel(arrival->kind, arrival->span.data);
     return (struct run){
-        .channel = msg_channel(arrival->kind, arrival->span.data),
+        .channel = channel,
+        .hash = directory_hash(arrival->kind, channel),
         .block = arrival->span.block,
         .data = arrival->span.data,
         .len = arrival->span.len,
