@@ -36,6 +36,29 @@ struct sim_node *oracle_leader(struct sim *sim, uint64_t group)
     return leader;
 }
 
+/* Now that this one leads, nobody has a lease of an earlier term. (Votes may arrive late: somebody
+ * may lead in a later one.) */
+static void check_leases(const struct sim_node *leader, const struct group *lg)
+{
+    struct sim *sim = leader->sim;
+    for (int i = 1; i <= sim->node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        struct engine_status status;
+        if (node == leader || node->e == NULL || !engine_status(node->e, lg->id, &status)) {
+            continue;
+        }
+        uint64_t clock_ms = sim_node_clock_ms(node);
+        bool is_earlier = status.term < raft_current_term(&lg->raft);
+        if (status.is_leader && is_earlier && status.lease_until_ms > clock_ms) {
+            sim_fail(sim,
+                     "%s has a lease of term %lu in group %lu for %lu ms more; %s leads term %lu",
+                     node->name, (unsigned long)status.term, (unsigned long)lg->id,
+                     (unsigned long)(status.lease_until_ms - clock_ms), leader->name,
+                     (unsigned long)raft_current_term(&lg->raft));
+        }
+    }
+}
+
 /* One leader per term, who has all that was committed in the terms before it. */
 static void check_leader(struct sim_node *node, const struct group *g)
 {
@@ -63,6 +86,7 @@ static void check_leader(struct sim_node *node, const struct group *g)
         sim_fail(sim, "the leader of term %lu of group %lu lacks the committed end",
                  (unsigned long)term, (unsigned long)g->id);
     }
+    check_leases(node, g);
 }
 
 static void note_configuration(struct sim *sim, uint64_t group, uint64_t index,
