@@ -53,8 +53,8 @@ static bool split_address(char *text, const char **host, const char **port)
     return true;
 }
 
-static enum err bind_and_listen(struct listener *listener, const struct sockaddr *addr,
-                                socklen_t len, const char **why)
+static enum err bind_to(struct listener *listener, const struct sockaddr *addr, socklen_t len,
+                        const char **why)
 {
     listener->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener->fd < 0) {
@@ -68,13 +68,21 @@ static enum err bind_and_listen(struct listener *listener, const struct sockaddr
     if (addr->sa_family == AF_INET6) {
         CHECK(setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
     }
-    if (bind(listener->fd, addr, len) != 0 || listen(listener->fd, listener->opts.backlog) != 0) {
+    if (bind(listener->fd, addr, len) != 0) {
         *why = strerror(errno);
         return ERR_SYSTEM;
     }
     return ERR_OK;
 }
 
+static enum err begin_listening(struct listener *listener, const char **why)
+{
+    if (listen(listener->fd, listener->opts.backlog) == 0) { return ERR_OK; }
+    *why = strerror(errno);
+    return ERR_SYSTEM;
+}
+
+/* Nobody can connect before it listens, and by then its mode is the one asked for. */
 static enum err open_unix(struct listener *listener, const char *path, const char **why)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -87,7 +95,7 @@ static enum err open_unix(struct listener *listener, const char *path, const cha
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         (void)unlink(path); /* left by a process that was killed; if it cannot go, bind says so */
     }
-    enum err err = bind_and_listen(listener, (const struct sockaddr *)&addr, sizeof addr, why);
+    enum err err = bind_to(listener, (const struct sockaddr *)&addr, sizeof addr, why);
     if (err != ERR_OK) { return err; }
     strcpy(listener->unix_path, path);
     if (chmod(path, listener->opts.unix_mode) != 0) {
@@ -95,7 +103,7 @@ static enum err open_unix(struct listener *listener, const char *path, const cha
         return ERR_SYSTEM;
     }
     snprintf(listener->address, sizeof listener->address, "unix:%s", path);
-    return ERR_OK;
+    return begin_listening(listener, why);
 }
 
 /* The bound address as text, with the port that the kernel chose. */
@@ -135,7 +143,8 @@ static enum err open_tcp(struct listener *listener, const char *address, const c
         *why = gai_strerror(failed);
         return ERR_INVALID;
     }
-    enum err err = bind_and_listen(listener, found->ai_addr, found->ai_addrlen, why);
+    enum err err = bind_to(listener, found->ai_addr, found->ai_addrlen, why);
+    if (err == ERR_OK) { err = begin_listening(listener, why); }
     freeaddrinfo(found);
     if (err == ERR_OK) { describe(listener); }
     return err;
