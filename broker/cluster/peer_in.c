@@ -115,7 +115,7 @@ static void on_close(struct conn *conn)
 
 void peer_in_open(struct peer_hub *hub, int fd)
 {
-    static const struct conn_ops ops = {on_data, on_close};
+    static const struct conn_ops ops = {.on_data = on_data, .on_close = on_close};
     if (hub->stranger_count == PEER_STRANGERS_MAX) {
         LOG_LIMITED(LOG_LEVEL_WARN, "peer connection refused",
                     LOG_STR("why", "too many that have not said hello"));

@@ -8,7 +8,6 @@
 #include "cmd/multi.h"
 #include "cmd/service.h"
 #include "cmd/session.h"
-#include "cmd/waiting.h"
 
 struct ticket {
     struct session *session; /* NULL: it has gone away */
@@ -71,11 +70,30 @@ bool answers_are_outstanding(const struct session *session)
     return session->extra != NULL && session->extra->answers.first != NULL;
 }
 
+bool answers_are_too_many(const struct session *session)
+{
+    if (LIKELY(!answers_are_outstanding(session))) { return false; }
+    const struct answers *answers = &session->extra->answers;
+    return answers->count > ANSWERS_MAX || answers->input_bytes > ANSWERS_INPUT_BYTES_MAX;
+}
+
+void answers_await(struct session *session)
+{
+    if (session->bar == BAR_NONE) { session_bar(session, BAR_ANSWERS); }
+}
+
+/* EXEC waits for its answers itself when it has come to its end. */
+static void bound(struct session *session)
+{
+    if (UNLIKELY(answers_are_too_many(session)) && !(session->flags & SESSION_EXECUTING)) {
+        answers_await(session);
+    }
+}
+
 static void count_more(struct session *session, uint32_t count)
 {
-    struct answers *answers = &session->extra->answers;
-    answers->count += count;
-    if (answers->count > ANSWERS_MAX) { session_await_answers(session); }
+    session->extra->answers.count += count;
+    bound(session);
 }
 
 static struct ticket *add(struct session *session, uint32_t count)
@@ -99,22 +117,6 @@ static struct ticket *add(struct session *session, uint32_t count)
     return ticket;
 }
 
-/* All are answered: what waited for that goes on. */
-static void on_drained(struct session *session)
-{
-    session->extra->answers.input_bytes = 0;
-    if (session->flags & SESSION_EXECUTING) {
-        waiting_done(session);
-        return;
-    }
-    session->flags &= ~(uint32_t)SESSION_UNSETTLED;
-    if (session->flags & SESSION_LEAVING) {
-        conn_close_after_flush(&session->conn);
-    } else {
-        session_read_on(session);
-    }
-}
-
 static void write_settled(struct session *session)
 {
     struct answers *answers = &session->extra->answers;
@@ -129,7 +131,10 @@ static void write_settled(struct session *session)
         }
         mem_free(ticket);
     }
-    if (answers->first == NULL) { on_drained(session); }
+    if (answers->first == NULL) {
+        answers->input_bytes = 0;
+        session_settled_all(session);
+    }
 }
 
 void session_published(void *publisher, uint64_t receivers, uint32_t count)
@@ -174,9 +179,8 @@ void session_settled(void *ticket_arg, enum err err, uint64_t receivers)
 void answers_count_input(struct session *session, size_t bytes)
 {
     if (!answers_are_outstanding(session)) { return; }
-    struct answers *answers = &session->extra->answers;
-    answers->input_bytes += bytes;
-    if (answers->input_bytes > ANSWERS_INPUT_BYTES_MAX) { session_await_answers(session); }
+    session->extra->answers.input_bytes += bytes;
+    bound(session);
 }
 
 void answers_forget(struct session *session)

@@ -33,6 +33,12 @@ void session_settled(void *ticket, enum err err, uint64_t receivers);
 /* Has the session publishes that are not answered yet, and not only uncommitted ones? */
 bool answers_are_outstanding(const struct session *session);
 
+/* More of them, or more input meanwhile, than a session may have. */
+bool answers_are_too_many(const struct session *session);
+
+/* Read no more of it until all of them are answered. */
+void answers_await(struct session *session);
+
 /* It has sent so many bytes of requests that were run. */
 void answers_count_input(struct session *session, size_t bytes);
 

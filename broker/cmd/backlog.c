@@ -44,15 +44,17 @@ static void watch(struct session *session)
     session->flags |= SESSION_WATCHED;
 }
 
+static bool hard_limit_passed(const struct session *session)
+{
+    uint64_t hard_bytes = service_of(session)->options.output_limit[class_of(session)].hard_bytes;
+    return hard_bytes > 0 && session_backlog_bytes(session) > hard_bytes;
+}
+
 void backlog_grew(struct session *session)
 {
-    const struct service *service = service_of(session);
-    if (!conn_is_open(&session->conn)) { return; }
+    if (!conn_is_alive(&session->conn)) { return; }
     if (!(session->flags & SESSION_WATCHED)) { watch(session); }
-    uint64_t hard_bytes = service->options.output_limit[class_of(session)].hard_bytes;
-    if (hard_bytes > 0 && session_backlog_bytes(session) > hard_bytes) {
-        close_for(session, "hard");
-    }
+    if (hard_limit_passed(session)) { close_for(session, "hard"); }
 }
 
 /* True: the session has been over its soft limit for too long. */
@@ -80,7 +82,11 @@ void backlog_tick(struct service *service)
             session->flags &= ~(uint32_t)SESSION_WATCHED;
             continue;
         }
-        if (conn_is_open(&session->conn) && soft_limit_passed(entry, now_ns)) {
+        if (!conn_is_alive(&session->conn)) {
+            /* it goes at the end of this turn */
+        } else if (hard_limit_passed(session)) { /* it has been lowered */
+            close_for(session, "hard");
+        } else if (soft_limit_passed(entry, now_ns)) {
             close_for(session, "soft");
         }
         backlog->entry[kept++] = *entry;

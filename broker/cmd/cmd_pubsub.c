@@ -18,7 +18,7 @@ static void publish(struct call *call, enum topic_kind kind)
     }
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) &&
                      !(session->flags & SESSION_EXECUTING);
-    session->flags |= SESSION_PUBLISHED;
+    session->flags |= SESSION_PUBLISHED | SESSION_LOADS;
     fanout_publish(call->service->fanout, kind, call->argv[1], call->argv[2],
                    is_silent ? NULL : session);
 }

@@ -157,10 +157,9 @@ static bool is_paused(struct call *call)
 
 static void park(struct session *session)
 {
-    session->flags |= SESSION_PARKED;
     service_of(session)->parked_count++;
     metric_add(METRIC_redis_blocked_clients, 1);
-    conn_pause(&session->conn);
+    session_bar(session, BAR_PAUSE);
     service_await_pause_end(service_of(session));
 }
 
@@ -279,7 +278,7 @@ static void advance_skip(struct session *session)
 static void answer(struct call *call)
 {
     struct session *session = call->session;
-    if (session->flags & SESSION_WAITS) { return; }
+    if (session->bar == BAR_COMMAND) { return; }
     if (call->reply->out->len > 0 || session->flags & SESSION_LEAVING) {
         bool pushes = call->command != NULL && call->command->flags & CMD_PUSHES &&
                       call->reply->error_count == 0;
@@ -323,7 +322,7 @@ bool dispatch(struct session *session, const struct slice *argv, uint32_t argc)
     bool is_good = LIKELY(!is_unknown(&call) && !is_refused(&call));
     if (!joins_publishes(&call, is_good) && UNLIKELY(!session_settle(session))) {
         reply.out->len = 0;
-        session_await_answers(session);
+        answers_await(session);
         return false;
     }
     if (UNLIKELY(!is_good)) {
@@ -357,7 +356,8 @@ void dispatch_finish(struct session *session, const struct command *command,
         .broker = service->broker,
         .reply = &reply,
     };
-    session->flags &= ~(uint32_t)SESSION_WAITS;
+    CHECK(session->bar == BAR_COMMAND);
+    session->bar = BAR_NONE; /* the answer is about to be written; it is not read before */
     if (finish != NULL) {
         struct added added = added_begin(&call);
         finish(question, &call);
@@ -369,10 +369,9 @@ void dispatch_finish(struct session *session, const struct command *command,
         multi_go_on(&call);
         dispatch_end_publishes(service);
     }
-    if (session->flags & SESSION_WAITS) {
-        return;
-    } /* the transaction has come to another command that waits */
+    if (session->bar == BAR_COMMAND) { return; } /* EXEC has come to another one that waits */
     answer(&call);
     session_release(session);
-    session_resume(session);
+    session->request_bytes = 0;
+    session_unbar(session, BAR_NONE);
 }

@@ -72,7 +72,7 @@ void gather_start(struct call *call, const struct gather_ops *ops, void *questio
     struct session_extra *extra = session_extra(call->session);
     CHECK(extra->gather == NULL);
     extra->gather = gather;
-    session_wait(call->session);
+    session_bar(call->session, BAR_COMMAND);
     mailbox_post(worker_mailbox(next_stop(gather)->worker), &gather->task);
 }
 

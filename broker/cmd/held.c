@@ -17,23 +17,23 @@ bool held_is_congested(struct service *service)
 void held_consider(struct session *session)
 {
     struct service *service = service_of(session);
-    if (session->flags & SESSION_HELD || !held_is_congested(service)) { return; }
+    bool may_congest = service->broker->worker_count > 1 || service->broker->cluster != NULL;
+    session->flags &= ~(uint32_t)SESSION_LOADS;
+    if (!may_congest || session->bar != BAR_NONE || !held_is_congested(service)) { return; }
     struct held *held = &service->held;
     if (held->count == held->cap) {
         held->cap = held->cap > 0 ? held->cap * 2 : 16;
         held->session = mem_resize(held->session, held->cap * sizeof(struct session *));
     }
     held->session[held->count++] = session;
-    session->flags |= SESSION_HELD;
     metric_add(METRIC_publishers_held, 1);
-    conn_pause(&session->conn);
+    session_bar(session, BAR_CONGESTION);
 }
 
 static void release(struct session *session)
 {
-    session->flags &= ~(uint32_t)SESSION_HELD;
     metric_sub(METRIC_publishers_held, 1);
-    session_read_on(session);
+    session_unbar(session, BAR_CONGESTION);
 }
 
 void held_turn_end(struct service *service)
@@ -48,7 +48,7 @@ void held_turn_end(struct service *service)
 
 void held_forget(struct session *session)
 {
-    if (!(session->flags & SESSION_HELD)) { return; }
+    if (session->bar != BAR_CONGESTION) { return; }
     struct held *held = &service_of(session)->held;
     for (uint32_t i = 0; i < held->count; i++) {
         if (held->session[i] == session) {

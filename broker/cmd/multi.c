@@ -166,7 +166,7 @@ void multi_go_on(struct call *call)
         inner.reply = &reply;
         if (joins(inner.command)) { session_hold(session); } /* messages go behind the answer */
         dispatch_run(&inner);
-        if (session->flags & SESSION_WAITS) { return; }
+        if (session->bar == BAR_COMMAND) { return; }
     }
     if (session_settle(session)) {
         finish(call);

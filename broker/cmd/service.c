@@ -66,9 +66,7 @@ static void drain(struct service *service)
     LIST_EACH (link, &service->sessions) {
         struct session *session = CONTAINER_OF(link, struct session, link);
         session_leave(session);
-        if (!(session->flags & SESSION_WAITS) && !answers_are_outstanding(session)) {
-            conn_close_after_flush(&session->conn);
-        }
+        session_try_to_leave(session);
     }
 }
 
@@ -101,8 +99,9 @@ static bool is_idle(void *arg)
 static void close_if_silent(struct session *session, uint64_t timeout_s)
 {
     uint32_t silent_s = service_of(session)->now_s - session->active_s;
-    bool may_be_silent = subscriber_total(&session->subscriber) > 0 ||
-                         session->flags & SESSION_BARRED || answers_are_outstanding(session);
+    bool is_leaving = !conn_is_open(&session->conn);
+    bool may_be_silent = (subscriber_total(&session->subscriber) > 0 && !is_leaving) ||
+                         session->bar != BAR_NONE || answers_are_outstanding(session);
     if (!may_be_silent && silent_s > timeout_s) {
         LOG_DEBUG("client closed", LOG_STR("reason", "timeout"), LOG_UINT("id", session->id));
         conn_close(&session->conn);
@@ -192,10 +191,9 @@ void service_unpark(struct service *service)
     service->parked_count = 0;
     LIST_EACH (link, &service->sessions) {
         struct session *session = CONTAINER_OF(link, struct session, link);
-        if (session->flags & SESSION_PARKED) {
-            session->flags &= ~(uint32_t)SESSION_PARKED;
+        if (session->bar == BAR_PAUSE) {
             metric_sub(METRIC_redis_blocked_clients, 1);
-            session_read_on(session);
+            session_unbar(session, BAR_PAUSE);
         }
     }
 }
@@ -358,7 +356,10 @@ void service_new(struct broker *broker, uint32_t index)
 {
     struct service *service = mem_new0(sizeof *service);
     service->broker = broker;
-    service->conn_ops = (struct conn_ops){.on_data = session_on_data, .on_close = session_on_close};
+    service->conn_ops = (struct conn_ops){.on_data = session_on_data,
+                                          .on_close = session_on_close,
+                                          .on_end = session_on_end,
+                                          .on_end_ahead = session_on_end_ahead};
     service->options.config_version = UINT64_MAX; /* none yet */
     list_init(&service->sessions);
     const struct worker_opts opts = {.index = index,

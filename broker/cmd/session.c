@@ -102,7 +102,7 @@ void session_on_close(struct conn *conn)
     struct service *service = service_of(session);
     end_subscriptions(session);
     if (session->flags & SESSION_PUBLISHED) { fanout_forget(service->fanout, session); }
-    if (session->flags & SESSION_PARKED) {
+    if (session->bar == BAR_PAUSE) {
         service->parked_count--;
         metric_sub(METRIC_redis_blocked_clients, 1);
     }
@@ -191,8 +191,8 @@ static void await_rest(struct session *session, struct resp_parser *parser, size
 
 static bool may_run(const struct session *session)
 {
-    enum { BARS = SESSION_WAITS | SESSION_HELD | SESSION_UNSETTLED | SESSION_LEAVING };
-    return conn_is_open(&session->conn) && !(session->flags & BARS);
+    return conn_is_open(&session->conn) && session->bar == BAR_NONE &&
+           !(session->flags & SESSION_LEAVING);
 }
 
 /* Parse and run what is there. Returns the bytes done with. */
@@ -210,7 +210,7 @@ static size_t run_requests(struct session *session, struct slice input)
         }
         if (status == RESP_ERROR) {
             if (!session_settle(session)) {
-                session_await_answers(session);
+                answers_await(session);
                 return done;
             }
             refuse_input(session, resp_error_text(parser));
@@ -219,18 +219,10 @@ static size_t run_requests(struct session *session, struct slice input)
         size_t bytes = resp_bytes(parser);
         session->request_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
         if (!dispatch(session, resp_argv(parser), resp_argc(parser))) { return done; }
-        if (!(session->flags & SESSION_WAITS)) { session->request_bytes = 0; }
+        if (session->bar != BAR_COMMAND) { session->request_bytes = 0; }
         done += bytes;
     }
     return done;
-}
-
-/* Did the last command publish, or may it have? */
-static bool publishes(const struct session *session)
-{
-    return session->command < COMMAND_COUNT &&
-           (command_table[session->command].flags & CMD_PUBLISHES ||
-            session->command == COMMAND_exec);
 }
 
 size_t session_on_data(struct conn *conn, struct slice input)
@@ -245,8 +237,7 @@ size_t session_on_data(struct conn *conn, struct slice input)
     size_t done = run_requests(session, input);
     dispatch_end_publishes(service);
     answers_count_input(session, done);
-    bool may_congest = service->broker->worker_count > 1 || service->broker->cluster != NULL;
-    if (may_congest && publishes(session)) { held_consider(session); }
+    if (session->flags & SESSION_LOADS) { held_consider(session); }
     if (done == input.len && session->extra != NULL) { /* nothing is unfinished */
         resp_parser_free(session->extra->parser);
         session->extra->parser = NULL;
@@ -263,26 +254,34 @@ bool session_settle(struct session *session)
     return true;
 }
 
-void session_await_answers(struct session *session)
+void session_bar(struct session *session, enum session_bar bar)
 {
-    session->flags |= SESSION_UNSETTLED;
+    CHECK(session->bar == BAR_NONE);
+    session->bar = (uint8_t)bar;
     conn_pause(&session->conn);
 }
 
-void session_wait(struct session *session)
+void session_unbar(struct session *session, enum session_bar bar)
 {
-    session->flags |= SESSION_WAITS;
-    conn_pause(&session->conn);
-}
-
-void session_resume(struct session *session)
-{
-    session->flags &= ~(uint32_t)SESSION_WAITS;
-    session->request_bytes = 0;
+    CHECK(session->bar == bar);
+    session->bar = BAR_NONE;
     if (session->flags & SESSION_LEAVING) {
-        conn_close_after_flush(&session->conn);
+        session_try_to_leave(session);
+    } else if (answers_are_too_many(session)) {
+        session_bar(session, BAR_ANSWERS);
     } else {
-        session_read_on(session);
+        conn_resume(&session->conn);
+    }
+}
+
+void session_settled_all(struct session *session)
+{
+    if (session->bar == BAR_ANSWERS) {
+        session_unbar(session, BAR_ANSWERS);
+    } else if (session->flags & SESSION_EXECUTING) {
+        waiting_done(session);
+    } else {
+        session_try_to_leave(session);
     }
 }
 
@@ -313,8 +312,7 @@ void session_answer(struct session *session, struct buf *reply, bool pushes)
         send_reply(session, reply);
     }
     if (reply->cap > REPLY_KEEP_BYTES) { buf_fini(reply); }
-    enum { GOES_ON = SESSION_LEAVING | SESSION_HOLDING }; /* what is held still comes */
-    if ((session->flags & GOES_ON) == SESSION_LEAVING) { conn_close_after_flush(&session->conn); }
+    session_try_to_leave(session);
 }
 
 void session_hold(struct session *session)
@@ -383,6 +381,28 @@ void session_forget_held(struct session *session, size_t held_before, enum topic
 void session_leave(struct session *session)
 {
     session->flags |= SESSION_LEAVING;
+}
+
+void session_try_to_leave(struct session *session)
+{
+    enum { GOES_ON = SESSION_LEAVING | SESSION_HOLDING }; /* what is held still comes */
+    if (LIKELY((session->flags & GOES_ON) != SESSION_LEAVING)) { return; }
+    if (session->bar == BAR_COMMAND || answers_are_outstanding(session)) { return; }
+    conn_close_after_flush(&session->conn);
+}
+
+/* It has sent all that it will, and all of it has been begun. */
+void session_on_end(struct conn *conn)
+{
+    struct session *session = session_of(conn);
+    session_leave(session);
+    if (session_settle(session)) { session_try_to_leave(session); } /* else when all are answered */
+}
+
+/* What was sent before the end is answered even so, but for a command that waits for a pause to end. */
+void session_on_end_ahead(struct conn *conn)
+{
+    if (session_of(conn)->bar == BAR_PAUSE) { session_on_end(conn); }
 }
 
 void session_reset(struct session *session)

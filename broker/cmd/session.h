@@ -27,9 +27,7 @@ enum session_flag {
     SESSION_AUTHENTICATED = 1 << 0,
     SESSION_UNIX = 1 << 1,
     SESSION_PUBLISHED = 1 << 2, /* publishes may be in flight: settle before anything else */
-    SESSION_WAITS = 1 << 3,     /* a command has not answered yet (gather, waiting) */
-    SESSION_PARKED = 1 << 4,    /* CLIENT PAUSE holds its next command */
-    SESSION_HELD = 1 << 5,      /* not read until another worker has caught up */
+    SESSION_LOADS = 1 << 3,     /* it has published since it was asked whether others keep up */
     SESSION_WATCHED = 1 << 6,   /* in the service's backlog */
     SESSION_REPLY_OFF = 1 << 7,
     SESSION_REPLY_SKIP = 1 << 8,     /* the next command is not answered */
@@ -40,12 +38,19 @@ enum session_flag {
     SESSION_NO_TOUCH = 1 << 13,
     SESSION_LEAVING = 1 << 14, /* close once the present command has answered */
     SESSION_READONLY = 1 << 15,
-    SESSION_UNSETTLED = 1 << 16,  /* not read until its publishes have been answered */
     SESSION_SUBSCRIBED = 1 << 17, /* counted as a client with subscriptions */
     SESSION_HOLDING = 1 << 18,    /* deliveries are kept until the command has been confirmed */
     SESSION_DUE = 1 << 19,        /* in the service's list of those that go on */
+};
 
-    SESSION_BARRED = SESSION_WAITS | SESSION_PARKED | SESSION_HELD | SESSION_UNSETTLED,
+/* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
+ * one is looked at again when this one ends. */
+enum session_bar {
+    BAR_NONE,
+    BAR_COMMAND,    /* its command has not answered yet (gather, waiting) */
+    BAR_ANSWERS,    /* its publishes must be answered first */
+    BAR_CONGESTION, /* it publishes more than others keep up with (held) */
+    BAR_PAUSE,      /* CLIENT PAUSE holds its next command */
 };
 
 /* What not every client needs. */
@@ -74,6 +79,7 @@ struct session {
     uint32_t request_bytes; /* length of the request at work; 0: none is */
     uint16_t command;       /* enum command_id of the last one; COMMAND_COUNT: none yet */
     uint8_t database;
+    uint8_t bar; /* enum session_bar */
 };
 
 /* Takes: fd, a connected socket that may be served. Gives it a session of `service`. */
@@ -86,11 +92,13 @@ struct session_extra *session_extra(struct session *session);
  * session happens. False: some are decided later. */
 MUST_USE bool session_settle(struct session *session);
 
-/* Read no more of it until all its publishes have been answered. */
-void session_await_answers(struct session *session);
+/* The only places that stop and restart its input. session_unbar, with the bar that is in force: go on,
+ * unless there is another reason, or it was only waiting for that to be closed. */
+void session_bar(struct session *session, enum session_bar bar);
+void session_unbar(struct session *session, enum session_bar bar);
 
-/* The command has no answer yet: no further command runs until session_answer. */
-void session_wait(struct session *session);
+/* Its publishes have all been answered. */
+void session_settled_all(struct session *session);
 
 /* `reply` holds the whole answer of the command (or, of EXEC, the next part): hand it to the
  * connection, or drop it if the client has asked for silence. Empties reply. `pushes`: the command
@@ -108,15 +116,6 @@ void session_forget_held(struct session *session, size_t held_before, enum topic
 /* Its subscriptions may have changed: keep the number of clients that have any. */
 void session_count_subscriptions(struct session *session);
 
-/* The waiting command has answered: go on with what has been received meanwhile. */
-void session_resume(struct session *session);
-
-/* One reason not to read it is gone: read it if there is no other. */
-static inline void session_read_on(struct session *session)
-{
-    if (!(session->flags & SESSION_BARRED)) { conn_resume(&session->conn); }
-}
-
 /* Bytes that wait for the client to read. */
 static inline size_t session_backlog_bytes(const struct session *session)
 {
@@ -124,14 +123,18 @@ static inline size_t session_backlog_bytes(const struct session *session)
            (UNLIKELY(session->flags & SESSION_HOLDING) ? session->extra->held.len : 0);
 }
 
-/* Close when the command at hand has answered and everything queued has left. */
+/* Close when what has been begun is answered and everything queued has left; nothing more is begun.
+ * session_try_to_leave: now, if that is so. */
 void session_leave(struct session *session);
+void session_try_to_leave(struct session *session);
 
 /* Go back to the state of a fresh connection, but for the authentication's default (RESET). */
 void session_reset(struct session *session);
 
 /* The seams of conn and fanout (see answers.h and cmd_subscribe.h, too). */
 size_t session_on_data(struct conn *conn, struct slice input);
+void session_on_end(struct conn *conn);
+void session_on_end_ahead(struct conn *conn);
 void session_on_close(struct conn *conn);
 void session_deliver(struct subscriber *subscriber, struct batch *batch);
 

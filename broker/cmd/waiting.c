@@ -10,7 +10,7 @@ void waiting_start(struct call *call, const struct waiting_ops *ops, void *quest
     struct waiting *waiting = &session_extra(call->session)->waiting;
     CHECK(waiting->ops == NULL);
     *waiting = (struct waiting){ops, call->command, question};
-    session_wait(call->session);
+    session_bar(call->session, BAR_COMMAND);
 }
 
 void waiting_done(struct session *session)

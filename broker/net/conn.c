@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 enum {
     CONN_READ_LARGE_BYTES = 1 << 20, /* of a large argument, per turn */
     CONN_FLUSH_TURN_BYTES = 4 << 20, /* of one connection's backlog, per writable event */
+    CONN_LOOKS_PER_TICK = 4096,      /* at sockets of paused connections; */
+    CONN_LOOKS_AT_ONCE = 256,        /* with one call of the kernel */
 };
 
 static const uint8_t conn_moves[CONN_STATES] = {
@@ -103,14 +106,76 @@ static void input_ended(struct conn *conn, int error)
     if (error == 0 && conn->resumed_at > 0) { return; }
     conn->has_ended = error == 0;
     conn->error = (uint8_t)error;
-    conn_close(conn);
+    if (error == 0 && conn->ops->on_end != NULL) {
+        CHECK(event_del(&conn->read_event) == 0);
+        conn->ops->on_end(conn);
+    } else {
+        conn_close(conn);
+    }
 }
+
+/* ---- paused, with something to read ---- */
+
+static void stall(struct conn *conn)
+{
+    CHECK(event_del(&conn->read_event) == 0);
+    conn->stalled_at = conn_array_push(&conn->worker->stalled, conn);
+}
+
+/* The last one takes its place: the array lives for long. */
+static void leave_stalled(struct conn *conn)
+{
+    struct conn_array *stalled = &conn->worker->stalled;
+    struct conn *last = stalled->conn[--stalled->count];
+    stalled->conn[conn->stalled_at - 1] = last;
+    last->stalled_at = conn->stalled_at;
+    conn->stalled_at = 0;
+}
+
+/* Look at up to CONN_LOOKS_AT_ONCE of them, from number `first` on. */
+static void look_for_ends(struct worker *worker, uint32_t first)
+{
+    struct pollfd look[CONN_LOOKS_AT_ONCE];
+    struct conn *conn[CONN_LOOKS_AT_ONCE];
+    nfds_t count = 0;
+    for (uint32_t i = first; i < worker->stalled.count && count < CONN_LOOKS_AT_ONCE; i++) {
+        if (worker->stalled.conn[i]->ops->on_end_ahead == NULL) { continue; }
+        conn[count] = worker->stalled.conn[i];
+        look[count] = (struct pollfd){.fd = conn[count]->fd, .events = POLLRDHUP};
+        count++;
+    }
+    if (count == 0 || poll(look, count, 0) <= 0) { return; }
+    for (nfds_t i = 0; i < count; i++) {
+        if (look[i].revents != 0 && conn[i]->stalled_at > 0) {
+            conn[i]->ops->on_end_ahead(conn[i]);
+        }
+    }
+}
+
+void conn_look_at_stalled(struct worker *worker)
+{
+    for (uint32_t looks = 0; looks < CONN_LOOKS_PER_TICK; looks += CONN_LOOKS_AT_ONCE) {
+        if (worker->stalled_look_at >= worker->stalled.count) {
+            worker->stalled_look_at = 0; /* all have been looked at: again with the next tick */
+            return;
+        }
+        uint32_t first = worker->stalled_look_at;
+        worker->stalled_look_at += CONN_LOOKS_AT_ONCE;
+        look_for_ends(worker, first);
+    }
+}
+
+/* ---- reading ---- */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct conn *conn = arg;
-    if (conn->state != CONN_OPEN || conn->is_paused) { return; }
+    if (conn->state != CONN_OPEN) { return; }
+    if (conn->is_paused) {
+        stall(conn);
+        return;
+    }
     size_t room;
     char *at = read_target(conn, &room);
     ssize_t n = recv(fd, at, room, 0);
@@ -273,17 +338,17 @@ void worker_flush_replies(struct worker *worker)
 
 void conn_pause(struct conn *conn)
 {
-    if (!conn->is_paused && conn->state == CONN_OPEN) {
-        conn->is_paused = true;
-        CHECK(event_del(&conn->read_event) == 0);
-    }
+    if (conn->state == CONN_OPEN) { conn->is_paused = true; }
 }
 
 void conn_resume(struct conn *conn)
 {
     if (!conn->is_paused || conn->state != CONN_OPEN) { return; }
     conn->is_paused = false;
-    CHECK(event_add(&conn->read_event, NULL) == 0);
+    if (conn->stalled_at > 0) {
+        leave_stalled(conn);
+        CHECK(event_add(&conn->read_event, NULL) == 0);
+    }
     if (conn->resumed_at == 0) { conn->resumed_at = conn_array_push(&conn->worker->resumed, conn); }
 }
 
@@ -322,6 +387,7 @@ static void leave_arrays(struct conn *conn)
         conn->worker->resumed.conn[conn->resumed_at - 1] = NULL;
         conn->resumed_at = 0;
     }
+    if (conn->stalled_at > 0) { leave_stalled(conn); }
 }
 
 void conn_close(struct conn *conn)
@@ -356,6 +422,7 @@ void conn_close_after_flush(struct conn *conn)
     }
     conn_move(conn, CONN_FLUSHING);
     CHECK(event_del(&conn->read_event) == 0);
+    if (conn->stalled_at > 0) { leave_stalled(conn); }
     mark_dirty(conn);
 }
 

@@ -37,6 +37,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct worker *worker = arg;
+    conn_look_at_stalled(worker);
     if (worker->opts.on_tick != NULL) { worker->opts.on_tick(worker->opts.arg); }
 }
 
@@ -130,6 +131,7 @@ void worker_free(struct worker *worker)
     mem_free(worker->dirty.conn);
     mem_free(worker->resumed.conn);
     mem_free(worker->closing.conn);
+    mem_free(worker->stalled.conn);
     mem_free(worker);
 }
 

@@ -376,12 +376,12 @@ static void defer(struct session *session, struct visit *visit)
 {
     session->flags |= SESSION_PUBLISHED;
     visit->ticket = session_deferred(session, visit->count);
-    visit->is_held = session->flags & SESSION_UNSETTLED;
+    visit->is_held = session->bar == BAR_ANSWERS;
 }
 
 static void look_whether_held(struct session *session, struct visit *visit)
 {
-    visit->is_held = session->flags & SESSION_UNSETTLED;
+    visit->is_held = session->bar == BAR_ANSWERS;
 }
 
 /* The session may have gone away. */
@@ -472,14 +472,36 @@ Test(cmd_service, a_client_with_too_many_open_publishes_is_not_read)
     close(fd);
 }
 
+static void kill_client(struct session *session, struct visit *visit)
+{
+    (void)visit;
+    conn_close(&session->conn);
+}
+
 Test(cmd_service, a_publish_may_outlive_its_client)
 {
     struct visit visit;
     int fd = connect_with_open_publishes(&visit, 3);
     send_text(fd, "PUBLISH a 1\r\n");
-    close(fd);
+    visit_client(&visit, kill_client);
     await_no_clients();
     visit_client(&visit, settle);
+    close(fd);
+}
+
+Test(cmd_service, a_client_that_sends_no_more_has_its_open_publishes_answered)
+{
+    struct visit visit;
+    int fd = connect_with_open_publishes(&visit, 2);
+    send_text(fd, "PUBLISH a 1\r\n");
+    cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+    visit_client(&visit, look_whether_held); /* a turn later */
+    visit_client(&visit, look_whether_held);
+    visit_client(&visit, settle);
+    expect(fd, ":7\r\n:7\r\n:0\r\n");
+    expect_end(fd);
+    await_no_clients();
+    close(fd);
 }
 
 Test(cmd_service, a_drain_waits_for_open_publishes)

@@ -50,7 +50,7 @@ static void on_close(struct conn *conn)
     atomic_store(&CONTAINER_OF(conn, struct echo, conn)->is_closed, true);
 }
 
-static const struct conn_ops echo_ops = {on_data, on_close};
+static const struct conn_ops echo_ops = {.on_data = on_data, .on_close = on_close};
 
 static void on_turn_end(void *arg)
 {
