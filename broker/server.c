@@ -22,6 +22,7 @@
 #include "base/process_stat.h"
 #include "cmd/broker.h"
 #include "cmd/node_name.h"
+#include "cmd/pipeline.h"
 #include "cmd/service.h"
 #include "net/listener.h"
 #include "net/worker.h"
@@ -119,6 +120,7 @@ static void describe(struct server *server)
 {
     struct broker *broker = &server->broker;
     broker->config = server->config;
+    broker->pipeline = &pipeline_ops;
     broker->worker_count = (uint32_t)config_number(server->config, CONFIG_threads);
     CHECK(broker->worker_count <= BROKER_WORKERS_MAX);
     struct buf name = {0};

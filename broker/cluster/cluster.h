@@ -44,7 +44,7 @@ MUST_USE enum err cluster_start(struct cluster *cluster);
  * tell what has come true. Thread: the worker. */
 void cluster_turn(struct cluster *cluster, uint32_t worker);
 void cluster_tick(struct cluster *cluster, uint32_t worker); /* about every 100 ms */
-/* Is there too much queued for owners? Then publishers are not to be read (cmd/held.c). */
+/* Is there too much queued for owners? Then publishers are not to be read (session/congestion.c). */
 bool cluster_is_congested(struct cluster *cluster, uint32_t worker);
 
 /* Hand everything over to the others. cluster_is_drained: done, or the cluster cannot. Thread: any. */

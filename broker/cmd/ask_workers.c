@@ -1,82 +1,83 @@
-/* gather: the walk from worker to worker. */
-#include "cmd/gather.h"
+/* ask_workers: the walk from worker to worker. */
+#include "cmd/ask_workers.h"
 
 #include "base/mailbox.h"
 #include "base/mem.h"
 #include "cmd/call.h"
-#include "cmd/dispatch.h"
+#include "session/wait.h"
 
-struct gather {
+struct ask {
     struct task task;
-    const struct gather_ops *ops;
+    const struct ask_ops *ops;
     void *question;
     struct broker *broker;
     struct service *home;
     struct session *session; /* NULL: gone. Only the home worker looks */
-    const struct command *command;
-    uint32_t visited; /* workers so far, counted from the home worker's index on */
+    uint32_t visited;        /* workers so far, counted from the home worker's index on */
 };
 
-static void end(struct gather *gather)
+static void ask_free(struct ask *ask)
 {
-    struct session *session = gather->session;
-    if (session != NULL) {
-        session->extra->gather = NULL;
-        dispatch_finish(session, gather->command, gather->ops->finish, gather->question);
-    } else {
-        service_client_left(gather->home);
-    }
-    gather->ops->free(gather->question);
-    mem_free(gather);
+    if (ask->ops->free != NULL) { ask->ops->free(ask->question); }
+    mem_free(ask);
+}
+
+static void finish(void *arg, struct call *call)
+{
+    struct ask *ask = arg;
+    ask->ops->finish(ask->question, call);
+    ask_free(ask);
+}
+
+/* It goes on without its session, and counts as a client of its worker until it is home. */
+static void forget(void *arg)
+{
+    struct ask *ask = arg;
+    ask->session = NULL;
+    service_client_came(ask->home);
 }
 
 /* The worker whose turn it is: after all others have been visited, the home worker again. */
-static struct service *next_stop(const struct gather *gather)
+static struct service *next_stop(const struct ask *ask)
 {
-    uint32_t home = worker_index(gather->home->worker);
-    return gather->broker->service[(home + gather->visited) % gather->broker->worker_count];
+    uint32_t home = worker_index(ask->home->worker);
+    return ask->broker->service[(home + ask->visited) % ask->broker->worker_count];
 }
 
 static void on_stop(struct task *task)
 {
-    struct gather *gather = CONTAINER_OF(task, struct gather, task);
-    struct service *here = next_stop(gather);
-    if (here == gather->home) {
-        end(gather);
-        return;
+    struct ask *ask = CONTAINER_OF(task, struct ask, task);
+    struct service *here = next_stop(ask);
+    if (here != ask->home) {
+        ask->ops->visit(ask->question, here);
+        ask->visited++;
+        mailbox_post(worker_mailbox(next_stop(ask)->worker), &ask->task);
+    } else if (ask->session != NULL) {
+        wait_over(ask->session);
+    } else {
+        service_client_left(ask->home);
+        ask_free(ask);
     }
-    gather->ops->visit(gather->question, here);
-    gather->visited++;
-    mailbox_post(worker_mailbox(next_stop(gather)->worker), &gather->task);
 }
 
-void gather_start(struct call *call, const struct gather_ops *ops, void *question)
+void ask_workers(struct call *call, const struct ask_ops *ops, void *question)
 {
-    ops->visit(question, call->service);
-    if (call->broker->worker_count == 1) {
-        ops->finish(question, call);
-        ops->free(question);
-        return;
-    }
-    struct gather *gather = mem_new(sizeof *gather);
-    *gather = (struct gather){
+    static const struct wait_ops wait_ops = {finish, forget};
+    struct ask *ask = mem_new(sizeof *ask);
+    *ask = (struct ask){
         .task.run = on_stop,
         .ops = ops,
         .question = question,
         .broker = call->broker,
         .home = call->service,
         .session = call->session,
-        .command = call->command,
         .visited = 1,
     };
-    struct session_extra *extra = session_extra(call->session);
-    CHECK(extra->gather == NULL);
-    extra->gather = gather;
-    session_bar(call->session, BAR_COMMAND);
-    mailbox_post(worker_mailbox(next_stop(gather)->worker), &gather->task);
-}
-
-void gather_forget(struct gather *gather)
-{
-    gather->session = NULL;
+    ops->visit(question, call->service);
+    if (call->broker->worker_count == 1) {
+        finish(ask, call);
+        return;
+    }
+    call_wait(call, &wait_ops, ask);
+    mailbox_post(worker_mailbox(next_stop(ask)->worker), &ask->task);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/slot.h"
+#include "session/address.h"
 
 enum { BUS_PORT_OFFSET = 10000 }; /* where Redis's cluster clients look for the peer port */
 

@@ -4,7 +4,7 @@
 #include "cmd/call.h"
 #include "cmd/client_line.h"
 #include "cmd/client_text.h"
-#include "cmd/gather.h"
+#include "cmd/ask_workers.h"
 
 static void set_flag(struct session *session, uint32_t flag, bool is_on)
 {
@@ -202,7 +202,7 @@ void cmd_client_pause(struct call *call)
 static void visit_unpause(void *question, struct service *service)
 {
     (void)question;
-    service_unpark(service);
+    service_unpause(service);
 }
 
 static void finish_unpause(void *question, struct call *call)
@@ -211,14 +211,9 @@ static void finish_unpause(void *question, struct call *call)
     reply_ok(call->reply);
 }
 
-static void free_nothing(void *question)
-{
-    (void)question;
-}
-
 void cmd_client_unpause(struct call *call)
 {
-    static const struct gather_ops ops = {visit_unpause, finish_unpause, free_nothing};
+    static const struct ask_ops ops = {visit_unpause, finish_unpause, NULL};
     atomic_store(&call->broker->pause, 0);
-    gather_start(call, &ops, NULL);
+    ask_workers(call, &ops, NULL);
 }

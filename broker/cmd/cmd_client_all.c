@@ -5,7 +5,8 @@
 #include "cmd/call.h"
 #include "cmd/client_filter.h"
 #include "cmd/client_line.h"
-#include "cmd/gather.h"
+#include "session/bar.h"
+#include "cmd/ask_workers.h"
 
 /* ---- LIST ---- */
 
@@ -27,7 +28,7 @@ struct list_question {
 static void visit_list(void *arg, struct service *service)
 {
     struct list_question *question = arg;
-    LIST_EACH (link, &service->sessions) {
+    LIST_EACH (link, &service->sessions.all) {
         const struct session *session = CONTAINER_OF(link, struct session, link);
         if (!client_filter_fits(&question->filter, session)) { continue; }
         if (question->count == question->cap) {
@@ -74,10 +75,10 @@ static void free_list(void *arg)
 
 void cmd_client_list(struct call *call)
 {
-    static const struct gather_ops ops = {visit_list, finish_list, free_list};
+    static const struct ask_ops ops = {visit_list, finish_list, free_list};
     struct list_question *question = mem_new0(sizeof *question);
     if (client_filter_parse_list(call, &question->filter)) {
-        gather_start(call, &ops, question);
+        ask_workers(call, &ops, question);
     } else {
         free_list(question);
     }
@@ -95,7 +96,7 @@ struct kill_question {
 static void visit_kill(void *arg, struct service *service)
 {
     struct kill_question *question = arg;
-    LIST_EACH (link, &service->sessions) {
+    LIST_EACH (link, &service->sessions.all) {
         struct session *session = CONTAINER_OF(link, struct session, link);
         if (!client_filter_fits(&question->filter, session)) { continue; }
         question->count++;
@@ -129,7 +130,7 @@ static void free_kill(void *arg)
 
 void cmd_client_kill(struct call *call)
 {
-    static const struct gather_ops ops = {visit_kill, finish_kill, free_kill};
+    static const struct ask_ops ops = {visit_kill, finish_kill, free_kill};
     struct kill_question *question = mem_new0(sizeof *question);
     question->filter.caller_id = call->session->id;
     question->is_old_form = call->argc == 3;
@@ -141,7 +142,7 @@ void cmd_client_kill(struct call *call)
         is_good = client_filter_parse_kill(call, &question->filter);
     }
     if (is_good) {
-        gather_start(call, &ops, question);
+        ask_workers(call, &ops, question);
     } else {
         free_kill(question);
     }

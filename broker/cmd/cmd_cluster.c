@@ -231,7 +231,7 @@ static void on_forgotten(void *arg, const char *error)
         return;
     }
     if (error != NULL) { buf_append_str(&forgetting->error, error); }
-    waiting_done(forgetting->session);
+    wait_over(forgetting->session);
 }
 
 static void finish_forgetting(void *arg, struct call *call)
@@ -255,7 +255,7 @@ static void forget_session(void *arg)
 
 void cmd_cluster_forget(struct call *call)
 {
-    static const struct waiting_ops ops = {finish_forgetting, forget_session};
+    static const struct wait_ops ops = {finish_forgetting, forget_session};
     struct cluster_view view;
     cluster_view_open(&view, call);
     uint32_t node = cluster_view_find(&view, call->argv[2]);
@@ -267,7 +267,7 @@ void cmd_cluster_forget(struct call *call)
         struct forgetting *forgetting = mem_new0(sizeof *forgetting);
         forgetting->session = call->session;
         memcpy(forgetting->name, view.map->node[node].name, sizeof forgetting->name);
-        waiting_start(call, &ops, forgetting);
+        call_wait(call, &ops, forgetting);
         cluster_forget(call->broker->cluster, worker_index(call->service->worker),
                        slice_of_str(forgetting->name), on_forgotten, forgetting);
     }

@@ -2,6 +2,8 @@
  * database. */
 #include "cmd/call.h"
 #include "cmd/client_text.h"
+#include "session/bar.h"
+#include "session/life.h"
 
 enum { DATABASES = 16 };
 
@@ -131,7 +133,8 @@ void cmd_hello(struct call *call)
     struct hello hello = {{0}, {0}, {0}};
     if (!hello_version(call, &version) || !hello_options(call, &hello)) { return; }
     if (hello.user.data != NULL && !authenticate(call, hello.user, hello.password)) { return; }
-    if (!(session->flags & SESSION_AUTHENTICATED) && call->service->options.needs_password) {
+    if (!(session->flags & SESSION_AUTHENTICATED) &&
+        call->service->sessions.limits.needs_password) {
         reply_error(call->reply, "NOAUTH HELLO must be called with the client already "
                                  "authenticated, otherwise the HELLO "
                                  "<proto> AUTH <user> <pass> option can be used to authenticate "

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "cmd/call.h"
+#include "session/address.h"
 
 static bool debug_is_allowed(const struct call *call)
 {

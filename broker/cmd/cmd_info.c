@@ -12,7 +12,7 @@
 #include "base/process_stat.h"
 #include "cmd/call.h"
 #include "cmd/cmd_cluster_text.h"
-#include "cmd/error_stats.h"
+#include "session/error_stats.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
 {

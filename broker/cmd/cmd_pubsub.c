@@ -98,7 +98,7 @@ static void on_answered(struct cluster_question *question)
     struct inquiry *inquiry = CONTAINER_OF(question, struct inquiry, question);
     inquiry->is_answered = true;
     if (inquiry->session != NULL) {
-        waiting_done(inquiry->session);
+        wait_over(inquiry->session);
     } else {
         inquiry_free(inquiry);
     }
@@ -170,7 +170,7 @@ static void keep_arguments(struct inquiry *inquiry, const struct call *call)
 
 static void ask(struct call *call, enum topic_kind kind, bool wants_names)
 {
-    static const struct waiting_ops ops = {finish, forget_session};
+    static const struct wait_ops ops = {finish, forget_session};
     struct inquiry *inquiry = mem_new0(sizeof *inquiry);
     inquiry->session = call->session;
     keep_arguments(inquiry, call);
@@ -186,7 +186,7 @@ static void ask(struct call *call, enum topic_kind kind, bool wants_names)
         question->name_count = call->argc - 2;
         question->count = inquiry->count;
     }
-    waiting_start(call, &ops, inquiry);
+    call_wait(call, &ops, inquiry);
     cluster_ask(call->broker->cluster, worker_index(call->service->worker), question);
 }
 

@@ -1,13 +1,14 @@
 /* cmd_subscribe: SUBSCRIBE and its kin. Alone, each change is in force at once and confirmed. In a
  * cluster all names of a command are asked for at once; from the first one that another node has to
  * confirm on, they are items of a list, and the command is answered when all of them have their fate. */
-#include "cmd/cmd_subscribe.h"
-
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cmd/call.h"
-#include "cmd/error_stats.h"
+#include "session/error_stats.h"
+#include "session/life.h"
+#include "session/output.h"
+#include "session/sessions.h"
 
 static const struct {
     const char *subscribed;
@@ -48,7 +49,8 @@ static void confirm(struct call *call, const char *word, const struct slice *nam
 enum item_state { ITEM_PENDING, ITEM_DONE, ITEM_NOTHING, ITEM_FAILED };
 
 struct item {
-    struct map_node node; /* by name, if the name was pending */
+    struct session_change change; /* told when a pending one is decided */
+    struct map_node node;         /* by name, if the name was pending */
     struct changes *all;
     const struct item *same; /* the item of that name before it: its fate is this one's; or NULL */
     enum item_state state;
@@ -61,8 +63,8 @@ struct changes {
     struct session *session;
     enum topic_kind kind;
     bool is_join;
-    uint32_t first_count; /* what the confirmation before these counted */
-    size_t held_before;   /* bytes held for the client when it began */
+    uint32_t first_count;    /* what the confirmation before these counted */
+    size_t postponed_before; /* bytes postponed for the client when it began */
     uint32_t pending_count;
     uint32_t count;
     uint32_t cap;
@@ -70,12 +72,24 @@ struct changes {
     struct map names;
 };
 
+static void on_changed(struct session_change *change, enum err err)
+{
+    struct item *item = CONTAINER_OF(change, struct item, change);
+    struct changes *all = item->all;
+    CHECK(item->state == ITEM_PENDING);
+    item->state = err == ERR_OK ? ITEM_DONE : ITEM_FAILED;
+    item->err = err;
+    all->pending_count--;
+    if (all->pending_count == 0) { wait_over(all->session); }
+}
+
 static struct item *item_new(struct slice name)
 {
     struct item *item = mem_new0(sizeof *item + name.len);
     char *bytes = (char *)(item + 1);
     if (name.len > 0) { memcpy(bytes, name.data, name.len); }
     item->name = slice_of(bytes, name.len);
+    item->change.on_changed = on_changed;
     return item;
 }
 
@@ -115,17 +129,6 @@ static const struct item *find_pending(const struct changes *all, struct slice n
     return node != NULL ? CONTAINER_OF(node, struct item, node) : NULL;
 }
 
-void session_changed(void *waiter, enum err err)
-{
-    struct item *item = waiter;
-    struct changes *all = item->all;
-    CHECK(item->state == ITEM_PENDING);
-    item->state = err == ERR_OK ? ITEM_DONE : ITEM_FAILED;
-    item->err = err;
-    all->pending_count--;
-    if (all->pending_count == 0) { waiting_done(all->session); }
-}
-
 /* An error in the place of a confirmation. */
 static void refuse(struct call *call, enum err err)
 {
@@ -141,9 +144,9 @@ static void refuse(struct call *call, enum err err)
 }
 
 /* A pattern shows messages of the owners that count it, until it is refused. */
-static void forget_held(const struct changes *all, struct slice name)
+static void forget_postponed(const struct changes *all, struct slice name)
 {
-    session_forget_held(all->session, all->held_before, all->kind, name);
+    session_forget_postponed(all->session, all->postponed_before, all->kind, name);
 }
 
 /* Every item as if the changes had come one after the other. */
@@ -158,7 +161,7 @@ static void finish(void *question, struct call *call)
         const struct item *decided = item->same != NULL ? item->same : item;
         if (item->state == ITEM_DONE) { count += all->is_join ? 1 : UINT32_MAX; }
         if (decided->state == ITEM_FAILED) {
-            if (all->is_join) { forget_held(all, item->name); }
+            if (all->is_join) { forget_postponed(all, item->name); }
             refuse(call, decided->err);
         } else {
             confirm(call, word, &item->name, count);
@@ -177,7 +180,8 @@ struct changing {
     struct changes *all; /* NULL: everything so far is in force, and confirmed */
 };
 
-static enum fanout_change apply(const struct changing *changing, struct slice name, void *waiter)
+static enum fanout_change apply(const struct changing *changing, struct slice name,
+                                struct session_change *waiter)
 {
     struct fanout *fanout = changing->call->service->fanout;
     struct subscriber *subscriber = &changing->call->session->subscriber;
@@ -205,8 +209,8 @@ static void begin_waiting(struct changing *changing, uint32_t count)
     all->first_count = count;
     changing->all = all;
     if (all->is_join) {
-        session_hold(session);
-        all->held_before = session->extra->held.len;
+        session_postpone(session);
+        all->postponed_before = session->extra->postponed.len;
     }
 }
 
@@ -220,7 +224,7 @@ static void change_in_cluster(struct changing *changing, struct slice name)
         return;
     }
     uint32_t before = confirmed_count(&changing->call->session->subscriber, changing->kind);
-    enum fanout_change change = apply(changing, name, item);
+    enum fanout_change change = apply(changing, name, &item->change);
     if (change == FANOUT_PENDING) {
         if (changing->all == NULL) { begin_waiting(changing, before); }
         add_pending(changing->all, item);
@@ -246,9 +250,9 @@ static void change_one(void *arg, struct slice name)
 
 static void end_changing(struct changing *changing)
 {
-    static const struct waiting_ops ops = {finish, changes_free};
+    static const struct wait_ops ops = {finish, changes_free};
     session_count_subscriptions(changing->call->session);
-    if (changing->all != NULL) { waiting_start(changing->call, &ops, changing->all); }
+    if (changing->all != NULL) { call_wait(changing->call, &ops, changing->all); }
 }
 
 static void subscribe(struct call *call, enum topic_kind kind)

@@ -1,6 +1,6 @@
-/* dispatch: the pipeline. Each check is one small function that answers the client itself when it
- * refuses. */
-#include "cmd/dispatch.h"
+/* pipeline: find, arity, user, state; what is in flight, a pause; queue or run. Each check is one small
+ * function that answers the client itself when it refuses. */
+#include "cmd/pipeline.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -9,9 +9,13 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cmd/call.h"
-#include "cmd/error_stats.h"
-#include "cmd/multi.h"
-#include "cmd/secret_args.h"
+#include "cmd/measure.h"
+#include "session/address.h"
+#include "session/answers.h"
+#include "session/bar.h"
+#include "session/error_stats.h"
+#include "session/output.h"
+#include "session/transaction.h"
 
 enum { UNKNOWN_TEXT_BYTES_MAX = 128 }; /* of the name, and of the arguments, in an error */
 
@@ -108,7 +112,7 @@ static bool has_wrong_arity(struct call *call)
 static bool lacks_authentication(struct call *call)
 {
     if (LIKELY(call->session->flags & SESSION_AUTHENTICATED) ||
-        call->command->flags & CMD_NO_AUTH || !call->service->options.needs_password) {
+        call->command->flags & CMD_NO_AUTH || !call->service->sessions.limits.needs_password) {
         return false;
     }
     reply_error(call->reply, "NOAUTH Authentication required.");
@@ -150,117 +154,26 @@ static bool is_paused(struct call *call)
     uint64_t pause = atomic_load_explicit(&call->broker->pause, memory_order_relaxed);
     if (LIKELY(pause == 0)) { return false; }
     uint32_t flags = call->command->flags;
-    if (command_id(call->command) == COMMAND_exec) { flags |= multi_flags(call->session); }
+    if (command_id(call->command) == COMMAND_exec) { flags |= transaction_flags(call->session); }
     bool concerns = pause & BROKER_PAUSE_ALL || flags & (CMD_WRITE | CMD_PUBLISHES);
     return concerns && clock_mono_ns() < pause;
 }
 
-static void park(struct session *session)
-{
-    service_of(session)->parked_count++;
-    metric_add(METRIC_redis_blocked_clients, 1);
-    session_bar(session, BAR_PAUSE);
-    service_await_pause_end(service_of(session));
-}
-
 /* ---- run ---- */
 
-/* The answer of one call: what it has added to the reply. */
-struct added {
-    uint32_t errors_before;
-    size_t bytes_before;
-};
-
-static struct added added_begin(const struct call *call)
+void pipeline_run(struct call *call)
 {
-    return (struct added){call->reply->error_count, call->reply->out->len};
-}
-
-static void count_errors(const struct call *call, const struct added *added)
-{
-    uint32_t errors = call->reply->error_count - added->errors_before;
-    if (LIKELY(errors == 0)) { return; }
-    const struct buf *out = call->reply->out;
-    error_stats_add(slice_of(out->data + added->bytes_before, out->len - added->bytes_before),
-                    errors);
-    metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(call->command),
-                      1);
-}
-
-static void log_slow(const struct call *call, uint64_t duration_us)
-{
-    char address[SESSION_ADDRESS_BYTES];
-    struct slice argv[SLOWLOG_ARGS_MAX];
-    for (uint32_t i = 0; i < call->argc && i < SLOWLOG_ARGS_MAX; i++) {
-        bool is_secret = secret_arg(call->command, call->argv, call->argc, i);
-        argv[i] = is_secret ? SLICE("(redacted)") : call->argv[i];
-    }
-    const struct slowlog_entry entry = {
-        .id = atomic_fetch_add_explicit(&call->broker->next_slowlog_id, 1, memory_order_relaxed),
-        .at_s = clock_wall_us() / 1000000,
-        .duration_us = duration_us,
-        .argc = call->argc,
-        .argv = argv,
-        .address = session_address(call->session, address),
-        .name = slice_of_str(session_name(call->session)),
-    };
-    slowlog_add(&call->service->slowlog,
-                (uint32_t)config_number(call->broker->config, CONFIG_slowlog_max_len), &entry);
-}
-
-static bool is_slow(const struct call *call, uint64_t duration_us)
-{
-    int64_t slow_us = call->service->options.slow_us;
-    return slow_us >= 0 && duration_us >= (uint64_t)slow_us &&
-           !(call->command->flags & CMD_SKIP_SLOWLOG);
-}
-
-static void run_measured(struct call *call)
-{
-    uint64_t began_ns = clock_mono_ns();
-    call->command->handler(call);
-    uint64_t duration_us = (clock_mono_ns() - began_ns) / 1000;
-    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
-                      command_id(call->command), duration_us);
-    if (UNLIKELY(is_slow(call, duration_us))) { log_slow(call, duration_us); }
-}
-
-void dispatch_end_publishes(struct service *service)
-{
-    if (service->publishes_began_ns == 0) { return; }
-    uint64_t duration_us = (clock_mono_ns() - service->publishes_began_ns) / 1000;
-    service->publishes_began_ns = 0;
-    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
-                      service->publishes_command, duration_us);
-}
-
-/* Reading the clock costs as much as a publish: it is read once for a run of them. */
-static void run_publish(struct call *call)
-{
-    struct service *service = call->service;
-    uint32_t id = command_id(call->command);
-    if (service->publishes_began_ns == 0 || service->publishes_command != id) {
-        dispatch_end_publishes(service);
-        service->publishes_began_ns = clock_mono_ns();
-        service->publishes_command = id;
-    }
-    call->command->handler(call);
-}
-
-void dispatch_run(struct call *call)
-{
-    struct added added = added_begin(call);
+    struct measured before = measure_begin(call);
     uint32_t id = command_id(call->command);
     call->session->command = (uint16_t)id;
     metric_add(METRIC_redis_commands_processed_total, 1);
     metric_family_add(METRIC_FAMILY_redis_commands_total, id, 1);
     if (call->command->flags & CMD_PUBLISHES) {
-        run_publish(call);
+        measure_publish(call);
     } else {
-        dispatch_end_publishes(call->service);
-        run_measured(call);
+        measure_run(call);
     }
-    count_errors(call, &added);
+    measure_errors(call, &before);
 }
 
 /* ---- the pipeline ---- */
@@ -287,6 +200,24 @@ static void answer(struct call *call)
     advance_skip(session);
 }
 
+/* A command was refused, or unknown: EXEC will be refused, too. If it was EXEC itself, its error becomes
+ * EXECABORT. */
+static void refuse_transaction(struct call *call)
+{
+    struct buf *out = call->reply->out;
+    if (call->command == NULL || command_id(call->command) != COMMAND_exec || out->len <= 3) {
+        transaction_of(call->session)->is_refused = true;
+        return;
+    }
+    struct buf text = {0};
+    buf_append(&text, SLICE("EXECABORT Transaction discarded because of: "));
+    buf_append(&text, slice_of(out->data + 1, out->len - 3)); /* without '-', CR, LF */
+    out->len = 0;
+    reply_error_slice(call->reply, buf_slice(&text));
+    buf_fini(&text);
+    transaction_discard(call->session);
+}
+
 static void reject(struct call *call)
 {
     if (call->reply->error_count > 0) {
@@ -296,7 +227,7 @@ static void reject(struct call *call)
         metric_family_add(METRIC_FAMILY_redis_commands_rejected_calls_total,
                           command_id(call->command), 1);
     }
-    if (call->session->flags & SESSION_MULTI) { multi_refused(call); }
+    if (call->session->flags & SESSION_MULTI) { refuse_transaction(call); }
 }
 
 /* May the call run before the publishes in front of it have been answered? Only another publish. */
@@ -306,19 +237,38 @@ static bool joins_publishes(const struct call *call, bool is_good)
            !(call->session->flags & SESSION_MULTI);
 }
 
-bool dispatch(struct session *session, const struct slice *argv, uint32_t argc)
+static void queue(struct call *call)
 {
-    if (argc == 0) { return true; }
+    transaction_add(transaction_of(call->session), (uint16_t)command_id(call->command),
+                    call->command->flags, call->argv, call->argc);
+    reply_status(call->reply, "QUEUED");
+}
+
+static bool is_queued(const struct call *call)
+{
+    return UNLIKELY(call->session->flags & SESSION_MULTI) &&
+           !(call->command->flags & CMD_NOT_QUEUED);
+}
+
+static struct call call_of(struct session *session, struct reply *reply)
+{
     struct service *service = service_of(session);
-    struct reply reply = {.out = &service->reply, .version = session->subscriber.resp_version};
-    struct call call = {
-        .argc = argc,
-        .argv = argv,
+    return (struct call){
         .session = session,
         .service = service,
         .broker = service->broker,
-        .reply = &reply,
+        .reply = reply,
     };
+}
+
+static bool request(struct session *session, const struct slice *argv, uint32_t argc)
+{
+    if (argc == 0) { return true; }
+    struct reply reply = {.out = &sessions_of(session)->reply,
+                          .version = session->subscriber.resp_version};
+    struct call call = call_of(session, &reply);
+    call.argc = argc;
+    call.argv = argv;
     bool is_good = LIKELY(!is_unknown(&call) && !is_refused(&call));
     if (!joins_publishes(&call, is_good) && UNLIKELY(!session_settle(session))) {
         reply.out->len = 0;
@@ -328,50 +278,58 @@ bool dispatch(struct session *session, const struct slice *argv, uint32_t argc)
     if (UNLIKELY(!is_good)) {
         reject(&call);
     } else if (UNLIKELY(is_paused(&call))) {
-        park(session);
+        session_bar(session, BAR_PAUSE);
+        service_await_pause_end(call.service);
         return false;
-    } else if (UNLIKELY(session->flags & SESSION_MULTI) &&
-               !(call.command->flags & CMD_NOT_QUEUED)) {
-        multi_queue(&call);
+    } else if (is_queued(&call)) {
+        queue(&call);
     } else {
-        dispatch_run(&call);
+        pipeline_run(&call);
     }
     answer(&call);
     return true;
 }
 
-void dispatch_finish(struct session *session, const struct command *command,
-                     void (*finish)(void *question, struct call *call), void *question)
+static void input_done(struct sessions *sessions)
 {
-    struct service *service = service_of(session);
-    bool executes = session->flags & SESSION_EXECUTING;
-    struct reply reply = {
-        .out = executes ? multi_reply(session->extra->multi) : &service->reply,
-        .version = session->subscriber.resp_version,
-    };
-    struct call call = {
-        .command = command,
-        .session = session,
-        .service = service,
-        .broker = service->broker,
-        .reply = &reply,
-    };
-    CHECK(session->bar == BAR_COMMAND);
-    session->bar = BAR_NONE; /* the answer is about to be written; it is not read before */
-    if (finish != NULL) {
-        struct added added = added_begin(&call);
-        finish(question, &call);
-        count_errors(&call, &added);
-    }
-    if (executes) {
-        call.command = &command_table[COMMAND_exec];
-        call.reply->out = &service->reply;
-        multi_go_on(&call);
-        dispatch_end_publishes(service);
-    }
-    if (session->bar == BAR_COMMAND) { return; } /* EXEC has come to another one that waits */
-    answer(&call);
-    session_release(session);
-    session->request_bytes = 0;
-    session_unbar(session, BAR_NONE);
+    measure_end_publishes(service_with(sessions));
 }
+
+/* The end of a wait: its command writes the answer. Of EXEC it is a part, and the rest may have to wait again. */
+static void go_on(struct session *session, const struct wait *wait)
+{
+    struct transaction *executing =
+        session->flags & SESSION_EXECUTING ? transaction_of(session) : NULL;
+    struct buf *out = &sessions_of(session)->reply;
+    struct reply reply = {.out = executing != NULL ? &executing->reply : out,
+                          .version = session->subscriber.resp_version};
+    struct call call = call_of(session, &reply);
+    call.command = &command_table[wait->command];
+    if (wait->ops->finish != NULL) {
+        struct measured before = measure_begin(&call);
+        wait->ops->finish(wait->question, &call);
+        measure_errors(&call, &before);
+    }
+    if (executing != NULL) {
+        call.command = &command_table[COMMAND_exec];
+        call.reply->out = out;
+        executing->go_on(&call);
+        measure_end_publishes(call.service);
+    }
+    if (session->bar == BAR_COMMAND) { return; }
+    answer(&call);
+    session_deliver_postponed(session);
+    session->request_bytes = 0;
+}
+
+static void left(struct sessions *sessions)
+{
+    service_client_left(service_with(sessions));
+}
+
+const struct session_ops pipeline_ops = {
+    .request = request,
+    .input_done = input_done,
+    .go_on = go_on,
+    .left = left,
+};

@@ -22,7 +22,7 @@ struct conn;
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_CLOSING, CONN_STATES };
 
-/* Seam: implemented above (cmd/session.c, cluster/peer.c). */
+/* Seam: implemented above (session/input.c, cluster/peer.c). */
 struct conn_ops {
     /* `input` is everything not yet consumed. Returns how many bytes from its start are done with;
      * the rest comes again with what arrives next, or at conn_resume. The slice is valid for the

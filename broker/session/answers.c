@@ -1,13 +1,13 @@
 /* answers: the queue of tickets, and the lines that they become. */
-#include "cmd/answers.h"
+#include "session/answers.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "cmd/backlog.h"
-#include "cmd/error_stats.h"
-#include "cmd/multi.h"
-#include "cmd/service.h"
-#include "cmd/session.h"
+#include "session/backlog.h"
+#include "session/bar.h"
+#include "session/error_stats.h"
+#include "session/transaction.h"
+#include "session/wait.h"
 
 struct ticket {
     struct session *session; /* NULL: it has gone away */
@@ -27,7 +27,7 @@ static void write_lines(struct session *session, struct slice line, uint32_t cou
     if (!conn_is_open(&session->conn)) { return; }
     bool executes = session->flags & SESSION_EXECUTING;
     struct buf *out =
-        executes ? multi_reply(session->extra->multi) : conn_reply_begin(&session->conn);
+        executes ? &session->extra->transaction->reply : conn_reply_begin(&session->conn);
     char *at = buf_reserve(out, line.len * count);
     for (uint32_t i = 0; i < count; i++, at += line.len) {
         memcpy(at, line.data, line.len);
@@ -35,7 +35,7 @@ static void write_lines(struct session *session, struct slice line, uint32_t cou
     out->len += line.len * count;
     if (executes) { return; }
     conn_reply_end(&session->conn);
-    if (UNLIKELY(session_backlog_bytes(session) > service_of(session)->options.watch_bytes)) {
+    if (UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.watch_bytes)) {
         backlog_grew(session);
     }
 }
@@ -65,18 +65,6 @@ static void write_error(struct session *session, const struct ticket *ticket)
 
 /* ---- the queue ---- */
 
-bool answers_are_outstanding(const struct session *session)
-{
-    return session->extra != NULL && session->extra->answers.first != NULL;
-}
-
-bool answers_are_too_many(const struct session *session)
-{
-    if (LIKELY(!answers_are_outstanding(session))) { return false; }
-    const struct answers *answers = &session->extra->answers;
-    return answers->count > ANSWERS_MAX || answers->input_bytes > ANSWERS_INPUT_BYTES_MAX;
-}
-
 void answers_await(struct session *session)
 {
     if (session->bar == BAR_NONE) { session_bar(session, BAR_ANSWERS); }
@@ -99,13 +87,11 @@ static void count_more(struct session *session, uint32_t count)
 static struct ticket *add(struct session *session, uint32_t count)
 {
     struct answers *answers = &session_extra(session)->answers;
-    bool is_publish =
-        session->command < COMMAND_COUNT && command_table[session->command].flags & CMD_PUBLISHES;
     struct ticket *ticket = mem_new(sizeof *ticket);
     *ticket = (struct ticket){
         .session = session,
         .count = count,
-        .command = is_publish ? session->command : COMMAND_publish,
+        .command = session->command,
     };
     if (answers->first == NULL) {
         answers->first = ticket;
@@ -115,6 +101,19 @@ static struct ticket *add(struct session *session, uint32_t count)
     answers->last = ticket;
     count_more(session, count);
     return ticket;
+}
+
+/* What waited for that goes on. */
+static void on_all_answered(struct session *session)
+{
+    session->extra->answers.input_bytes = 0;
+    if (session->bar == BAR_ANSWERS) {
+        session_unbar(session, BAR_ANSWERS);
+    } else if (session->flags & SESSION_EXECUTING) {
+        wait_over(session);
+    } else {
+        session_try_to_leave(session);
+    }
 }
 
 static void write_settled(struct session *session)
@@ -131,10 +130,7 @@ static void write_settled(struct session *session)
         }
         mem_free(ticket);
     }
-    if (answers->first == NULL) {
-        answers->input_bytes = 0;
-        session_settled_all(session);
-    }
+    if (answers->first == NULL) { on_all_answered(session); }
 }
 
 void session_published(void *publisher, uint64_t receivers, uint32_t count)
@@ -193,4 +189,13 @@ void answers_forget(struct session *session)
         if (ticket->is_settled) { mem_free(ticket); }
     }
     session->extra->answers = (struct answers){0};
+}
+
+bool session_settle(struct session *session)
+{
+    if (LIKELY(!(session->flags & SESSION_PUBLISHED))) { return true; }
+    fanout_commit(sessions_of(session)->fanout);
+    if (UNLIKELY(answers_are_outstanding(session))) { return false; }
+    session->flags &= ~(uint32_t)SESSION_PUBLISHED;
+    return true;
 }

@@ -1,40 +1,18 @@
 /* answers: what a session's publishes are answered, in their order, although the fate of some is
  * decided later, on another node.
  * Owns: the tickets. A ticket outlives its session: whoever holds it settles it, and then it is freed.
- * Thread: the session's worker; no locks. A zeroed struct is an empty one.
- * Bound: a session with too many of them, or too much input read meanwhile, is not read until all
- * are answered. */
-#ifndef FANFARE_CMD_ANSWERS_H
-#define FANFARE_CMD_ANSWERS_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+ * Thread: the session's worker; no locks.
+ * Bound: a session with too many of them (ANSWERS_MAX), or too much input read meanwhile
+ * (ANSWERS_INPUT_BYTES_MAX), is not read until all are answered. */
+#ifndef FANFARE_SESSION_ANSWERS_H
+#define FANFARE_SESSION_ANSWERS_H
 
 #include "base/err.h"
+#include "session/session.h"
 
-struct session;
-struct ticket;
-
-enum { ANSWERS_MAX = 16384, ANSWERS_INPUT_BYTES_MAX = 1 << 20 };
-
-struct answers {
-    struct ticket *first; /* the oldest one; if there is one, it is not settled */
-    struct ticket *last;
-    size_t input_bytes; /* read since there was none */
-    uint32_t count;     /* of publishes */
-};
-
-/* The seams of the fan-out; a publisher is a session, or NULL: nobody who waits for an answer. */
-void session_published(void *publisher, uint64_t receivers, uint32_t count);
-void *session_deferred(void *publisher, uint32_t count);
-void session_settled(void *ticket, enum err err, uint64_t receivers);
-
-/* Has the session publishes that are not answered yet, and not only uncommitted ones? */
-bool answers_are_outstanding(const struct session *session);
-
-/* More of them, or more input meanwhile, than a session may have. */
-bool answers_are_too_many(const struct session *session);
+/* Order the publishes in flight, so that their answers are written: before anything else of this
+ * session happens. False: some are decided later. */
+MUST_USE bool session_settle(struct session *session);
 
 /* Read no more of it until all of them are answered. */
 void answers_await(struct session *session);
@@ -44,5 +22,10 @@ void answers_count_input(struct session *session, size_t bytes);
 
 /* It is going away. */
 void answers_forget(struct session *session);
+
+/* The seams of the fan-out; a publisher is a session, or NULL: nobody who waits for an answer. */
+void session_published(void *publisher, uint64_t receivers, uint32_t count);
+void *session_deferred(void *publisher, uint32_t count);
+void session_settled(void *ticket, enum err err, uint64_t receivers);
 
 #endif

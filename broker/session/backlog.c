@@ -1,12 +1,10 @@
 /* backlog: watching and closing. */
-#include "cmd/backlog.h"
+#include "session/backlog.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/metrics.h"
-#include "cmd/service.h"
-#include "cmd/session.h"
+#include "session/address.h"
 
 static const char *const class_word[CONFIG_CLIENT_CLASSES] = {
     [CONFIG_CLIENT_NORMAL] = "normal",
@@ -35,18 +33,20 @@ static void close_for(struct session *session, const char *limit)
 
 static void watch(struct session *session)
 {
-    struct backlog *backlog = &service_of(session)->backlog;
-    if (backlog->count == backlog->cap) {
-        backlog->cap = backlog->cap > 0 ? backlog->cap * 2 : 16;
-        backlog->entry = mem_resize(backlog->entry, backlog->cap * sizeof *backlog->entry);
-    }
-    backlog->entry[backlog->count++] = (struct backlog_entry){.session = session};
+    struct session_extra *extra = session_extra(session);
+    list_push_back(&sessions_of(session)->watched, &extra->backlog_link);
+    extra->over_soft_since_ns = 0;
     session->flags |= SESSION_WATCHED;
+}
+
+static const struct config_output_limit *limit_of(const struct session *session)
+{
+    return &sessions_of(session)->limits.output[class_of(session)];
 }
 
 static bool hard_limit_passed(const struct session *session)
 {
-    uint64_t hard_bytes = service_of(session)->options.output_limit[class_of(session)].hard_bytes;
+    uint64_t hard_bytes = limit_of(session)->hard_bytes;
     return hard_bytes > 0 && session_backlog_bytes(session) > hard_bytes;
 }
 
@@ -58,57 +58,38 @@ void backlog_grew(struct session *session)
 }
 
 /* True: the session has been over its soft limit for too long. */
-static bool soft_limit_passed(struct backlog_entry *entry, uint64_t now_ns)
+static bool soft_limit_passed(struct session *session, uint64_t now_ns)
 {
-    const struct session *session = entry->session;
-    struct config_output_limit limit = service_of(session)->options.output_limit[class_of(session)];
-    if (limit.soft_bytes == 0 || session_backlog_bytes(session) <= limit.soft_bytes) {
-        entry->over_soft_since_ns = 0;
+    const struct config_output_limit *limit = limit_of(session);
+    uint64_t *since_ns = &session->extra->over_soft_since_ns;
+    if (limit->soft_bytes == 0 || session_backlog_bytes(session) <= limit->soft_bytes) {
+        *since_ns = 0;
         return false;
     }
-    if (entry->over_soft_since_ns == 0) { entry->over_soft_since_ns = now_ns; }
-    return now_ns - entry->over_soft_since_ns > limit.soft_seconds * NS_PER_S;
-}
-
-void backlog_tick(struct service *service)
-{
-    struct backlog *backlog = &service->backlog;
-    uint64_t now_ns = worker_now_ns(service->worker);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < backlog->count; i++) {
-        struct backlog_entry *entry = &backlog->entry[i];
-        struct session *session = entry->session;
-        if (session_backlog_bytes(session) == 0) {
-            session->flags &= ~(uint32_t)SESSION_WATCHED;
-            continue;
-        }
-        if (!conn_is_alive(&session->conn)) {
-            /* it goes at the end of this turn */
-        } else if (hard_limit_passed(session)) { /* it has been lowered */
-            close_for(session, "hard");
-        } else if (soft_limit_passed(entry, now_ns)) {
-            close_for(session, "soft");
-        }
-        backlog->entry[kept++] = *entry;
-    }
-    backlog->count = kept;
+    if (*since_ns == 0) { *since_ns = now_ns; }
+    return now_ns - *since_ns > limit->soft_seconds * NS_PER_S;
 }
 
 void backlog_forget(struct session *session)
 {
-    struct backlog *backlog = &service_of(session)->backlog;
     if (!(session->flags & SESSION_WATCHED)) { return; }
-    for (uint32_t i = 0; i < backlog->count; i++) {
-        if (backlog->entry[i].session == session) {
-            backlog->entry[i] = backlog->entry[--backlog->count];
-            return;
-        }
-    }
-    UNREACHABLE();
+    list_remove(&session->extra->backlog_link);
+    session->flags &= ~(uint32_t)SESSION_WATCHED;
 }
 
-void backlog_fini(struct backlog *backlog)
+void backlog_tick(struct sessions *sessions)
 {
-    mem_free(backlog->entry);
-    *backlog = (struct backlog){0};
+    uint64_t now_ns = worker_now_ns(sessions->worker);
+    LIST_EACH (link, &sessions->watched) {
+        struct session *session = CONTAINER_OF(link, struct session_extra, backlog_link)->session;
+        if (session_backlog_bytes(session) == 0) {
+            backlog_forget(session);
+        } else if (!conn_is_alive(&session->conn)) {
+            /* it goes at the end of this turn */
+        } else if (hard_limit_passed(session)) { /* it has been lowered */
+            close_for(session, "hard");
+        } else if (soft_limit_passed(session, now_ns)) {
+            close_for(session, "soft");
+        }
+    }
 }

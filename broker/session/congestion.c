@@ -1,67 +1,30 @@
-/* held: hold, release. */
-#include "cmd/held.h"
+/* congestion: ask, stop, go on. */
+#include "session/congestion.h"
 
-#include "base/mem.h"
-#include "base/metrics.h"
 #include "cluster/cluster.h"
-#include "cmd/service.h"
-#include "cmd/session.h"
+#include "session/bar.h"
 
-bool held_is_congested(struct service *service)
+static bool others_are_behind(struct sessions *sessions)
 {
-    struct cluster *cluster = service->broker->cluster;
-    return fanout_is_congested(service->fanout) ||
-           (cluster != NULL && cluster_is_congested(cluster, worker_index(service->worker)));
+    struct cluster *cluster = *sessions->cluster;
+    return (sessions->worker_count > 1 && fanout_is_congested(sessions->fanout)) ||
+           (cluster != NULL && cluster_is_congested(cluster, worker_index(sessions->worker)));
 }
 
-void held_consider(struct session *session)
+void congestion_consider(struct session *session)
 {
-    struct service *service = service_of(session);
-    bool may_congest = service->broker->worker_count > 1 || service->broker->cluster != NULL;
     session->flags &= ~(uint32_t)SESSION_LOADS;
-    if (!may_congest || session->bar != BAR_NONE || !held_is_congested(service)) { return; }
-    struct held *held = &service->held;
-    if (held->count == held->cap) {
-        held->cap = held->cap > 0 ? held->cap * 2 : 16;
-        held->session = mem_resize(held->session, held->cap * sizeof(struct session *));
+    if (session->bar == BAR_NONE && others_are_behind(sessions_of(session))) {
+        session_bar(session, BAR_CONGESTION);
     }
-    held->session[held->count++] = session;
-    metric_add(METRIC_publishers_held, 1);
-    session_bar(session, BAR_CONGESTION);
 }
 
-static void release(struct session *session)
+bool congestion_is_over(struct sessions *sessions)
 {
-    metric_sub(METRIC_publishers_held, 1);
-    session_unbar(session, BAR_CONGESTION);
+    return !list_is_empty(&sessions->barred[BAR_CONGESTION]) && !others_are_behind(sessions);
 }
 
-void held_turn_end(struct service *service)
+void congestion_turn_end(struct sessions *sessions)
 {
-    struct held *held = &service->held;
-    if (held_is_congested(service)) { return; }
-    for (uint32_t i = 0; i < held->count; i++) {
-        release(held->session[i]);
-    }
-    held->count = 0;
-}
-
-void held_forget(struct session *session)
-{
-    if (session->bar != BAR_CONGESTION) { return; }
-    struct held *held = &service_of(session)->held;
-    for (uint32_t i = 0; i < held->count; i++) {
-        if (held->session[i] == session) {
-            held->session[i] = held->session[--held->count];
-            metric_sub(METRIC_publishers_held, 1);
-            return;
-        }
-    }
-    UNREACHABLE();
-}
-
-void held_fini(struct held *held)
-{
-    mem_free(held->session);
-    *held = (struct held){0};
+    if (UNLIKELY(congestion_is_over(sessions))) { sessions_unbar(sessions, BAR_CONGESTION); }
 }

@@ -1,33 +1,18 @@
-/* held: publishing clients that are not read while another worker, or another node, has more to deliver
- * than it keeps up with. Without it a publisher's answers, which do not wait for deliveries, would let it run ahead
- * until memory ends. Owns: the list. Thread: its worker; no locks. A zeroed struct is an empty one. */
-#ifndef FANFARE_CMD_HELD_H
-#define FANFARE_CMD_HELD_H
+/* congestion: publishing clients that are not read while another worker, or another node, has more to
+ * deliver than it keeps up with. Without it a publisher's answers, which do not wait for deliveries, would let
+ * it run ahead until memory ends. Thread: the sessions' worker. */
+#ifndef FANFARE_SESSION_CONGESTION_H
+#define FANFARE_SESSION_CONGESTION_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "session/session.h"
 
-struct service;
-struct session;
-
-/* Must this worker's publishers wait: for another worker, or for another node? */
-bool held_is_congested(struct service *service);
-
-struct held {
-    struct session **session;
-    uint32_t count;
-    uint32_t cap;
-};
-
-/* The session has published: hold it if need be. */
-void held_consider(struct session *session);
+/* The session has published: read it no further if need be. */
+void congestion_consider(struct session *session);
 
 /* The end of a turn: read them again if the others have caught up. */
-void held_turn_end(struct service *service);
+void congestion_turn_end(struct sessions *sessions);
 
-/* The session is going away. */
-void held_forget(struct session *session);
-
-void held_fini(struct held *held);
+/* Would the turn's end let some go on? */
+bool congestion_is_over(struct sessions *sessions);
 
 #endif

@@ -1,45 +1,48 @@
-/* multi: transactions: commands queued between MULTI and EXEC, then run one after the other with
- * one answer.
- * Owns: copies of the queued arguments, and the answer while EXEC runs. Thread: the session's
- * worker.
+/* transaction: the requests queued between MULTI and EXEC, and the answer while EXEC runs.
+ * Owns: copies of the arguments. Thread: the session's worker.
  * Bound: the queue counts as unread input (query-buffer-limit). */
-#ifndef FANFARE_CMD_MULTI_H
-#define FANFARE_CMD_MULTI_H
+#ifndef FANFARE_SESSION_TRANSACTION_H
+#define FANFARE_SESSION_TRANSACTION_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "session/session.h"
 
-#include "base/buf.h"
+/* One allocation: the slices, then the bytes that they name. */
+struct queued {
+    uint16_t command; /* the pipeline's number */
+    uint32_t argc;
+    struct slice argv[];
+};
 
-struct call;
-struct multi;
-struct session;
+struct transaction {
+    struct queued **queue;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t next;   /* of EXEC: the one to run next */
+    uint32_t flags;  /* of all commands, as given */
+    size_t bytes;    /* of the queue */
+    bool is_refused; /* a command was: EXEC will be, too */
+    struct buf reply;
+    /* EXEC goes on behind a command that waited. */
+    void (*go_on)(struct call *call);
+};
 
-void multi_free(struct multi *multi); /* NULL is allowed */
+static inline struct transaction *transaction_of(const struct session *session)
+{
+    return session->extra != NULL ? session->extra->transaction : NULL;
+}
 
-/* Queue the call, which has passed the checks, and answer QUEUED. */
-void multi_queue(struct call *call);
+/* Begin one: the session has none. */
+void transaction_begin(struct session *session);
 
-/* A command was refused, or unknown: EXEC will be refused, too. If it was EXEC itself, its error
- * becomes EXECABORT. */
-void multi_refused(struct call *call);
+/* Queue a request that has passed the checks. */
+void transaction_add(struct transaction *transaction, uint16_t command, uint32_t flags,
+                     const struct slice *argv, uint32_t argc);
 
-/* Forget a transaction, if there is one. */
-void multi_discard(struct session *session);
+/* Forget it, if there is one, and what is watched. */
+void transaction_discard(struct session *session);
 
-/* Run the queued commands that are left, until one waits. At the end the whole answer is in
- * call->reply. */
-void multi_go_on(struct call *call);
-
-/* Where the answers of queued commands go while EXEC runs. */
-struct buf *multi_reply(struct multi *multi);
-
-/* The flags of all queued commands, or-ed; 0 without a transaction. */
-uint32_t multi_flags(const struct session *session);
-
-/* Queued commands, and the memory they take; 0 for NULL. */
-uint32_t multi_count(const struct multi *multi);
-size_t multi_bytes(const struct multi *multi);
+/* The flags of all queued commands, or-ed; the memory they take; 0 without a transaction. */
+uint32_t transaction_flags(const struct session *session);
+size_t transaction_bytes(const struct session *session);
 
 #endif

@@ -1,70 +1,57 @@
-/* waiting: start, note, finish. */
-#include "cmd/waiting.h"
+/* wait: begin, note, go on. */
+#include "session/wait.h"
 
-#include "base/mem.h"
-#include "cmd/call.h"
-#include "cmd/dispatch.h"
+#include "session/bar.h"
 
-void waiting_start(struct call *call, const struct waiting_ops *ops, void *question)
+void wait_begin(struct session *session, const struct wait_ops *ops, void *question,
+                uint16_t command)
 {
-    struct waiting *waiting = &session_extra(call->session)->waiting;
-    CHECK(waiting->ops == NULL);
-    *waiting = (struct waiting){ops, call->command, question};
-    session_bar(call->session, BAR_COMMAND);
+    session_bar(session, BAR_COMMAND);
+    struct wait *wait = &session->extra->wait;
+    CHECK(wait->ops == NULL);
+    wait->ops = ops;
+    wait->question = question;
+    wait->command = command;
 }
 
-void waiting_done(struct session *session)
+void wait_over(struct session *session)
 {
-    CHECK(session->extra->waiting.ops != NULL);
-    CHECK(!(session->flags & SESSION_DUE));
-    struct due *due = &service_of(session)->due;
-    if (due->count == due->cap) {
-        due->cap = due->cap > 0 ? due->cap * 2 : 16;
-        due->session = mem_resize(due->session, due->cap * sizeof(struct session *));
+    CHECK(session->bar == BAR_COMMAND && session->extra->wait.ops != NULL);
+    list_remove(&session->extra->wait.link);
+    list_push_back(&sessions_of(session)->over, &session->extra->wait.link);
+}
+
+/* Take it out: nothing is waited for any more. */
+static struct wait take(struct session *session)
+{
+    struct wait wait = session->extra->wait;
+    session->extra->wait.ops = NULL;
+    session->extra->wait.question = NULL;
+    return wait;
+}
+
+/* Those that join meanwhile wait for the next turn. */
+void wait_turn_end(struct sessions *sessions)
+{
+    struct list now;
+    list_init(&now);
+    LIST_EACH (link, &sessions->over) {
+        list_remove(link);
+        list_push_back(&now, link);
     }
-    due->session[due->count++] = session;
-    session->flags |= SESSION_DUE;
-}
-
-void waiting_turn_end(struct service *service)
-{
-    struct due *due = &service->due;
-    uint32_t count = due->count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct session *session = due->session[i];
-        if (session == NULL) { continue; }
-        session->flags &= ~(uint32_t)SESSION_DUE;
-        struct waiting waiting = session->extra->waiting;
-        session->extra->waiting = (struct waiting){0};
-        dispatch_finish(session, waiting.command, waiting.ops->finish, waiting.question);
+    struct list *link;
+    while ((link = list_pop_front(&now)) != NULL) {
+        struct session *session = CONTAINER_OF(link, struct session_extra, wait.link)->session;
+        struct wait wait = take(session);
+        session_lift(session);
+        sessions->ops->go_on(session, &wait);
+        session_go_on(session);
     }
-    due->count -= count; /* those that came meanwhile wait for the next turn */
-    memmove(due->session, due->session + count, due->count * sizeof(struct session *));
 }
 
-static void leave_due(struct session *session)
+void wait_forget(struct session *session)
 {
-    struct due *due = &service_of(session)->due;
-    for (uint32_t i = 0; i < due->count; i++) {
-        if (due->session[i] == session) {
-            due->session[i] = NULL;
-            return;
-        }
-    }
-    UNREACHABLE();
-}
-
-void waiting_forget(struct session *session)
-{
-    if (session->flags & SESSION_DUE) { leave_due(session); }
-    if (session->extra == NULL || session->extra->waiting.ops == NULL) { return; }
-    struct waiting waiting = session->extra->waiting;
-    session->extra->waiting = (struct waiting){0};
-    if (waiting.ops->forget != NULL) { waiting.ops->forget(waiting.question); }
-}
-
-void due_fini(struct due *due)
-{
-    mem_free(due->session);
-    *due = (struct due){0};
+    if (session->bar != BAR_COMMAND) { return; }
+    struct wait wait = take(session);
+    if (wait.ops->forget != NULL) { wait.ops->forget(wait.question); }
 }

@@ -1,4 +1,4 @@
-/* service, session, dispatch and gather in one process: real workers, clients over socket pairs. */
+/* service, sessions, the pipeline and questions to all workers in one process: real workers, clients over socket pairs. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,9 +9,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cmd/answers.h"
+#include "cmd/pipeline.h"
 #include "cmd/service.h"
 #include "pubsub/directory.h"
+#include "session/answers.h"
 
 enum { WORKERS = 3, WAIT_MS = 10000 };
 
@@ -32,6 +33,7 @@ static void start(void)
     char *environment[] = {NULL};
     cr_assert_eq(config_load(&broker.config, 1, argv, environment), CONFIG_RUN);
     broker.worker_count = WORKERS;
+    broker.pipeline = &pipeline_ops;
     broker.directory = directory_new(WORKERS);
     service_begin(&broker);
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -350,7 +352,7 @@ struct visit {
 static void run_visit(struct task *task)
 {
     struct visit *visit = CONTAINER_OF(task, struct visit, task);
-    struct list *first = visit->service->sessions.next;
+    struct list *first = visit->service->sessions.all.next;
     visit->look(CONTAINER_OF(first, struct session, link), visit);
     atomic_store(&visit->is_done, true);
 }

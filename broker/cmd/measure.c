@@ -1,0 +1,85 @@
+/* measure: how often, how long, with what success commands run: metrics, the slow log. */
+#include "cmd/measure.h"
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "cmd/call.h"
+#include "cmd/secret_args.h"
+#include "session/address.h"
+#include "session/error_stats.h"
+
+struct measured measure_begin(const struct call *call)
+{
+    return (struct measured){call->reply->error_count, call->reply->out->len};
+}
+
+void measure_errors(const struct call *call, const struct measured *before)
+{
+    uint32_t errors = call->reply->error_count - before->errors;
+    if (LIKELY(errors == 0)) { return; }
+    const struct buf *out = call->reply->out;
+    error_stats_add(slice_of(out->data + before->bytes, out->len - before->bytes), errors);
+    metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(call->command),
+                      1);
+}
+
+static void log_slow(const struct call *call, uint64_t duration_us)
+{
+    char address[SESSION_ADDRESS_BYTES];
+    struct slice argv[SLOWLOG_ARGS_MAX];
+    for (uint32_t i = 0; i < call->argc && i < SLOWLOG_ARGS_MAX; i++) {
+        bool is_secret = secret_arg(call->command, call->argv, call->argc, i);
+        argv[i] = is_secret ? SLICE("(redacted)") : call->argv[i];
+    }
+    const struct slowlog_entry entry = {
+        .id = atomic_fetch_add_explicit(&call->broker->next_slowlog_id, 1, memory_order_relaxed),
+        .at_s = clock_wall_us() / 1000000,
+        .duration_us = duration_us,
+        .argc = call->argc,
+        .argv = argv,
+        .address = session_address(call->session, address),
+        .name = slice_of_str(session_name(call->session)),
+    };
+    slowlog_add(&call->service->slowlog,
+                (uint32_t)config_number(call->broker->config, CONFIG_slowlog_max_len), &entry);
+}
+
+static bool is_slow(const struct call *call, uint64_t duration_us)
+{
+    int64_t slow_us = config_number(call->broker->config, CONFIG_slowlog_log_slower_than);
+    return slow_us >= 0 && duration_us >= (uint64_t)slow_us &&
+           !(call->command->flags & CMD_SKIP_SLOWLOG);
+}
+
+void measure_end_publishes(struct service *service)
+{
+    if (service->publishes_began_ns == 0) { return; }
+    uint64_t duration_us = (clock_mono_ns() - service->publishes_began_ns) / 1000;
+    service->publishes_began_ns = 0;
+    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
+                      service->publishes_command, duration_us);
+}
+
+void measure_run(struct call *call)
+{
+    measure_end_publishes(call->service);
+    uint64_t began_ns = clock_mono_ns();
+    call->command->handler(call);
+    uint64_t duration_us = (clock_mono_ns() - began_ns) / 1000;
+    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
+                      command_id(call->command), duration_us);
+    if (UNLIKELY(is_slow(call, duration_us))) { log_slow(call, duration_us); }
+}
+
+/* Reading the clock costs as much as a publish: it is read once for a run of them. */
+void measure_publish(struct call *call)
+{
+    struct service *service = call->service;
+    uint32_t id = command_id(call->command);
+    if (service->publishes_began_ns == 0 || service->publishes_command != id) {
+        measure_end_publishes(service);
+        service->publishes_began_ns = clock_mono_ns();
+        service->publishes_command = id;
+    }
+    call->command->handler(call);
+}

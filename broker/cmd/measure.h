@@ -1,0 +1,30 @@
+/* measure: how often, how long, with what success commands run: metrics, the slow log.
+ * Thread: the session's worker. */
+#ifndef FANFARE_CMD_MEASURE_H
+#define FANFARE_CMD_MEASURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct call;
+struct service;
+
+/* The reply as it was before a call. */
+struct measured {
+    uint32_t errors;
+    size_t bytes;
+};
+struct measured measure_begin(const struct call *call);
+
+/* Count the errors that the reply has got since. */
+void measure_errors(const struct call *call, const struct measured *before);
+
+/* Run the handler and measure it. */
+void measure_run(struct call *call);
+
+/* The same for a publish: reading the clock costs as much as that, so it is read once for a run of them, which
+ * ends with another command or with measure_end_publishes: the input at hand has no more requests. */
+void measure_publish(struct call *call);
+void measure_end_publishes(struct service *service);
+
+#endif
