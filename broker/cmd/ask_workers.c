@@ -3,7 +3,7 @@
 
 #include "base/mailbox.h"
 #include "base/mem.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "session/wait.h"
 
 struct ask {
@@ -68,13 +68,13 @@ void ask_workers(struct call *call, const struct ask_ops *ops, void *question)
         .task.run = on_stop,
         .ops = ops,
         .question = question,
-        .broker = call->broker,
-        .home = call->service,
-        .session = call->session,
+        .broker = call->caller->broker,
+        .home = call->caller->service,
+        .session = call->caller->session,
         .visited = 1,
     };
-    ops->visit(question, call->service);
-    if (call->broker->worker_count == 1) {
+    ops->visit(question, call->caller->service);
+    if (call->caller->broker->worker_count == 1) {
         finish(ask, call);
         return;
     }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/client_filter.h"
 #include "cmd/client_line.h"
 #include "session/bar.h"
@@ -118,7 +118,7 @@ static void finish_kill(void *arg, struct call *call)
     } else {
         reply_error(call->reply, "ERR No such client");
     }
-    if (question->kills_caller) { session_leave(call->session); }
+    if (question->kills_caller) { session_leave(call->caller->session); }
 }
 
 static void free_kill(void *arg)
@@ -132,7 +132,7 @@ void cmd_client_kill(struct call *call)
 {
     static const struct ask_ops ops = {visit_kill, finish_kill, free_kill};
     struct kill_question *question = mem_new0(sizeof *question);
-    question->filter.caller_id = call->session->id;
+    question->filter.caller_id = call->caller->session->id;
     question->is_old_form = call->argc == 3;
     question->filter.skips_caller = !question->is_old_form;
     bool is_good = true;

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/slot.h"
 #include "cluster/cluster.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/cluster_view.h"
 
 /* ---- slots to nodes ---- */
@@ -128,13 +128,13 @@ void cmd_cluster_getkeysinslot(struct call *call)
 
 void cmd_cluster_myid(struct call *call)
 {
-    reply_bulk_str(call->reply, call->broker->node_id);
+    reply_bulk_str(call->reply, call->caller->broker->node_id);
 }
 
 /* Each member is a shard of its own: the node's id names it. */
 void cmd_cluster_myshardid(struct call *call)
 {
-    reply_bulk_str(call->reply, call->broker->node_id);
+    reply_bulk_str(call->reply, call->caller->broker->node_id);
 }
 
 static void refuse_node(struct call *call, struct slice name)
@@ -190,12 +190,12 @@ static void reply_link(struct reply *reply, const struct cluster_link_status *li
 
 void cmd_cluster_links(struct call *call)
 {
-    if (call->broker->cluster == NULL) {
+    if (call->caller->broker->cluster == NULL) {
         reply_array(call->reply, 0);
         return;
     }
     struct cluster_status *status = mem_new0(sizeof *status);
-    cluster_status(call->broker->cluster, status);
+    cluster_status(call->caller->broker->cluster, status);
     uint32_t up = 0;
     for (uint32_t i = 0; i < status->link_count; i++) {
         up += status->link[i].is_up;
@@ -265,10 +265,10 @@ void cmd_cluster_forget(struct call *call)
         reply_error(call->reply, "ERR I tried hard but I can't forget myself...");
     } else {
         struct forgetting *forgetting = mem_new0(sizeof *forgetting);
-        forgetting->session = call->session;
+        forgetting->session = call->caller->session;
         memcpy(forgetting->name, view.map->node[node].name, sizeof forgetting->name);
         call_wait(call, &ops, forgetting);
-        cluster_forget(call->broker->cluster, worker_index(call->service->worker),
+        cluster_forget(call->caller->broker->cluster, worker_index(call->caller->service->worker),
                        slice_of_str(forgetting->name), on_forgotten, forgetting);
     }
     cluster_view_close(&view);

@@ -2,7 +2,7 @@
 #include "base/glob.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 
 /* ---- PUBLISH, SPUBLISH ---- */
 
@@ -10,16 +10,16 @@
  * entered as publisher; inside EXEC it is, because the answers there are counted. */
 static void publish(struct call *call, enum topic_kind kind)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     if (UNLIKELY(call->argv[1].len + call->argv[2].len > CLUSTER_MESSAGE_BYTES_MAX) &&
-        call->broker->cluster != NULL) {
+        call->caller->broker->cluster != NULL) {
         reply_error(call->reply, "ERR a message in a cluster is at most 512 MB long");
         return;
     }
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) &&
                      !(session->flags & SESSION_EXECUTING);
     session->flags |= SESSION_PUBLISHED | SESSION_LOADS;
-    fanout_publish(call->service->fanout, kind, call->argv[1], call->argv[2],
+    fanout_publish(call->caller->service->fanout, kind, call->argv[1], call->argv[2],
                    is_silent ? NULL : session);
 }
 
@@ -56,7 +56,7 @@ static void list_own_names(struct call *call, enum topic_kind kind)
 {
     struct listing listing = {0};
     if (call->argc == 3) { glob_init(&listing.pattern, call->argv[2]); }
-    directory_each(call->broker->directory, kind, list_name, &listing);
+    directory_each(call->caller->broker->directory, kind, list_name, &listing);
     glob_fini(&listing.pattern);
     reply_array(call->reply, listing.count);
     buf_append(call->reply->out, buf_slice(&listing.names));
@@ -68,8 +68,8 @@ static void count_own_subscribers(struct call *call, enum topic_kind kind)
     reply_array(call->reply, 2 * ((size_t)call->argc - 2));
     for (uint32_t i = 2; i < call->argc; i++) {
         reply_bulk(call->reply, call->argv[i]);
-        reply_int(call->reply,
-                  (int64_t)directory_subscribers(call->broker->directory, kind, call->argv[i]));
+        reply_int(call->reply, (int64_t)directory_subscribers(call->caller->broker->directory, kind,
+                                                              call->argv[i]));
     }
 }
 
@@ -172,7 +172,7 @@ static void ask(struct call *call, enum topic_kind kind, bool wants_names)
 {
     static const struct wait_ops ops = {finish, forget_session};
     struct inquiry *inquiry = mem_new0(sizeof *inquiry);
-    inquiry->session = call->session;
+    inquiry->session = call->caller->session;
     keep_arguments(inquiry, call);
     struct cluster_question *question = &inquiry->question;
     question->kind = kind;
@@ -187,7 +187,8 @@ static void ask(struct call *call, enum topic_kind kind, bool wants_names)
         question->count = inquiry->count;
     }
     call_wait(call, &ops, inquiry);
-    cluster_ask(call->broker->cluster, worker_index(call->service->worker), question);
+    cluster_ask(call->caller->broker->cluster, worker_index(call->caller->service->worker),
+                question);
 }
 
 /* ---- PUBSUB ---- */
@@ -197,7 +198,7 @@ static void list_names(struct call *call, enum topic_kind kind)
     if (call->argc > 3) {
         reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command",
                      call->command->full_name);
-    } else if (call->broker->cluster != NULL) {
+    } else if (call->caller->broker->cluster != NULL) {
         ask(call, kind, true);
     } else {
         list_own_names(call, kind);
@@ -216,9 +217,9 @@ static bool is_too_much_to_ask(const struct call *call)
 
 static void count_subscribers(struct call *call, enum topic_kind kind)
 {
-    if (call->broker->cluster != NULL && is_too_much_to_ask(call)) {
+    if (call->caller->broker->cluster != NULL && is_too_much_to_ask(call)) {
         reply_error(call->reply, "ERR too many names for one question to a cluster");
-    } else if (call->broker->cluster != NULL && call->argc > 2) {
+    } else if (call->caller->broker->cluster != NULL && call->argc > 2) {
         ask(call, kind, false);
     } else {
         count_own_subscribers(call, kind);
@@ -248,5 +249,6 @@ void cmd_pubsub_shardnumsub(struct call *call)
 /* Every node knows every pattern. */
 void cmd_pubsub_numpat(struct call *call)
 {
-    reply_int(call->reply, (int64_t)directory_count(call->broker->directory, TOPIC_PATTERN));
+    reply_int(call->reply,
+              (int64_t)directory_count(call->caller->broker->directory, TOPIC_PATTERN));
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 
 static void syntax_error(struct call *call)
 {
@@ -108,7 +108,7 @@ void cmd_shutdown(struct call *call)
     } else if (aborts) {
         reply_error(call->reply, "ERR No shutdown in progress.");
     } else { /* the answer is the end of the connection */
-        call->broker->request_shutdown(call->broker->request_shutdown_arg, is_now);
+        call->caller->broker->request_shutdown(call->caller->broker->request_shutdown_arg, is_now);
     }
 }
 

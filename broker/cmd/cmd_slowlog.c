@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/ask_workers.h"
 
 enum { ENTRIES_DEFAULT = 10 };
@@ -94,7 +94,7 @@ static void finish_get(void *arg, struct call *call)
  * */
 static uint64_t entries_max(const struct call *call)
 {
-    return (uint64_t)config_number(call->broker->config, CONFIG_slowlog_max_len);
+    return (uint64_t)config_number(call->caller->broker->config, CONFIG_slowlog_max_len);
 }
 
 void cmd_slowlog_get(struct call *call)

@@ -4,7 +4,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "session/error_stats.h"
 #include "session/life.h"
 #include "session/output.h"
@@ -39,8 +39,8 @@ static void confirm(struct call *call, const char *word, const struct slice *nam
         reply_null(call->reply);
     }
     reply_int(call->reply, count);
-    if (!(call->session->flags & SESSION_EXECUTING)) {
-        session_answer(call->session, call->reply->out, true);
+    if (!(call->caller->session->flags & SESSION_EXECUTING)) {
+        session_answer(call->caller->session, call->reply->out, true);
     }
 }
 
@@ -138,8 +138,8 @@ static void refuse(struct call *call, enum err err)
     error_stats_add(slice_of(reply.out->data + before, reply.out->len - before), 1);
     metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(call->command),
                       1);
-    if (!(call->session->flags & SESSION_EXECUTING)) {
-        session_answer(call->session, call->reply->out, false);
+    if (!(call->caller->session->flags & SESSION_EXECUTING)) {
+        session_answer(call->caller->session, call->reply->out, false);
     }
 }
 
@@ -167,7 +167,7 @@ static void finish(void *question, struct call *call)
             confirm(call, word, &item->name, count);
         }
     }
-    session_count_subscriptions(call->session);
+    session_count_subscriptions(call->caller->session);
     changes_free(all);
 }
 
@@ -183,8 +183,8 @@ struct changing {
 static enum fanout_change apply(const struct changing *changing, struct slice name,
                                 struct session_change *waiter)
 {
-    struct fanout *fanout = changing->call->service->fanout;
-    struct subscriber *subscriber = &changing->call->session->subscriber;
+    struct fanout *fanout = changing->call->caller->service->fanout;
+    struct subscriber *subscriber = &changing->call->caller->session->subscriber;
     return changing->is_join ? fanout_subscribe(fanout, subscriber, changing->kind, name, waiter)
                              : fanout_unsubscribe(fanout, subscriber, changing->kind, name, waiter);
 }
@@ -194,14 +194,14 @@ static void confirm_now(const struct changing *changing, struct slice name)
     const char *word = changing->is_join ? kind_word[changing->kind].subscribed
                                          : kind_word[changing->kind].unsubscribed;
     confirm(changing->call, word, &name,
-            confirmed_count(&changing->call->session->subscriber, changing->kind));
+            confirmed_count(&changing->call->caller->session->subscriber, changing->kind));
 }
 
 /* The first change that waits. What is delivered from now on may belong to a channel whose confirmation
  * is to come first; where names are left it may not, and messages go before the confirmation. */
 static void begin_waiting(struct changing *changing, uint32_t count)
 {
-    struct session *session = changing->call->session;
+    struct session *session = changing->call->caller->session;
     struct changes *all = mem_new0(sizeof *all);
     all->session = session;
     all->kind = changing->kind;
@@ -223,7 +223,7 @@ static void change_in_cluster(struct changing *changing, struct slice name)
         items_add(changing->all, item);
         return;
     }
-    uint32_t before = confirmed_count(&changing->call->session->subscriber, changing->kind);
+    uint32_t before = confirmed_count(&changing->call->caller->session->subscriber, changing->kind);
     enum fanout_change change = apply(changing, name, &item->change);
     if (change == FANOUT_PENDING) {
         if (changing->all == NULL) { begin_waiting(changing, before); }
@@ -240,7 +240,7 @@ static void change_in_cluster(struct changing *changing, struct slice name)
 static void change_one(void *arg, struct slice name)
 {
     struct changing *changing = arg;
-    if (changing->call->broker->cluster != NULL) {
+    if (changing->call->caller->broker->cluster != NULL) {
         change_in_cluster(changing, name);
         return;
     }
@@ -251,7 +251,7 @@ static void change_one(void *arg, struct slice name)
 static void end_changing(struct changing *changing)
 {
     static const struct wait_ops ops = {finish, changes_free};
-    session_count_subscriptions(changing->call->session);
+    session_count_subscriptions(changing->call->caller->session);
     if (changing->all != NULL) { call_wait(changing->call, &ops, changing->all); }
 }
 
@@ -266,7 +266,7 @@ static void subscribe(struct call *call, enum topic_kind kind)
 
 static void unsubscribe(struct call *call, enum topic_kind kind)
 {
-    struct subscriber *subscriber = &call->session->subscriber;
+    struct subscriber *subscriber = &call->caller->session->subscriber;
     struct changing changing = {.call = call, .kind = kind};
     if (call->argc == 1 && subscriber->count[kind] == 0) {
         confirm(call, kind_word[kind].unsubscribed, NULL, confirmed_count(subscriber, kind));

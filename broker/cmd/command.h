@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "cmd/keys.h"
 
 struct call;
 
@@ -100,14 +101,6 @@ enum command_id {
     COMMAND_COUNT
 };
 
-/* The positions in argv of a command's keys or shard channels; last below 0 counts from the end;
- * first 0: none. */
-struct command_keys {
-    int8_t first;
-    int8_t last;
-    int8_t step;
-};
-
 struct command {
     const char *name;         /* lower case; of a subcommand, its second word: "list" */
     const char *full_name;    /* "client|list" */
@@ -120,8 +113,8 @@ struct command {
     uint32_t categories; /* enum command_category; see command_acl */
     int16_t arity;       /* words including the name(s); below 0: at least that many */
     uint16_t container; /* enum command_id of a subcommand's container; COMMAND_COUNT: it is none */
-    struct command_keys keys;
-    uint8_t group; /* enum command_group */
+    struct key_rule keys[KEY_RULES]; /* of its keys or shard channels */
+    uint8_t group;                   /* enum command_group */
 };
 
 /* Every row by its id. */

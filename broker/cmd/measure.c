@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/secret_args.h"
 #include "session/address.h"
 #include "session/error_stats.h"
@@ -32,21 +32,23 @@ static void log_slow(const struct call *call, uint64_t duration_us)
         argv[i] = is_secret ? SLICE("(redacted)") : call->argv[i];
     }
     const struct slowlog_entry entry = {
-        .id = atomic_fetch_add_explicit(&call->broker->next_slowlog_id, 1, memory_order_relaxed),
+        .id = atomic_fetch_add_explicit(&call->caller->broker->next_slowlog_id, 1,
+                                        memory_order_relaxed),
         .at_s = clock_wall_us() / 1000000,
         .duration_us = duration_us,
         .argc = call->argc,
         .argv = argv,
-        .address = session_address(call->session, address),
-        .name = slice_of_str(session_name(call->session)),
+        .address = session_address(call->caller->session, address),
+        .name = slice_of_str(session_name(call->caller->session)),
     };
-    slowlog_add(&call->service->slowlog,
-                (uint32_t)config_number(call->broker->config, CONFIG_slowlog_max_len), &entry);
+    slowlog_add(&call->caller->service->slowlog,
+                (uint32_t)config_number(call->caller->broker->config, CONFIG_slowlog_max_len),
+                &entry);
 }
 
 static bool is_slow(const struct call *call, uint64_t duration_us)
 {
-    int64_t slow_us = config_number(call->broker->config, CONFIG_slowlog_log_slower_than);
+    int64_t slow_us = config_number(call->caller->broker->config, CONFIG_slowlog_log_slower_than);
     return slow_us >= 0 && duration_us >= (uint64_t)slow_us &&
            !(call->command->flags & CMD_SKIP_SLOWLOG);
 }
@@ -62,7 +64,7 @@ void measure_end_publishes(struct service *service)
 
 void measure_run(struct call *call)
 {
-    measure_end_publishes(call->service);
+    measure_end_publishes(call->caller->service);
     uint64_t began_ns = clock_mono_ns();
     call->command->handler(call);
     uint64_t duration_us = (clock_mono_ns() - began_ns) / 1000;
@@ -74,7 +76,7 @@ void measure_run(struct call *call)
 /* Reading the clock costs as much as a publish: it is read once for a run of them. */
 void measure_publish(struct call *call)
 {
-    struct service *service = call->service;
+    struct service *service = call->caller->service;
     uint32_t id = command_id(call->command);
     if (service->publishes_began_ns == 0 || service->publishes_command != id) {
         measure_end_publishes(service);

@@ -1,5 +1,5 @@
 /* multi: MULTI, EXEC and their kin: the run of what a transaction has queued. */
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/measure.h"
 #include "cmd/pipeline.h"
 #include "session/answers.h"
@@ -15,14 +15,14 @@ static bool joins(const struct command *command)
 /* The whole answer goes to call->reply; the transaction's buffer takes its place and ends with it. */
 static void finish(struct call *call)
 {
-    struct transaction *transaction = transaction_of(call->session);
+    struct transaction *transaction = transaction_of(call->caller->session);
     struct buf answer = transaction->reply;
     transaction->reply = *call->reply->out;
     *call->reply->out = answer;
-    transaction_discard(call->session);
-    if (call->session->flags & SESSION_POSTPONES) {
-        session_answer(call->session, call->reply->out, false);
-        session_deliver_postponed(call->session);
+    transaction_discard(call->caller->session);
+    if (call->caller->session->flags & SESSION_POSTPONES) {
+        session_answer(call->caller->session, call->reply->out, false);
+        session_deliver_postponed(call->caller->session);
     }
 }
 
@@ -37,7 +37,7 @@ static void await_answers(struct call *call)
  * call->reply. */
 static void go_on(struct call *call)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     struct transaction *transaction = transaction_of(session);
     while (transaction->next < transaction->count) {
         const struct queued *queued = transaction->queue[transaction->next];
@@ -67,7 +67,7 @@ static void go_on(struct call *call)
 
 void cmd_multi(struct call *call)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     if (session->flags & SESSION_MULTI) {
         reply_error(call->reply, "ERR MULTI calls can not be nested");
         return;
@@ -78,7 +78,7 @@ void cmd_multi(struct call *call)
 
 void cmd_exec(struct call *call)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     if (!(session->flags & SESSION_MULTI)) {
         reply_error(call->reply, "ERR EXEC without MULTI");
         return;
@@ -95,16 +95,16 @@ void cmd_exec(struct call *call)
     struct reply head = {.out = &transaction->reply, .version = call->reply->version};
     reply_array(&head, transaction->count);
     go_on(call);
-    measure_end_publishes(call->service);
+    measure_end_publishes(call->caller->service);
 }
 
 void cmd_discard(struct call *call)
 {
-    if (!(call->session->flags & SESSION_MULTI)) {
+    if (!(call->caller->session->flags & SESSION_MULTI)) {
         reply_error(call->reply, "ERR DISCARD without MULTI");
         return;
     }
-    transaction_discard(call->session);
+    transaction_discard(call->caller->session);
     reply_ok(call->reply);
 }
 
@@ -112,16 +112,16 @@ void cmd_discard(struct call *call)
  * were named. */
 void cmd_watch(struct call *call)
 {
-    if (call->session->flags & SESSION_MULTI) {
+    if (call->caller->session->flags & SESSION_MULTI) {
         reply_error(call->reply, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    session_extra(call->session)->watch_count += call->argc - 1;
+    session_extra(call->caller->session)->watch_count += call->argc - 1;
     reply_ok(call->reply);
 }
 
 void cmd_unwatch(struct call *call)
 {
-    if (call->session->extra != NULL) { call->session->extra->watch_count = 0; }
+    if (call->caller->session->extra != NULL) { call->caller->session->extra->watch_count = 0; }
     reply_ok(call->reply);
 }

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/measure.h"
 #include "session/address.h"
 #include "session/answers.h"
@@ -33,9 +33,9 @@ static void cut_off(struct call *call)
     char address[SESSION_ADDRESS_BYTES];
     LOG_LIMITED(LOG_LEVEL_WARN, "client closed",
                 LOG_STR("reason", "it speaks HTTP: a cross-protocol attack?"),
-                LOG_UINT("id", call->session->id),
-                LOG_SLICE("address", session_address(call->session, address)));
-    conn_close(&call->session->conn);
+                LOG_UINT("id", call->caller->session->id),
+                LOG_SLICE("address", session_address(call->caller->session, address)));
+    conn_close(&call->caller->session->conn);
 }
 
 /* Up to the first zero byte, and no more than `bytes_max`. */
@@ -75,7 +75,7 @@ static void refuse_unknown_sub(struct call *call, const struct command *containe
 
 static bool is_unknown(struct call *call)
 {
-    const struct command_index *index = call->broker->commands;
+    const struct command_index *index = call->caller->broker->commands;
     const struct command *command = command_find(index, call->argv[0]);
     if (UNLIKELY(command == NULL)) {
         if (is_http(call->argv[0])) {
@@ -111,8 +111,9 @@ static bool has_wrong_arity(struct call *call)
 
 static bool lacks_authentication(struct call *call)
 {
-    if (LIKELY(call->session->flags & SESSION_AUTHENTICATED) ||
-        call->command->flags & CMD_NO_AUTH || !call->service->sessions.limits.needs_password) {
+    if (LIKELY(call->caller->session->flags & SESSION_AUTHENTICATED) ||
+        call->command->flags & CMD_NO_AUTH ||
+        !call->caller->service->sessions.limits.needs_password) {
         return false;
     }
     reply_error(call->reply, "NOAUTH Authentication required.");
@@ -121,7 +122,8 @@ static bool lacks_authentication(struct call *call)
 
 static bool is_barred_in_multi(struct call *call)
 {
-    if (LIKELY(!(call->session->flags & SESSION_MULTI)) || !(call->command->flags & CMD_NO_MULTI)) {
+    if (LIKELY(!(call->caller->session->flags & SESSION_MULTI)) ||
+        !(call->command->flags & CMD_NO_MULTI)) {
         return false;
     }
     reply_error(call->reply, "ERR Command not allowed inside a transaction");
@@ -130,7 +132,7 @@ static bool is_barred_in_multi(struct call *call)
 
 static bool is_barred_while_subscribed(struct call *call)
 {
-    if (LIKELY(!session_in_subscribe_mode(call->session)) ||
+    if (LIKELY(!session_in_subscribe_mode(call->caller->session)) ||
         call->command->flags & CMD_SUBSCRIBE_MODE) {
         return false;
     }
@@ -151,10 +153,12 @@ static bool is_refused(struct call *call)
 /* CLIENT PAUSE: WRITE holds back what changes something, publishes too; ALL everything. */
 static bool is_paused(struct call *call)
 {
-    uint64_t pause = atomic_load_explicit(&call->broker->pause, memory_order_relaxed);
+    uint64_t pause = atomic_load_explicit(&call->caller->broker->pause, memory_order_relaxed);
     if (LIKELY(pause == 0)) { return false; }
     uint32_t flags = call->command->flags;
-    if (command_id(call->command) == COMMAND_exec) { flags |= transaction_flags(call->session); }
+    if (command_id(call->command) == COMMAND_exec) {
+        flags |= transaction_flags(call->caller->session);
+    }
     bool concerns = pause & BROKER_PAUSE_ALL || flags & (CMD_WRITE | CMD_PUBLISHES);
     return concerns && clock_mono_ns() < pause;
 }
@@ -165,7 +169,7 @@ void pipeline_run(struct call *call)
 {
     struct measured before = measure_begin(call);
     uint32_t id = command_id(call->command);
-    call->session->command = (uint16_t)id;
+    call->caller->session->command = (uint16_t)id;
     metric_add(METRIC_redis_commands_processed_total, 1);
     metric_family_add(METRIC_FAMILY_redis_commands_total, id, 1);
     if (call->command->flags & CMD_PUBLISHES) {
@@ -190,7 +194,7 @@ static void advance_skip(struct session *session)
 
 static void answer(struct call *call)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     if (session->bar == BAR_COMMAND) { return; }
     if (call->reply->out->len > 0 || session->flags & SESSION_LEAVING) {
         bool pushes = call->command != NULL && call->command->flags & CMD_PUSHES &&
@@ -206,7 +210,7 @@ static void refuse_transaction(struct call *call)
 {
     struct buf *out = call->reply->out;
     if (call->command == NULL || command_id(call->command) != COMMAND_exec || out->len <= 3) {
-        transaction_of(call->session)->is_refused = true;
+        transaction_of(call->caller->session)->is_refused = true;
         return;
     }
     struct buf text = {0};
@@ -215,7 +219,7 @@ static void refuse_transaction(struct call *call)
     out->len = 0;
     reply_error_slice(call->reply, buf_slice(&text));
     buf_fini(&text);
-    transaction_discard(call->session);
+    transaction_discard(call->caller->session);
 }
 
 static void reject(struct call *call)
@@ -227,38 +231,33 @@ static void reject(struct call *call)
         metric_family_add(METRIC_FAMILY_redis_commands_rejected_calls_total,
                           command_id(call->command), 1);
     }
-    if (call->session->flags & SESSION_MULTI) { refuse_transaction(call); }
+    if (call->caller->session->flags & SESSION_MULTI) { refuse_transaction(call); }
 }
 
 /* May the call run before the publishes in front of it have been answered? Only another publish. */
 static bool joins_publishes(const struct call *call, bool is_good)
 {
     return is_good && call->command->flags & CMD_PUBLISHES &&
-           !(call->session->flags & SESSION_MULTI);
+           !(call->caller->session->flags & SESSION_MULTI);
 }
 
 static void queue(struct call *call)
 {
-    transaction_add(transaction_of(call->session), (uint16_t)command_id(call->command),
+    transaction_add(transaction_of(call->caller->session), (uint16_t)command_id(call->command),
                     call->command->flags, call->argv, call->argc);
     reply_status(call->reply, "QUEUED");
 }
 
 static bool is_queued(const struct call *call)
 {
-    return UNLIKELY(call->session->flags & SESSION_MULTI) &&
+    return UNLIKELY(call->caller->session->flags & SESSION_MULTI) &&
            !(call->command->flags & CMD_NOT_QUEUED);
 }
 
-static struct call call_of(struct session *session, struct reply *reply)
+static struct caller caller_of(struct session *session)
 {
     struct service *service = service_of(session);
-    return (struct call){
-        .session = session,
-        .service = service,
-        .broker = service->broker,
-        .reply = reply,
-    };
+    return (struct caller){session, service, service->broker};
 }
 
 static bool request(struct session *session, const struct slice *argv, uint32_t argc)
@@ -266,9 +265,8 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
     if (argc == 0) { return true; }
     struct reply reply = {.out = &sessions_of(session)->reply,
                           .version = session->subscriber.resp_version};
-    struct call call = call_of(session, &reply);
-    call.argc = argc;
-    call.argv = argv;
+    const struct caller caller = caller_of(session);
+    struct call call = {.argc = argc, .argv = argv, .reply = &reply, .caller = &caller};
     bool is_good = LIKELY(!is_unknown(&call) && !is_refused(&call));
     if (!joins_publishes(&call, is_good) && UNLIKELY(!session_settle(session))) {
         reply.out->len = 0;
@@ -279,7 +277,7 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
         reject(&call);
     } else if (UNLIKELY(is_paused(&call))) {
         session_bar(session, BAR_PAUSE);
-        service_await_pause_end(call.service);
+        service_await_pause_end(caller.service);
         return false;
     } else if (is_queued(&call)) {
         queue(&call);
@@ -303,8 +301,9 @@ static void go_on(struct session *session, const struct wait *wait)
     struct buf *out = &sessions_of(session)->reply;
     struct reply reply = {.out = executing != NULL ? &executing->reply : out,
                           .version = session->subscriber.resp_version};
-    struct call call = call_of(session, &reply);
-    call.command = &command_table[wait->command];
+    const struct caller caller = caller_of(session);
+    struct call call = {
+        .command = &command_table[wait->command], .reply = &reply, .caller = &caller};
     if (wait->ops->finish != NULL) {
         struct measured before = measure_begin(&call);
         wait->ops->finish(wait->question, &call);
@@ -314,7 +313,7 @@ static void go_on(struct session *session, const struct wait *wait)
         call.command = &command_table[COMMAND_exec];
         call.reply->out = out;
         executing->go_on(&call);
-        measure_end_publishes(call.service);
+        measure_end_publishes(caller.service);
     }
     if (session->bar == BAR_COMMAND) { return; }
     answer(&call);
