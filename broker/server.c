@@ -399,6 +399,7 @@ enum err server_join(struct server *server)
 void server_hand_over(struct server *server)
 {
     atomic_store(&server->status.unready_because, "draining");
+    atomic_store(&server->broker.is_shutting_down, true);
     if (server->broker.cluster != NULL) { cluster_drain(server->broker.cluster); }
 }
 

@@ -1,10 +1,18 @@
-/* process_stat: /proc/self/statm and getrusage. */
+/* process_stat: /proc/self/statm, getrusage and mallinfo2. */
 #include "base/process_stat.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* What is handed out, small and large; 0 where another allocator (a sanitizer's) has taken over. */
+static uint64_t allocated_bytes(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
 
 struct process_memory process_memory(void)
 {
@@ -23,12 +31,15 @@ struct process_memory process_memory(void)
             memory.used_bytes = (resident - shared) * page_bytes;
         }
     }
+    uint64_t allocated = allocated_bytes();
+    if (allocated > 0) { memory.used_bytes = allocated; }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     memory.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
     if (memory.peak_bytes < memory.resident_bytes) {
         memory.peak_bytes = memory.resident_bytes; /* the kernel counts the peak in batches */
     }
+    if (memory.peak_bytes < memory.used_bytes) { memory.peak_bytes = memory.used_bytes; }
     memory.system_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_bytes;
     return memory;
 }

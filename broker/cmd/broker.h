@@ -58,6 +58,7 @@ struct broker {
     /* Ask the process to end, as SIGTERM does (SHUTDOWN). Any thread. */
     void (*request_shutdown)(void *arg, bool now);
     void *request_shutdown_arg;
+    atomic_bool is_shutting_down; /* it ends: other nodes take over, then clients are let go */
 };
 
 #endif

@@ -84,7 +84,8 @@ static void append_buffers(struct buf *out, const struct session *session)
     size_t input_bytes =
         conn->in.len > session->request_bytes ? conn->in.len : session->request_bytes;
     size_t total = sizeof *session + (session->extra != NULL ? sizeof *session->extra : 0) +
-                   conn->in.cap + queue->own.cap + shared_bytes + transaction_bytes(session);
+                   conn->in.cap + queue->own.cap + shared_bytes + transaction_bytes(session) +
+                   subscriber_bytes(&session->subscriber);
     buf_appendf(out,
                 " qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%zu rbp=0 obl=%zu oll=%u "
                 "omem=%zu tot-mem=%zu",

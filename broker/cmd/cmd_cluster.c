@@ -1,5 +1,8 @@
 /* cmd_cluster: CLUSTER's questions about slots and nodes, answered for cluster-mode clients from the map.
  * What is for people is in cmd_cluster_text.c. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "base/slot.h"
 #include "cluster/cluster.h"
@@ -129,6 +132,24 @@ void cmd_cluster_getkeysinslot(struct call *call)
 void cmd_cluster_myid(struct call *call)
 {
     reply_bulk_str(call->reply, call->caller->broker->node_id);
+}
+
+/* What a node must remember is on disk before it acts on it. */
+void cmd_cluster_saveconfig(struct call *call)
+{
+    reply_ok(call->reply);
+}
+
+/* Epochs are terms of Raft: nobody but the nodes together begins one. */
+void cmd_cluster_bumpepoch(struct call *call)
+{
+    struct cluster_view view;
+    cluster_view_open(&view, call);
+    uint64_t epoch = cluster_view_epoch(&view, view.self);
+    cluster_view_close(&view);
+    char text[32];
+    snprintf(text, sizeof text, "STILL %" PRIu64, epoch);
+    reply_status(call->reply, text);
 }
 
 /* Each member is a shard of its own: the node's id names it. */

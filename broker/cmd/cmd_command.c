@@ -54,6 +54,27 @@ static void write_categories(struct reply *reply, const struct command *command)
     }
 }
 
+/* Only what is about answers. Redis's tips about policies would have a cluster's client ask every node and add
+ * up; here each node answers for all. */
+static void write_tips(struct reply *reply, const struct command *command)
+{
+    static const struct {
+        uint32_t flag;
+        const char *tip;
+    } tips[] = {
+        {CMD_VARIES, "nondeterministic_output"},
+        {CMD_VARIES_ORDER, "nondeterministic_output_order"},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(tips); i++) {
+        count += (command->flags & tips[i].flag) != 0;
+    }
+    reply_set(reply, count);
+    for (size_t i = 0; i < COUNT_OF(tips); i++) {
+        if (command->flags & tips[i].flag) { reply_bulk_str(reply, tips[i].tip); }
+    }
+}
+
 /* A part of a key's specification: {name: {type: t, spec: {count numbers, which follow}}}. */
 static void write_part(struct reply *reply, const char *name, const char *type, size_t count)
 {
@@ -127,7 +148,7 @@ static void write_row(struct reply *reply, const struct command *command, uint32
     write_flags(reply, command);
     write_key_places(reply, command);
     write_categories(reply, command);
-    reply_set(reply, 0); /* tips */
+    write_tips(reply, command);
     write_key_specs(reply, command);
     reply_set(reply, subcommands);
 }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "cmd/ask_workers.h"
 #include "cmd/caller.h"
 
 /* One walk counts, the next writes: the set of names is constant. */
@@ -62,10 +63,23 @@ void cmd_config_set(struct call *call)
     buf_fini(&why);
 }
 
+static void visit_reset(void *question, struct service *service)
+{
+    (void)question;
+    service->latency = (struct latency){0};
+}
+
+static void finish_reset(void *question, struct call *call)
+{
+    (void)question;
+    reply_ok(call->reply);
+}
+
 void cmd_config_resetstat(struct call *call)
 {
+    static const struct ask_ops ops = {visit_reset, finish_reset, NULL};
     metrics_reset();
-    reply_ok(call->reply);
+    ask_workers(call, &ops, NULL);
 }
 
 void cmd_config_rewrite(struct call *call)

@@ -105,7 +105,8 @@ static void print_memory(const struct call *call, struct buf *out)
     buf_appendf(out, "mem_fragmentation_ratio:%.2f\r\n",
                 memory.used_bytes > 0 ? (double)memory.resident_bytes / (double)memory.used_bytes
                                       : 0);
-    put_uint(out, "mem_fragmentation_bytes", memory.resident_bytes - memory.used_bytes);
+    buf_appendf(out, "mem_fragmentation_bytes:%" PRId64 "\r\n",
+                (int64_t)(memory.resident_bytes - memory.used_bytes));
     put_uint(out, "mem_clients_normal", metric_sum(METRIC_backlog_bytes));
     put_uint(out, "mem_clients_slaves", 0);
     put_text(out, "mem_allocator", "libc");

@@ -138,11 +138,19 @@ static void write_counts(struct call *call, struct inquiry *inquiry)
     }
 }
 
+static void write_pattern_count(struct call *call)
+{
+    uint64_t count = directory_count(call->caller->broker->directory, TOPIC_PATTERN);
+    reply_int(call->reply, (int64_t)count);
+}
+
 static void finish(void *arg, struct call *call)
 {
     struct inquiry *inquiry = arg;
     if (inquiry->question.err != ERR_OK) {
         reply_error(call->reply, err_wire(inquiry->question.err));
+    } else if (inquiry->question.kind == TOPIC_PATTERN) {
+        write_pattern_count(call);
     } else if (inquiry->question.wants_names) {
         write_names(call, inquiry);
     } else {
@@ -246,9 +254,13 @@ void cmd_pubsub_shardnumsub(struct call *call)
     count_subscribers(call, TOPIC_SHARD);
 }
 
-/* Every node knows every pattern. */
+/* Every node knows every pattern; but only one that the owners answer knows that nothing has passed it by: it
+ * asks them for the subscribers of no channel. */
 void cmd_pubsub_numpat(struct call *call)
 {
-    reply_int(call->reply,
-              (int64_t)directory_count(call->caller->broker->directory, TOPIC_PATTERN));
+    if (call->caller->broker->cluster != NULL) {
+        ask(call, TOPIC_PATTERN, false);
+    } else {
+        write_pattern_count(call);
+    }
 }

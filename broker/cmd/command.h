@@ -38,7 +38,9 @@ typedef void command_handler(struct call *call);
     FLAG(PUBLISHES, "")      /* in flight with its neighbours; the fan-out brings its answer */   \
     FLAG(PUSHES, "")         /* its answers are pushes: CLIENT REPLY OFF does not silence them */ \
     FLAG(SUBSCRIBE_MODE, "") /* a RESP2 client with subscriptions may run it */                   \
-    FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */
+    FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */                                      \
+    FLAG(VARIES, "")         /* tip: the same question may be answered differently */             \
+    FLAG(VARIES_ORDER, "")   /* tip: or in another order */
 
 /* CATEGORY(name, word): ACL categories. Those that follow from flags are added by command_acl. */
 #define COMMAND_CATEGORIES(CATEGORY)    \
@@ -161,7 +163,7 @@ uint32_t command_acl(const struct command *command);
 /* Words for COMMAND INFO and DOCS: the word of flag or category number `at` ("" for an inner flag),
  * and of a group. */
 enum {
-    COMMAND_FLAG_COUNT = COMMAND_FLAG_AT_NOT_QUEUED + 1,
+    COMMAND_FLAG_COUNT = COMMAND_FLAG_AT_VARIES_ORDER + 1,
     COMMAND_CATEGORY_COUNT = COMMAND_CATEGORY_AT_TRANSACTION + 1
 };
 extern const char *const command_flag_word[COMMAND_FLAG_COUNT];

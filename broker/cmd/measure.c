@@ -53,13 +53,23 @@ static bool is_slow(const struct call *call, uint64_t duration_us)
            !(call->command->flags & CMD_SKIP_SLOWLOG);
 }
 
+/* `calls` of a command took so long together. */
+static void add_duration(struct service *service, uint32_t command, uint64_t duration_ns,
+                         uint32_t calls)
+{
+    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total, command,
+                      duration_ns / 1000);
+    if (config_number(service->broker->config, CONFIG_latency_tracking)) {
+        latency_add(&service->latency, command, duration_ns / calls, calls);
+    }
+}
+
 void measure_end_publishes(struct service *service)
 {
     if (service->publishes_began_ns == 0) { return; }
-    uint64_t duration_us = (clock_mono_ns() - service->publishes_began_ns) / 1000;
+    uint64_t duration_ns = clock_mono_ns() - service->publishes_began_ns;
     service->publishes_began_ns = 0;
-    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
-                      service->publishes_command, duration_us);
+    add_duration(service, service->publishes_command, duration_ns, service->publishes_count);
 }
 
 void measure_run(struct call *call)
@@ -67,10 +77,9 @@ void measure_run(struct call *call)
     measure_end_publishes(call->caller->service);
     uint64_t began_ns = clock_mono_ns();
     call->command->handler(call);
-    uint64_t duration_us = (clock_mono_ns() - began_ns) / 1000;
-    metric_family_add(METRIC_FAMILY_redis_commands_duration_seconds_total,
-                      command_id(call->command), duration_us);
-    if (UNLIKELY(is_slow(call, duration_us))) { log_slow(call, duration_us); }
+    uint64_t duration_ns = clock_mono_ns() - began_ns;
+    add_duration(call->caller->service, command_id(call->command), duration_ns, 1);
+    if (UNLIKELY(is_slow(call, duration_ns / 1000))) { log_slow(call, duration_ns / 1000); }
 }
 
 /* Reading the clock costs as much as a publish: it is read once for a run of them. */
@@ -82,6 +91,8 @@ void measure_publish(struct call *call)
         measure_end_publishes(service);
         service->publishes_began_ns = clock_mono_ns();
         service->publishes_command = id;
+        service->publishes_count = 0;
     }
+    service->publishes_count++;
     call->command->handler(call);
 }

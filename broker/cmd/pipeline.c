@@ -44,6 +44,16 @@ static struct slice printable(struct slice text, size_t bytes_max)
     return slice_of(text.data, strnlen(text.data, text.len < bytes_max ? text.len : bytes_max));
 }
 
+/* Also what is unknown: Redis knows more commands, and says this of them. */
+static void refuse_while_subscribed(struct call *call, struct slice name)
+{
+    struct slice shown = printable(name, UNKNOWN_TEXT_BYTES_MAX);
+    reply_errorf(call->reply,
+                 "ERR Can't execute '%.*s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                 "RESET are allowed in this context",
+                 SLICE_ARG(shown));
+}
+
 static void refuse_unknown(struct call *call)
 {
     struct buf text = {0};
@@ -80,6 +90,8 @@ static bool is_unknown(struct call *call)
     if (UNLIKELY(command == NULL)) {
         if (is_http(call->argv[0])) {
             cut_off(call);
+        } else if (session_in_subscribe_mode(call->caller->session)) {
+            refuse_while_subscribed(call, call->argv[0]);
         } else {
             refuse_unknown(call);
         }
@@ -136,11 +148,7 @@ static bool is_barred_while_subscribed(struct call *call)
         call->command->flags & CMD_SUBSCRIBE_MODE) {
         return false;
     }
-    reply_errorf(call->reply,
-                 "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                 "RESET are allowed in this "
-                 "context",
-                 call->command->full_name);
+    refuse_while_subscribed(call, slice_of_str(call->command->full_name));
     return true;
 }
 

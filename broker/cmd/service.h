@@ -11,6 +11,7 @@
 
 #include "base/mailbox.h"
 #include "cmd/broker.h"
+#include "cmd/latency.h"
 #include "cmd/slowlog.h"
 #include "net/worker.h"
 #include "pubsub/fanout.h"
@@ -22,10 +23,12 @@ struct service {
     struct fanout *fanout;
     struct sessions sessions; /* every one of this worker */
     struct slowlog slowlog;
+    struct latency latency;
     uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */
     uint32_t publishes_command;  /* enum command_id of that run */
-    bool is_leaving;             /* draining: no new client */
-    bool is_draining;            /* sessions are to be closed at the end of this turn */
+    uint32_t publishes_count;
+    bool is_leaving;  /* draining: no new client */
+    bool is_draining; /* sessions are to be closed at the end of this turn */
     struct worker_timer pause_timer;
     struct task drain_task;
     struct task abort_task;

@@ -11,6 +11,12 @@ void subscriber_init(struct subscriber *subscriber, uint8_t resp_version)
     list_init(&subscriber->subscriptions);
 }
 
+size_t subscriber_bytes(const struct subscriber *subscriber)
+{
+    return subscriber_total(subscriber) * sizeof(struct subscription) +
+           subscriber->pending_cap * sizeof *subscriber->pending;
+}
+
 /* ---- publish ---- */
 
 /* A new run for a frame of at most `bytes_max` bytes; its block has the room. */

@@ -89,6 +89,9 @@ static inline uint32_t subscriber_total(const struct subscriber *s)
     return s->count[TOPIC_CHANNEL] + s->count[TOPIC_PATTERN] + s->count[TOPIC_SHARD];
 }
 
+/* Memory that its subscriptions take, but for what all subscribers of a channel share. */
+size_t subscriber_bytes(const struct subscriber *subscriber);
+
 /* RESP version for what is delivered from now on; what waits goes out in the old one first. */
 void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber,
                             uint8_t resp_version);

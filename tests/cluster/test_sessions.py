@@ -7,6 +7,7 @@ import pytest
 from lib.cluster import Cluster
 from lib.cluster_scene import channels_of_all, heard, listen
 from lib.resp import encode
+from lib.wait import wait_until
 
 MANY = 20000
 """More publishes than may be unanswered outside of a transaction."""
@@ -55,6 +56,17 @@ def test_what_was_sent_before_the_end_of_the_stream_is_answered_on_every_node(cl
                     assert client.read_to_end() == b""
                 assert heard(listener, count) == [b"m"] * count
             listener.close()
+
+
+def test_patterns_are_not_counted_by_a_node_that_may_have_missed_some(start_cluster):
+    cluster = start_cluster(options={"cluster-node-timeout": 500, "cluster-timeout": 1000})
+    with listen(cluster[2], "a*", kind="PSUBSCRIBE"):
+        assert [node.ask("PUBSUB", "NUMPAT") for node in cluster] == [1, 1, 1]
+        cluster[0].kill()
+        cluster[1].kill()
+        with cluster[2].client() as client:
+            wait_until(lambda: str(client.call("PUBSUB", "NUMPAT")).startswith("CLUSTERDOWN"),
+                       what="it knows that it may not know")
 
 
 def test_a_subscription_that_other_nodes_count_is_confirmed_to_a_client_that_sends_no_more(cluster):

@@ -84,6 +84,14 @@ class TestClientList:
         mine = entry(asker, queuing_id)
         assert mine["multi"] == "2" and "x" in mine["flags"]
 
+    def test_the_memory_of_a_client_counts_its_subscriptions(self, connect):
+        asker, subscriber = connect(), connect()
+        subscriber_id = subscriber.call("CLIENT", "ID")
+        before = int(entry(asker, subscriber_id)["tot-mem"])
+        subscriber.send("SUBSCRIBE", *(f"memory:{n}" for n in range(5000)))
+        subscriber.recv_many(5000)
+        assert int(entry(asker, subscriber_id)["tot-mem"]) > before + 5000 * 16
+
     def test_the_list_names_the_last_command_of_each_client(self, connect):
         asker, other = connect(), connect()
         other_id = other.call("CLIENT", "ID")
