@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/worker_int.h"
@@ -32,26 +33,6 @@ struct listener {
     char unix_path[sizeof((struct sockaddr_un){0}.sun_path)]; /* "" for TCP */
     char address[LISTENER_ADDRESS_BYTES];
 };
-
-/* Split "host:port", "[v6]:port" or "*:port"; the host is NULL for "*". False if it is neither. */
-static bool split_address(char *text, const char **host, const char **port)
-{
-    char *colon = strrchr(text, ':');
-    if (colon == NULL || colon[1] == '\0') { return false; }
-    *colon = '\0';
-    *port = colon + 1;
-    *host = text;
-    size_t len = strlen(text);
-    if (text[0] == '[' && len > 2 && text[len - 1] == ']') {
-        text[len - 1] = '\0';
-        *host = text + 1;
-    } else if (strchr(text, ':') != NULL || len == 0) {
-        return false; /* an IPv6 address needs its brackets */
-    } else if (strcmp(text, "*") == 0) {
-        *host = NULL;
-    }
-    return true;
-}
 
 static enum err bind_to(struct listener *listener, const struct sockaddr *addr, socklen_t len,
                         const char **why)
@@ -124,21 +105,24 @@ static void describe(struct listener *listener)
 
 static enum err open_tcp(struct listener *listener, const char *address, const char **why)
 {
-    char text[LISTENER_ADDRESS_BYTES];
-    const char *host;
-    const char *port;
-    if (snprintf(text, sizeof text, "%s", address) >= (int)sizeof text ||
-        !split_address(text, &host, &port)) {
+    char host_text[LISTENER_ADDRESS_BYTES];
+    char port_text[8];
+    struct slice host;
+    uint16_t port;
+    if (!address_split(slice_of_str(address), &host, &port) || host.len >= sizeof host_text) {
         *why = "an address is HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH";
         return ERR_INVALID;
     }
+    snprintf(host_text, sizeof host_text, "%.*s", SLICE_ARG(host));
+    snprintf(port_text, sizeof port_text, "%u", port);
+    bool is_any = slice_equal(host, SLICE("*"));
     const struct addrinfo hints = {
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-        .ai_family = host == NULL ? AF_INET : AF_UNSPEC,
+        .ai_family = is_any ? AF_INET : AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
     struct addrinfo *found = NULL;
-    int failed = getaddrinfo(host, port, &hints, &found);
+    int failed = getaddrinfo(is_any ? NULL : host_text, port_text, &hints, &found);
     if (failed != 0) {
         *why = gai_strerror(failed);
         return ERR_INVALID;
