@@ -176,6 +176,7 @@ class TestClientKill:
 
     def test_the_old_form_kills_by_address(self, connect):
         killer, victim = connect(), connect()
+        assert victim.call("PING") == "PONG", "it has arrived"
         host, port = victim.sock.getsockname()
         assert killer.call("CLIENT", "KILL", f"{host}:{port}") == "OK"
         assert is_closed(victim)
@@ -185,6 +186,7 @@ class TestClientKill:
         killer, by_id, by_addr, spared = connect(), connect(), connect(), connect()
         assert killer.call("CLIENT", "KILL", "ID", by_id.call("CLIENT", "ID")) == 1
         assert is_closed(by_id)
+        assert by_addr.call("PING") == "PONG", "it has arrived"
         host, port = by_addr.sock.getsockname()
         spared_id = spared.call("CLIENT", "ID")
         assert killer.call("CLIENT", "KILL", "ADDR", f"{host}:{port}", "ID", spared_id) == 0
