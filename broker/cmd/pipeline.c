@@ -317,7 +317,7 @@ static void go_on(struct session *session, const struct wait *wait)
         wait->ops->finish(wait->question, &call);
         measure_errors(&call, &before);
     }
-    if (executing != NULL) {
+    if (executing != NULL && session->bar != BAR_COMMAND) {
         call.command = &command_table[COMMAND_exec];
         call.reply->out = out;
         executing->go_on(&call);

@@ -49,6 +49,7 @@ static void on_tick(void *arg)
     struct service *service = arg;
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
+    fanout_tick(service->fanout);
     sessions_tick(&service->sessions, service_client_count(service));
 }
 

@@ -103,7 +103,7 @@ static char *read_target(struct conn *conn, size_t *room)
  * turn finds again; a socket tells its error once. */
 static void input_ended(struct conn *conn, int error)
 {
-    if (error == 0 && conn->resumed_at > 0) { return; }
+    if (error == 0 && conn->waiting_at > 0) { return; }
     conn->has_ended = error == 0;
     conn->error = (uint8_t)error;
     if (error == 0 && conn->ops->on_end != NULL) {
@@ -116,10 +116,18 @@ static void input_ended(struct conn *conn, int error)
 
 /* ---- paused, with something to read ---- */
 
+static void leave_resumed(struct conn *conn)
+{
+    conn->worker->resumed.conn[conn->waiting_at - 1] = NULL;
+    conn->waiting_at = 0;
+}
+
 static void stall(struct conn *conn)
 {
     CHECK(event_del(&conn->read_event) == 0);
-    conn->stalled_at = conn_array_push(&conn->worker->stalled, conn);
+    if (conn->waiting_at > 0) { leave_resumed(conn); }
+    conn->waiting_at = conn_array_push(&conn->worker->stalled, conn);
+    conn->is_stalled = true;
 }
 
 /* The last one takes its place: the array lives for long. */
@@ -127,9 +135,10 @@ static void leave_stalled(struct conn *conn)
 {
     struct conn_array *stalled = &conn->worker->stalled;
     struct conn *last = stalled->conn[--stalled->count];
-    stalled->conn[conn->stalled_at - 1] = last;
-    last->stalled_at = conn->stalled_at;
-    conn->stalled_at = 0;
+    stalled->conn[conn->waiting_at - 1] = last;
+    last->waiting_at = conn->waiting_at;
+    conn->waiting_at = 0;
+    conn->is_stalled = false;
 }
 
 /* Look at up to CONN_LOOKS_AT_ONCE of them, from number `first` on. */
@@ -146,9 +155,7 @@ static void look_for_ends(struct worker *worker, uint32_t first)
     }
     if (count == 0 || poll(look, count, 0) <= 0) { return; }
     for (nfds_t i = 0; i < count; i++) {
-        if (look[i].revents != 0 && conn[i]->stalled_at > 0) {
-            conn[i]->ops->on_end_ahead(conn[i]);
-        }
+        if (look[i].revents != 0 && conn[i]->is_stalled) { conn[i]->ops->on_end_ahead(conn[i]); }
     }
 }
 
@@ -171,6 +178,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct conn *conn = arg;
+    worker_begins(conn->worker);
     if (conn->state != CONN_OPEN) { return; }
     if (conn->is_paused) {
         stall(conn);
@@ -259,7 +267,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    conn_flush(arg);
+    struct conn *conn = arg;
+    worker_begins(conn->worker);
+    conn_flush(conn);
 }
 
 static void want_write(struct conn *conn, bool wanted)
@@ -345,11 +355,11 @@ void conn_resume(struct conn *conn)
 {
     if (!conn->is_paused || conn->state != CONN_OPEN) { return; }
     conn->is_paused = false;
-    if (conn->stalled_at > 0) {
+    if (conn->is_stalled) {
         leave_stalled(conn);
         CHECK(event_add(&conn->read_event, NULL) == 0);
     }
-    if (conn->resumed_at == 0) { conn->resumed_at = conn_array_push(&conn->worker->resumed, conn); }
+    if (conn->waiting_at == 0) { conn->waiting_at = conn_array_push(&conn->worker->resumed, conn); }
 }
 
 void conn_present_resumed(struct worker *worker)
@@ -359,14 +369,14 @@ void conn_present_resumed(struct worker *worker)
     for (uint32_t i = 0; i < count; i++) {
         struct conn *conn = resumed->conn[i];
         if (conn == NULL) { continue; }
-        conn->resumed_at = 0;
+        conn->waiting_at = 0;
         if (conn->state == CONN_OPEN && !conn->is_paused && conn->in.len > 0) {
             present(conn, buf_slice(&conn->in), true);
         }
     }
     for (uint32_t i = count; i < resumed->count; i++) {
         resumed->conn[i - count] = resumed->conn[i];
-        if (resumed->conn[i] != NULL) { resumed->conn[i]->resumed_at = i - count + 1; }
+        if (resumed->conn[i] != NULL) { resumed->conn[i]->waiting_at = i - count + 1; }
     }
     resumed->count -= count;
 }
@@ -383,11 +393,11 @@ static void leave_arrays(struct conn *conn)
         conn->worker->dirty.conn[conn->dirty_at - 1] = NULL;
         conn->dirty_at = 0;
     }
-    if (conn->resumed_at > 0) {
-        conn->worker->resumed.conn[conn->resumed_at - 1] = NULL;
-        conn->resumed_at = 0;
+    if (conn->is_stalled) {
+        leave_stalled(conn);
+    } else if (conn->waiting_at > 0) {
+        leave_resumed(conn);
     }
-    if (conn->stalled_at > 0) { leave_stalled(conn); }
 }
 
 void conn_close(struct conn *conn)
@@ -422,7 +432,7 @@ void conn_close_after_flush(struct conn *conn)
     }
     conn_move(conn, CONN_FLUSHING);
     CHECK(event_del(&conn->read_event) == 0);
-    if (conn->stalled_at > 0) { leave_stalled(conn); }
+    if (conn->is_stalled) { leave_stalled(conn); }
     mark_dirty(conn);
 }
 

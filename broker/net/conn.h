@@ -50,13 +50,14 @@ struct conn {
         size_t lost_bytes;  /* in on_close: what was queued and the socket has not taken */
     };
     int fd;
-    uint32_t dirty_at;   /* place in the worker's dirty array plus one; 0: not in it */
-    uint32_t resumed_at; /* likewise: its kept input is presented again at the end of this turn's
-                            events */
-    uint32_t stalled_at; /* likewise: paused, and the socket has something to be read */
+    uint32_t dirty_at; /* place in the worker's dirty array plus one; 0: not in it */
+    uint32_t
+        waiting_at; /* likewise in its array of resumed ones, whose kept input is presented again at the
+                            end of this turn's events; if is_stalled in that of stalled ones */
     uint8_t state;       /* enum conn_state */
-    bool is_paused;      /* not read until conn_resume */
-    bool has_ended;      /* the peer has sent its FIN, after all of its input */
+    bool is_paused : 1;  /* not read until conn_resume */
+    bool is_stalled : 1; /* paused, and the socket has something to be read */
+    bool has_ended : 1;  /* the peer has sent its FIN, after all of its input */
     uint8_t error;       /* closed because of this errno; 0: not because of one */
 };
 

@@ -49,10 +49,18 @@ void session_count_subscriptions(struct session *session)
     session->flags |= has_some ? SESSION_SUBSCRIBED : 0;
 }
 
-static void end_subscriptions(struct session *session)
+/* Nothing is left of it but its memory. */
+static void session_free(struct session *session)
 {
-    fanout_drop(sessions_of(session)->fanout, &session->subscriber);
+    struct sessions *sessions = sessions_of(session);
     session_count_subscriptions(session);
+    mem_free(session);
+    sessions->ops->left(sessions);
+}
+
+void session_dropped(struct subscriber *subscriber)
+{
+    session_free(CONTAINER_OF(subscriber, struct session, subscriber));
 }
 
 static void extra_free(struct session *session)
@@ -73,7 +81,6 @@ void session_on_close(struct conn *conn)
 {
     struct session *session = CONTAINER_OF(conn, struct session, conn);
     struct sessions *sessions = sessions_of(session);
-    end_subscriptions(session);
     if (session->flags & SESSION_PUBLISHED) { fanout_forget(sessions->fanout, session); }
     answers_forget(session);
     wait_forget(session);
@@ -83,8 +90,7 @@ void session_on_close(struct conn *conn)
     extra_free(session);
     list_remove(&session->link);
     metric_sub(METRIC_redis_connected_clients, 1);
-    mem_free(session);
-    sessions->ops->left(sessions);
+    if (fanout_drop(sessions->fanout, &session->subscriber)) { session_free(session); }
 }
 
 void session_reset(struct session *session)
@@ -95,7 +101,8 @@ void session_reset(struct session *session)
     };
     struct sessions *sessions = sessions_of(session);
     transaction_discard(session);
-    end_subscriptions(session);
+    fanout_clear(sessions->fanout, &session->subscriber);
+    session_count_subscriptions(session);
     subscriber_set_version(sessions->fanout, &session->subscriber, 2);
     session->flags &= ~(uint32_t)FORGOTTEN;
     session->flags |= sessions->limits.needs_password ? 0 : SESSION_AUTHENTICATED;

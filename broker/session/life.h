@@ -13,7 +13,8 @@ void session_reset(struct session *session);
 /* Its subscriptions may have changed: keep the number of clients that have any. */
 void session_count_subscriptions(struct session *session);
 
-/* conn_ops.on_close. */
+/* conn_ops.on_close: it is closed, and goes when its subscriptions have: fanout_ops.dropped. */
 void session_on_close(struct conn *conn);
+void session_dropped(struct subscriber *subscriber);
 
 #endif

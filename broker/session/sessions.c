@@ -28,7 +28,8 @@ const struct fanout_ops session_fanout_ops = {.deliver = session_deliver,
                                               .published = session_published,
                                               .deferred = session_deferred,
                                               .settled = session_settled,
-                                              .changed = on_changed};
+                                              .changed = on_changed,
+                                              .dropped = session_dropped};
 
 void sessions_init(struct sessions *sessions)
 {
