@@ -8,15 +8,9 @@
 #include "session/address.h"
 #include "session/error_stats.h"
 
-struct measured measure_begin(const struct call *call)
-{
-    return (struct measured){call->reply->error_count, call->reply->out->len};
-}
-
-void measure_errors(const struct call *call, const struct measured *before)
+void measure_add_errors(const struct call *call, const struct measured *before)
 {
     uint32_t errors = call->reply->error_count - before->errors;
-    if (LIKELY(errors == 0)) { return; }
     const struct buf *out = call->reply->out;
     error_stats_add(slice_of(out->data + before->bytes, out->len - before->bytes), errors);
     metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(call->command),

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct call;
+#include "cmd/call.h"
+
 struct service;
 
 /* The reply as it was before a call. */
@@ -14,10 +15,19 @@ struct measured {
     uint32_t errors;
     size_t bytes;
 };
-struct measured measure_begin(const struct call *call);
+
+static inline struct measured measure_begin(const struct call *call)
+{
+    return (struct measured){call->reply->error_count, call->reply->out->len};
+}
 
 /* Count the errors that the reply has got since. */
-void measure_errors(const struct call *call, const struct measured *before);
+void measure_add_errors(const struct call *call, const struct measured *before);
+
+static inline void measure_errors(const struct call *call, const struct measured *before)
+{
+    if (UNLIKELY(call->reply->error_count != before->errors)) { measure_add_errors(call, before); }
+}
 
 /* Run the handler and measure it. */
 void measure_run(struct call *call);
