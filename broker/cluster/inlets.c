@@ -150,7 +150,11 @@ static void on_closed(void *object, bool is_clean)
     inlet->in = NULL;
     list_remove(&inlet->link);
     leave(inlet);
-    if (inlet->is_lane) { lanes_on_closed(inlet, is_clean); }
+    if (inlet->is_lane) {
+        lanes_on_closed(inlet, is_clean);
+    } else {
+        forward_on_closed(inlet);
+    }
     inlet_free_if_done(inlet);
 }
 

@@ -3,7 +3,8 @@
  * Owns: the tickets. A ticket outlives its session: whoever holds it settles it, and then it is freed.
  * Thread: the session's worker; no locks.
  * Bound: a session with too many of them (ANSWERS_MAX), or too much input read meanwhile
- * (ANSWERS_INPUT_BYTES_MAX), is not read until all are answered. */
+ * (ANSWERS_INPUT_BYTES_MAX), is not read until all are answered; nor is one that has any, while the cluster
+ * has too much without an answer. */
 #ifndef FANFARE_SESSION_ANSWERS_H
 #define FANFARE_SESSION_ANSWERS_H
 
@@ -25,7 +26,7 @@ void answers_forget(struct session *session);
 
 /* The seams of the fan-out; a publisher is a session, or NULL: nobody who waits for an answer. */
 void session_published(void *publisher, uint64_t receivers, uint32_t count);
-void *session_deferred(void *publisher, uint32_t count);
+void *session_deferred(void *publisher, uint32_t count, bool is_silent);
 void session_settled(void *ticket, enum err err, uint64_t receivers);
 
 #endif

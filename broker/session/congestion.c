@@ -1,14 +1,11 @@
 /* congestion: ask, stop, go on. */
 #include "session/congestion.h"
 
-#include "cluster/cluster.h"
 #include "session/bar.h"
 
 static bool others_are_behind(struct sessions *sessions)
 {
-    struct cluster *cluster = *sessions->cluster;
-    return (sessions->worker_count > 1 && fanout_is_congested(sessions->fanout)) ||
-           (cluster != NULL && cluster_is_congested(cluster, worker_index(sessions->worker)));
+    return sessions->worker_count > 1 && fanout_is_congested(sessions->fanout);
 }
 
 void congestion_consider(struct session *session)

@@ -1,5 +1,5 @@
-/* congestion: publishing clients that are not read while another worker, or another node, has more to
- * deliver than it keeps up with. Without it a publisher's answers, which do not wait for deliveries, would let
+/* congestion: publishing clients that are not read while another worker has more to deliver than it keeps
+ * up with (for other nodes: answers.h). Without it a publisher's answers, which do not wait for deliveries, would let
  * it run ahead until memory ends. Thread: the sessions' worker. */
 #ifndef FANFARE_SESSION_CONGESTION_H
 #define FANFARE_SESSION_CONGESTION_H
