@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "cmd/caller.h"
 #include "cmd/secret_args.h"
 #include "session/address.h"
 #include "session/error_stats.h"
@@ -76,17 +75,10 @@ void measure_run(struct call *call)
     if (UNLIKELY(is_slow(call, duration_ns / 1000))) { log_slow(call, duration_ns / 1000); }
 }
 
-/* Reading the clock costs as much as a publish: it is read once for a run of them. */
-void measure_publish(struct call *call)
+void measure_begin_publishes(struct service *service, uint32_t command)
 {
-    struct service *service = call->caller->service;
-    uint32_t id = command_id(call->command);
-    if (service->publishes_began_ns == 0 || service->publishes_command != id) {
-        measure_end_publishes(service);
-        service->publishes_began_ns = clock_mono_ns();
-        service->publishes_command = id;
-        service->publishes_count = 0;
-    }
-    service->publishes_count++;
-    call->command->handler(call);
+    measure_end_publishes(service);
+    service->publishes_began_ns = clock_mono_ns();
+    service->publishes_command = command;
+    service->publishes_count = 0;
 }

@@ -6,9 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cmd/call.h"
-
-struct service;
+#include "cmd/caller.h"
 
 /* The reply as it was before a call. */
 struct measured {
@@ -34,7 +32,18 @@ void measure_run(struct call *call);
 
 /* The same for a publish: reading the clock costs as much as that, so it is read once for a run of them, which
  * ends with another command or with measure_end_publishes: the input at hand has no more requests. */
-void measure_publish(struct call *call);
+void measure_begin_publishes(struct service *service, uint32_t command);
 void measure_end_publishes(struct service *service);
+
+static inline void measure_publish(struct call *call)
+{
+    struct service *service = call->caller->service;
+    uint32_t id = command_id(call->command);
+    if (service->publishes_began_ns == 0 || service->publishes_command != id) {
+        measure_begin_publishes(service, id);
+    }
+    service->publishes_count++;
+    call->command->handler(call);
+}
 
 #endif
