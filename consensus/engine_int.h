@@ -33,7 +33,8 @@ struct engine {
     void *note_arg;
     struct wal *wal;
     struct map groups_by_id;
-    struct list groups; /* struct group */
+    struct list groups;   /* struct group */
+    struct list draining; /* those that were closed while their machine held a batch */
     struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
     struct list readers; /* those with reads that wait */
     uint64_t due_ms;     /* no group wants a tick before */

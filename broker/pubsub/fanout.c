@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "pubsub/fanout_int.h"
+#include "pubsub/order_int.h"
+#include "pubsub/table_int.h"
 
 void subscriber_init(struct subscriber *subscriber, uint8_t resp_version)
 {
@@ -266,6 +268,43 @@ size_t subscriber_bytes(const struct subscriber *subscriber)
     return subscriber_total(subscriber) * one + subscriber->pending_cap * sizeof(uint32_t);
 }
 
+/* ---- with the cluster ---- */
+
+void fanout_set_remote(struct fanout *f, const struct fanout_remote_ops *ops, void *arg)
+{
+    f->remote = ops;
+    f->remote_arg = arg;
+    directory_feed_lanes(f->directory, f->index, ops->on_lane_item, arg);
+}
+
+void fanout_wake(struct fanout *f)
+{
+    mailbox_wake(f->mailbox[f->index]);
+}
+
+void fanout_wake_others(struct fanout *f)
+{
+    for (uint32_t worker = 0; worker < f->worker_count; worker++) {
+        if (f->woken[worker] && worker != f->index) { mailbox_wake(f->mailbox[worker]); }
+    }
+}
+
+struct mailbox *fanout_lanes(struct fanout *f)
+{
+    return &f->lanes;
+}
+
+void fanout_push(struct fanout *f, struct task *task)
+{
+    mailbox_push(&f->inbox, task);
+}
+
+void fanout_settle(struct fanout *f)
+{
+    shipments_settle(f);
+    changes_tell(f);
+}
+
 /* ---- life ---- */
 
 void fanout_tick(struct fanout *f)
@@ -303,8 +342,10 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     f->change = (struct change){.task.run = on_change, .fanout = f};
     mailbox_init(&f->inbox, never_called, f);
     mailbox_init(&f->lanes, never_called, f);
-    fanout_remote_init(f);
-    directory_attach(directory, index, f, &f->inbox, &f->lanes, on_delivery);
+    list_init(&f->changed);
+    shipments_init(f);
+    const struct directory_member member = {f, &f->inbox, &f->lanes, mailbox[index], on_delivery};
+    directory_attach(directory, index, &member);
     return f;
 }
 
@@ -315,7 +356,9 @@ void fanout_free(struct fanout *f)
     CHECK(subscription_set_count(&f->subscriptions) == 0);
     fanout_commit(f);
     fanout_flush(f);
-    fanout_remote_fini(f);
+    shipments_fini(f);
+    changes_tell(f);
+    CHECK(f->change_count == 0);
     block_unref(f->arena);
     block_unref(f->scratch);
     mem_free(f->scratch_full);

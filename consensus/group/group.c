@@ -111,7 +111,7 @@ bool group_is_waiting(const struct group *g)
 {
     return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->held) ||
            !list_is_empty(&g->queued) || g->writes[0].batch != 0 || g->writes[1].batch != 0 ||
-           g->promotee != 0 || g->transferee != 0;
+           g->promotee != 0 || g->transferee != 0 || g->drain_until_ms != 0;
 }
 
 /* ---- updates ---- */
@@ -164,6 +164,7 @@ static void take_snapshot(struct group *g, struct raft_update *update)
     memset(g->writes, 0, sizeof g->writes);
     group_end_proposed(g, 0, ERR_INDOUBT);
     g->conf_scanned = update->snapshot.metadata.index;
+    g->unapplied_bytes = 0;
     g->is_installing = true;
     snapshot_install(g);
 }
@@ -179,6 +180,7 @@ static bool scan_configurations(struct group *g)
             return false;
         }
         g->conf_scanned = index;
+        if (index > g->applied) { g->unapplied_bytes += entry->len; }
         if (entry->type != RAFT_CHANGE) { continue; }
         struct raft_event event = {.type = RAFT_CONFIGURATION, .configuration.index = index};
         if (!group_conf_decode(slice_of(entry->data, entry->len), &event.configuration.conf)) {
@@ -212,6 +214,7 @@ static void on_state(struct group *g, int before)
         read_end(g, ERR_NOT_LEADER);
         g->orphaned_until_ms = group_now_ms(g) + 2 * (uint64_t)g->engine->opts.election_ms;
     }
+    read_show(g);
     g->fsm_ops->on_leader(g->fsm, is_leader, raft_current_term(&g->raft));
 }
 
@@ -522,9 +525,10 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     return g;
 }
 
-void group_free(struct group *g)
+void group_end(struct group *g)
 {
     g->state = GROUP_STOPPED;
+    read_show(g);
     group_end_queued(g, ERR_NOT_LEADER);
     group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);
@@ -532,6 +536,13 @@ void group_free(struct group *g)
     wal_read_cancel(g->log);
     group_out_end(g);
     list_remove(&g->busy);
+}
+
+void group_free(struct group *g)
+{
+    if (g == NULL) { return; }
+    group_end(g);
+    if (fsm_is_busy(g)) { fsm_applied(g, g->batch.last_index); }
     raft_close(&g->raft, NULL);
     buf_fini(&g->applied_conf);
     mem_free(g);

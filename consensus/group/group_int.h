@@ -96,6 +96,14 @@ struct group {
     const struct fsm_ops *fsm_ops;
     void *fsm;
     uint64_t applied;
+    struct fsm_batch batch;      /* in flight; last_index 0: none; the commands are this group's */
+    size_t batch_bytes;          /* of its entries */
+    uint64_t batch_conf_index;   /* of the last configuration among them; 0: none */
+    uint64_t batch_ms;           /* handed over then */
+    size_t unapplied_bytes;      /* of entries committed and not applied */
+    uint64_t drain_until_ms;     /* nothing is handed over before; 0: no matter */
+    bool is_deleted;             /* so is its log, once the batch in flight has come back */
+    struct engine_view *view;    /* NULL: nobody looks */
     uint64_t applied_conf_index; /* the configuration as of `applied` */
     struct buf applied_conf;
 

@@ -115,6 +115,8 @@ void wal_read_cancel(struct wal_log *log); /* on_done will not be called */
 /* The data of entries up to `upto`, which are flushed, is not needed in memory: of all such data on
  * this node, more than cache_bytes is forgotten. */
 void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto);
+/* The data of these entries, which are in memory, stays there; 0 and 0: no matter. */
+void wal_pin(struct wal_log *log, uint64_t from, uint64_t upto);
 
 /* Where segments_max are passed, make the oldest segment removable, a piece at each call: what is
  * behind its group's snapshot goes, and what is needed is written again at the end of the log. A

@@ -254,6 +254,7 @@ static bool may_take(const struct group *g)
 static void take_start(struct group *g, unsigned trailing)
 {
     CHECK(may_take(g));
+    if (!fsm_drain(g)) { return; }
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = g->engine;
     take->group = g;

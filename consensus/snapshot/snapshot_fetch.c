@@ -93,6 +93,7 @@ static void fetch_step(struct snapshot_fetch *fetch)
     if (guard_stale_term(g, fetch->term, &stale) || g->is_installing || g->state != GROUP_RUNNING) {
         return; /* a new leader offers it again, or another one */
     }
+    if (fetch->is_whole && !fsm_drain(g)) { return; /* the next tick tries again */ }
     struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = fetch->from};
     message.server_address = fetch->from_name;
     message.install_snapshot = (struct raft_install_snapshot){
@@ -407,7 +408,9 @@ void snapshot_fetch_tick(struct group *g, uint64_t now_ms)
     }
     if (now_ms >= fetch->progress_ms + election_ms * FETCH_STALL_FACTOR) {
         fetch_abandon(fetch);
-    } else if (!fetch->is_whole && now_ms >= fetch->asked_ms + election_ms) {
+    } else if (fetch->is_whole) {
+        fetch_step(fetch);
+    } else if (now_ms >= fetch->asked_ms + election_ms) {
         fetch_ask(fetch);
     }
 }
