@@ -1,18 +1,12 @@
-/* process_stat: /proc/self/statm, getrusage and mallinfo2. */
+/* process_stat: the allocator, /proc/self/statm and getrusage. */
 #include "base/process_stat.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* What is handed out, small and large; 0 where another allocator (a sanitizer's) has taken over. */
-static uint64_t allocated_bytes(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
+#include "base/heap.h"
 
 struct process_memory process_memory(void)
 {
@@ -31,15 +25,14 @@ struct process_memory process_memory(void)
             memory.used_bytes = (resident - shared) * page_bytes;
         }
     }
-    uint64_t allocated = allocated_bytes();
-    if (allocated > 0) { memory.used_bytes = allocated; }
+    size_t used_bytes = heap_used_bytes();
+    if (used_bytes > 0) { memory.used_bytes = used_bytes; }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     memory.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
     if (memory.peak_bytes < memory.resident_bytes) {
         memory.peak_bytes = memory.resident_bytes; /* the kernel counts the peak in batches */
     }
-    if (memory.peak_bytes < memory.used_bytes) { memory.peak_bytes = memory.used_bytes; }
     memory.system_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_bytes;
     return memory;
 }

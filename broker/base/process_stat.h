@@ -1,4 +1,4 @@
-/* process_stat: what the kernel and the allocator say about this process. Cheap enough to be asked often. Thread:
+/* process_stat: what the kernel says about this process. Cheap enough to be asked often. Thread:
  * any. */
 #ifndef FANFARE_BASE_PROCESS_STAT_H
 #define FANFARE_BASE_PROCESS_STAT_H
@@ -6,8 +6,7 @@
 #include <stdint.h>
 
 struct process_memory {
-    uint64_t
-        used_bytes; /* allocated and not freed; what is resident if the allocator does not say */
+    uint64_t used_bytes;     /* allocated; where that is not known: resident and its own */
     uint64_t virtual_bytes;  /* address space */
     uint64_t resident_bytes; /* that, and mapped files */
     uint64_t peak_bytes;     /* the most that was ever resident */
