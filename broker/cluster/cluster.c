@@ -183,6 +183,27 @@ uint64_t half_lease(void *arg)
     return holds ? incarnation : 0;
 }
 
+static void on_request_due(void *half, uint32_t partition)
+{
+    half_due(half, partition);
+}
+
+static void requests_start(struct half *half)
+{
+    struct cluster *c = half->cluster;
+    const struct requests_opts opts = {
+        .directory = c->directory,
+        .partition_count = c->partition_count,
+        .timeout_ms = c->opts.timeout_ms,
+        .waiting = &c->waiting_publishes,
+        .due = on_request_due,
+        .connection = outlets_connection,
+        .send = outlets_send_request,
+        .arg = half,
+    };
+    requests_init(&half->requests, &opts);
+}
+
 void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, struct fanout *fanout)
 {
     static const struct fanout_remote_ops remote_ops = {
@@ -215,7 +236,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     half->jams =
         (struct jams){.on_ordered = publishes_unjammed, .on_refused = publishes_unjam, .arg = half};
     jams_init(&half->jams, c->worker_count);
-    requests_init(&half->requests, half);
+    requests_start(half);
     half->waiting = mem_new0(c->partition_count * sizeof *half->waiting);
     for (uint32_t p = 0; p < c->partition_count; p++) {
         list_init(&half->waiting[p].changes);

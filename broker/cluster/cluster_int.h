@@ -302,6 +302,10 @@ void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_
 void outlet_send_run(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame,
                      const struct span *body);
 void outlets_flush(struct half *half);
+/* requests_opts.connection and send; arg is the half. */
+struct flights *outlets_connection(void *arg, uint32_t node);
+uint64_t outlets_send_request(struct flights *flights, const struct request *request,
+                              const struct wire_frame *frame, const struct span *body);
 
 /* inlets.c: accepted connections */
 extern const struct peer_in_ops inlet_ops;

@@ -22,6 +22,27 @@ void outlet_send_run(struct outlet *outlet, struct peer_out *out, const struct w
     peer_out_send(out, buf_slice(head), body);
 }
 
+struct flights *outlets_connection(void *arg, uint32_t node)
+{
+    const struct half *half = arg;
+    struct outlet *outlet = half->outlet[node];
+    return outlet_can_ask(outlet) ? &outlet->flights : NULL;
+}
+
+uint64_t outlets_send_request(struct flights *flights, const struct request *request,
+                              const struct wire_frame *frame, const struct span *body)
+{
+    struct outlet *outlet = CONTAINER_OF(flights, struct outlet, flights);
+    struct peer_stat *stat = &outlet->half->cluster->stat[outlet->node];
+    atomic_fetch_add_explicit(&stat->sent_publishes, request->count, memory_order_relaxed);
+    if (body != NULL) {
+        outlet_send_run(outlet, outlet->request, frame, body);
+    } else {
+        outlet_send(outlet, outlet->request, frame);
+    }
+    return peer_out_queued(outlet->request);
+}
+
 /* ---- up and down ---- */
 
 static void on_request_up(void *arg)
@@ -47,7 +68,7 @@ static void request_lost(struct outlet *outlet, uint64_t unsent_from)
 {
     struct half *half = outlet->half;
     atomic_fetch_sub(&half->cluster->stat[outlet->node].requests_up, 1);
-    requests_on_down(outlet, unsent_from);
+    requests_on_down(&half->requests, &outlet->flights, unsent_from);
     question_on_down(half);
     if (atomic_load(&half->cluster->is_stopping)) { return; }
     event_post(half_0(half->cluster), (struct event){.run = on_lost, .node = outlet->node});

@@ -141,7 +141,8 @@ void publishes_stop(struct half *half)
 
 void publishes_on_answer(struct outlet *outlet, const struct wire_frame *answer)
 {
-    requests_on_answer(outlet, answer->published.id, answer->published.status, answer);
+    requests_on_answer(&outlet->half->requests, &outlet->flights, answer->published.id,
+                       answer->published.status, answer);
 }
 
 /* ---- other nodes' ---- */

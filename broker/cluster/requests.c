@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cluster/cluster_int.h"
+#include "pubsub/partition.h"
 
 static struct request *request_at(struct list *link)
 {
@@ -22,16 +22,14 @@ static void put_in(struct requests *requests, struct list *at, struct request *r
 {
     list_push_back(at, &r->link);
     queue_of(requests, r)->guest_count += r->guest != NULL;
-    atomic_fetch_add_explicit(&requests->half->cluster->waiting_publishes, r->count,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(requests->opts.waiting, r->count, memory_order_relaxed);
 }
 
 static void take_out(struct requests *requests, struct request *r)
 {
     list_remove(&r->link);
     queue_of(requests, r)->guest_count -= r->guest != NULL;
-    atomic_fetch_sub_explicit(&requests->half->cluster->waiting_publishes, r->count,
-                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(requests->opts.waiting, r->count, memory_order_relaxed);
 }
 
 static void weigh(struct requests *requests, const struct request *r)
@@ -53,14 +51,14 @@ void requests_add(struct requests *requests, struct request *r)
 {
     weigh(requests, r);
     put_in(requests, &queue_of(requests, r)->waiting, r);
-    half_due(requests->half, r->partition);
+    requests->opts.due(requests->opts.arg, r->partition);
 }
 
 void requests_put_back(struct requests *requests, struct request *r)
 {
     weigh(requests, r);
     put_in(requests, queue_of(requests, r)->waiting.next, r);
-    half_due(requests->half, r->partition);
+    requests->opts.due(requests->opts.arg, r->partition);
 }
 
 static bool has_none(const struct request_queue *queue)
@@ -94,32 +92,24 @@ static uint64_t hash_of(uint64_t id)
     return id * 0x9e3779b97f4a7c15ULL;
 }
 
-static void send_all(struct requests *requests, struct list *list, struct outlet *outlet,
-                     uint64_t epoch)
+static void send_all(struct requests *requests, struct list *list, struct flights *flights,
+                     const struct remote_partition *at)
 {
-    struct half *half = requests->half;
-    LIST_EACH (at, list) {
-        struct request *r = request_at(at);
+    LIST_EACH (link, list) {
+        struct request *r = request_at(link);
         struct request_queue *queue = queue_of(requests, r);
         take_out(requests, r);
-        r->id = ++half->next_id;
-        r->sent_epoch = epoch;
+        r->id = ++requests->last_id;
+        r->sent_epoch = at->epoch;
         struct wire_frame frame;
         const struct span *body = r->ops->encode(r, &frame);
-        if (body != NULL) {
-            outlet_send_run(outlet, outlet->request, &frame, body);
-        } else {
-            outlet_send(outlet, outlet->request, &frame);
-        }
-        r->sent_end = peer_out_queued(outlet->request);
-        list_push_back(&outlet->flights.in_order, &r->link);
+        r->sent_end = requests->opts.send(flights, r, &frame, body);
+        list_push_back(&flights->in_order, &r->link);
         r->by_id.key = key_of(&r->id);
-        map_insert(&outlet->flights.by_id, &r->by_id, hash_of(r->id));
+        map_insert(&flights->by_id, &r->by_id, hash_of(r->id));
         queue->in_flight++;
-        queue->in_flight_to = outlet->node;
-        queue->in_flight_epoch = epoch;
-        atomic_fetch_add_explicit(&half->cluster->stat[outlet->node].sent_publishes, r->count,
-                                  memory_order_relaxed);
+        queue->in_flight_to = at->owner;
+        queue->in_flight_epoch = at->epoch;
     }
 }
 
@@ -154,10 +144,10 @@ static void send_guests_away(struct requests *requests, struct request_queue *qu
 
 void requests_flush(struct requests *requests, uint32_t partition)
 {
-    struct half *half = requests->half;
+    const struct requests_opts *opts = &requests->opts;
     struct request_queue *queue = &requests->queue[partition];
     if (has_none(queue)) { return; }
-    struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
+    struct remote_partition at = directory_partition_peek(opts->directory, partition);
     if (at.phase != PARTITION_OWNED) { send_guests_away(requests, queue, NULL); }
     bool may_follow = queue->in_flight_to == at.owner && queue->in_flight_epoch == at.epoch &&
                       list_is_empty(&queue->refused);
@@ -166,11 +156,12 @@ void requests_flush(struct requests *requests, uint32_t partition)
         if (run_all(requests, &queue->refused)) { (void)run_all(requests, &queue->waiting); }
         return;
     }
-    struct outlet *outlet = at.phase == PARTITION_READY ? half->outlet[at.owner] : NULL;
-    if (!outlet_can_ask(outlet)) { return; }
+    if (at.phase != PARTITION_READY) { return; }
     if (!list_is_empty(&queue->refused) && at.epoch <= queue->refused_epoch) { return; }
-    send_all(requests, &queue->refused, outlet, at.epoch);
-    send_all(requests, &queue->waiting, outlet, at.epoch);
+    struct flights *flights = opts->connection(opts->arg, at.owner);
+    if (flights == NULL) { return; }
+    send_all(requests, &queue->refused, flights, &at);
+    send_all(requests, &queue->waiting, flights, &at);
 }
 
 /* ---- the answers ---- */
@@ -180,7 +171,7 @@ void requests_flush(struct requests *requests, uint32_t partition)
 static void refuse(struct requests *requests, struct request *r, uint64_t epoch)
 {
     struct request_queue *queue = queue_of(requests, r);
-    uint64_t timeout_ns = (uint64_t)requests->half->cluster->opts.timeout_ms * NS_PER_MS;
+    uint64_t timeout_ns = (uint64_t)requests->opts.timeout_ms * NS_PER_MS;
     if (clock_mono_ns() - r->since_ns >= timeout_ns) {
         settle(requests, r, ERR_CLUSTER_DOWN, NULL);
         return;
@@ -193,25 +184,23 @@ static void refuse(struct requests *requests, struct request *r, uint64_t epoch)
     queue->refused_epoch = epoch;
 }
 
-static void land(struct outlet *outlet, struct request *r)
+static void land(struct requests *requests, struct flights *flights, struct request *r)
 {
-    struct half *half = outlet->half;
     list_remove(&r->link);
-    map_remove(&outlet->flights.by_id, &r->by_id);
-    struct request_queue *queue = queue_of(&half->requests, r);
+    map_remove(&flights->by_id, &r->by_id);
+    struct request_queue *queue = queue_of(requests, r);
     CHECK(queue->in_flight > 0);
     queue->in_flight--;
-    half_due(half, r->partition);
+    requests->opts.due(requests->opts.arg, r->partition);
 }
 
-void requests_on_answer(struct outlet *outlet, uint64_t id, enum wire_status status,
-                        const struct wire_frame *answer)
+void requests_on_answer(struct requests *requests, struct flights *flights, uint64_t id,
+                        enum wire_status status, const struct wire_frame *answer)
 {
-    struct requests *requests = &outlet->half->requests;
-    struct map_node *node = map_find(&outlet->flights.by_id, key_of(&id), hash_of(id));
+    struct map_node *node = map_find(&flights->by_id, key_of(&id), hash_of(id));
     if (node == NULL) { return; }
     struct request *r = CONTAINER_OF(node, struct request, by_id);
-    land(outlet, r);
+    land(requests, flights, r);
     switch (status) {
     case WIRE_DONE: settle(requests, r, ERR_OK, answer); break;
     case WIRE_INDOUBT: settle(requests, r, ERR_INDOUBT, NULL); break;
@@ -219,12 +208,11 @@ void requests_on_answer(struct outlet *outlet, uint64_t id, enum wire_status sta
     }
 }
 
-void requests_on_down(struct outlet *outlet, uint64_t unsent_from)
+void requests_on_down(struct requests *requests, struct flights *flights, uint64_t unsent_from)
 {
-    struct requests *requests = &outlet->half->requests;
-    LIST_EACH (at, &outlet->flights.in_order) {
+    LIST_EACH (at, &flights->in_order) {
         struct request *r = request_at(at);
-        land(outlet, r);
+        land(requests, flights, r);
         if (r->sent_end > unsent_from) { /* not whole when the connection ended: not executed */
             refuse(requests, r, 0);
         } else {
@@ -247,39 +235,38 @@ static void give_up(struct requests *requests, struct list *list, uint64_t since
 
 void requests_tick(struct requests *requests)
 {
-    const struct cluster *c = requests->half->cluster;
-    uint64_t since_ns = clock_mono_ns() - (uint64_t)c->opts.timeout_ms * NS_PER_MS;
-    for (uint32_t p = 0; p < c->partition_count; p++) {
+    const struct requests_opts *opts = &requests->opts;
+    uint64_t since_ns = clock_mono_ns() - (uint64_t)opts->timeout_ms * NS_PER_MS;
+    for (uint32_t p = 0; p < opts->partition_count; p++) {
         struct request_queue *queue = &requests->queue[p];
         if (has_none(queue)) { continue; }
         give_up(requests, &queue->refused, since_ns);
         give_up(requests, &queue->waiting, since_ns);
         queue->refused_epoch = 0; /* once more: the refusal may have been for a passing reason */
-        half_due(requests->half, p);
+        requests->opts.due(requests->opts.arg, p);
     }
 }
 
 void requests_drop(struct requests *requests, const void *guest)
 {
-    for (uint32_t p = 0; p < requests->half->cluster->partition_count; p++) {
+    for (uint32_t p = 0; p < requests->opts.partition_count; p++) {
         send_guests_away(requests, &requests->queue[p], guest);
     }
 }
 
 void requests_stop(struct requests *requests)
 {
-    for (uint32_t p = 0; p < requests->half->cluster->partition_count; p++) {
+    for (uint32_t p = 0; p < requests->opts.partition_count; p++) {
         give_up(requests, &requests->queue[p].refused, UINT64_MAX);
         give_up(requests, &requests->queue[p].waiting, UINT64_MAX);
     }
 }
 
-void requests_init(struct requests *requests, struct half *half)
+void requests_init(struct requests *requests, const struct requests_opts *opts)
 {
-    uint32_t count = half->cluster->partition_count;
-    requests->half = half;
-    requests->queue = mem_new0(count * sizeof *requests->queue);
-    for (uint32_t p = 0; p < count; p++) {
+    requests->opts = *opts;
+    requests->queue = mem_new0(opts->partition_count * sizeof *requests->queue);
+    for (uint32_t p = 0; p < opts->partition_count; p++) {
         list_init(&requests->queue[p].refused);
         list_init(&requests->queue[p].waiting);
     }

@@ -16,8 +16,8 @@
 #include "base/map.h"
 #include "cluster/wire.h"
 
-struct half;
-struct outlet;
+struct directory;
+struct flights;
 struct request;
 
 struct request_ops {
@@ -58,19 +58,35 @@ struct request_queue {
     uint64_t refused_epoch;
 };
 
-struct requests {
-    struct half *half;
-    struct request_queue *queue; /* by partition */
-    atomic_size_t bytes;         /* of all requests of this node's clients; read by any thread */
-};
-
-/* In flight on one connection. */
+/* In flight on one connection; embedded in what sends on it. */
 struct flights {
     struct list in_order;
     struct map by_id;
 };
 
-void requests_init(struct requests *requests, struct half *half);
+struct requests_opts {
+    struct directory *directory; /* which knows the owners */
+    uint32_t partition_count;
+    uint32_t timeout_ms;
+    atomic_uint_fast64_t *waiting; /* how many of clients' commands wait, on all workers */
+    /* The partition is to be flushed in this turn. */
+    void (*due)(void *arg, uint32_t partition);
+    /* The connection on which a node can be asked now; NULL: there is none. */
+    struct flights *(*connection)(void *arg, uint32_t node);
+    /* Queue the frame of a request, and the bytes behind it (or NULL). Returns peer_out_queued behind them. */
+    uint64_t (*send)(struct flights *flights, const struct request *request,
+                     const struct wire_frame *frame, const struct span *body);
+    void *arg;
+};
+
+struct requests {
+    struct requests_opts opts;
+    struct request_queue *queue; /* by partition */
+    uint64_t last_id;
+    atomic_size_t bytes; /* of all requests of this node's clients; read by any thread */
+};
+
+void requests_init(struct requests *requests, const struct requests_opts *opts);
 void requests_fini(struct requests *requests); /* none is left */
 
 /* Takes: request, its first fields set. */
@@ -90,9 +106,9 @@ void requests_stop(struct requests *requests);
 void flights_init(struct flights *flights);
 void flights_fini(struct flights *flights); /* none is left */
 /* The owner has answered; an id that is not in flight is ignored. */
-void requests_on_answer(struct outlet *outlet, uint64_t id, enum wire_status status,
-                        const struct wire_frame *answer);
+void requests_on_answer(struct requests *requests, struct flights *flights, uint64_t id,
+                        enum wire_status status, const struct wire_frame *answer);
 /* The connection is gone; bytes from `unsent_from` on were never sent. */
-void requests_on_down(struct outlet *outlet, uint64_t unsent_from);
+void requests_on_down(struct requests *requests, struct flights *flights, uint64_t unsent_from);
 
 #endif
