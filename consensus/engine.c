@@ -192,6 +192,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
         .on_failed = on_failed,
         .arg = e,
         .cache_bytes = opts->cache_bytes,
+        .kept_type = RAFT_CHANGE,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }
@@ -224,13 +225,19 @@ static void end_closing(struct engine *e, struct group *g)
 }
 
 /* What its machine holds stays in memory until it has come back. */
+/* Its state machine has nothing of it in hand any more. */
+static void maybe_end_closing(struct engine *e, struct group *g)
+{
+    if (!fsm_is_busy(g) && !snapshot_is_restoring(g)) { end_closing(e, g); }
+}
+
 static void close_group(struct engine *e, struct group *g)
 {
     list_remove(&g->link);
     map_remove(&e->groups_by_id, &g->node);
     group_end(g);
     list_push_back(&e->draining, &g->link);
-    if (!fsm_is_busy(g)) { end_closing(e, g); }
+    maybe_end_closing(e, g);
 }
 
 static struct group *draining_group(const struct engine *e, uint64_t id)
@@ -249,16 +256,31 @@ void engine_applied(struct engine *e, uint64_t group, uint64_t index)
     CHECK(g != NULL || closed != NULL);
     fsm_applied(closed != NULL ? closed : g, index);
     if (closed != NULL) {
-        end_closing(e, closed);
+        maybe_end_closing(e, closed);
         return;
     }
     group_touch(g);
     e->is_behind = true;
 }
 
+void engine_restored(struct engine *e, uint64_t group, enum err err)
+{
+    struct group *closed = draining_group(e, group);
+    struct group *g = closed != NULL ? closed : engine_group(e, group);
+    CHECK(g != NULL);
+    e->is_behind = true;
+    snapshot_restored(g, err);
+    if (closed != NULL) { maybe_end_closing(e, closed); }
+}
+
+void engine_snapshot_begun(struct engine *e, uint64_t group, void *image)
+{
+    snapshot_begun(e, group, image);
+}
+
 bool engine_is_drained(const struct engine *e)
 {
-    return list_is_empty(&e->draining);
+    return list_is_empty(&e->draining) && !snapshot_is_beginning(e);
 }
 
 void engine_close_groups(struct engine *e)

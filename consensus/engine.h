@@ -103,6 +103,11 @@ void engine_group_show(struct engine *e, uint64_t group, struct engine_view *vie
 /* Walk the groups in the log: the one after `group`, or 0; the first for 0. */
 uint64_t engine_group_next(const struct engine *e, uint64_t group);
 
+/* What the group's state machine does elsewhere (fsm.h) is done: the image that it was asked for, or
+ * a step of a restore. */
+void engine_snapshot_begun(struct engine *e, uint64_t group, void *image);
+void engine_restored(struct engine *e, uint64_t group, enum err err);
+
 /* Takes `p` until on_done, which may be called from inside. Callbacks may propose and read, but not
  * create, close or delete groups: they post a task for that. */
 void engine_propose(struct engine *e, struct proposal *p);

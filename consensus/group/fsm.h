@@ -54,15 +54,21 @@ struct fsm_ops {
     enum fsm_answer (*apply)(void *fsm, const struct fsm_batch *batch);
     uint64_t (*applied_index)(void *fsm); /* what the store holds at start; 0: nothing */
 
+    /* What the machine's own store would keep over a power cut; the log before it may go without an
+     * image, which is then made when a peer needs one. NULL: nothing, the image is what keeps it. */
+    uint64_t (*durable_index)(void *fsm);
+
     /* An unchanging image of the state, read as a stream while apply goes on; it may outlive the
-     * group's closing. */
+     * group's closing. NULL: the machine makes it elsewhere, of the state before whatever it is asked
+     * for later, and gives it to engine_snapshot_begun. */
     void *(*snapshot_begin)(void *fsm);
     enum err (*snapshot_read)(void *image, char *out, size_t bytes_max,
                               size_t *bytes); /* pool; 0 bytes: the end */
     void (*snapshot_end)(void *image);
 
     /* Replace the whole state by a stream; nothing else is called between begin and end. A crash
-     * before the end leaves an applied_index below `index`. */
+     * before the end leaves an applied_index below `index`. ERR_SLOW: the machine does it elsewhere,
+     * has the bytes until then, and says so by engine_restored; no other step is asked for before. */
     void (*restore_begin)(void *fsm);
     enum err (*restore_write)(void *fsm, struct slice bytes);
     enum err (*restore_end)(void *fsm, uint64_t index);

@@ -25,7 +25,6 @@ struct wal_log {
     uint64_t pinned_from; /* to pinned_upto: their data is being read elsewhere; 0: none */
     uint64_t pinned_upto;
     struct list evictable; /* wal->evictable, while there may be something to evict */
-    uint64_t keep_from;    /* entries behind the snapshot that stay; 0: none */
     struct wal_reader *reader;
 };
 

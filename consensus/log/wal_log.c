@@ -2,8 +2,6 @@
  * bytes.
  * Owns: struct wal_log. Not: records and files. Thread: the raft thread.
  * Always: the same changes happen when something is put and when it is read back at start. */
-#include <raft.h>
-
 #include "base/mem.h"
 #include "consensus/log/wal_int.h"
 
@@ -250,11 +248,6 @@ uint64_t wal_live_bytes(const struct wal *wal)
     return wal->live_bytes;
 }
 
-void wal_log_keep(struct wal_log *log, uint64_t index)
-{
-    log->keep_from = index;
-}
-
 /* ---- memory ---- */
 
 /* Is its record on the disk, so that it can be read back? A moved one may not be. */
@@ -275,7 +268,9 @@ static bool evict(struct wal *wal, struct wal_log *log)
         struct wal_entry *entry = entry_at(log, log->evict_from);
         bool is_pinned = log->evict_from >= log->pinned_from && log->evict_from <= log->pinned_upto;
         if (is_pinned || !is_flushed(wal, entry)) { return true; }
-        if (entry->data != NULL && entry->type != RAFT_CHANGE) { data_free(wal, log, entry); }
+        if (entry->data != NULL && entry->type != wal->opts.kept_type) {
+            data_free(wal, log, entry);
+        }
     }
     return true;
 }
