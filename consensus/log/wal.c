@@ -8,7 +8,6 @@
 #include "consensus/log/wal_int.h"
 
 #include <inttypes.h>
-#include <raft.h>
 #include <stdio.h>
 
 #include "base/mem.h"

@@ -230,3 +230,27 @@ void oracle_fate(struct sim *sim, uint64_t value, enum sim_fate fate)
         sim_fail(sim, "value %lu was acknowledged and is not applied", (unsigned long)value);
     }
 }
+
+/* Whoever loads the commit index and then finds the clock before the lease answers from the state
+ * that holds this index: nothing newer was acknowledged anywhere. */
+void oracle_views(struct sim *sim)
+{
+    for (int i = 1; i <= sim->node_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        for (uint64_t id = 1; id <= SIM_GROUPS && node->e != NULL; id++) {
+            struct sim_fsm *fsm = &node->replicas[id].fsm;
+            uint64_t commit = atomic_load(&fsm->view.commit);
+            if (sim_node_clock_ms(node) >= atomic_load(&fsm->view.lease_until_ms) ||
+                fsm->applied < commit) {
+                continue;
+            }
+            sim->stats.views++;
+            if (fsm->applied < sim->truth[id].acked) {
+                sim_fail(sim,
+                         "who looks at %s sees %lu of group %lu, but %lu was acknowledged before",
+                         node->name, (unsigned long)fsm->applied, (unsigned long)id,
+                         (unsigned long)sim->truth[id].acked);
+            }
+        }
+    }
+}
