@@ -471,8 +471,10 @@ struct span fanout_keep(struct fanout *f, struct slice bytes)
 
 static struct run run_of_arrival(const struct arrival *arrival)
 {
+    struct slice channel = msg_channel(arrival->kind, arrival->span.data);
     return (struct run){
-        .channel = msg_channel(arrival->kind, arrival->span.data),
+        .channel = channel,
+        .hash = directory_hash(arrival->kind, channel),
         .block = arrival->span.block,
         .data = arrival->span.data,
         .len = arrival->span.len,

@@ -76,6 +76,7 @@ static void append(struct fanout *f, enum topic_kind kind, struct slice channel,
         frame = run->block->data + run->block->len;
         at = msg_write_prefix(frame, kind, channel);
         run->channel = msg_channel(kind, frame);
+        run->hash = directory_hash(kind, run->channel);
         if (UNLIKELY(f->remote != NULL)) {
             run->partition = directory_partition_of(f->directory, run->channel);
         }
@@ -110,9 +111,23 @@ void fanout_forget(struct fanout *f, void *publisher)
 
 /* ---- order ---- */
 
+enum { RUNS_WORTH_A_PREFETCH = 4, CACHE_LINE_BYTES = 64 };
+
+static void on_delivery(struct task *task);
+
+/* The channel of a delivery that comes soon is fetched meanwhile. */
+static void delivery_foresee(struct task *task)
+{
+    if (task == NULL || task->run != on_delivery) { return; }
+    const char *channel = (const char *)CONTAINER_OF(task, struct delivery, task)->channel;
+    __builtin_prefetch(channel);
+    __builtin_prefetch(channel + CACHE_LINE_BYTES);
+}
+
 static void on_delivery(struct task *task)
 {
     struct delivery *d = CONTAINER_OF(task, struct delivery, task);
+    if (task->next != NULL) { delivery_foresee(task->next->next); }
     note_delivery(d->fanout, d);
     d->fanout->taken_bytes += d->len;
     block_unref(d->block);
@@ -153,6 +168,14 @@ static void runs_release(struct fanout *f)
     f->run_count = 0;
 }
 
+void runs_foresee(struct fanout *f, uint32_t at)
+{
+    uint32_t left = f->run_count - at;
+    if (at % DIRECTORY_PREFETCH_MAX != 0 || left < RUNS_WORTH_A_PREFETCH) { return; }
+    directory_prefetch(f->directory, &f->run[at],
+                       left < DIRECTORY_PREFETCH_MAX ? left : DIRECTORY_PREFETCH_MAX);
+}
+
 void fanout_commit(struct fanout *f)
 {
     if (f->run_count > 0 && UNLIKELY(f->remote != NULL)) {
@@ -161,6 +184,7 @@ void fanout_commit(struct fanout *f)
     } else if (f->run_count > 0) {
         memset(f->woken, 0, f->worker_count * sizeof *f->woken);
         for (uint32_t i = 0; i < f->run_count; i++) {
+            runs_foresee(f, i);
             directory_post(f->directory, &f->run[i], f->woken);
         }
         for (uint32_t worker = 0; worker < f->worker_count; worker++) {

@@ -198,6 +198,8 @@ void fanout_flush_topic(struct fanout *fanout, struct topic *topic);
 void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscriber);
 
 /* fanout.c */
+/* Before run `at` of the turn is ordered: what it and those behind it need is fetched. */
+void runs_foresee(struct fanout *fanout, uint32_t at);
 void topic_retire_if_empty(struct fanout *fanout, struct topic *topic);
 void fanout_wake(struct fanout *fanout);                    /* any thread */
 void fanout_wake_others(struct fanout *fanout);             /* those who are in fanout->woken */

@@ -168,8 +168,8 @@ static uint64_t nodes_of(const struct node_shares *shares, const struct generati
 uint64_t directory_interested(struct directory *d, enum topic_kind kind, struct slice name)
 {
     uint64_t hash = directory_hash(kind, name);
-    const struct run run = {.channel = name, .kind = kind};
-    const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], &run, hash);
+    const struct run run = {.channel = name, .hash = hash, .kind = kind};
+    const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], &run);
     if (entry == NULL) { return 0; }
     uint64_t nodes = nodes_of(entry->remote, entry_generations(d, entry));
     for (uint32_t m = 0; m < entry->match_count; m++) {

@@ -75,17 +75,33 @@ static void count_receivers(const struct directory *d, struct run *run, const st
     }
 }
 
+void directory_prefetch(struct directory *d, const struct run *run, uint32_t count)
+{
+    enum { STRIPE_LARGE_BUCKETS = 32 }; /* the table is more than the cache near a core holds */
+    CHECK(count <= DIRECTORY_PREFETCH_MAX);
+    bool is_large[DIRECTORY_PREFETCH_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        is_large[i] = map_prefetch_bucket(&d->stripe[run[i].hash >> 56].entries, run[i].hash,
+                                          STRIPE_LARGE_BUCKETS);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_large[i]) { continue; }
+        struct stripe *stripe = stripe_lock(d, run[i].hash);
+        map_prefetch_node(&stripe->entries, run[i].hash);
+        stripe_unlock(stripe);
+    }
+}
+
 void directory_post_shipment(struct directory *d, struct run *run, struct shipment *shipment,
                              bool *woken)
 {
-    uint64_t hash = directory_hash(run->kind, run->channel);
-    struct stripe *stripe = stripe_lock(d, hash);
+    struct stripe *stripe = stripe_lock(d, run->hash);
     run->receivers = 0;
     run->nodes = 0;
     run->origin = (struct origin){.node = ORIGIN_SELF};
     run->is_held = false;
     run->is_elsewhere = d->partition_count > 0 && !lane_orders(d, run);
-    const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run, hash);
+    const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run);
     if (entry != NULL) { count_receivers(d, run, entry); }
     bool may_go = run->nodes == 0 || lane_has_room(d, run);
     if (run->receivers > 0 && may_go) { post_to_workers(d, run, entry, woken); }
@@ -100,14 +116,13 @@ void directory_post(struct directory *d, struct run *run, bool *woken)
 
 void directory_deliver_exclusive(struct directory *d, struct run *run, bool *woken)
 {
-    uint64_t hash = directory_hash(run->kind, run->channel);
-    const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], run, hash);
+    const struct entry *entry = entry_for_publish(d, &d->stripe[run->hash >> 56], run);
     if (entry != NULL) { post_to_workers(d, run, entry, woken); }
 }
 
 void directory_deliver(struct directory *d, struct run *run, bool *woken)
 {
-    struct stripe *stripe = stripe_lock(d, directory_hash(run->kind, run->channel));
+    struct stripe *stripe = stripe_lock(d, run->hash);
     directory_deliver_exclusive(d, run, woken);
     stripe_unlock(stripe);
 }

@@ -15,6 +15,11 @@ bool directory_is_congested(struct directory *directory, uint32_t worker);
  * woken. */
 MUST_USE bool directory_taken(struct directory *directory, uint32_t worker, size_t bytes);
 
+/* A hint: these runs are about to be posted. In a large directory what each needs is fetched while the others
+ * wait for theirs; one after the other, every step of every run would wait for memory. */
+enum { DIRECTORY_PREFETCH_MAX = 16 };
+void directory_prefetch(struct directory *directory, const struct run *run, uint32_t count);
+
 /* Order a run: count its receivers, post it to each worker that has some. `woken[w]` is set for
  * those. */
 void directory_post(struct directory *directory, struct run *run, bool *woken);

@@ -28,9 +28,12 @@ struct delivery {
     struct topic *pattern[]; /* the receiver's own topics of the matching patterns */
 };
 
+uint64_t directory_hash(enum topic_kind kind, struct slice name);
+
 /* The messages to post: frames of one channel, back to back. */
 struct run {
     struct slice channel;
+    uint64_t hash; /* directory_hash of kind and channel */
     struct block *block;
     const char *data;
     size_t len;

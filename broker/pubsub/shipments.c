@@ -68,8 +68,10 @@ enum shipment_result shipment_order(struct shipment *s, uint32_t *full_node)
     struct fanout *f = s->fanout;
     s->lease = f->remote->lease(f->remote_arg);
     if (s->lease == 0) { return SHIPMENT_ELSEWHERE; }
+    struct slice channel = msg_channel(s->kind, s->span.data);
     struct run run = {
-        .channel = msg_channel(s->kind, s->span.data),
+        .channel = channel,
+        .hash = directory_hash(s->kind, channel),
         .block = s->span.block,
         .data = s->span.data,
         .len = s->span.len,
@@ -185,6 +187,7 @@ void fanout_commit_remote(struct fanout *f)
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     uint64_t lease = f->remote->lease(f->remote_arg);
     for (uint32_t i = 0; i < f->run_count; i++) {
+        runs_foresee(f, i);
         order_run(f, &f->run[i], lease);
     }
     fanout_wake_others(f);

@@ -304,10 +304,9 @@ static void entry_match(struct directory *d, struct entry *entry)
 
 /* A channel without a subscriber gets an entry, too, while there are patterns, so that its matches are
  * not sought for each message. */
-struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
-                                uint64_t hash)
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run)
 {
-    struct entry *entry = entry_find(stripe, run->channel, hash);
+    struct entry *entry = entry_find(stripe, run->channel, run->hash);
     if (run->kind != TOPIC_CHANNEL) { return entry; }
     if (entry == NULL) {
         if (patterns_count(d->patterns) == 0) { return NULL; }
@@ -316,7 +315,7 @@ struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, cons
             stripe->remembered_count--;
             entry_free(stripe, CONTAINER_OF(oldest, struct entry, link));
         }
-        entry = entry_new(d, stripe, run->kind, run->channel, hash);
+        entry = entry_new(d, stripe, run->kind, run->channel, run->hash);
         list_push_back(&stripe->remembered, &entry->link);
         stripe->remembered_count++;
     }

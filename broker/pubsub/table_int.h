@@ -146,7 +146,6 @@ static inline void member_wake(struct directory *d, uint32_t worker)
     mailbox_wake(d->member[worker].is.sleeper);
 }
 
-uint64_t directory_hash(enum topic_kind kind, struct slice name);
 struct stripe *stripe_lock(struct directory *d, uint64_t hash);
 void stripe_unlock(struct stripe *stripe);
 void directory_lock_all(struct directory *d);
@@ -177,7 +176,6 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
 
 /* The channel's entry with its pattern matches up to date; NULL if nobody can be interested. Under the
  * stripe. */
-struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
-                                uint64_t hash);
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run);
 
 #endif
