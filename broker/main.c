@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "config/config.h"
-#include "consensus/wal_check.h"
+#include "consensus/log/wal_check.h"
 #include "server.h"
 
 enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, ABORT_MS = 2000 };

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/service.h"
-#include "consensus/membership_file.h"
+#include "consensus/membership/membership_file.h"
 
 enum {
     JOIN_MAX = 64,
@@ -116,6 +116,7 @@ static void read_options(struct server_cluster *sc, const char *dir)
     m->name = sc->broker->name;
     m->zone = text_of(config, CONFIG_zone, &sc->zone);
     m->expect = (uint32_t)config_number(config, CONFIG_expect);
+    m->disk_reserve_bytes = (uint64_t)config_number(config, CONFIG_disk_reserve);
     m->partition_count = (uint32_t)config_number(config, CONFIG_partitions);
     m->node_timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_node_timeout);
     m->election_ms = m->node_timeout_ms / ELECTIONS_PER_TIMEOUT;

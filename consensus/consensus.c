@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/loop.h"
-#include "consensus/message.h"
+#include "consensus/link/message.h"
 
 struct consensus {
     struct loop loop;

@@ -4,7 +4,7 @@
 #define FANFARE_CONSENSUS_CONSENSUS_H
 
 #include "consensus/engine.h"
-#include "consensus/link.h"
+#include "consensus/link/link.h"
 
 struct consensus;
 

@@ -8,11 +8,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "consensus/group.h"
-#include "consensus/group_int.h"
-#include "consensus/read.h"
-#include "consensus/snapshot.h"
-#include "consensus/space.h"
+#include "consensus/group/group.h"
+#include "consensus/group/group_int.h"
+#include "consensus/group/read.h"
+#include "consensus/snapshot/snapshot.h"
 
 struct engine_opts engine_opts_default(void)
 {
@@ -135,6 +134,35 @@ static void on_failed(void *arg, enum err err, const char *file)
     engine_fail(arg, "the log's disk failed: what it holds cannot be trusted any more");
 }
 
+static bool log_is_full(void *arg)
+{
+    return wal_is_full(((const struct engine *)arg)->wal);
+}
+
+static void log_retry(void *arg)
+{
+    wal_retry(((struct engine *)arg)->wal);
+}
+
+static void on_space_failed(void *arg, const char *what)
+{
+    engine_fail(arg, what);
+}
+
+static enum err open_space(struct engine *e)
+{
+    struct space_opts opts = {
+        .disk = e->world.disk,
+        .reserve_bytes = e->opts.free_bytes_min,
+        .ballast_bytes = e->opts.ballast_bytes,
+        .log_is_full = log_is_full,
+        .log_retry = log_retry,
+        .on_failed = on_space_failed,
+        .arg = e,
+    };
+    return space_init(&e->space, &opts);
+}
+
 enum err engine_open(struct engine **out, const struct engine_opts *opts,
                      const struct engine_world *world, struct wal_report *report)
 {
@@ -162,7 +190,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }
-    if (err == ERR_OK) { err = space_init(e); }
+    if (err == ERR_OK) { err = open_space(e); }
     if (err != ERR_OK) {
         engine_free(e);
         return err;
@@ -423,14 +451,14 @@ void engine_tick(struct engine *e)
     uint64_t now = now_ms(e);
     if (now >= e->due_ms) { tick_groups(e, now); }
     snapshot_tick(e, now);
-    space_tick(e, now);
+    space_tick(&e->space, now);
     engine_metrics_tick(e, now);
 }
 
 uint64_t engine_next_ms(const struct engine *e)
 {
     if (e->is_behind) { return now_ms(e); }
-    uint64_t next = space_next_ms(e);
+    uint64_t next = space_next_ms(&e->space);
     next = e->due_ms < next ? e->due_ms : next;
     bool has_pulls = !list_is_empty(&e->pulls);
     return has_pulls && e->bulk_ms + 1 < next ? e->bulk_ms + 1 : next;
@@ -462,5 +490,5 @@ uint64_t engine_flush_count(const struct engine *e)
 
 bool engine_is_full(const struct engine *e)
 {
-    return e->is_full;
+    return e->space.is_low;
 }

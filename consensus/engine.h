@@ -3,9 +3,9 @@
 #ifndef FANFARE_CONSENSUS_ENGINE_H
 #define FANFARE_CONSENSUS_ENGINE_H
 
-#include "consensus/disk.h"
-#include "consensus/fsm.h"
-#include "consensus/wal.h"
+#include "consensus/disk/disk.h"
+#include "consensus/group/fsm.h"
+#include "consensus/log/wal.h"
 
 struct engine;
 

@@ -3,6 +3,7 @@
 #define FANFARE_CONSENSUS_ENGINE_INT_H
 
 #include "base/map.h"
+#include "consensus/disk/space.h"
 #include "consensus/engine.h"
 
 enum { ENGINE_PEERS_MAX = 64 };
@@ -39,11 +40,7 @@ struct engine {
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */
-    bool is_full;
-    uint64_t full_checked_ms;
-    bool has_ballast;
-    bool ballast_is_busy; /* ballast_job is in flight */
-    struct disk_job ballast_job;
+    struct space space;
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_take *taking;    /* the one snapshot that is taken now */

@@ -3,7 +3,7 @@
  * Owns: engine->gauges, what this engine has put into each gauge so far. Thread: the raft thread. */
 #include "base/metrics.h"
 #include "consensus/engine_int.h"
-#include "consensus/group_int.h"
+#include "consensus/group/group_int.h"
 
 enum { GAUGES_MS = 200 };
 
@@ -27,7 +27,7 @@ static void put_all(struct engine *e, const struct engine_gauges *now)
 void engine_metrics_tick(struct engine *e, uint64_t now_ms)
 {
     if (metric_cells_here == NULL || now_ms < e->gauges_ms + GAUGES_MS) { return; }
-    struct engine_gauges now = {.segments = wal_segment_count(e->wal), .full = e->is_full};
+    struct engine_gauges now = {.segments = wal_segment_count(e->wal), .full = e->space.is_low};
     LIST_EACH (at, &e->groups) {
         const struct group *g = CONTAINER_OF(at, struct group, link);
         now.groups++;

@@ -7,9 +7,9 @@
 
 #include "base/mailbox.h"
 #include "base/thread.h"
-#include "consensus/disk_uv.h"
+#include "consensus/disk/disk_uv.h"
 #include "consensus/engine.h"
-#include "consensus/link.h"
+#include "consensus/link/link.h"
 
 struct loop {
     uv_loop_t uv;

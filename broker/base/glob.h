@@ -1,14 +1,33 @@
-/* glob: Redis's pattern language over bytes: `*`, `?`, `[abc]`, `[^a-z]`, `\x`. Thread: any. */
+/* glob: Redis's pattern language over bytes: `*`, `?`, `[abc]`, `[^a-z]`, `\x`, with the meaning that
+ * Redis 7.0 gives to PSUBSCRIBE and PUBSUB CHANNELS patterns. Its corners are kept: `*` does not match
+ * the empty name, `[` may stay open, the bytes of a range compare as signed numbers. Thread: any. */
 #ifndef FANFARE_BASE_GLOB_H
 #define FANFARE_BASE_GLOB_H
 
+#include "base/check.h"
 #include "base/slice.h"
 
-/* Does `text` match `pattern`, with the meaning that Redis 7.0 gives to PSUBSCRIBE and PUBSUB
- * CHANNELS patterns? Its corners are kept: `*` does not match the empty name, `[` may stay open,
- * the bytes of a range compare as signed numbers.
- * Time: at most pattern.len * text.len steps, for any pattern; no recursion. */
-bool glob_match(struct slice pattern, struct slice text);
+struct glob_classes;
+
+/* A pattern that is matched more than once. Most need no memory: only brackets with a long text are
+ * made into sets. */
+struct glob {
+    struct slice pattern;
+    struct glob_classes *classes; /* NULL: none is long */
+};
+
+/* Borrows the pattern until glob_fini. Time: the pattern's length. Memory: at most about twice that. */
+void glob_init(struct glob *glob, struct slice pattern);
+void glob_fini(struct glob *glob); /* a zeroed one is allowed */
+
+/* Does the whole text match?
+ * Time: some steps for each byte of pattern and text; where bytes that differ come late, and only in a
+ * stretch between two stars that has `?`, `\` or brackets, besides a step for each byte of the text
+ * and each 64 tokens of the stretch. No recursion. Memory: meanwhile at most the text's length. */
+MUST_USE bool glob_matches(const struct glob *glob, struct slice text);
+
+/* The same for a pattern that is used once. */
+MUST_USE bool glob_match(struct slice pattern, struct slice text);
 
 /* What a text must have to match, for indexes. A literal run is one without a special character,
  * escape or bracket. The three never overlap in the text; each is empty if there is none. */

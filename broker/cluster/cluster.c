@@ -152,7 +152,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     c->tail_bytes_max = tail_bytes > TAIL_BYTES_MIN ? tail_bytes : TAIL_BYTES_MIN;
     c->self = PMAP_NOBODY;
     lock_init(&c->lock);
-    list_init(&c->pattern_ops);
+    interest_init(c);
     places_init(c);
     const struct listener_opts listen = {
         .address = c->peer_listen, .backlog = 511, .on_accept = inlets_accept, .arg = c};
@@ -215,6 +215,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
         list_init(&half->waiting[p].shipments);
         list_init(&half->waiting[p].refused);
         list_init(&half->waiting[p].changes);
+        list_init(&half->waiting[p].sent);
     }
     half->is_due = mem_new0(c->partition_count * sizeof *half->is_due);
     half->lane_seq = mem_new0(c->partition_count * sizeof *half->lane_seq);
@@ -240,6 +241,7 @@ static void flush_due(struct half *half)
 {
     if (!half->any_due) { return; }
     half->any_due = false;
+    half->changes_left = CHANGES_PER_TURN;
     for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
         if (!half->is_due[p]) { continue; }
         half->is_due[p] = false;
@@ -365,6 +367,7 @@ static void half_free(struct half *half)
     pmap_unref(half->map);
     peer_hub_free(half->hub);
     buf_fini(&half->head);
+    mem_free(half->pattern_batch);
     mem_free(half->waiting);
     mem_free(half->is_due);
     mem_free(half->lane_seq);

@@ -7,8 +7,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "consensus/membership.h"
-#include "consensus/pmap.h"
+#include "consensus/membership/membership.h"
+#include "consensus/map/pmap.h"
 #include "net/worker.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"

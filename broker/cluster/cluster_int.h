@@ -24,6 +24,8 @@ enum {
     TAIL_RUNS_MAX = 8192,     /* and so many of them */
     SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
     LANES_MAX = 64,           /* workers of a node */
+    CHANGES_PER_TURN = 1024,  /* of interest in channels, that one worker sends or makes */
+    CHANGES_SENT_MAX = 8192,  /* and that it has sent and that are not acknowledged */
     SUSPECT_NS = 2000000000,  /* a member that keeps a move waiting for so long is suspected */
     DEAD_LANE_NS = 300000000, /* what a member that is down has sent gets so long to arrive */
 };
@@ -123,7 +125,8 @@ struct lane_wait {
 struct waiting {
     struct list shipments; /* struct shipment, in order */
     struct list refused;   /* were sent, and are to go before those */
-    struct list changes;   /* struct interest_change: sent or not */
+    struct list changes;   /* struct interest_change: not sent */
+    struct list sent;      /* struct interest_change: sent, and not applied yet */
     uint32_t in_flight;
     uint32_t in_flight_to; /* node */
     uint64_t refused_epoch;
@@ -154,10 +157,13 @@ struct half {
     uint32_t self;
     struct task look_task; /* phases have changed: look at everything that waits */
     atomic_bool look_is_posted;
-    atomic_size_t request_bytes; /* queued for owners */
-    atomic_size_t waiting_bytes; /* of publishes that wait for an owner */
-    bool is_held;                /* inlets with requests are not read */
-    struct latch *stopped;       /* to be counted down when the last connection has ended */
+    atomic_size_t request_bytes;         /* queued for owners */
+    atomic_size_t waiting_bytes;         /* of publishes that wait for an owner */
+    uint32_t changes_left;               /* changes of interest that this turn may still look at */
+    atomic_uint changes_sent;            /* of this half, in cluster.changes */
+    struct pattern_batch *pattern_batch; /* other nodes' changes of patterns, of one read */
+    bool is_held;                        /* inlets with requests are not read */
+    struct latch *stopped;               /* to be counted down when the last connection has ended */
 };
 
 struct peer_stat {
@@ -173,15 +179,28 @@ struct peer_stat {
 
 /* A pattern change that every member has to count. Worker 0's, but what lanes read under cluster.lock. */
 struct pattern_op {
-    struct list link;
+    struct list link;      /* in pattern_sync.under_way */
+    struct list done_link; /* in pattern_sync.done */
     struct map_node by_id; /* in cluster.patterns, as long as it is under way */
     uint64_t id;
     struct interest_change *change;
+    uint64_t awaited; /* members that have not acknowledged it, a bit each */
+    bool is_given_up; /* nobody is waited for any longer */
     struct pattern_asked {
         uint64_t id; /* 0: not asked; else the op's, and in the low byte how often it was asked */
         uint32_t remaining; /* acknowledgements of that to come, one per lane of the node */
     } asked[PMAP_NODES_MAX];
     uint8_t asked_count; /* how often anybody was; it may start over */
+};
+
+/* This node's changes of patterns. Worker 0's. */
+struct pattern_sync {
+    struct list waiting;   /* struct interest_change: not begun */
+    struct list under_way; /* struct pattern_op */
+    struct list done;      /* struct pattern_op: those that may end */
+    uint32_t under_way_count;
+    struct task task; /* a slice of the work in each turn */
+    bool is_posted;
 };
 
 struct cluster {
@@ -209,7 +228,7 @@ struct cluster {
     } from[PMAP_NODES_MAX];
 
     /* Worker 0's: */
-    struct list pattern_ops;
+    struct pattern_sync pattern_sync;
     uint64_t
         patterns_told[PMAP_NODES_MAX]; /* directory_pattern_changes + 1 at the picture that the node
                                                has; 0: it has none */
@@ -309,14 +328,16 @@ uint32_t lanes_complete(struct cluster *c, uint32_t node);
 void tail_clear(struct list *tail);
 void place_forget_tail(struct place *place);
 
-/* interest_sync.c: changes of our clients' subscriptions, and of other nodes' */
+/* interest_channels.c, interest_patterns.c: changes of our clients' subscriptions, and of other nodes' */
 void interest_change(void *arg, struct interest_change *change);
 void interest_flush(struct half *half, uint32_t partition);
 void interest_stale(struct half *half, uint32_t partition); /* what was sent may be lost */
 void interest_tick(struct half *half);
 void interest_stop(struct half *half);
 bool interest_on_request(struct inlet *inlet, const struct wire_interest *interest);
+void interest_on_batch_end(struct inlet *inlet); /* after the requests of one read */
 void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack);
+void interest_init(struct cluster *c);
 /* Worker 0: the node has come up, or its request link has: tell it all patterns. It is gone: it is not waited
  * for any more. */
 void interest_tell_patterns(struct half *half, uint32_t node);

@@ -133,6 +133,12 @@ static bool on_frame(void *object, const struct wire_frame *frame)
     return inlet->is_lane ? lanes_on_frame(inlet, frame) : on_request_frame(inlet, frame);
 }
 
+static void on_batch_end(void *object)
+{
+    struct inlet *inlet = object;
+    if (!inlet->is_lane) { interest_on_batch_end(inlet); }
+}
+
 static void inlet_free_if_done(struct inlet *inlet)
 {
     if (inlet->in == NULL && inlet->outstanding == 0) { mem_free(inlet); }
@@ -167,7 +173,11 @@ void inlet_release(struct inlet *inlet)
 /* ---- life ---- */
 
 const struct peer_in_ops inlet_ops = {
-    .on_hello = on_hello, .on_frame = on_frame, .on_closed = on_closed};
+    .on_hello = on_hello,
+    .on_frame = on_frame,
+    .on_closed = on_closed,
+    .on_batch_end = on_batch_end,
+};
 
 static void on_arrival(struct event *event)
 {

@@ -11,7 +11,7 @@ static void item_done(struct lane_item *item)
     if (--item->waits > 0) { return; }
     if (item->shipment != NULL) { shipment_sent(item->shipment); }
     block_unref(item->span.block);
-    mem_free(item->seqs);
+    mem_free(item->ids);
     mem_free(item);
 }
 
@@ -30,11 +30,11 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                                .data = slice_of(item->span.data, item->span.len)}};
     case LANE_ACK:
         return (struct wire_frame){.type = WIRE_INTEREST_ACK,
-                                   .interest_ack = {.id = item->id,
+                                   .interest_ack = {.id = item->ids[0],
                                                     .partition = item->partition,
                                                     .epoch = item->epoch,
                                                     .kind = item->kind,
-                                                    .seq = item->seqs,
+                                                    .seq = item->ids + item->id_count,
                                                     .seq_count = item->seq_count}};
     case LANE_END:
         return (struct wire_frame){
@@ -49,6 +49,17 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                          .seq = item->seq}};
 }
 
+/* The first one tells the numbers for all of them. */
+static void put_more_acks(struct outlet *outlet, const struct lane_item *item,
+                          struct wire_frame frame)
+{
+    frame.interest_ack.seq_count = 0;
+    for (uint32_t i = 1; i < item->id_count; i++) {
+        frame.interest_ack.id = item->ids[i];
+        outlet_send(outlet, outlet->lane, &frame);
+    }
+}
+
 static void put_on_lane(struct outlet *outlet, struct lane_item *item,
                         const struct wire_frame *frame)
 {
@@ -58,6 +69,7 @@ static void put_on_lane(struct outlet *outlet, struct lane_item *item,
                                   item->message_count, memory_order_relaxed);
     } else {
         outlet_send(outlet, outlet->lane, frame);
+        if (UNLIKELY(item->id_count > 1)) { put_more_acks(outlet, item, *frame); }
     }
     if (item->shipment == NULL) { return; }
     struct lane_wait *wait = mem_new0(sizeof *wait);

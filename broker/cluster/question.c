@@ -21,13 +21,13 @@ struct gathering {
     struct buf *names;
     uint64_t count;
     bool has_pattern;
-    struct slice pattern;
+    struct glob pattern;
 };
 
 static void gather_name(void *arg, struct slice name)
 {
     struct gathering *g = arg;
-    if (g->has_pattern && !glob_match(g->pattern, name)) { return; }
+    if (g->has_pattern && !glob_matches(&g->pattern, name)) { return; }
     uint32_t len = (uint32_t)name.len;
     buf_append(g->names, slice_of((const char *)&len, sizeof len));
     buf_append(g->names, name);
@@ -45,8 +45,10 @@ static void answer_own(struct half *half, struct cluster_question *q)
 {
     struct directory *d = half->cluster->directory;
     if (q->wants_names) {
-        struct gathering g = {&q->names, 0, q->has_pattern, q->pattern};
+        struct gathering g = {.names = &q->names, .has_pattern = q->has_pattern};
+        glob_init(&g.pattern, q->pattern);
         directory_each(d, q->kind, gather_name, &g);
+        glob_fini(&g.pattern);
         q->names_found += g.count;
         return;
     }
@@ -230,7 +232,8 @@ void question_stop(struct half *half)
 
 struct listing {
     struct inlet *inlet;
-    const struct wire_ask *ask;
+    bool has_pattern;
+    struct glob pattern;
     struct buf names;
     struct slice *slice;
     size_t count;
@@ -240,7 +243,7 @@ struct listing {
 static void list_name(void *arg, struct slice name)
 {
     struct listing *l = arg;
-    if (l->ask->has_pattern && !glob_match(l->ask->pattern, name)) { return; }
+    if (l->has_pattern && !glob_matches(&l->pattern, name)) { return; }
     if (l->count == l->cap) {
         l->cap = l->cap > 0 ? l->cap * 2 : 64;
         l->slice = mem_resize(l->slice, l->cap * sizeof *l->slice);
@@ -251,8 +254,10 @@ static void list_name(void *arg, struct slice name)
 
 static void answer_names(struct inlet *inlet, const struct wire_ask *ask)
 {
-    struct listing l = {.inlet = inlet, .ask = ask};
+    struct listing l = {.inlet = inlet, .has_pattern = ask->has_pattern};
+    glob_init(&l.pattern, ask->pattern);
     directory_each(inlet->half->cluster->directory, ask->kind, list_name, &l);
+    glob_fini(&l.pattern);
     size_t offset = 0;
     for (size_t i = 0; i < l.count; i++) {
         l.slice[i].data = l.names.data + offset;

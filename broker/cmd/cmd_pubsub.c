@@ -38,7 +38,7 @@ void cmd_spublish(struct call *call)
 /* Names that match, encoded while the directory is locked, counted for the head that goes before
  * them. */
 struct listing {
-    struct slice pattern; /* data NULL: all */
+    struct glob pattern; /* data NULL: all */
     struct buf names;
     size_t count;
 };
@@ -46,7 +46,7 @@ struct listing {
 static void list_name(void *arg, struct slice name)
 {
     struct listing *listing = arg;
-    if (listing->pattern.data != NULL && !glob_match(listing->pattern, name)) { return; }
+    if (listing->pattern.pattern.data != NULL && !glob_matches(&listing->pattern, name)) { return; }
     struct reply reply = {.out = &listing->names, .version = 2};
     reply_bulk(&reply, name);
     listing->count++;
@@ -55,8 +55,9 @@ static void list_name(void *arg, struct slice name)
 static void list_own_names(struct call *call, enum topic_kind kind)
 {
     struct listing listing = {0};
-    if (call->argc == 3) { listing.pattern = call->argv[2]; }
+    if (call->argc == 3) { glob_init(&listing.pattern, call->argv[2]); }
     directory_each(call->broker->directory, kind, list_name, &listing);
+    glob_fini(&listing.pattern);
     reply_array(call->reply, listing.count);
     buf_append(call->reply->out, buf_slice(&listing.names));
     buf_fini(&listing.names);

@@ -73,9 +73,10 @@ struct directory_drop {
     enum topic_kind kind; /* of all in one call: patterns, or none of them is one */
     struct slice name;
     struct interest_change *pending; /* its unsubscribing, if that is under way */
-    bool is_to_be_told;              /* out: others count it, as of `epoch` */
-    uint32_t partition;              /* out */
-    uint64_t epoch;                  /* out */
+    bool is_to_be_told;              /* out: others count it */
+    uint32_t partition;              /* out, and the next: see struct interest_change */
+    uint64_t epoch;
+    uint64_t stale_count;
 };
 /* Several patterns at once: they cost all stripes, taken once. */
 void directory_drop(struct directory *directory, uint32_t worker, struct directory_drop *drop,

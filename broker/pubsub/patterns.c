@@ -3,21 +3,21 @@
  * ones go into the place's own tree by literal suffix (read from the end), and there, once more,
  * into a tree by their longest inner literal. A match walks the first tree along the channel and so
  * meets every prefix that fits; at each such place it walks the second tree along the reversed
- * channel, and there the third from every byte in between. glob_match decides about what is met.
+ * channel, and there the third from every byte in between. glob_matches decides about what is met.
  * Always: a place other than a tree's root holds patterns, or leads to a deeper tree, or has two or
  * more children; a deeper tree that became empty is freed. So memory follows the live patterns. */
 #include "pubsub/patterns.h"
 
-#include "base/glob.h"
 #include "base/mem.h"
 
 /* By which literal part a tree is ordered. */
 enum stage { STAGE_PREFIX, STAGE_SUFFIX, STAGE_INNER, STAGE_COUNT };
 
 enum {
-    KEY_BYTES_MAX = 255, /* longer literal parts are cut; glob_match sees to the rest */
+    KEY_BYTES_MAX = 255, /* longer literal parts are cut; glob_matches sees to the rest */
     HELD_BEFORE_DEEPER = 2,
     BRANCH_MIN = 2,
+    MET_FEW = 32, /* a power of two */
 };
 
 /* One node of a radix tree: what is reached by the labels from the root to here. Has no parent
@@ -331,6 +331,7 @@ void patterns_insert(struct patterns *patterns, struct pattern_node *node)
 {
     struct slice text = node->by_text.key;
     map_insert(&patterns->by_text, &node->by_text, slice_hash(text));
+    glob_init(&node->glob, text);
     struct keys keys;
     keys_read(&keys, text);
     enum stage stage = STAGE_PREFIX;
@@ -362,6 +363,7 @@ void patterns_remove(struct patterns *patterns, struct pattern_node *node)
     for (unsigned stage = node->stage + 1; stage-- > 0;) {
         path_tidy(path[stage]);
     }
+    glob_fini(&node->glob);
 }
 
 static struct pattern_node *node_of(struct map_node *by_text)
@@ -399,25 +401,65 @@ static void match_held(const struct match *match, const struct place *place)
     struct pattern_node *next;
     for (struct pattern_node *node = place->held; node != NULL; node = next) {
         next = node->next;
-        if (glob_match(node->by_text.key, match->channel)) { match->visit(match->arg, node); }
+        if (glob_matches(&node->glob, match->channel)) { match->visit(match->arg, node); }
     }
+}
+
+/* The places that a walk has met: open addressing, linear probing, at most half full. */
+struct met {
+    const struct place **slot;
+    size_t slot_count;
+    size_t count;
+    const struct place *few[MET_FEW];
+};
+
+/* The slot that holds the place, or the empty one where it belongs. */
+static const struct place **met_slot(const struct met *met, const struct place *place)
+{
+    uint64_t hash = ((uintptr_t)place >> 4) * 0x9e3779b97f4a7c15ULL;
+    size_t at = (size_t)(hash >> 32) & (met->slot_count - 1);
+    while (met->slot[at] != NULL && met->slot[at] != place) {
+        at = (at + 1) & (met->slot_count - 1);
+    }
+    return &met->slot[at];
+}
+
+static void met_grow(struct met *met)
+{
+    struct met old = *met;
+    if (met->slot == met->few) { old.slot = old.few; }
+    met->slot_count *= 2;
+    met->slot = mem_new0(met->slot_count * sizeof(struct place *));
+    for (size_t i = 0; i < old.slot_count; i++) {
+        if (old.slot[i] != NULL) { *met_slot(met, old.slot[i]) = old.slot[i]; }
+    }
+    if (old.slot != old.few) { mem_free(old.slot); }
+}
+
+/* False: it has been added before. */
+static bool met_add(struct met *met, const struct place *place)
+{
+    const struct place **slot = met_slot(met, place);
+    if (*slot != NULL) { return false; }
+    *slot = place;
+    if (++met->count > met->slot_count / 2) { met_grow(met); }
+    return true;
 }
 
 /* The patterns of a tree by inner literal, which must lie in `text`. One that occurs twice leads to
  * its place twice: the first time counts. */
 static void match_inner(const struct match *match, const struct place *root, struct slice text)
 {
+    struct met met = {.slot_count = MET_FEW};
+    met.slot = met.few;
     for (size_t at = 0; at < text.len; at++) {
         struct slice rest = slice_of(text.data + at, text.len - at);
         for (struct place *place = place_next(root, &rest); place != NULL;
              place = place_next(place, &rest)) {
-            size_t end = text.len - rest.len;
-            if (place->held != NULL &&
-                memmem(text.data, end, text.data + at, end - at) == text.data + at) {
-                match_held(match, place);
-            }
+            if (place->held != NULL && met_add(&met, place)) { match_held(match, place); }
         }
     }
+    if (met.slot != met.few) { mem_free(met.slot); }
 }
 
 /* The patterns of a tree by suffix, which must follow `prefix_len` bytes of the channel. */

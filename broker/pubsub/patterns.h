@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "base/check.h"
+#include "base/glob.h"
 #include "base/map.h"
 #include "base/slice.h"
 
@@ -17,18 +18,20 @@ struct patterns;
 
 struct pattern_node {
     struct map_node
-        by_text; /* the caller sets the key, the pattern's text, before patterns_insert */
-    struct pattern_node
-        *next; /* the rest is the index's own: neighbours at the same place of it, */
+        by_text;      /* the caller sets the key, the pattern's text, before patterns_insert */
+    struct glob glob; /* the rest is the index's own: the pattern to match by, */
+    struct pattern_node *next; /* neighbours at the same place of the index, */
     struct pattern_node **back;
     unsigned stage; /* and which of the pattern's literal parts led there */
 };
 
 MUST_USE struct patterns *patterns_new(void);
-void patterns_free(struct patterns *patterns); /* the nodes are left alone; NULL is allowed */
+/* Nodes that are in it are left alone, with what their long brackets have been made into. NULL is allowed. */
+void patterns_free(struct patterns *patterns);
 
 /* Insert a node whose text is not in the set; takes it until patterns_remove.
- * Time: the pattern's length. Memory: about 150 bytes a pattern, node included. */
+ * Time: the pattern's length. Memory: about 150 bytes a pattern besides its node, and for long brackets
+ * at most twice its length. */
 void patterns_insert(struct patterns *patterns, struct pattern_node *node);
 void patterns_remove(struct patterns *patterns, struct pattern_node *node);
 
@@ -39,7 +42,7 @@ size_t patterns_count(const struct patterns *patterns);
 struct pattern_node *patterns_next(const struct patterns *patterns,
                                    const struct pattern_node *node);
 
-/* Call visit once for each pattern that matches `channel` (glob_match), in no particular order.
+/* Call visit once for each pattern that matches `channel` (glob_matches), in no particular order.
  * visit must not change the set.
  * Time: the channel's length and the patterns whose literal prefix, suffix and longest inner
  * literal all fit it. Patterns that have none of the three (`*`, `?[ab]?`) are tried one by one. */

@@ -298,13 +298,17 @@ void remote_push_run(struct directory *d, const struct run *run, struct shipment
     woken[run->partition % d->worker_count] = true;
 }
 
-static struct lane_item *ack_new(struct directory *d, uint32_t node, uint32_t lane, uint64_t id)
+/* Gives: an acknowledgement with room for its ids and numbers. */
+static struct lane_item *ack_new(struct directory *d, uint32_t node, uint32_t lane,
+                                 uint32_t id_count, uint32_t seq_count)
 {
     struct lane_item *item = mem_new0(sizeof *item);
     fanout_lane_item_init(d->member[lane].fanout, item);
     item->type = LANE_ACK;
     item->nodes = 1ULL << node;
-    item->id = id;
+    item->ids = mem_new((id_count + seq_count) * sizeof *item->ids);
+    item->id_count = id_count;
+    item->seq_count = seq_count;
     return item;
 }
 
@@ -313,42 +317,53 @@ static void ack_channel(struct directory *d, uint32_t node, enum topic_kind kind
                         uint32_t partition, uint64_t id)
 {
     uint32_t lane = partition % d->worker_count;
-    struct lane_item *item = ack_new(d, node, lane, id);
+    struct lane_item *item = ack_new(d, node, lane, 1, 1);
     item->kind = kind;
     item->partition = partition;
-    item->seqs = mem_new(sizeof *item->seqs);
-    item->seq_count = 1;
+    item->ids[0] = id;
     struct partition *p = &d->partition[partition];
     lock_take(&p->lock);
     item->epoch = p->at.epoch;
-    item->seqs[0] = p->at.seq;
+    item->ids[1] = p->at.seq;
     push_lane(d, item, lane);
     lock_release(&p->lock);
     fanout_wake(d->member[lane].fanout);
 }
 
 /* Under all stripes. */
-static void ack_pattern(struct directory *d, uint32_t node, uint32_t lane, uint64_t id)
+static void ack_patterns(struct directory *d, uint32_t node, uint32_t lane,
+                         const struct pattern_delta *delta, uint32_t count)
 {
-    struct lane_item *item = ack_new(d, node, lane, id);
+    uint32_t id_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        id_count += delta[i].id != 0;
+    }
+    if (id_count == 0) { return; }
+    uint32_t partitions = d->partition_count + d->worker_count - 1 - lane;
+    struct lane_item *item = ack_new(d, node, lane, id_count, partitions / d->worker_count);
     item->kind = TOPIC_PATTERN;
-    item->seqs = mem_new((d->partition_count / d->worker_count + 1) * sizeof *item->seqs);
+    uint64_t *number = item->ids;
+    for (uint32_t i = 0; i < count; i++) {
+        if (delta[i].id != 0) { *number++ = delta[i].id; }
+    }
     for (uint32_t p = lane; p < d->partition_count; p += d->worker_count) {
         const struct remote_partition *at = &d->partition[p].at;
-        item->seqs[item->seq_count++] = at->phase == PARTITION_OWNED ? at->seq : 0;
+        *number++ = at->phase == PARTITION_OWNED ? at->seq : 0;
     }
     push_lane(d, item, lane);
     fanout_wake(d->member[lane].fanout);
 }
 
-static void change_patterns(struct directory *d, uint32_t node, struct slice name, int32_t change,
-                            uint64_t id)
+void directory_change_patterns(struct directory *d, uint32_t node,
+                               const struct pattern_delta *delta, uint32_t count)
 {
-    uint64_t hash = directory_hash(TOPIC_PATTERN, name);
     directory_lock_all(d);
-    change_share(d, NULL, hash, node, TOPIC_PATTERN, name, change);
-    for (uint32_t lane = 0; id != 0 && lane < d->worker_count; lane++) {
-        ack_pattern(d, node, lane, id);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = directory_hash(TOPIC_PATTERN, delta[i].name);
+        change_share(d, NULL, hash, node, TOPIC_PATTERN, delta[i].name, delta[i].change);
+    }
+    for (uint32_t lane = 0; lane < d->worker_count; lane++) {
+        ack_patterns(d, node, lane, delta, count);
     }
     directory_unlock_all(d);
 }
@@ -357,10 +372,7 @@ bool directory_change_interest(struct directory *d, uint32_t node, enum topic_ki
                                struct slice name, uint32_t partition, uint64_t epoch,
                                int32_t change, uint64_t id)
 {
-    if (kind == TOPIC_PATTERN) {
-        change_patterns(d, node, name, change, id);
-        return true;
-    }
+    CHECK(kind != TOPIC_PATTERN);
     uint64_t hash = directory_hash(kind, name);
     struct stripe *stripe = stripe_lock(d, hash);
     const struct remote_partition *at = &d->partition[partition].at;
@@ -417,7 +429,7 @@ bool remote_note_drop(struct directory *d, struct directory_drop *drop)
     if (drop->kind == TOPIC_PATTERN) { return note_pattern_drop(d, drop); }
     drop->partition = directory_partition_of(d, drop->name);
     const struct remote_partition *at = &d->partition[drop->partition].at;
-    drop->epoch = at->epoch;
+    drop->stale_count = at->stale_count;
     struct interest_change *pending = drop->pending;
     if (pending == NULL) {
         drop->is_to_be_told = is_counted(at);
@@ -425,8 +437,8 @@ bool remote_note_drop(struct directory *d, struct directory_drop *drop)
     }
     pending->is_cancelled = true; /* its own telling goes on, if it is still right */
     if (pending->is_applied) { return false; }
-    pending->is_drop = true;
-    pending->epoch = drop->epoch;
+    pending->is_drop = is_counted(at);
+    pending->stale_count = at->stale_count;
     return true;
 }
 
@@ -444,7 +456,8 @@ void directory_cancel_change(struct directory *d, struct interest_change *change
     name_unlock(d, stripe);
 }
 
-bool directory_apply_change(struct directory *d, struct interest_change *change)
+enum change_result directory_apply_change(struct directory *d, struct interest_change *change,
+                                          uint64_t stale_count)
 {
     CHECK(change->kind != TOPIC_PATTERN);
     struct slice name = interest_change_name(change);
@@ -452,6 +465,10 @@ bool directory_apply_change(struct directory *d, struct interest_change *change)
     struct fanout *fanout = change->fanout;
     uint32_t worker = fanout_index(fanout);
     struct stripe *stripe = stripe_lock(d, hash);
+    if (d->partition[change->partition].at.stale_count != stale_count) {
+        stripe_unlock(stripe);
+        return CHANGE_IS_STALE;
+    }
     bool is_void_join = change->is_cancelled && change->is_join;
     change->is_void = change->is_cancelled;
     if (!change->is_void) {
@@ -467,7 +484,7 @@ bool directory_apply_change(struct directory *d, struct interest_change *change)
     mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
     stripe_unlock(stripe);
     fanout_wake(fanout);
-    return is_void_join;
+    return is_void_join ? CHANGE_IS_VOID : CHANGE_APPLIED;
 }
 
 /* ---- this node's changes of patterns ---- */
@@ -492,33 +509,28 @@ static void pattern_begin_leave(struct directory *d, struct interest_change *cha
     pattern->leaving++;
 }
 
-bool directory_begin_change(struct directory *d, struct interest_change *change)
+static void begin_pattern(struct directory *d, struct pattern_step *step)
 {
+    struct interest_change *change = step->change;
     CHECK(change->kind == TOPIC_PATTERN && !change->is_begun);
-    struct fanout *fanout = change->fanout;
-    uint32_t worker = fanout_index(fanout);
-    directory_lock_all(d);
-    bool is_void = change->is_cancelled;
-    if (!is_void) {
-        if (change->is_join) {
-            pattern_begin_join(d, change, worker);
-        } else {
-            pattern_begin_leave(d, change, worker);
-        }
-        change->is_begun = true;
-        mailbox_push(d->member[worker].inbox, &change->begin_task);
+    step->is_void = change->is_cancelled;
+    if (step->is_void) { return; }
+    uint32_t worker = fanout_index(change->fanout);
+    if (change->is_join) {
+        pattern_begin_join(d, change, worker);
+    } else {
+        pattern_begin_leave(d, change, worker);
     }
-    directory_unlock_all(d);
-    fanout_wake(fanout);
-    return !is_void;
+    change->is_begun = true;
+    mailbox_push(d->member[worker].inbox, &change->begin_task);
+    fanout_wake(d->member[worker].fanout);
 }
 
-bool directory_end_change(struct directory *d, struct interest_change *change)
+static void end_pattern(struct directory *d, struct pattern_step *step)
 {
+    struct interest_change *change = step->change;
     CHECK(change->is_begun && !change->is_applied);
-    struct fanout *fanout = change->fanout;
-    uint32_t worker = fanout_index(fanout);
-    directory_lock_all(d);
+    uint32_t worker = fanout_index(change->fanout);
     struct pattern *pattern = pattern_find(d, interest_change_name(change));
     CHECK(pattern != NULL);
     change->is_void = change->is_join && change->is_cancelled;
@@ -531,9 +543,29 @@ bool directory_end_change(struct directory *d, struct interest_change *change)
     }
     if (!is_in_force) { pattern_share_leave(d, pattern, worker); }
     change->is_applied = true;
-    bool is_void = change->is_void; /* from the push on the change is its worker's */
-    mailbox_push(d->member[worker].inbox, &change->task);
+    step->is_void = change->is_void;
+    mailbox_push(d->member[worker].inbox, &change->task); /* from here on it is its worker's */
+    fanout_wake(d->member[worker].fanout);
+}
+
+static void all_steps(struct directory *d, struct pattern_step *step, uint32_t count,
+                      void (*one)(struct directory *d, struct pattern_step *step))
+{
+    CHECK(count <= PATTERN_STEPS_MAX);
+    if (count == 0) { return; }
+    directory_lock_all(d);
+    for (uint32_t i = 0; i < count; i++) {
+        one(d, &step[i]);
+    }
     directory_unlock_all(d);
-    fanout_wake(fanout);
-    return is_void;
+}
+
+void directory_begin_patterns(struct directory *d, struct pattern_step *step, uint32_t count)
+{
+    all_steps(d, step, count, begin_pattern);
+}
+
+void directory_end_patterns(struct directory *d, struct pattern_step *step, uint32_t count)
+{
+    all_steps(d, step, count, end_pattern);
 }

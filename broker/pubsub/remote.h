@@ -47,8 +47,10 @@ struct lane_item {
     uint32_t partition;
     uint64_t epoch;
     uint64_t seq; /* RUN: of the first message; END: the last one */
-    uint64_t id;  /* ACK, and the next two: the last numbers given before it (InterestAck.seq) */
-    uint64_t *seqs;
+    uint64_t *
+        ids; /* ACK: what is acknowledged; then the last numbers given before it (InterestAck.seq); the
+                      item owns the array, which is one */
+    uint32_t id_count;
     uint32_t seq_count;
     enum topic_kind kind;
     bool is_recovered; /* RUN */
@@ -106,11 +108,23 @@ void directory_wake_lanes(struct directory *directory);
 MUST_USE struct lane_item *lane_item_new(struct directory *directory, enum lane_item_type type,
                                          uint64_t nodes, uint32_t partition);
 
-/* A node's change of interest, +n or -n. Counted and acknowledged (id not 0) under the stripe. False: the
- * partition is not ordered here in this epoch; nothing has happened. */
+/* A node's change of interest in a channel, +n or -n. Counted and acknowledged (id not 0) under the stripe. False:
+ * the partition is not ordered here in this epoch; nothing has happened. */
 MUST_USE bool directory_change_interest(struct directory *directory, uint32_t node,
                                         enum topic_kind kind, struct slice name, uint32_t partition,
                                         uint64_t epoch, int32_t change, uint64_t id);
+
+/* Patterns change while nobody publishes: in groups of at most so many. */
+enum { PATTERN_STEPS_MAX = 256 };
+
+/* A node's changes of interest in patterns, counted and acknowledged at one point of the order. */
+struct pattern_delta {
+    struct slice name;
+    int32_t change; /* +n or -n */
+    uint64_t id;    /* 0: nobody waits for an acknowledgement */
+};
+void directory_change_patterns(struct directory *directory, uint32_t node,
+                               const struct pattern_delta *delta, uint32_t count);
 
 /* The nodes that have interest in a channel now. For recovered runs. Exclusive. */
 uint64_t directory_interested(struct directory *directory, enum topic_kind kind, struct slice name);
@@ -168,7 +182,7 @@ struct interest_change {
     struct topic *topic; /* set when applied */
     enum topic_kind kind;
     bool is_join;
-    bool is_drop; /* of a client that is gone: nobody waits, and it is right only in `epoch` */
+    bool is_drop;             /* of a client that is gone: nobody waits, others count it still */
     atomic_bool is_cancelled; /* these four under the stripe (or all stripes, of a pattern) */
     bool is_begun;            /* of a pattern */
     bool is_applied;
@@ -176,8 +190,9 @@ struct interest_change {
     struct task begin_task;  /* of a pattern */
     struct transit *transit; /* of a pattern; the worker's */
     uint32_t partition;
-    uint64_t epoch;
-    uint64_t id; /* the holder's, and the next */
+    uint64_t epoch;       /* of a pattern's drop: directory_pattern_changes after it */
+    uint64_t stale_count; /* of a channel's drop: it is right only for who has that picture */
+    uint64_t id;          /* the holder's, and the next */
     bool is_sent;
     uint64_t since_ns;
     enum err err;
@@ -190,22 +205,35 @@ static inline struct slice interest_change_name(const struct interest_change *ch
     return slice_of(change->name, change->name_len);
 }
 
-/* A channel's has been acknowledged: make it true here, at this point of the order. From then on it is its
- * worker's. True: it was cancelled before, its client is gone: what was counted for it must be taken back.
- * Thread: any. */
-MUST_USE bool directory_apply_change(struct directory *directory, struct interest_change *change);
+enum change_result {
+    CHANGE_APPLIED,
+    CHANGE_IS_VOID, /* a join whose client is gone: what was counted for it must be taken back */
+    CHANGE_IS_STALE, /* the owner does not count it (any more): it is to be sent again; nothing has happened */
+};
+
+/* A channel's has been acknowledged that was sent when the partition had become stale `stale_count` times: make it true
+ * here, at this point of the order. From then on, unless it is stale, it is its worker's. Thread: any. */
+MUST_USE enum change_result directory_apply_change(struct directory *directory,
+                                                   struct interest_change *change,
+                                                   uint64_t stale_count);
 
 /* A pattern's change has many owners, each of which counts it from a point of its own on. In between it is in
  * transit: a joining subscriber is shown what has been ordered by nodes that count it already, a leaving one what
  * has been ordered by nodes that still do.
- * Begin: this node counts it when it orders, or does not any more; the others are to be asked. False: its client is
- * gone; nothing has happened. Thread: any. */
-MUST_USE bool directory_begin_change(struct directory *directory, struct interest_change *change);
+ * Several at once, at most PATTERN_STEPS_MAX, at one point of the order. Thread: any. */
+struct pattern_step {
+    struct interest_change *change;
+    bool is_void; /* out: its client is gone */
+};
+/* This node counts them when it orders, or does not any more; the others are to be asked. is_void: nothing has
+ * happened. */
+void directory_begin_patterns(struct directory *directory, struct pattern_step *step,
+                              uint32_t count);
 /* So does `origin`, from this point of its lane on. The change has begun and not ended. Thread: the lane's. */
 void interest_change_acknowledged(struct interest_change *change, struct origin origin);
-/* All do; or (change->err is set) a join is given up. From then on it is its worker's. True: its client is gone:
- * what was counted must be taken back. Thread: any. */
-MUST_USE bool directory_end_change(struct directory *directory, struct interest_change *change);
+/* All do; or (change->err is set) a join is given up. From then on the changes are their workers'. is_void: what was
+ * counted for a join must be taken back. */
+void directory_end_patterns(struct directory *directory, struct pattern_step *step, uint32_t count);
 /* It ends without being applied (it was given up, or `err` is ERR_OK): tell the client. Thread: its worker. */
 void interest_change_end(struct interest_change *change, enum err err);
 /* The same from another worker; change->err is set. */

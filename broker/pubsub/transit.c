@@ -1,4 +1,4 @@
-/* transit: subscriptions to patterns while their change is under way (remote.h: directory_begin_change), at their
+/* transit: subscriptions to patterns while their change is under way (remote.h: directory_begin_patterns), at their
  * worker. All that happens to one comes through the worker's inbox, so it has its place between the deliveries. */
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"

@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
-#include "consensus/membership.h"
+#include "consensus/membership/membership.h"
 
 enum { JOIN_MAX = 16, LINE_BYTES = 512, MAPS_MAX = 1024 };
 

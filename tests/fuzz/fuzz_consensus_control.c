@@ -3,8 +3,8 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "consensus/control.h"
-#include "consensus/fsm.h"
+#include "consensus/map/control.h"
+#include "consensus/group/fsm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

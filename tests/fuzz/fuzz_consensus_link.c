@@ -3,8 +3,8 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "consensus/link.h"
-#include "consensus/message.h"
+#include "consensus/link/link.h"
+#include "consensus/link/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

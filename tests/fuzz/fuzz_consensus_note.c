@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "consensus/membership_note.h"
+#include "consensus/membership/membership_note.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "consensus/crc32c.h"
-#include "consensus/wal_record.h"
+#include "consensus/log/crc32c.h"
+#include "consensus/log/wal_record.h"
 
 static void append(struct buf *out, const struct wal_record *record)
 {

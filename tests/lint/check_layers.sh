@@ -28,10 +28,11 @@ function refuse(what) {
     fail(FILENAME ":" FNR ": " module " may not include " what)
 }
 
+# A room of the consensus engine is a module where layers.txt has a line for it; else it belongs to the engine.
 function module_of(path,    part, count) {
     count = split(path, part, "/")
-    if (part[1] != "broker") { return part[1] }
-    return count == 2 ? "app" : part[2]
+    if (part[1] == "broker") { return count == 2 ? "app" : part[2] }
+    return count == 3 && (part[1] "/" part[2]) in is_module ? part[1] "/" part[2] : part[1]
 }
 
 # One row of layers.txt.
@@ -72,8 +73,7 @@ FNR == 1 {
     }
     sub(/^"/, "", name)
     sub(/".*/, "", name)
-    slash = index(name, "/")
-    from = slash ? substr(name, 1, slash - 1) : "app"
+    from = module_of(name ~ /^(consensus|proto)\// ? name : "broker/" name)
     if (!((module, from) in may) || (name ~ /_int\.h$/ && from != module)) { refuse("\"" name "\"") }
 }
 

@@ -21,15 +21,16 @@ plant_clean_tree() {
     mkdir -p "$tree/tests/lint"
     cp "$lint/check_layers.sh" "$lint/check_size.sh" "$lint/layers.txt" "$tree/tests/lint/"
     awk '!/^</ { sub(/:/, " "); print }' "$lint/layers.txt" | while read -r module allowed; do
+        name=${module##*/}
         case $module in
         app) folder=broker ;;
-        consensus | proto) folder=$module ;;
+        consensus* | proto) folder=$module ;;
         *) folder=broker/$module ;;
         esac
         mkdir -p "$tree/$folder"
-        for dep in $allowed; do echo "#include \"$dep/$dep.h\""; done >"$tree/$folder/$module.c"
-        if [ "$module" = app ]; then own=app.h; else own=$module/${module}_int.h; fi
-        printf '#include "%s"\n#include <stdio.h>\n' "$own" >>"$tree/$folder/$module.c"
+        for dep in $allowed; do echo "#include \"$dep/${dep##*/}.h\""; done >"$tree/$folder/$name.c"
+        if [ "$module" = app ]; then own=app.h; else own=$module/${name}_int.h; fi
+        printf '#include "%s"\n#include <stdio.h>\n' "$own" >>"$tree/$folder/$name.c"
     done
     sed -n 's/^\(<[^:]*\): *\([a-z]*\).*/\1 \2/p' "$lint/layers.txt" | while read -r start module; do
         case $module in
@@ -89,6 +90,8 @@ layer broker/cluster/lib.c '#include <raft/uv.h> // io' 'cluster may not include
 layer broker/resp/lib.c '#include <event2/event.h>' 'resp may not include <event2/event.h>'
 layer broker/net/thread.c '#include <pthread.h>' 'net may not include <pthread.h>'
 layer consensus/up.c '#include "cluster/peer.h"' 'consensus may not include "cluster/peer.h"'
+layer consensus/log/up.c '#include "consensus/engine.h"' 'consensus/log may not include "consensus/engine.h"'
+layer consensus/group/up.c '#include "consensus/map/pmap.h"' 'consensus may not include "consensus/map/pmap.h"'
 layer consensus/bare.c '#include "group.h"' 'consensus may not include "group.h"'
 layer broker/extra/new.c '#include <stdio.h>' 'module extra is not in layers.txt'
 layer broker/base/utils.c '#include <stdio.h>' 'a file is named after what it owns'

@@ -7,7 +7,7 @@
 #define FANFARE_TESTS_SIM_H
 
 #include "consensus/engine_int.h"
-#include "consensus/group_int.h"
+#include "consensus/group/group_int.h"
 #include "sim/sim_disk.h"
 
 enum {

@@ -36,6 +36,7 @@ static void file_free(struct sim_file *file)
     list_remove(&file->link);
     buf_fini(&file->now);
     buf_fini(&file->durable);
+    buf_fini(&file->lost);
     mem_free(file);
 }
 
@@ -49,6 +50,42 @@ static void copy(struct buf *to, const struct buf *from)
 {
     to->len = 0;
     buf_append(to, buf_slice(from));
+}
+
+/* Call `each` for the sectors of the file that are not on the platter as the process sees them. */
+static void each_dirty(struct sim_file *file, void (*each)(struct sim_file *, size_t at, size_t n))
+{
+    for (size_t at = 0; at < file->now.len; at += SIM_SECTOR_BYTES) {
+        size_t bytes =
+            file->now.len - at < SIM_SECTOR_BYTES ? file->now.len - at : SIM_SECTOR_BYTES;
+        if (memcmp(file->durable.data + at, file->now.data + at, bytes) != 0) {
+            each(file, at, bytes);
+        }
+    }
+}
+
+static void sector_lose(struct sim_file *file, size_t at, size_t bytes)
+{
+    (void)bytes;
+    file->lost.data[at / SIM_SECTOR_BYTES] = 1;
+}
+
+static void sector_sync(struct sim_file *file, size_t at, size_t bytes)
+{
+    if (file->lost.data[at / SIM_SECTOR_BYTES] == 0) {
+        memcpy(file->durable.data + at, file->now.data + at, bytes);
+    }
+}
+
+/* One that fails leaves what it should have written as if it had: seen by everybody, and clean. */
+static enum err sync_file(struct sim_disk *sd, struct sim_file *file)
+{
+    bool fails = sd->syncs_to_fail > 0;
+    sd->syncs_to_fail -= fails;
+    sd->sync_count += !fails;
+    resize(&file->durable, file->now.len);
+    each_dirty(file, fails ? sector_lose : sector_sync);
+    return fails ? ERR_SYSTEM : ERR_OK;
 }
 
 uint64_t sim_disk_used_bytes(const struct sim_disk *sd)
@@ -80,11 +117,12 @@ static enum err run_write(struct sim_disk *sd, struct disk_job *job)
     }
     if (want > have) { resize(&file->now, want); }
     memcpy(file->now.data + job->offset, job->data, job->len);
-    if (job->sync) {
-        copy(&file->durable, &file->now);
-        sd->sync_count++;
+    resize(&file->lost, file->now.len / SIM_SECTOR_BYTES + 1);
+    size_t sectors = (job->offset + job->len + SIM_SECTOR_BYTES - 1) / SIM_SECTOR_BYTES;
+    for (size_t i = job->offset / SIM_SECTOR_BYTES; i < sectors; i++) {
+        file->lost.data[i] = 0;
     }
-    return ERR_OK;
+    return job->sync ? sync_file(sd, file) : ERR_OK;
 }
 
 static enum err run_read(struct sim_disk *sd, struct disk_job *job)
@@ -219,13 +257,14 @@ static void file_crash(struct sim_disk *sd, struct sim_file *file)
             file->durable.len - at < SIM_SECTOR_BYTES ? file->durable.len - at : SIM_SECTOR_BYTES;
         bool is_kept = keep == KEEP_ALL || (keep != KEEP_NONE && sim_random(&sd->random, 2) == 0);
         if (memcmp(file->durable.data + at, file->now.data + at, bytes) == 0) { continue; }
-        if (is_kept) {
+        if (is_kept && file->lost.data[at / SIM_SECTOR_BYTES] == 0) {
             memcpy(file->durable.data + at, file->now.data + at, bytes);
         } else if (keep == KEEP_PREFIX) {
             break;
         }
     }
     copy(&file->now, &file->durable);
+    memset(file->lost.data, 0, file->lost.len);
 }
 
 void sim_disk_interrupt(struct sim_disk *sd)

@@ -4,7 +4,7 @@
 #define FANFARE_TESTS_SIM_DISK_H
 
 #include "base/buf.h"
-#include "consensus/disk.h"
+#include "consensus/disk/disk.h"
 
 enum { SIM_SECTOR_BYTES = 512 };
 
@@ -13,6 +13,8 @@ struct sim_file {
     char name[DISK_NAME_BYTES];
     struct buf now;     /* as the process sees it */
     struct buf durable; /* as a crash leaves it */
+    struct buf lost;    /* a byte for each sector: not 0 once a sync of it failed. The process sees
+                           it, and no sync writes it any more until it is written again. */
 };
 
 struct sim_disk {
@@ -23,7 +25,8 @@ struct sim_disk {
     uint64_t now_ms;
     uint64_t delay_ms_max; /* a job takes 0 to this, now and then ten times as long */
     uint64_t capacity_bytes;
-    enum err fail_with; /* ERR_OK, or what every write answers */
+    enum err fail_with;     /* ERR_OK, or what every write answers */
+    uint64_t syncs_to_fail; /* of writes to come */
     uint64_t sync_count;
     bool is_interrupted;
 };

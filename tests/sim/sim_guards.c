@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "consensus/guards.h"
+#include "consensus/group/guards.h"
 #include "sim/sim_script.h"
 
 static bool is_vote(const struct message *m, bool pre_vote)

@@ -6,7 +6,7 @@
 #define FANFARE_TESTS_SIM_MEMBERSHIP_H
 
 #include "base/buf.h"
-#include "consensus/membership_core.h"
+#include "consensus/membership/membership_core.h"
 #include "sim/sim_disk.h"
 
 enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16 };

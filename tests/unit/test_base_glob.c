@@ -175,7 +175,65 @@ Test(glob, the_literal_ends_and_the_longest_inner_run_are_told)
     }
 }
 
-enum { LEN_MAX = 12 };
+static void fill(char *at, size_t count, const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(at + i * len, text, len);
+    }
+}
+
+/* Read anew for each byte of the text, this bracket alone takes hours. */
+Test(glob, a_long_bracket_is_read_once)
+{
+    enum { ITEMS = 1 << 20, TEXT = 1 << 20 };
+    size_t len = 3 * (size_t)ITEMS + 4;
+    char *pattern = malloc(len), *text = malloc(TEXT);
+    memcpy(pattern, "*[", 2);
+    fill(pattern + 2, ITEMS, "b-c");
+    memcpy(pattern + len - 2, "]x", 2);
+    memset(text, 'a', TEXT);
+    cr_expect_not(glob_match(slice_of(pattern, len), slice_of(text, TEXT)));
+    pattern[0] = '?';
+    text[0] = 'c';
+    text[1] = 'c';
+    text[2] = 'x';
+    cr_expect(glob_match(slice_of(pattern, len), slice_of(text, 3)));
+    struct glob glob;
+    glob_init(&glob, slice_of(pattern, len));
+    size_t matches = 0;
+    for (int i = 0; i < 300000; i++) {
+        text[1] = (char)('a' + i % 3);
+        matches += glob_matches(&glob, slice_of(text, 3));
+    }
+    cr_expect_eq(matches, 200000);
+    glob_fini(&glob);
+    free(pattern);
+    free(text);
+}
+
+/* The bytes that differ come as late as they can. One token at a time, this takes minutes. */
+Test(glob, tokens_are_tried_many_at_a_time_where_one_by_one_takes_too_long)
+{
+    enum { TOKENS = 1 << 13, TEXT = 1 << 20 };
+    static const char *const token[] = {"a", "?", "[ab]", "\\a"};
+    char *pattern = malloc(2 + 4 * (size_t)TOKENS + 2), *text = malloc(TEXT);
+    memset(text, 'a', TEXT);
+    for (size_t i = 0; i < COUNT_OF(token); i++) {
+        size_t len = strlen(token[i]) * TOKENS;
+        memcpy(pattern, "*", 1);
+        fill(pattern + 1, TOKENS, token[i]);
+        memcpy(pattern + 1 + len, "b*", 2);
+        cr_expect_not(glob_match(slice_of(pattern, len + 3), slice_of(text, TEXT)));
+        text[TEXT - 1] = 'b';
+        cr_expect(glob_match(slice_of(pattern, len + 3), slice_of(text, TEXT)));
+        text[TEXT - 1] = 'a';
+    }
+    free(pattern);
+    free(text);
+}
+
+enum { LEN_MAX = 600, LEN_SHORT = 12 };
 
 /* One token read on its own: which bytes it takes, and how long it is. */
 struct token {
@@ -251,7 +309,7 @@ static bool slow_match(struct slice pattern, struct slice text)
 static struct slice random_text(unsigned *seed, char *out, const char *alphabet,
                                 size_t alphabet_len)
 {
-    size_t len = (size_t)rand_r(seed) % (LEN_MAX + 1);
+    size_t len = (size_t)rand_r(seed) % (LEN_SHORT + 1);
     for (size_t i = 0; i < len; i++) {
         out[i] = alphabet[(size_t)rand_r(seed) % alphabet_len];
     }
@@ -277,7 +335,7 @@ Test(glob, agrees_with_a_matcher_that_tries_everything)
     printf("seed %u\n", seed);
     size_t match_count = 0;
     for (int i = 0; i < 300000; i++) {
-        char pattern_bytes[LEN_MAX + 1], text_bytes[LEN_MAX + 1];
+        char pattern_bytes[LEN_SHORT + 1], text_bytes[LEN_SHORT + 1];
         bool plain = i % 2 == 0;
         struct slice pattern = plain ? random_text(&seed, pattern_bytes, "aab*?", 5)
                                      : random_text(&seed, pattern_bytes, "ab*?[]^-\\\x80", 10);
@@ -292,4 +350,63 @@ Test(glob, agrees_with_a_matcher_that_tries_everything)
         }
     }
     cr_assert_gt(match_count, 1000);
+}
+
+/* A pattern of many tokens that take `a`, nearly all of them, between few stars. */
+static struct slice random_long_pattern(unsigned *seed, char *out)
+{
+    static const char *const token[] = {
+        "a",
+        "a",
+        "a",
+        "?",
+        "?",
+        "[ab]",
+        "[^b]",
+        "\\a",
+        "[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]",
+        "[^]",
+        "[bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb-a]",
+    };
+    size_t kinds = 1 + (size_t)rand_r(seed) % COUNT_OF(token);
+    size_t len = 0, len_max = 40 + (size_t)rand_r(seed) % (LEN_MAX - 100);
+    while (len < len_max) {
+        const char *next = token[(size_t)rand_r(seed) % kinds];
+        if (rand_r(seed) % 100 == 0) { next = "*"; }
+        if (rand_r(seed) % 150 == 0) { next = "b"; }
+        memcpy(out + len, next, strlen(next));
+        len += strlen(next);
+    }
+    return slice_of(out, len);
+}
+
+static struct slice random_long_text(unsigned *seed, char *out)
+{
+    size_t len = (size_t)rand_r(seed) % LEN_MAX;
+    for (size_t i = 0; i < len; i++) {
+        out[i] = rand_r(seed) % 100 == 0 ? 'b' : 'a';
+    }
+    return slice_of(out, len);
+}
+
+Test(glob, agrees_with_it_about_long_segments)
+{
+    unsigned seed = (unsigned)clock_wall_us();
+    printf("seed %u\n", seed);
+    size_t match_count = 0;
+    for (int i = 0; i < 4000; i++) {
+        char pattern_bytes[LEN_MAX], text_bytes[LEN_MAX];
+        struct slice pattern = random_long_pattern(&seed, pattern_bytes);
+        struct glob glob;
+        glob_init(&glob, pattern);
+        for (int t = 0; t < 4; t++) {
+            struct slice text = random_long_text(&seed, text_bytes);
+            bool matches = glob_matches(&glob, text);
+            cr_assert_eq(matches, slow_match(pattern, text), "pattern \"%.*s\" text \"%.*s\"",
+                         SLICE_ARG(pattern), SLICE_ARG(text));
+            match_count += matches;
+        }
+        glob_fini(&glob);
+    }
+    cr_assert_gt(match_count, 100);
 }

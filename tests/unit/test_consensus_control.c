@@ -1,6 +1,6 @@
 /* test_consensus_control: each command's rules; and long random histories against a model that keeps
  * members and owners in plain arrays. */
-#include "consensus/control.h"
+#include "consensus/map/control.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "consensus/disk_uv.h"
+#include "consensus/disk/disk_uv.h"
 
 enum { FILE_BYTES = 256 << 10, ZEROS = 100 << 10 };
 

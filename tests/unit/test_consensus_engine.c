@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "consensus/engine_int.h"
-#include "consensus/group_int.h"
-#include "consensus/read.h"
+#include "consensus/group/group_int.h"
+#include "consensus/group/read.h"
 #include "sim/sim_disk.h"
 
 enum { GROUP = 4 };

@@ -4,9 +4,9 @@
 
 #include "base/mem.h"
 #include "consensus/engine_int.h"
-#include "consensus/group_int.h"
-#include "consensus/guards.h"
-#include "consensus/read.h"
+#include "consensus/group/group_int.h"
+#include "consensus/group/guards.h"
+#include "consensus/group/read.h"
 #include "sim/sim_disk.h"
 
 enum { GROUP = 9, SENT_MAX = 64 };

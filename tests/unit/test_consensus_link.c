@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "consensus/link.h"
-#include "consensus/message.h"
+#include "consensus/link/link.h"
+#include "consensus/link/message.h"
 
 struct end {
     struct link *link;

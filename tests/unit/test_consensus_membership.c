@@ -9,9 +9,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "consensus/membership.h"
-#include "consensus/membership_file.h"
-#include "consensus/membership_note.h"
+#include "consensus/membership/membership.h"
+#include "consensus/membership/membership_file.h"
+#include "consensus/membership/membership_note.h"
 
 static char *new_dir(void)
 {

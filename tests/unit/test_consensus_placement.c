@@ -1,6 +1,6 @@
 /* test_consensus_placement: each rule by itself; and from any state at all, rest, balanced, in few
  * moves. */
-#include "consensus/placement.h"
+#include "consensus/map/placement.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

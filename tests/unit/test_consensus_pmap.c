@@ -1,5 +1,5 @@
 /* test_consensus_pmap: every slot has one partition, and a map is found in, shared and freed. */
-#include "consensus/pmap.h"
+#include "consensus/map/pmap.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

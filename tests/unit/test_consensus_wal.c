@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "consensus/crc32c.h"
-#include "consensus/disk_uv.h"
-#include "consensus/wal.h"
-#include "consensus/wal_check.h"
+#include "consensus/log/crc32c.h"
+#include "consensus/disk/disk_uv.h"
+#include "consensus/log/wal.h"
+#include "consensus/log/wal_check.h"
 #include "sim/sim_disk.h"
 
 enum { GROUPS = 3, OPS_MAX = 4096 };
@@ -229,6 +229,62 @@ Test(consensus_wal, a_broken_disk_is_reported_once_and_nothing_more_is_written)
     flush(f);
     cr_assert_eq(f->sd.sync_count, syncs);
     fixture_free(f);
+}
+
+Test(consensus_wal, a_batch_whose_flush_failed_is_written_again_by_the_next_start)
+{
+    struct fixture *f = fixture_new(8);
+    struct wal_log *log = wal_log_create(f->wal, 5, 50);
+    put_text(f, log, 1, "flushed");
+    flush(f);
+    put_text(f, log, 1, "seen by all, and on no platter");
+    f->sd.syncs_to_fail = 1;
+    flush(f);
+    cr_assert_eq(f->failed, ERR_SYSTEM);
+    sim_disk_kill(&f->sd);
+    cr_assert_eq(reopen(f), ERR_OK);
+    cr_assert_eq(wal_log_last_index(wal_log_find(f->wal, 5)), 2);
+    sim_disk_crash(&f->sd);
+    cr_assert_eq(reopen(f), ERR_OK);
+    cr_assert_eq(wal_log_last_index(wal_log_find(f->wal, 5)), 2, "what a start has shown stays");
+    fixture_free(f);
+}
+
+/* Processes that die over failing flushes and are started again, until one lives; then the power
+ * goes. */
+static void restarts_then_crash(uint64_t seed)
+{
+    struct fixture *f = fixture_new(seed);
+    struct wal_log *log = wal_log_create(f->wal, 5, 50);
+    flush(f);
+    for (int round = 0; round < 6; round++) {
+        char text[700] = {0};
+        for (uint64_t i = sim_random(&f->random, 8); i > 0; i--) {
+            memset(text, (int)('a' + i), sim_random(&f->random, sizeof text - 1));
+            put_text(f, log, 1, text);
+        }
+        f->sd.syncs_to_fail = sim_random(&f->random, 3);
+        wal_flush(f->wal);
+        if (sim_random(&f->random, 2) == 0) { sim_disk_drain(&f->sd); }
+        sim_disk_kill(&f->sd);
+        while (reopen(f) != ERR_OK) {
+            cr_assert_eq(f->report.damage[0], 0, "seed %lu: %s", seed, f->report.damage);
+        }
+        f->sd.syncs_to_fail = 0;
+        log = wal_log_find(f->wal, 5);
+    }
+    uint64_t last = wal_log_last_index(log);
+    sim_disk_crash(&f->sd);
+    cr_assert_eq(reopen(f), ERR_OK, "seed %lu: %s", seed, f->report.damage);
+    cr_assert_eq(wal_log_last_index(wal_log_find(f->wal, 5)), last, "seed %lu", seed);
+    fixture_free(f);
+}
+
+Test(consensus_wal, what_a_start_has_shown_is_on_the_disk_whatever_failed_before, .timeout = 60)
+{
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        restarts_then_crash(seed);
+    }
 }
 
 Test(consensus_wal, a_log_of_another_node_is_refused)

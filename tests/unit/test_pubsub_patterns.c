@@ -171,6 +171,34 @@ Test(patterns, literal_parts_longer_than_the_index_reads_still_decide)
     mem_free(subject);
 }
 
+/* In the second half of the channel each byte leads to every place, whose literals the first half does
+ * not have: looking for the first of each anew takes minutes. */
+Test(patterns, what_a_long_channel_leads_to_again_and_again_is_looked_at_once)
+{
+    enum { COUNT = 250, HALF = 1 << 16 };
+    struct subject *subject = mem_new0(COUNT * sizeof *subject);
+    char *text = mem_new(COUNT * (COUNT + 2)), *channel = mem_new(2 * HALF);
+    struct patterns *patterns = patterns_new();
+    memset(text, 'a', COUNT * (COUNT + 2));
+    for (size_t i = 0; i < COUNT; i++) { /* *a*, *aa*, ... */
+        char *at = text + i * (COUNT + 2);
+        at[0] = at[i + 2] = '*';
+        subject[i].node.by_text.key = slice_of(at, i + 3);
+        patterns_insert(patterns, &subject[i].node);
+    }
+    memset(channel, 'b', HALF);
+    memset(channel + HALF, 'a', HALF);
+    cr_expect_eq(match_count(patterns, slice_of(channel, 2 * HALF)), COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        cr_expect_eq(subject[i].visits, 1);
+        patterns_remove(patterns, &subject[i].node);
+    }
+    patterns_free(patterns);
+    mem_free(channel);
+    mem_free(text);
+    mem_free(subject);
+}
+
 /* ---- against a walk over all patterns ---- */
 
 enum { SUBJECTS = 400, STEPS = 20000, TEXT_MAX = 9 };

@@ -309,7 +309,9 @@ static void op_end(struct op *op, enum err err)
     bool is_refused = err != ERR_OK;
     struct client *client = op->client;
     if (is_refused || !op->change->is_join) { client->number = 0; } /* no more is shown */
-    bool is_void = directory_end_change(world->directory, op->change);
+    struct pattern_step step = {.change = op->change};
+    directory_end_patterns(world->directory, &step, 1);
+    bool is_void = step.is_void;
     for (unsigned owner = 0; (is_void || is_refused) && owner < OWNERS; owner++) {
         world->counted[owner][client - world->client] = 0;
     }
@@ -320,7 +322,9 @@ static void op_begin(struct op *op)
 {
     unsigned i = (unsigned)(op->client - world->client);
     bool is_join = op->change->is_join;
-    if (!directory_begin_change(world->directory, op->change)) {
+    struct pattern_step step = {.change = op->change};
+    directory_begin_patterns(world->directory, &step, 1);
+    if (step.is_void) {
         interest_change_give_back(op->change);
         op->change = NULL;
         return;

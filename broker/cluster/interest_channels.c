@@ -1,0 +1,329 @@
+/* interest_channels: changes of our clients' subscriptions to channels on their way to the owner, who counts them, and,
+ * acknowledged, back into this node's order; and other nodes' changes.
+ * A change that was sent is in cluster.changes under the id it was sent with. Whoever takes it out of there
+ * decides what becomes of it: the acknowledgement, or its worker when it has to be sent again. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cluster/interest_int.h"
+
+struct change_key {
+    struct map_node node;
+    uint64_t id;
+    struct interest_change *change;
+    uint64_t stale_count; /* the partition's when it was sent */
+};
+
+static uint64_t change_register(struct half *half, struct interest_change *change,
+                                const struct remote_partition *at)
+{
+    struct change_key *key = mem_new0(sizeof *key);
+    key->id = ++half->next_id << 8 | half->index;
+    key->change = change;
+    key->stale_count = at->stale_count;
+    key->node.key = interest_id(&key->id);
+    struct cluster *c = half->cluster;
+    lock_take(&c->lock);
+    map_insert(&c->changes, &key->node, slice_hash(key->node.key));
+    lock_release(&c->lock);
+    atomic_fetch_add_explicit(&half->changes_sent, 1, memory_order_relaxed);
+    return key->id;
+}
+
+/* Who had sent as many as it may goes on when half of them have come back. Any thread. */
+static void one_less_sent(struct half *half)
+{
+    if (atomic_fetch_sub(&half->changes_sent, 1) == CHANGES_SENT_MAX / 2) { half_look(half); }
+}
+
+/* Gives: the change that was sent with the id, or NULL if it is not waited for (any more). */
+static struct interest_change *change_take(struct cluster *c, uint64_t id, uint64_t *stale_count)
+{
+    struct interest_change *change = NULL;
+    lock_take(&c->lock);
+    struct map_node *node = map_find(&c->changes, interest_id(&id), slice_hash(interest_id(&id)));
+    if (node != NULL) {
+        struct change_key *key = CONTAINER_OF(node, struct change_key, node);
+        map_remove(&c->changes, node);
+        change = key->change;
+        *stale_count = key->stale_count;
+        mem_free(key);
+    }
+    lock_release(&c->lock);
+    if (change != NULL) { one_less_sent(c->half[id & 0xff]); }
+    return change;
+}
+
+void interest_send(struct outlet *outlet, const struct interest_change *change, uint64_t id,
+                   uint64_t epoch, int32_t delta)
+{
+    const struct wire_frame frame = {
+        .type = WIRE_INTEREST,
+        .interest = {.id = id,
+                     .partition = change->partition,
+                     .epoch = epoch,
+                     .kind = change->kind,
+                     .name = interest_change_name(change),
+                     .change = delta},
+    };
+    outlet_send(outlet, outlet->request, &frame);
+}
+
+/* ---- this node's changes ---- */
+
+void interest_change(void *arg, struct interest_change *change)
+{
+    struct half *half = arg;
+    if (change->kind == TOPIC_PATTERN) {
+        interest_change_pattern(half, change);
+        return;
+    }
+    list_push_back(&half->waiting[change->partition].changes, &change->link);
+    half_due(half, change->partition);
+}
+
+/* One change whose client is gone, not sent yet. `outlet` can ask, or it is an owner's own partition. */
+static void flush_orphan(struct outlet *outlet, struct interest_change *change,
+                         const struct remote_partition *at)
+{
+    bool is_right = change->is_drop && change->stale_count == at->stale_count;
+    if (is_right && at->phase == PARTITION_READY) {
+        interest_send(outlet, change, 0, at->epoch, -1);
+    }
+    list_remove(&change->link);
+    interest_change_free(change);
+}
+
+/* It is to be sent again, before what has not been sent. */
+static void unsend(struct waiting *w, struct interest_change *change)
+{
+    change->is_sent = false;
+    list_remove(&change->link);
+    list_push_back(w->changes.next, &change->link);
+}
+
+static void flush_change(struct half *half, struct outlet *outlet, struct interest_change *change,
+                         const struct remote_partition *at)
+{
+    struct waiting *w = &half->waiting[change->partition];
+    if (change->subscriber == NULL) {
+        flush_orphan(outlet, change, at);
+        return;
+    }
+    list_remove(&change->link);
+    list_push_back(&w->sent, &change->link);
+    change->is_sent = true;
+    if (at->phase != PARTITION_OWNED) {
+        change->id = change_register(half, change, at);
+        interest_send(outlet, change, change->id, at->epoch, change->is_join ? 1 : -1);
+        return;
+    }
+    switch (directory_apply_change(half->cluster->directory, change, at->stale_count)) {
+    case CHANGE_APPLIED: return;
+    case CHANGE_IS_STALE: unsend(w, change); return;
+    case CHANGE_IS_VOID: UNREACHABLE(); /* its client is there, and this is its worker */
+    }
+}
+
+/* May changes of the partition be made, or be sent, now? Else they wait, and nobody looks at them. */
+static bool may_flush(struct half *half, const struct outlet *outlet,
+                      const struct remote_partition *at)
+{
+    switch (at->phase) {
+    case PARTITION_STALE:
+    case PARTITION_SYNCED: return false;
+    case PARTITION_READY: return outlet_can_ask(outlet);
+    case PARTITION_OWNED: return half_lease(half) != 0;
+    }
+    return false;
+}
+
+void interest_flush(struct half *half, uint32_t partition)
+{
+    struct waiting *w = &half->waiting[partition];
+    if (list_is_empty(&w->changes) && list_is_empty(&w->sent)) { return; }
+    struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
+    if (w->stale_seen != at.stale_count) { /* what was sent before may be lost: it is sent again */
+        w->stale_seen = at.stale_count;
+        interest_stale(half, partition);
+    }
+    struct outlet *outlet = at.owner < PMAP_NODES_MAX ? half->outlet[at.owner] : NULL;
+    if (!may_flush(half, outlet, &at)) { return; }
+    LIST_EACH (link, &w->changes) {
+        if (half->changes_left == 0) { /* the rest in the next turn */
+            half_look(half);
+            return;
+        }
+        half->changes_left--;
+        if (atomic_load(&half->changes_sent) >= CHANGES_SENT_MAX) { return; }
+        flush_change(half, outlet, CONTAINER_OF(link, struct interest_change, link), &at);
+    }
+}
+
+void interest_stale(struct half *half, uint32_t partition)
+{
+    struct waiting *w = &half->waiting[partition];
+    struct list *at = w->sent.prev;
+    while (at != &w->sent) {
+        struct list *earlier = at->prev;
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, link);
+        uint64_t stale_count;
+        if (change_take(half->cluster, change->id, &stale_count) != NULL) { /* else acknowledged */
+            unsend(w, change);
+        }
+        at = earlier;
+    }
+}
+
+/* The oldest are first. */
+static void fail_old(struct half *half, uint32_t partition, uint64_t since_ns)
+{
+    LIST_EACH (link, &half->waiting[partition].changes) {
+        struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
+        if (change->since_ns > since_ns || half->changes_left == 0) { return; }
+        half->changes_left--;
+        if (change->subscriber == NULL) { continue; }
+        list_remove(&change->link);
+        interest_change_end(change, ERR_CLUSTER_DOWN);
+    }
+}
+
+void interest_tick(struct half *half)
+{
+    struct cluster *c = half->cluster;
+    uint64_t since_ns = clock_mono_ns() - (uint64_t)c->opts.timeout_ms * NS_PER_MS;
+    half->changes_left = CHANGES_PER_TURN;
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        const struct waiting *w = &half->waiting[p];
+        if (list_is_empty(&w->changes) && list_is_empty(&w->sent)) { continue; }
+        half_due(half, p);
+        fail_old(half, p, since_ns);
+    }
+    if (half->index == 0) { interest_tick_patterns(half, since_ns); }
+}
+
+static void take_back(struct event *event)
+{
+    struct interest_change *change = event->pointer;
+    struct outlet *outlet = event->half->outlet[event->node];
+    struct remote_partition at =
+        directory_partition_peek(event->half->cluster->directory, change->partition);
+    bool is_right =
+        at.phase == PARTITION_READY && at.owner == event->node && at.stale_count == event->a;
+    if (is_right && outlet_can_ask(outlet)) { interest_send(outlet, change, 0, at.epoch, -1); }
+    mem_free(change);
+}
+
+struct interest_change *interest_copy(const struct interest_change *change)
+{
+    struct interest_change *copy = mem_new0(sizeof *copy + change->name_len + 1);
+    copy->kind = change->kind;
+    copy->partition = change->partition;
+    copy->name_len = change->name_len;
+    memcpy(copy->name, change->name, change->name_len);
+    return copy;
+}
+
+/* It was counted, and then the owner was given a picture that is without it. */
+static void send_again(struct event *event)
+{
+    struct half *half = event->half;
+    struct interest_change *change = event->pointer;
+    unsend(&half->waiting[change->partition], change);
+    half_due(half, change->partition);
+    if (atomic_load(&half->cluster->is_stopping)) {
+        list_remove(&change->link);
+        interest_change_end(change, ERR_CLUSTER_DOWN);
+    }
+}
+
+/* What was ordered up to here and was for this node has come before: what is recovered of it is not for those who
+ * have subscribed since. */
+static void note_seq(struct cluster *c, uint32_t node, uint32_t partition, uint64_t seq)
+{
+    struct place *place = &c->place[partition];
+    lock_take(&place->lock);
+    bool is_its = place->owner == node || place->previous_owner == node;
+    if (is_its && seq > place->seq) { place->seq = seq; }
+    lock_release(&place->lock);
+}
+
+static void note_seqs(struct inlet *inlet, const struct wire_interest_ack *ack)
+{
+    bool is_pattern = ack->kind == TOPIC_PATTERN;
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    uint32_t step = is_pattern ? c->from[inlet->node].worker_count : 1;
+    lock_release(&c->lock);
+    uint32_t partition = is_pattern ? inlet->worker : ack->partition;
+    size_t count = is_pattern || ack->seq_count == 0 ? ack->seq_count : 1;
+    for (size_t i = 0; i < count && partition < c->partition_count; i++, partition += step) {
+        note_seq(c, inlet->node, partition, ack->seq[i]);
+    }
+}
+
+void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack)
+{
+    struct half *half = inlet->half;
+    struct cluster *c = half->cluster;
+    note_seqs(inlet, ack);
+    if (ack->kind == TOPIC_PATTERN) {
+        interest_on_pattern_ack(inlet, ack->id);
+        return;
+    }
+    uint64_t stale_count = 0;
+    struct interest_change *change = change_take(c, ack->id, &stale_count);
+    if (change == NULL) { return; }
+    struct half *owner = c->half[ack->id & 0xff];
+    struct event event = {.node = inlet->node, .a = stale_count, .pointer = interest_copy(change)};
+    switch (directory_apply_change(c->directory, change, stale_count)) {
+    case CHANGE_APPLIED: mem_free(event.pointer); return;
+    case CHANGE_IS_VOID: event.run = take_back; break;
+    case CHANGE_IS_STALE:
+        mem_free(event.pointer);
+        event.run = send_again;
+        event.pointer = change;
+        break;
+    }
+    event_post(owner, event);
+}
+
+bool interest_on_request(struct inlet *inlet, const struct wire_interest *interest)
+{
+    struct cluster *c = inlet->half->cluster;
+    if (interest->partition >= c->partition_count || interest->change == 0) { return false; }
+    bool is_pattern = interest->kind == TOPIC_PATTERN;
+    if (!is_pattern &&
+        directory_partition_of(c->directory, interest->name) != interest->partition) {
+        return false;
+    }
+    /* Without a lease nothing may be acknowledged: the sender begins anew with us, or with who comes after. */
+    if (half_lease(inlet->half) == 0) {
+        peer_in_close(inlet->in, true);
+        return true;
+    }
+    if (is_pattern) {
+        interest_on_pattern(inlet, interest);
+        return true;
+    }
+    /* Not counted when this node does not order the partition any more: the sender, when it learns of the
+     * move, asks the new owner. */
+    (void)!directory_change_interest(c->directory, inlet->node, interest->kind, interest->name,
+                                     interest->partition, interest->epoch, interest->change,
+                                     interest->id);
+    return true;
+}
+
+/* ---- the end ---- */
+
+void interest_stop(struct half *half)
+{
+    for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
+        interest_stale(half, p);
+        LIST_EACH (link, &half->waiting[p].changes) {
+            struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
+            list_remove(&change->link);
+            interest_change_end(change, ERR_CLUSTER_DOWN);
+        }
+    }
+    if (half->index == 0) { interest_stop_patterns(half); }
+}

@@ -1,0 +1,471 @@
+/* interest_patterns: changes of our clients' patterns, which every member counts: worker 0 tells all of them. And other
+ * nodes' patterns.
+ * Patterns change under all stripes: so they do in groups, one of each kind in a turn, and so many are under way at a
+ * time that looking at all of them is cheap. The rest waits.
+ * Always: what is in pattern_sync.done is awaited by nobody, or given up; the rest of under_way is awaited. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cluster/interest_int.h"
+
+enum { OPS_MAX = 2048 };
+
+/* ---- what is under way ---- */
+
+static struct pattern_op *op_at(struct list *link)
+{
+    return CONTAINER_OF(link, struct pattern_op, link);
+}
+
+/* Under cluster.lock. `id` is that of an acknowledgement. NULL: it has ended. */
+static struct pattern_op *op_find(struct cluster *c, uint64_t id)
+{
+    id >>= 8;
+    struct map_node *node = map_find(&c->patterns, interest_id(&id), slice_hash(interest_id(&id)));
+    return node != NULL ? CONTAINER_OF(node, struct pattern_op, by_id) : NULL;
+}
+
+static void on_slice(struct task *task);
+
+/* There may be something to begin or to end. */
+static void go_on(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    if (sync->is_posted) { return; }
+    sync->is_posted = true;
+    mailbox_post(worker_mailbox(half->worker), &sync->task);
+}
+
+static void op_done(struct half *half, struct pattern_op *op)
+{
+    if (!list_is_linked(&op->done_link)) {
+        list_push_back(&half->cluster->pattern_sync.done, &op->done_link);
+    }
+    go_on(half);
+}
+
+/* The members, what they have been asked or what they have answered may have changed. */
+static void op_look(struct half *half, struct pattern_op *op)
+{
+    op->awaited = 0;
+    for (uint32_t node = 0; half->map != NULL && node < half->map->node_count; node++) {
+        if (node == half->self || !node_is_up(half->map, node)) { continue; }
+        bool is_missing = op->asked[node].id == 0 || op->asked[node].remaining > 0;
+        op->awaited |= (uint64_t)is_missing << node;
+    }
+    if ((op->awaited == 0 && half->map != NULL) || op->is_given_up) {
+        op_done(half, op);
+    } else if (list_is_linked(&op->done_link)) {
+        list_remove(&op->done_link);
+    }
+}
+
+void interest_look(struct half *half)
+{
+    LIST_EACH (at, &half->cluster->pattern_sync.under_way) {
+        op_look(half, op_at(at));
+    }
+    go_on(half);
+}
+
+/* If its link or one of its lanes is gone, the node will be told all patterns anew, and asked again then. Who is asked
+ * again may still acknowledge the first time: that is not enough to wait for, but the subscriber hears of it. */
+static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
+{
+    struct pattern_asked *asked = &op->asked[node];
+    *asked = (struct pattern_asked){.remaining = lanes_complete(half->cluster, node)};
+    if (asked->remaining == 0 || !outlet_can_ask(half->outlet[node])) { return; }
+    asked->id = op->id << 8 | op->asked_count++;
+    interest_send(half->outlet[node], op->change, asked->id, 0, op->change->is_join ? 1 : -1);
+}
+
+/* ---- beginning ---- */
+
+static void op_begin(struct half *half, struct interest_change *change)
+{
+    struct cluster *c = half->cluster;
+    struct pattern_op *op = mem_new0(sizeof *op);
+    op->change = change;
+    op->id = ++half->next_id;
+    op->by_id.key = interest_id(&op->id);
+    list_init(&op->done_link);
+    list_push_back(&c->pattern_sync.under_way, &op->link);
+    c->pattern_sync.under_way_count++;
+    lock_take(&c->lock);
+    map_insert(&c->patterns, &op->by_id, slice_hash(op->by_id.key));
+    lock_release(&c->lock);
+    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+        if (c->patterns_told[node] != 0) { op_ask(half, op, node); }
+    }
+    op_look(half, op);
+}
+
+/* Begin those that have waited longest. */
+static void begin_some(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    struct pattern_step step[PATTERN_STEPS_MAX];
+    uint32_t count = 0;
+    while (count < PATTERN_STEPS_MAX && sync->under_way_count + count < OPS_MAX &&
+           !list_is_empty(&sync->waiting)) {
+        struct list *link = list_pop_front(&sync->waiting);
+        step[count++].change = CONTAINER_OF(link, struct interest_change, link);
+    }
+    directory_begin_patterns(half->cluster->directory, step, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (step[i].is_void) {
+            interest_change_give_back(step[i].change);
+        } else {
+            op_begin(half, step[i].change);
+        }
+    }
+}
+
+static void tell_all(struct half *half, const struct interest_change *change, uint64_t seq)
+{
+    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+        uint64_t told = half->cluster->patterns_told[node];
+        struct outlet *outlet = half->outlet[node];
+        if (told == 0 || told > seq || !outlet_can_ask(outlet)) { continue; }
+        interest_send(outlet, change, 0, 0, -1);
+    }
+}
+
+static void finish_all(struct half *half);
+
+static void on_change(struct event *event)
+{
+    struct half *half = event->half;
+    struct interest_change *change = event->pointer;
+    if (change->is_drop) {
+        tell_all(half, change, change->epoch);
+        interest_change_free(change);
+        return;
+    }
+    list_push_back(&half->cluster->pattern_sync.waiting, &change->link);
+    if (atomic_load(&half->cluster->is_stopping)) {
+        finish_all(half);
+    } else {
+        go_on(half);
+    }
+}
+
+void interest_change_pattern(struct half *half, struct interest_change *change)
+{
+    event_post(half_0(half->cluster), (struct event){.run = on_change, .pointer = change});
+}
+
+/* ---- ending: all count it, or have ceased to; or it is given up ---- */
+
+/* Those nodes have been asked to count it, and are not to. */
+static void join_take_back(struct half *half, const struct interest_change *change, uint64_t nodes)
+{
+    for (; nodes != 0; nodes &= nodes - 1) {
+        struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
+        if (outlet_can_ask(outlet)) { interest_send(outlet, change, 0, 0, -1); }
+    }
+}
+
+/* What is left of an op whose change is its worker's again. */
+struct ended {
+    struct interest_change *copy; /* of a join; else NULL */
+    uint64_t asked;               /* nodes */
+    bool is_refused;
+};
+
+/* Take it out of the lists: from here on no lane finds it. A leaving needs nobody's consent; a join that is given up
+ * is refused. */
+static struct ended op_leave(struct cluster *c, struct pattern_op *op)
+{
+    struct interest_change *change = op->change;
+    change->err = op->is_given_up && change->is_join ? ERR_CLUSTER_DOWN : ERR_OK;
+    struct ended ended = {.is_refused = change->err != ERR_OK};
+    if (change->is_join) { ended.copy = interest_copy(change); }
+    for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
+        if (op->asked[node].id != 0) { ended.asked |= 1ULL << node; }
+    }
+    lock_take(&c->lock);
+    map_remove(&c->patterns, &op->by_id);
+    lock_release(&c->lock);
+    list_remove(&op->link);
+    list_remove(&op->done_link);
+    c->pattern_sync.under_way_count--;
+    mem_free(op);
+    return ended;
+}
+
+/* A join is in force when every partition's stream comes to us; one that is given up need not wait for that. */
+static void end_some(struct half *half)
+{
+    struct cluster *c = half->cluster;
+    if (list_is_empty(&c->pattern_sync.done)) { return; }
+    bool are_settled = moves_are_settled(c);
+    struct pattern_step step[PATTERN_STEPS_MAX];
+    struct ended ended[PATTERN_STEPS_MAX];
+    uint32_t count = 0;
+    LIST_EACH (at, &c->pattern_sync.done) {
+        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, done_link);
+        if (count == PATTERN_STEPS_MAX) { break; }
+        op_look(half, op); /* the map may be a newer one */
+        if (!list_is_linked(at) || (!are_settled && !op->is_given_up)) { continue; }
+        step[count].change = op->change;
+        ended[count++] = op_leave(c, op);
+    }
+    directory_end_patterns(c->directory, step, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (ended[i].copy == NULL) { continue; }
+        if (step[i].is_void || ended[i].is_refused) {
+            join_take_back(half, ended[i].copy, ended[i].asked);
+        }
+        mem_free(ended[i].copy);
+    }
+    if (count > 0) { go_on(half); }
+}
+
+/* A turn's share of the work. What is done and may not end yet is looked at when that changes (interest_look). */
+static void on_slice(struct task *task)
+{
+    struct cluster *c =
+        CONTAINER_OF(CONTAINER_OF(task, struct pattern_sync, task), struct cluster, pattern_sync);
+    struct half *half = half_0(c);
+    c->pattern_sync.is_posted = false;
+    end_some(half);
+    begin_some(half);
+    if (!list_is_empty(&c->pattern_sync.waiting) && c->pattern_sync.under_way_count < OPS_MAX) {
+        go_on(half);
+    }
+}
+
+static void give_up(struct half *half, struct pattern_op *op)
+{
+    op->is_given_up = true;
+    op_done(half, op);
+}
+
+/* The process ends: nothing is under way any more. */
+static void finish_all(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    while (!list_is_empty(&sync->waiting) || !list_is_empty(&sync->under_way)) {
+        LIST_EACH (at, &sync->under_way) {
+            give_up(half, op_at(at));
+        }
+        end_some(half);
+        begin_some(half);
+    }
+}
+
+void interest_stop_patterns(struct half *half)
+{
+    finish_all(half);
+}
+
+/* Joins that have not begun are refused; what has begun ends, in slices. */
+void interest_tick_patterns(struct half *half, uint64_t since_ns)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    uint32_t refused = 0;
+    LIST_EACH (at, &sync->waiting) {
+        struct interest_change *change = CONTAINER_OF(at, struct interest_change, link);
+        if (change->since_ns > since_ns || refused == OPS_MAX) { break; }
+        if (!change->is_join) { continue; } /* a leaving only has to wait its turn */
+        refused++;
+        list_remove(at);
+        change->err = ERR_CLUSTER_DOWN;
+        interest_change_give_back(change);
+    }
+    LIST_EACH (at, &sync->under_way) {
+        if (op_at(at)->change->since_ns <= since_ns) { give_up(half, op_at(at)); }
+    }
+    go_on(half);
+}
+
+/* ---- acknowledgements ---- */
+
+static void on_counted(struct event *event)
+{
+    struct half *half = event->half;
+    struct cluster *c = half->cluster;
+    lock_take(&c->lock);
+    struct pattern_op *op = op_find(c, event->a);
+    lock_release(&c->lock);
+    struct pattern_asked *asked = op != NULL ? &op->asked[event->node] : NULL;
+    if (asked == NULL || asked->id != event->a || asked->remaining == 0) { return; }
+    if (--asked->remaining > 0) { return; }
+    op->awaited &= ~(1ULL << event->node);
+    if (op->awaited == 0) { op_done(half, op); }
+}
+
+/* On the lane's worker. The subscriber's worker is told here, so that it hears of it between what has come on
+ * this lane before and after; under the lock, so that it does before the change's end. */
+void interest_on_pattern_ack(struct inlet *inlet, uint64_t id)
+{
+    struct cluster *c = inlet->half->cluster;
+    const struct origin origin = {(uint8_t)inlet->node, (uint8_t)inlet->worker};
+    lock_take(&c->lock);
+    struct pattern_op *op = op_find(c, id);
+    if (op != NULL) { interest_change_acknowledged(op->change, origin); }
+    lock_release(&c->lock);
+    event_post(half_0(c), (struct event){.run = on_counted, .node = inlet->node, .a = id});
+}
+
+/* ---- all of them, for a node that has come up ---- */
+
+struct picture {
+    struct half *half;
+    struct buf names;
+    struct wire_sync_entry *entry;
+    size_t count;
+    size_t cap;
+    uint64_t changes;
+};
+
+static void picture_add(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
+                        uint64_t count)
+{
+    (void)partition;
+    struct picture *picture = arg;
+    if (picture->count == picture->cap) {
+        picture->cap = picture->cap > 0 ? picture->cap * 2 : 64;
+        picture->entry = mem_resize(picture->entry, picture->cap * sizeof *picture->entry);
+    }
+    /* The place of the name now; a slice once `names` does not move any more. */
+    picture->entry[picture->count++] = (struct wire_sync_entry){
+        .kind = kind, .name = slice_of(NULL, name.len), .count = (uint32_t)count};
+    buf_append(&picture->names, name);
+}
+
+static void picture_take(void *arg)
+{
+    struct picture *picture = arg;
+    struct directory *d = picture->half->cluster->directory;
+    directory_each_local(d, TOPIC_PATTERN, picture_add, picture);
+    picture->changes = directory_pattern_changes(d);
+}
+
+static void picture_send(struct picture *picture, struct outlet *outlet)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < picture->count; i++) {
+        picture->entry[i].name.data = picture->names.data + at;
+        at += picture->entry[i].name.len;
+    }
+    size_t begun = 0;
+    do {
+        size_t bytes = 0;
+        size_t end = begun;
+        while (end < picture->count && bytes < SYNC_FRAME_BYTES) {
+            bytes += picture->entry[end++].name.len + 16;
+        }
+        const struct wire_frame frame = {
+            .type = WIRE_SYNC,
+            .sync = {.is_patterns = true,
+                     .is_first = begun == 0,
+                     .is_last = end == picture->count,
+                     .entry = picture->entry + begun,
+                     .entry_count = end - begun},
+        };
+        outlet_send(outlet, outlet->request, &frame);
+        begun = end;
+    } while (begun < picture->count);
+}
+
+void interest_tell_patterns(struct half *half, uint32_t node)
+{
+    struct cluster *c = half->cluster;
+    struct outlet *outlet = half->outlet[node];
+    c->patterns_told[node] = 0;
+    if (!outlet_can_ask(outlet) || lanes_complete(c, node) == 0) { return; }
+    struct picture picture = {.half = half};
+    directory_exclusive(c->directory, picture_take, &picture);
+    picture_send(&picture, outlet);
+    c->patterns_told[node] = picture.changes + 1;
+    buf_fini(&picture.names);
+    mem_free(picture.entry);
+    LIST_EACH (at, &c->pattern_sync.under_way) {
+        op_ask(half, op_at(at), node);
+        op_look(half, op_at(at));
+    }
+}
+
+void interest_node_gone(struct half *half, uint32_t node)
+{
+    half->cluster->patterns_told[node] = 0;
+    LIST_EACH (at, &half->cluster->pattern_sync.under_way) {
+        op_at(at)->asked[node] = (struct pattern_asked){0};
+    }
+    interest_look(half);
+}
+
+/* ---- other nodes' patterns ---- */
+
+/* Changes that one read has brought. */
+struct pattern_batch {
+    uint32_t count;
+    struct buf names;
+    struct pattern_delta delta[PATTERN_STEPS_MAX]; /* the names' places until they are made */
+};
+
+void interest_on_batch_end(struct inlet *inlet)
+{
+    struct half *half = inlet->half;
+    struct pattern_batch *batch = half->pattern_batch;
+    if (batch == NULL || batch->count == 0) { return; }
+    size_t at = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        batch->delta[i].name.data = batch->names.data + at;
+        at += batch->delta[i].name.len;
+    }
+    directory_change_patterns(half->cluster->directory, inlet->node, batch->delta, batch->count);
+    batch->count = 0;
+    buf_fini(&batch->names);
+}
+
+void interest_on_pattern(struct inlet *inlet, const struct wire_interest *interest)
+{
+    struct half *half = inlet->half;
+    if (half->pattern_batch == NULL) {
+        half->pattern_batch = mem_new0(sizeof *half->pattern_batch);
+    }
+    struct pattern_batch *batch = half->pattern_batch;
+    batch->delta[batch->count++] =
+        (struct pattern_delta){slice_of(NULL, interest->name.len), interest->change, interest->id};
+    buf_append(&batch->names, interest->name);
+    if (batch->count == PATTERN_STEPS_MAX) { interest_on_batch_end(inlet); }
+}
+
+struct patterns_taking {
+    struct cluster *cluster;
+    uint32_t node;
+    const struct wire_sync *sync;
+};
+
+static void patterns_take(void *arg)
+{
+    const struct patterns_taking *taking = arg;
+    struct directory *d = taking->cluster->directory;
+    if (taking->sync->is_first) { directory_forget_node_patterns(d, taking->node); }
+    for (size_t i = 0; i < taking->sync->entry_count; i++) {
+        const struct wire_sync_entry *entry = &taking->sync->entry[i];
+        directory_add_interest(d, taking->node, TOPIC_PATTERN, entry->name, entry->count);
+    }
+}
+
+bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync)
+{
+    for (size_t i = 0; i < sync->entry_count; i++) {
+        if (sync->entry[i].kind != TOPIC_PATTERN) { return false; }
+    }
+    interest_on_batch_end(inlet); /* what came before */
+    struct patterns_taking taking = {inlet->half->cluster, inlet->node, sync};
+    directory_exclusive(inlet->half->cluster->directory, patterns_take, &taking);
+    return true;
+}
+
+void interest_init(struct cluster *c)
+{
+    struct pattern_sync *sync = &c->pattern_sync;
+    list_init(&sync->waiting);
+    list_init(&sync->under_way);
+    list_init(&sync->done);
+    sync->task.run = on_slice;
+}

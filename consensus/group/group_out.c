@@ -1,0 +1,206 @@
+/* group_out: messages of a group on their way out: what they wait for, and their entries.
+ * Owns: the messages that wait. Thread: the raft thread.
+ * Always: a message leaves when its gate is durable, in the order made; only one whose entries must
+ * be read from the disk lets others pass. */
+#include "base/mem.h"
+#include "consensus/group/group.h"
+#include "consensus/group/group_int.h"
+#include "consensus/group/guards.h"
+#include "consensus/snapshot/snapshot.h"
+
+enum { PARKED_MAX = 64 }; /* messages of a group that wait for entries from the disk */
+
+/* ---- gates ---- */
+
+/* An encoded message that waits for a batch to be durable. */
+struct held {
+    struct list link;
+    uint64_t gate;
+    struct buf frame;
+    char to_name[];
+};
+
+static void held_free(struct held *held)
+{
+    buf_fini(&held->frame);
+    mem_free(held);
+}
+
+static void hold(struct group *g, const char *to_name, const struct message *message, uint64_t gate)
+{
+    size_t name_bytes = strlen(to_name) + 1;
+    struct held *held = mem_new0(sizeof *held + name_bytes);
+    memcpy(held->to_name, to_name, name_bytes);
+    message_encode(&held->frame, message);
+    held->gate = gate;
+    list_push_back(&g->held, &held->link);
+}
+
+void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
+                uint64_t gate)
+{
+    struct engine *e = g->engine;
+    message->group = g->id;
+    message->from = g->self;
+    message->to = to;
+    if (gate > wal_batch_flushed(e->wal) || !list_is_empty(&g->held)) {
+        hold(g, to_name, message, gate);
+        return;
+    }
+    e->frame.len = 0;
+    message_encode(&e->frame, message);
+    e->world.send(e->world.arg, to_name, buf_slice(&e->frame), false);
+}
+
+void group_send_held(struct group *g)
+{
+    uint64_t flushed = wal_batch_flushed(g->engine->wal);
+    while (!list_is_empty(&g->held)) {
+        struct held *held = CONTAINER_OF(g->held.next, struct held, link);
+        if (held->gate > flushed) { return; }
+        list_remove(&held->link);
+        g->engine->world.send(g->engine->world.arg, held->to_name, buf_slice(&held->frame), false);
+        held_free(held);
+    }
+}
+
+/* ---- entries ---- */
+
+/* An AppendEntries whose entries are being read. */
+struct parked {
+    struct list link;
+    struct raft_append_entries append; /* without entries */
+    uint64_t to;
+    char to_name[];
+};
+
+/* Send an AppendEntries with its entries from the log. False: an entry is not in memory, *missing
+ * is its index. */
+static bool send_append(struct group *g, uint64_t to, const char *to_name,
+                        const struct raft_append_entries *append, uint64_t *missing)
+{
+    struct raft_entry *entries = g->engine->entries_out;
+    CHECK(append->n_entries <= MESSAGE_ENTRIES_MAX);
+    for (unsigned i = 0; i < append->n_entries; i++) {
+        *missing = append->prev_log_index + 1 + i;
+        const struct wal_entry *entry = wal_log_entry(g->log, *missing);
+        if (entry == NULL || entry->data == NULL) { return false; }
+        entries[i] = (struct raft_entry){
+            .term = entry->term, .type = entry->type, .buf = {entry->data, entry->len}};
+    }
+    struct message message = {.kind = MESSAGE_RAFT, .stamp_ms = group_now_ms(g)};
+    message.raft.type = RAFT_APPEND_ENTRIES;
+    message.raft.append_entries = *append;
+    message.raft.append_entries.entries = entries;
+    uint64_t gate = guard_term_gate(g);
+    uint64_t change_gate =
+        guard_change_gate(g, entries, append->n_entries, append->prev_log_index + 1);
+    group_send(g, to, to_name, &message, gate > change_gate ? gate : change_gate);
+    return true;
+}
+
+/* Read entries back, from `missing` on, for a message that waits for them. */
+static void fetch(struct group *g, uint64_t missing)
+{
+    if (!wal_is_reading(g->log)) {
+        wal_read(g->engine->wal, g->log, missing, g->engine->opts.append_bytes_max, group_on_read,
+                 g);
+    }
+}
+
+/* Send an AppendEntries, now or when its entries have been read. If they are gone, or too many wait,
+ * it is as if lost on the way: the library asks again. */
+static void send_or_park(struct group *g, uint64_t to, const char *to_name,
+                         const struct raft_append_entries *append)
+{
+    uint64_t missing = 0;
+    if (send_append(g, to, to_name, append, &missing)) { return; }
+    if (wal_log_entry(g->log, missing) == NULL || g->parked_count >= PARKED_MAX) { return; }
+    size_t name_bytes = strlen(to_name) + 1;
+    struct parked *parked = mem_new0(sizeof *parked + name_bytes);
+    parked->append = *append;
+    parked->to = to;
+    memcpy(parked->to_name, to_name, name_bytes);
+    list_push_back(&g->parked, &parked->link);
+    g->parked_count++;
+    fetch(g, missing);
+}
+
+void group_on_read(void *arg, enum err err)
+{
+    struct group *g = arg;
+    group_touch(g);
+    if (err != ERR_OK) {
+        group_stop(g, "an entry of the log cannot be read back");
+        return;
+    }
+    for (size_t count = g->parked_count; count > 0; count--) {
+        struct parked *parked = CONTAINER_OF(list_pop_front(&g->parked), struct parked, link);
+        g->parked_count--;
+        if (group_is_leader(g) && parked->append.term == raft_current_term(&g->raft)) {
+            send_or_park(g, parked->to, parked->to_name, &parked->append);
+        }
+        mem_free(parked);
+    }
+}
+
+/* How many of the entries from `first` on go into one message. */
+static unsigned append_count(const struct group *g, uint64_t first, unsigned count)
+{
+    size_t bytes = 0;
+    unsigned fit = 0;
+    for (; fit < count && fit < MESSAGE_ENTRIES_MAX; fit++) {
+        const struct wal_entry *entry = wal_log_entry(g->log, first + fit);
+        bytes += entry != NULL ? entry->len : 0;
+        if (fit > 0 && bytes > g->engine->opts.append_bytes_max) { break; }
+    }
+    return fit;
+}
+
+/* An AppendEntries as the library wants it carries no entries: fill them in, in as many messages as
+ * the size asks for. */
+static void take_append(struct group *g, const struct raft_message *message)
+{
+    struct raft_append_entries rest = message->append_entries;
+    do {
+        struct raft_append_entries append = rest;
+        append.entries = NULL;
+        append.n_entries = append_count(g, rest.prev_log_index + 1, rest.n_entries);
+        send_or_park(g, message->server_id, message->server_address, &append);
+        rest.n_entries -= append.n_entries;
+        rest.prev_log_index += append.n_entries;
+        rest.prev_log_term = wal_log_term(g->log, rest.prev_log_index);
+    } while (rest.n_entries > 0 && rest.prev_log_term != 0);
+}
+
+void group_take_message(struct group *g, const struct raft_message *from)
+{
+    if (from->server_id == GROUP_NOBODY) { return; }
+    if (from->type == RAFT_APPEND_ENTRIES) {
+        take_append(g, from);
+        return;
+    }
+    if (from->type == RAFT_INSTALL_SNAPSHOT) {
+        snapshot_offer(g, from->server_id, from->server_address);
+        return;
+    }
+    struct message message = {.kind = MESSAGE_RAFT, .raft = *from};
+    guard_prevote_denial(g, &message.raft);
+    bool is_reply = from->type == RAFT_APPEND_ENTRIES_RESULT;
+    if (is_reply && g->heard_term == from->append_entries_result.term &&
+        g->heard_from == from->server_id) {
+        message.stamp_ms = g->heard_stamp_ms;
+    }
+    if (from->type == RAFT_TIMEOUT_NOW) { g->lease_is_void = true; }
+    group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
+}
+
+void group_out_end(struct group *g)
+{
+    while (!list_is_empty(&g->held)) {
+        held_free(CONTAINER_OF(list_pop_front(&g->held), struct held, link));
+    }
+    while (!list_is_empty(&g->parked)) {
+        mem_free(CONTAINER_OF(list_pop_front(&g->parked), struct parked, link));
+    }
+}

@@ -1,0 +1,40 @@
+/* link_int: the link's state as link.c (out, life) and link_in.c (in) share it.
+ * Thread: the raft thread. */
+#ifndef FANFARE_CONSENSUS_LINK_INT_H
+#define FANFARE_CONSENSUS_LINK_INT_H
+
+#include "base/list.h"
+#include "consensus/link/link.h"
+
+enum { LINK_HEADER_BYTES = 4, LINK_READ_BYTES = 256 << 10 };
+
+struct link {
+    struct link_opts opts;
+    uv_tcp_t listener;
+    uv_timer_t timer;
+    struct list peers;
+    size_t peer_count;
+    struct list ins;
+    size_t in_count;
+    size_t handle_count; /* that libuv has not closed, and requests that it has not answered */
+    bool is_closing;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+    uint64_t dropped_count;
+    uint64_t gauge_connections; /* what this link has put into the gauges so far */
+    uint64_t gauge_queued_bytes;
+};
+
+uint64_t link_now_ms(const struct link *link);
+/* A handle of the link was closed: free it if it was the last. */
+void link_maybe_free(struct link *link);
+/* Bytes came from that node. */
+void link_heard(struct link *link, const char *name);
+
+/* The listener's callback. */
+void link_on_connection(uv_stream_t *listener, int status);
+/* Close the incoming connections that are silent; all of them. */
+void link_in_watch(struct link *link);
+void link_in_close(struct link *link);
+
+#endif

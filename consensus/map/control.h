@@ -1,0 +1,72 @@
+/* control: the state machine of the control group: members, partition owners, settings. Pure: no
+ * clock, no randomness, no I/O; every replica computes the same from the same log (proto/control.proto
+ * is what the log and the snapshot hold).
+ * Invariants, checked after every command: an owner is a member that is up; a partition's epoch never
+ * falls, and rises with every change of its owner; so no two nodes own one partition in one epoch.
+ * Thread: the raft thread; control_encode and control_decode: any. */
+#ifndef FANFARE_CONSENSUS_CONTROL_H
+#define FANFARE_CONSENSUS_CONTROL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "consensus/map/pmap.h"
+
+struct control;
+
+MUST_USE struct control *control_new(void);
+void control_free(struct control *control);
+
+/* What can be done. A command that does not fit the state any more (written by a leader that did not
+ * know) changes nothing. */
+enum control_op {
+    CONTROL_CREATE,    /* the cluster: id, partition count; first command of all, once */
+    CONTROL_JOIN,      /* a node came up: id, name, zone, addresses. A known id: its addresses are
+                          renewed and its incarnation rises; a known name with another id: the old
+                          member is replaced (it lost its disk) and its index goes to the new one, with
+                          a higher incarnation. What it owned has no owner any more. Refused: a known
+                          id with the name of another member; a new member when all places are
+                          taken. */
+    CONTROL_DOWN,      /* id, incarnation: it is down. What it owned has no owner any more. */
+    CONTROL_DRAIN,     /* id, incarnation: it is to own nothing and will leave soon; until it joins
+                          again */
+    CONTROL_FORGET,    /* id: it is no member any more; must be down or draining and own nothing */
+    CONTROL_ASSIGN,    /* partition, epoch it has now, new owner's id and incarnation; that one must
+                          be up and not draining, and another than the present owner */
+    CONTROL_SET_VOTER, /* id, yes or no: mirrors the Raft configuration, for showing */
+};
+
+struct control_command {
+    enum control_op op;
+    uint64_t cluster_id;
+    uint32_t partition_count;
+    uint64_t node_id;
+    uint64_t incarnation;
+    struct pmap_node node; /* JOIN: name, zone, addresses; the rest of it is not read */
+    uint32_t partition;
+    uint64_t epoch;
+    bool is_voter;
+};
+
+/* Append the command's encoding to *out; read one: all fields that it does not have are zero. False:
+ * malformed, or texts that are too long, hold blanks or control characters, or a name that is empty. */
+void control_encode(struct buf *out, const struct control_command *command);
+MUST_USE bool control_decode(struct slice bytes, struct control_command *out);
+
+/* Apply one log command; `index` never falls, and commands of one entry share it. True: the state has
+ * changed. A malformed one is our bug or a newer version's command: it changes nothing and is logged.
+ * */
+bool control_apply(struct control *control, uint64_t index, struct slice bytes);
+uint64_t control_applied(const struct control *control);
+void control_set_applied(struct control *control, uint64_t index); /* entries that are not ours */
+
+/* The present map; never written again: each change makes a new one. Borrowed; good until the next
+ * apply or load: take a reference to keep it. NULL before CONTROL_CREATE. */
+const struct pmap *control_map(const struct control *control);
+
+/* Append the whole state to *out as bytes (equal states: equal bytes); replace it by one. Errors:
+ * ERR_CORRUPT (the state is as it was). */
+void control_save(const struct control *control, struct buf *out);
+MUST_USE enum err control_load(struct control *control, struct slice bytes);
+
+#endif

@@ -1,0 +1,85 @@
+/* membership: a node's part in its cluster: it finds or founds the cluster, joins it, says regularly that
+ * it is alive, holds the lease under which it may order messages, and, on the control group's leader,
+ * decides who is up and who owns what.
+ * Owns: the consensus of the node and the control group's replica. Thread: start and stop on the
+ * caller's; the rest as stated. */
+#ifndef FANFARE_CONSENSUS_MEMBERSHIP_H
+#define FANFARE_CONSENSUS_MEMBERSHIP_H
+
+#include "base/err.h"
+#include "consensus/map/pmap.h"
+
+struct membership;
+
+struct membership_opts {
+    const char *dir;  /* exists; the log goes to a folder in it, and the cluster's id to a file */
+    uint64_t node_id; /* of the data directory */
+    const char *name;
+    const char *zone;                       /* "" for none */
+    struct pmap_address client, peer, raft; /* as others reach this node */
+    const char *raft_listen_host;           /* where the raft link listens */
+    uint16_t raft_listen_port;
+    const struct pmap_address *join; /* raft addresses of possible members */
+    uint32_t join_count;
+    uint32_t
+        expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
+    uint32_t partition_count;    /* of a cluster that is founded */
+    uint64_t disk_reserve_bytes; /* with less than this free, nothing new is agreed on */
+    uint32_t election_ms, heartbeat_ms;
+    uint32_t node_timeout_ms; /* a node that is silent for so long is down */
+    /* A new map, on the raft thread, in order; of a burst only the last. Borrowed: take a reference.
+     * `self`: this node's index in it, PMAP_NOBODY if it is no member any more. The first one comes
+     * when this process has become a member: what an earlier life of the node owned is not shown.
+     * If it makes this node the owner of something, call membership_set_warming before it returns:
+     * the leader takes a node that has the map for done with what it does not mention. */
+    void (*on_map)(void *arg, const struct pmap *map, uint32_t self);
+    void *arg;
+};
+
+/* Start; returns at once, the cluster is found or founded in the background. Errors: ERR_CORRUPT,
+ * ERR_SYSTEM (logged). */
+MUST_USE enum err membership_start(struct membership **out, const struct membership_opts *opts);
+void membership_stop(struct membership *m); /* NULL is allowed; joins the thread */
+
+/* May this node order messages of the partitions that a map gives it in which it has this incarnation?
+ * Its lease: granted by the control group's leader for a time during which the leader does not declare
+ * it down; measured on CLOCK_BOOTTIME, so that a process that was paused finds it expired. It is of one
+ * incarnation: who still holds an older map has none. Thread: any; cheap. */
+bool membership_has_lease(const struct membership *m, uint64_t incarnation);
+
+/* Partitions that this node owns and has not begun to order yet: told to the leader, who makes one
+ * move at a time. Thread: any. */
+void membership_set_warming(struct membership *m, uint32_t partition_count);
+
+/* Ask to be rid of all partitions and, at the end, to be taken for down at once; on_map tells when it
+ * owns nothing. Leadership of the control group is handed over, too. Thread: any; idempotent. */
+void membership_drain(struct membership *m);
+/* Everything handed over: tell the leader that this node stops. Returns soon; the word may be lost.
+ * Thread: any. */
+void membership_leave(struct membership *m);
+
+/* CLUSTER FORGET. on_done(arg, NULL), or why not: "ERR Unknown node x" and the like. Thread: any;
+ * on_done: the raft thread. */
+void membership_forget(struct membership *m, const char *name,
+                       void (*on_done)(void *arg, const char *error), void *arg);
+/* This node cannot reach member `id` although it is up: the leader may declare one of the two down, so
+ * that the others do not wait for them. To be said again every 100 ms or so while it is true. Thread:
+ * any. */
+void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation);
+
+/* For INFO, metrics, /readyz. Thread: any. */
+struct membership_status {
+    const char *unready_because; /* static; NULL: this node is an up member and knows a leader */
+    uint64_t cluster_id;         /* 0: none yet */
+    uint64_t term, commit, applied, last;
+    char leader[PMAP_NAME_BYTES]; /* "" if unknown */
+    bool is_leader;
+    bool has_lease;
+};
+void membership_status(struct membership *m, struct membership_status *out);
+
+/* For how long that member was not heard by this node, in ms; UINT64_MAX: never heard. Only voters of
+ * the control group hear all. Thread: any. */
+uint64_t membership_silence_ms(struct membership *m, uint64_t node_id);
+
+#endif

@@ -1,0 +1,249 @@
+/* membership_found: what a node without a cluster does: it looks for one, and helps to found one.
+ * Owns: the hails, the promise. Thread: the raft thread.
+ *
+ * Nodes without a cluster hail everybody they know. The one with the lowest name, when `expect` of
+ * them hear each other, makes an attempt: a random cluster id, for which it asks the others' promise.
+ * A promise is durable before it is told, and binds its giver to help found no other cluster; so of
+ * any two sets of nodes that share one, one at most founds. With all promises in hand the founder
+ * writes down that it founds, and then does; whatever happens to it, it goes on with that id when it
+ * starts again. An attempt that was given up is never taken up again, so its giver can be released.
+ * Always: a founder is written down as such before its group exists; nobody else ever creates it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "consensus/membership/membership_int.h"
+
+enum {
+    HAIL_MS = 100,
+    FRESH_MS = 1500, /* a node that was heard less long ago is there */
+    QUIET_MS = 3000, /* one that expects nobody else founds when nobody answered for so long */
+    WAIT_LOG_MS = 10000,
+};
+
+static bool is_clusterless(const struct core *core)
+{
+    return core->file.state == CLUSTER_NONE || core->file.state == CLUSTER_PROMISED;
+}
+
+static bool is_fresh(const struct core *core, const struct node *node)
+{
+    return node->id != 0 && node->hail_ms != 0 && core->now_ms < node->hail_ms + FRESH_MS;
+}
+
+/* Has no cluster, and is of those who would found one with us. */
+static bool is_candidate(const struct core *core, const struct node *node)
+{
+    return is_fresh(core, node) && node->cluster_id == 0 && node->expect == core->opts.expect;
+}
+
+/* ---- hails ---- */
+
+static struct note make_hail(struct core *core, bool wants_answer)
+{
+    struct note note = core_note_new(core, NOTE_HAIL);
+    struct note_hail *hail = &note.hail;
+    const struct pmap *map = core_control_map(core);
+    note.raft = core->opts.raft;
+    hail->wants_answer = wants_answer;
+    hail->expect = is_clusterless(core) ? core->opts.expect : 0;
+    hail->attempt = core->attempt;
+    hail->is_founding = core->file.state == CLUSTER_FOUNDING;
+    if (core->file.state == CLUSTER_PROMISED) {
+        hail->promised_to = core->file.founder_id;
+        hail->promised = core->file.cluster_id;
+    }
+    for (size_t i = 0; i < CORE_NODES_MAX && hail->seen_count < PMAP_NODES_MAX; i++) {
+        if (is_fresh(core, &core->nodes[i]) && core->nodes[i].cluster_id == 0) {
+            hail->seen[hail->seen_count++] = core->nodes[i].id;
+        }
+    }
+    for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+        if (map->node[i].id != 0) { hail->member[hail->member_count++] = map->node[i].raft; }
+    }
+    if (note.cluster_id != 0) { hail->leader = core_leader_address(core); }
+    return note;
+}
+
+void found_hail_all(struct core *core)
+{
+    struct note note = make_hail(core, true);
+    struct buf bytes = {0};
+    note_encode(&bytes, &note);
+    core->world.send_join(core->world.arg, buf_slice(&bytes));
+    for (uint32_t i = 0; i < core->file.peer_count; i++) {
+        core->world.send_to(core->world.arg, &core->file.peer[i], buf_slice(&bytes));
+    }
+    buf_fini(&bytes);
+}
+
+static void answer_hail(struct core *core, const struct note *note)
+{
+    struct note answer = make_hail(core, false);
+    core_send_to(core, &note->raft, &answer);
+}
+
+static void note_hail(struct core *core, struct node *from, const struct note *note)
+{
+    const struct note_hail *hail = &note->hail;
+    from->hail_ms = core->now_ms;
+    from->cluster_id = note->cluster_id;
+    from->expect = hail->expect;
+    from->attempt = hail->attempt;
+    from->is_founding = hail->is_founding;
+    from->promised_to = hail->promised_to;
+    from->promised = hail->promised;
+    from->sees_me = false;
+    for (uint32_t i = 0; i < hail->seen_count; i++) {
+        if (hail->seen[i] == core->opts.node_id) { from->sees_me = true; }
+    }
+}
+
+/* ---- promises ---- */
+
+/* A candidate that would come before `name`, or NULL. */
+static const struct node *candidate_below(const struct core *core, const char *name)
+{
+    for (size_t i = 0; i < CORE_NODES_MAX; i++) {
+        const struct node *node = &core->nodes[i];
+        if (is_candidate(core, node) && strcmp(node->name, name) < 0) { return node; }
+    }
+    return NULL;
+}
+
+static void maybe_promise(struct core *core, const struct node *to)
+{
+    const struct cluster_file *file = &core->file;
+    bool is_free = file->state == CLUSTER_NONE ||
+                   (file->state == CLUSTER_PROMISED && file->founder_id == to->id);
+    bool is_new = file->state == CLUSTER_NONE || file->cluster_id != to->attempt;
+    if (!is_free || !is_new || core->attempt != 0 || to->attempt == 0 || core->opts.expect == 0 ||
+        !is_candidate(core, to) || strcmp(to->name, core->opts.name) >= 0 ||
+        candidate_below(core, to->name) != NULL) {
+        return;
+    }
+    struct cluster_file next = {
+        .state = CLUSTER_PROMISED, .cluster_id = to->attempt, .founder_id = to->id};
+    snprintf(next.founder, sizeof next.founder, "%s", to->name);
+    if (!core_save(core, &next)) { return; }
+    LOG_INFO("promised to help found a cluster", LOG_STR("founder", to->name));
+}
+
+/* It waits for an attempt that is not, and will never be, ours. */
+static void maybe_release(struct core *core, const struct note *note)
+{
+    uint64_t promised = note->hail.promised;
+    bool is_ours = promised == core->attempt ||
+                   (core->file.state != CLUSTER_PROMISED && promised == core->file.cluster_id);
+    if (note->hail.promised_to != core->opts.node_id || is_ours) { return; }
+    struct note release = core_note_new(core, NOTE_RELEASE);
+    release.release = promised;
+    core_send_to(core, &note->raft, &release);
+}
+
+void found_on_release(struct core *core, const struct note *note)
+{
+    if (core->file.state != CLUSTER_PROMISED || core->file.founder_id != note->node_id ||
+        core->file.cluster_id != note->release) {
+        return;
+    }
+    struct cluster_file next = {.state = CLUSTER_NONE};
+    if (core_save(core, &next)) {
+        LOG_INFO("released from a promise", LOG_STR("founder", note->name));
+    }
+}
+
+void found_on_hail(struct core *core, struct node *from, const struct note *note)
+{
+    if (note->raft.port == 0) { return; }
+    bool was_asked = from->attempt != 0;
+    note_hail(core, from, note);
+    if (note->cluster_id != 0) { join_on_hail(core, from, note); }
+    maybe_release(core, note);
+    if (is_clusterless(core) && note->cluster_id == 0) { maybe_promise(core, from); }
+    bool is_asked = from->attempt != 0 && !was_asked;
+    if (note->hail.wants_answer || is_asked) { answer_hail(core, note); }
+}
+
+/* ---- founding ---- */
+
+static void found(struct core *core)
+{
+    struct cluster_file next = {.state = CLUSTER_FOUNDING, .cluster_id = core->attempt};
+    if (!core_save(core, &next)) { return; }
+    core->attempt = 0;
+    LOG_INFO("founding a cluster", LOG_STR("node", core->opts.name),
+             LOG_UINT("partitions", core->opts.partition_count));
+    core->world.set_cluster(core->world.arg, next.cluster_id);
+    CHECK(core_create_group(core, true) == ERR_OK);
+}
+
+/* Why this node does not try to found a cluster now; NULL: it should, with the others of
+ * `*others_count`, of whom `*promised_count` have promised. */
+static const char *must_wait(const struct core *core, uint32_t *others_count,
+                             uint32_t *promised_count)
+{
+    *others_count = 0;
+    *promised_count = 0;
+    if (core->file.state == CLUSTER_PROMISED) { return "a promise to the founder"; }
+    if (core->join_cluster != 0) { return "a cluster that exists"; }
+    if (candidate_below(core, core->opts.name) != NULL) { return "a node with a lower name"; }
+    for (size_t i = 0; i < CORE_NODES_MAX; i++) {
+        const struct node *node = &core->nodes[i];
+        if (is_fresh(core, node) && node->is_founding) { return "a founder"; }
+        if (!is_candidate(core, node)) { continue; }
+        if (strcmp(node->name, core->opts.name) == 0) { return "another node with the same name"; }
+        bool is_free = node->promised_to == 0 || node->promised_to == core->opts.node_id;
+        if (!node->sees_me || !is_free) { continue; }
+        (*others_count)++;
+        *promised_count += node->promised_to == core->opts.node_id && core->attempt != 0 &&
+                           node->promised == core->attempt;
+    }
+    if (*others_count + 1 < core->opts.expect) { return "more nodes"; }
+    bool is_hasty =
+        core->opts.expect == 1 && core->opts.has_join && core->now_ms < core->started_ms + QUIET_MS;
+    return is_hasty ? "an answer from the join list" : NULL;
+}
+
+static void log_waiting(struct core *core, const char *what, uint32_t others_count)
+{
+    if (core->now_ms < core->quiet_log_ms) { return; }
+    bool is_first = core->quiet_log_ms == 0;
+    core->quiet_log_ms = core->now_ms + WAIT_LOG_MS;
+    if (is_first) { return; }
+    LOG_WARN("this node still has no cluster", LOG_STR("waits_for", what),
+             LOG_UINT("seen", others_count + 1), LOG_UINT("expect", core->opts.expect),
+             LOG_STR("founder", core->file.founder));
+}
+
+void found_tick(struct core *core)
+{
+    if (!is_clusterless(core)) { return; }
+    uint32_t others_count;
+    uint32_t promised_count;
+    const char *what = must_wait(core, &others_count, &promised_count);
+    if (core->opts.expect == 0) { what = "a member to answer"; }
+    if (what != NULL) {
+        core->attempt = 0;
+        log_waiting(core, what, others_count);
+    } else if (core->attempt == 0) {
+        core->attempt = core->world.random(core->world.arg) | 1;
+        core->hail_next_ms = 0;
+    }
+    if (core->attempt != 0 && promised_count + 1 >= core->opts.expect) {
+        found(core);
+        return;
+    }
+    if (core->now_ms >= core->hail_next_ms) {
+        core->hail_next_ms = core->now_ms + HAIL_MS;
+        found_hail_all(core);
+        for (size_t i = 0; i < CORE_NODES_MAX; i++) {
+            const struct node *node = &core->nodes[i];
+            struct note hail;
+            if (!is_fresh(core, node) || node->raft.port == 0) { continue; }
+            hail = make_hail(core, true);
+            core_send_to(core, &node->raft, &hail);
+        }
+    }
+}

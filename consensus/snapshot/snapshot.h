@@ -1,0 +1,35 @@
+/* snapshot: files that replace the beginning of a group's log, and their way between nodes. Thread:
+ * the raft thread. */
+#ifndef FANFARE_CONSENSUS_SNAPSHOT_H
+#define FANFARE_CONSENSUS_SNAPSHOT_H
+
+#include "consensus/engine_int.h"
+#include "consensus/link/message.h"
+
+struct group;
+
+/* The library wants the follower `id` to have our snapshot. */
+void snapshot_offer(struct group *g, uint64_t id, const char *node_name);
+/* The library accepted the snapshot just fetched: make it the log's beginning, then restore it. */
+void snapshot_install(struct group *g);
+/* Put the state machine to the log's snapshot; group_restored when done. */
+void snapshot_restore_start(struct group *g);
+/* The group goes away: whatever is in flight ends without it. */
+void snapshot_cancel(struct group *g);
+
+void snapshot_on_offer(struct group *g, const char *from_name, const struct message *m);
+void snapshot_on_pull(struct group *g, const char *from_name, const struct message *m);
+void snapshot_on_chunk(struct group *g, const struct message *m);
+
+/* Timeouts, pulls that may be served now, snapshots that are due. */
+void snapshot_tick(struct engine *e, uint64_t now_ms);
+void snapshot_end(struct engine *e); /* the engine ends: forget what waits */
+/* The file was named by the log until now: it goes when the log that names it no more is durable.
+ * */
+void snapshot_forget(struct engine *e, uint64_t file);
+void snapshot_flushed(struct engine *e, uint64_t batch);
+
+/* At start: remove the files of unfinished or forgotten snapshots. */
+MUST_USE enum err snapshot_clean(struct engine *e);
+
+#endif
