@@ -132,10 +132,7 @@ static void places_init(struct cluster *c)
     for (uint32_t p = 0; p < c->partition_count; p++) {
         struct place *place = &c->place[p];
         lock_init(&place->lock);
-        list_init(&place->tail);
-        place->owner = REMOTE_NOBODY;
-        place->previous_owner = REMOTE_NOBODY;
-        place->broken.node = ORIGIN_NOBODY;
+        handover_init(&place->handover);
     }
 }
 
@@ -154,6 +151,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     lock_init(&c->lock);
     interest_init(c);
     places_init(c);
+    moves_init(c);
     const struct listener_opts listen = {
         .address = c->peer_listen, .backlog = 511, .on_accept = inlets_accept, .arg = c};
     const char *why = "";
@@ -379,12 +377,11 @@ void cluster_free(struct cluster *c)
 {
     if (c == NULL) { return; }
     membership_stop(c->membership);
-    moves_free(c);
     for (uint32_t i = 0; i < c->worker_count; i++) {
         half_free(c->half[i]);
     }
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        tail_clear(&c->place[p].tail);
+        handover_fini(&c->place[p].handover);
         lock_fini(&c->place[p].lock);
     }
     mem_free(c->place);

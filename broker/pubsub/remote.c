@@ -1,6 +1,8 @@
 /* remote: partitions, other nodes' interest, lanes. */
 #include "pubsub/remote.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/slot.h"
 #include "pubsub/directory_table_int.h"
@@ -186,16 +188,26 @@ static void visit_forget(void *arg, struct stripe *stripe, struct entry *entry)
     entry_release(stripe, entry);
 }
 
+void directory_set_snapshot(struct directory *d, uint32_t node, uint32_t partition,
+                            uint64_t snapshot)
+{
+    d->partition[partition].snapshot[node] = snapshot;
+}
+
 void directory_forget_interest(struct directory *d, const bool *concerns)
 {
     struct forgetting f = {concerns, REMOTE_NOBODY, REMOTE_NOBODY};
     each_entry(d, visit_forget, &f);
+    for (uint32_t p = 0; p < d->partition_count; p++) {
+        if (concerns[p]) { memset(d->partition[p].snapshot, 0, sizeof d->partition[p].snapshot); }
+    }
 }
 
 void directory_forget_node_partition(struct directory *d, uint32_t node, uint32_t partition)
 {
     struct forgetting f = {NULL, node, partition};
     each_entry(d, visit_forget, &f);
+    d->partition[partition].snapshot[node] = 0;
 }
 
 void directory_forget_node_patterns(struct directory *d, uint32_t node)
@@ -216,6 +228,7 @@ void directory_forget_node(struct directory *d, uint32_t node)
     directory_forget_node_patterns(d, node);
     for (uint32_t p = 0; p < d->partition_count; p++) {
         d->partition[p].at.followers &= ~(1ULL << node);
+        d->partition[p].snapshot[node] = 0;
     }
 }
 
@@ -368,18 +381,17 @@ void directory_change_patterns(struct directory *d, uint32_t node,
     directory_unlock_all(d);
 }
 
-bool directory_change_interest(struct directory *d, uint32_t node, enum topic_kind kind,
-                               struct slice name, uint32_t partition, uint64_t epoch,
-                               int32_t change, uint64_t id)
+bool directory_change_interest(struct directory *d, const struct interest_told *told)
 {
-    CHECK(kind != TOPIC_PATTERN);
-    uint64_t hash = directory_hash(kind, name);
+    CHECK(told->kind != TOPIC_PATTERN);
+    uint64_t hash = directory_hash(told->kind, told->name);
     struct stripe *stripe = stripe_lock(d, hash);
-    const struct remote_partition *at = &d->partition[partition].at;
-    bool is_here = at->phase == PARTITION_OWNED && at->epoch == epoch;
+    const struct partition *p = &d->partition[told->partition];
+    bool is_here = p->at.phase == PARTITION_OWNED && p->at.epoch == told->epoch &&
+                   (told->snapshot == 0 || told->snapshot == p->snapshot[told->node]);
     if (is_here) {
-        change_share(d, stripe, hash, node, kind, name, change);
-        if (id != 0) { ack_channel(d, node, kind, partition, id); }
+        change_share(d, stripe, hash, told->node, told->kind, told->name, told->change);
+        if (told->id != 0) { ack_channel(d, told->node, told->kind, told->partition, told->id); }
     }
     stripe_unlock(stripe);
     return is_here;
@@ -429,7 +441,7 @@ bool remote_note_drop(struct directory *d, struct directory_drop *drop)
     if (drop->kind == TOPIC_PATTERN) { return note_pattern_drop(d, drop); }
     drop->partition = directory_partition_of(d, drop->name);
     const struct remote_partition *at = &d->partition[drop->partition].at;
-    drop->stale_count = at->stale_count;
+    drop->snapshot = at->snapshot;
     struct interest_change *pending = drop->pending;
     if (pending == NULL) {
         drop->is_to_be_told = is_counted(at);
@@ -438,7 +450,7 @@ bool remote_note_drop(struct directory *d, struct directory_drop *drop)
     pending->is_cancelled = true; /* its own telling goes on, if it is still right */
     if (pending->is_applied) { return false; }
     pending->is_drop = is_counted(at);
-    pending->stale_count = at->stale_count;
+    pending->snapshot = at->snapshot;
     return true;
 }
 
@@ -457,7 +469,7 @@ void directory_cancel_change(struct directory *d, struct interest_change *change
 }
 
 enum change_result directory_apply_change(struct directory *d, struct interest_change *change,
-                                          uint64_t stale_count)
+                                          uint64_t snapshot)
 {
     CHECK(change->kind != TOPIC_PATTERN);
     struct slice name = interest_change_name(change);
@@ -465,7 +477,7 @@ enum change_result directory_apply_change(struct directory *d, struct interest_c
     struct fanout *fanout = change->fanout;
     uint32_t worker = fanout_index(fanout);
     struct stripe *stripe = stripe_lock(d, hash);
-    if (d->partition[change->partition].at.stale_count != stale_count) {
+    if (d->partition[change->partition].at.snapshot != snapshot) {
         stripe_unlock(stripe);
         return CHANGE_IS_STALE;
     }

@@ -30,8 +30,10 @@ struct remote_partition {
     enum partition_phase phase;
     uint32_t owner; /* node index, or REMOTE_NOBODY */
     uint64_t epoch;
-    uint64_t seq;         /* OWNED: the last number given */
-    uint64_t stale_count; /* so many times it became STALE */
+    uint64_t seq; /* OWNED: the last number given */
+    /* The number of the newest snapshot of our clients' interest: one is taken when it is told to an owner, and
+     * when this node begins to order. A change belongs to the one it was sent after. */
+    uint64_t snapshot;
     uint64_t
         followers; /* OWNED: nodes that follow its stream, a bit each; patterns of others do not
                              count: what is sent to them they could not place */
@@ -46,7 +48,8 @@ struct lane_item {
     uint64_t nodes; /* bit per node index */
     uint32_t partition;
     uint64_t epoch;
-    uint64_t seq; /* RUN: of the first message; END: the last one */
+    uint64_t snapshot; /* READY */
+    uint64_t seq;      /* RUN: of the first message; END: the last one */
     uint64_t *
         ids; /* ACK: what is acknowledged; then the last numbers given before it (InterestAck.seq); the
                       item owns the array, which is one */
@@ -86,6 +89,11 @@ void directory_each_local(struct directory *directory, enum topic_kind kind,
  * Exclusive. */
 uint64_t directory_pattern_changes(struct directory *directory);
 
+/* From now on what the node wants of the partition is what its snapshot of that number said, and what it adds to
+ * that. Exclusive. */
+void directory_set_snapshot(struct directory *directory, uint32_t node, uint32_t partition,
+                            uint64_t snapshot);
+
 /* Forget what other nodes want of the partitions for which `concerns` is true. Exclusive. */
 void directory_forget_interest(struct directory *directory, const bool *concerns);
 /* Forget what one node wants, of channels and patterns. Exclusive. */
@@ -110,9 +118,18 @@ MUST_USE struct lane_item *lane_item_new(struct directory *directory, enum lane_
 
 /* A node's change of interest in a channel, +n or -n. Counted and acknowledged (id not 0) under the stripe. False:
  * the partition is not ordered here in this epoch; nothing has happened. */
-MUST_USE bool directory_change_interest(struct directory *directory, uint32_t node,
-                                        enum topic_kind kind, struct slice name, uint32_t partition,
-                                        uint64_t epoch, int32_t change, uint64_t id);
+struct interest_told {
+    uint32_t node;
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t snapshot; /* that it adds to; 0: any */
+    enum topic_kind kind;
+    struct slice name;
+    int32_t change;
+    uint64_t id;
+};
+MUST_USE bool directory_change_interest(struct directory *directory,
+                                        const struct interest_told *told);
 
 /* Patterns change while nobody publishes: in groups of at most so many. */
 enum { PATTERN_STEPS_MAX = 256 };
@@ -190,9 +207,9 @@ struct interest_change {
     struct task begin_task;  /* of a pattern */
     struct transit *transit; /* of a pattern; the worker's */
     uint32_t partition;
-    uint64_t epoch;       /* of a pattern's drop: directory_pattern_changes after it */
-    uint64_t stale_count; /* of a channel's drop: it is right only for who has that picture */
-    uint64_t id;          /* the holder's, and the next */
+    uint64_t epoch;    /* of a pattern's drop: directory_pattern_changes after it */
+    uint64_t snapshot; /* of a channel's drop: it is right only for who has that one */
+    uint64_t id;       /* the holder's, and the next */
     bool is_sent;
     uint64_t since_ns;
     enum err err;
@@ -211,11 +228,11 @@ enum change_result {
     CHANGE_IS_STALE, /* the owner does not count it (any more): it is to be sent again; nothing has happened */
 };
 
-/* A channel's has been acknowledged that was sent when the partition had become stale `stale_count` times: make it true
- * here, at this point of the order. From then on, unless it is stale, it is its worker's. Thread: any. */
+/* A channel's has been acknowledged that was sent after that snapshot: make it true here, at this point of the order.
+ * From then on, unless it is stale, it is its worker's. Thread: any. */
 MUST_USE enum change_result directory_apply_change(struct directory *directory,
                                                    struct interest_change *change,
-                                                   uint64_t stale_count);
+                                                   uint64_t snapshot);
 
 /* A pattern's change has many owners, each of which counts it from a point of its own on. In between it is in
  * transit: a joining subscriber is shown what has been ordered by nodes that count it already, a leaving one what

@@ -114,7 +114,8 @@ static struct slice take_bulk(const char **at)
 static uint32_t topic_of(enum topic_kind kind, struct slice name)
 {
     for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
-        if (sim_topic_kind(topic) == kind && slice_equal(slice_of_str(sim->topic_name[topic]), name)) {
+        if (sim_topic_kind(topic) == kind &&
+            slice_equal(slice_of_str(sim->topic_name[topic]), name)) {
             return topic;
         }
     }
@@ -135,7 +136,8 @@ static void note(struct sim_client *client, uint32_t topic, uint32_t number)
     }
     if (window->received_count == window->received_cap) {
         window->received_cap = window->received_cap > 0 ? window->received_cap * 2 : 16;
-        window->received = mem_resize(window->received, window->received_cap * sizeof *window->received);
+        window->received =
+            mem_resize(window->received, window->received_cap * sizeof *window->received);
     }
     window->received[window->received_count++] = number;
     struct sim_message *message = &sim->message[number];
@@ -150,7 +152,7 @@ static void take_frame(struct sim_client *client, const char **at)
     struct slice word = take_bulk(at);
     enum topic_kind kind = slice_equal(word, slice_of_str("message"))    ? TOPIC_CHANNEL
                            : slice_equal(word, slice_of_str("smessage")) ? TOPIC_SHARD
-                                                                          : TOPIC_PATTERN;
+                                                                         : TOPIC_PATTERN;
     uint32_t topic = topic_of(kind, take_bulk(at));
     if (kind == TOPIC_PATTERN) { (void)take_bulk(at); }
     struct slice payload = take_bulk(at);
@@ -187,7 +189,8 @@ static void on_changed(void *waiter, enum err err)
         window->is_refused = true;
         window->end_asked = window->end_confirmed = ++sim->event;
     } else {
-        window->end_asked = SIM_NEVER; /* it is still subscribed; what came meanwhile is not judged exactly */
+        window->end_asked =
+            SIM_NEVER; /* it is still subscribed; what came meanwhile is not judged exactly */
     }
 }
 
@@ -204,8 +207,12 @@ struct sim_client *sim_client_new(struct worker *worker)
 bool sim_client_subscribe(struct sim_client *client, uint32_t topic)
 {
     struct sim_window *window = mem_new0(sizeof *window);
-    *window = (struct sim_window){client->windows, client, topic, .asked = ++sim->event,
-                                  .confirmed = SIM_NEVER, .end_asked = SIM_NEVER,
+    *window = (struct sim_window){client->windows,
+                                  client,
+                                  topic,
+                                  .asked = ++sim->event,
+                                  .confirmed = SIM_NEVER,
+                                  .end_asked = SIM_NEVER,
                                   .end_confirmed = SIM_NEVER};
     client->windows = window;
     client->pending = window;
@@ -221,18 +228,18 @@ void sim_client_unsubscribe(struct sim_client *client, struct sim_window *window
 {
     window->end_asked = ++sim->event;
     client->pending = window;
-    enum fanout_change change =
-        fanout_unsubscribe(client->worker->fanout, &client->subscriber, sim_topic_kind(window->topic),
-                           slice_of_str(sim->topic_name[window->topic]), client);
+    enum fanout_change change = fanout_unsubscribe(
+        client->worker->fanout, &client->subscriber, sim_topic_kind(window->topic),
+        slice_of_str(sim->topic_name[window->topic]), client);
     CHECK(change != FANOUT_NOTHING);
     if (change == FANOUT_DONE) { on_changed(client, ERR_OK); }
 }
 
 void sim_client_leave(struct sim_client *client)
 {
-    client->is_over = true;
-    client->pending = NULL;
     fanout_drop(client->worker->fanout, &client->subscriber);
+    client->pending = NULL;
+    client->is_over = true;
 }
 
 void sim_close_subscribers(void *arg, uint32_t worker,
@@ -320,7 +327,8 @@ void sim_clients_init(void)
     }
     static const char *const pattern[SIM_PATTERNS] = {"*", "c1*", "c?"};
     for (uint32_t i = 0; i < SIM_PATTERNS; i++) {
-        snprintf(sim->topic_name[2 * SIM_CHANNELS + i], sizeof sim->topic_name[0], "%s", pattern[i]);
+        snprintf(sim->topic_name[2 * SIM_CHANNELS + i], sizeof sim->topic_name[0], "%s",
+                 pattern[i]);
     }
 }
 

@@ -34,7 +34,8 @@ void membership_stop(struct membership *m)
 bool membership_has_lease(const struct membership *m, uint64_t incarnation)
 {
     const struct sim_node *node = m->node;
-    return incarnation != 0 && node->lease_incarnation == incarnation && sim->now_ms < node->lease_until_ms;
+    return incarnation != 0 && node->lease_incarnation == incarnation &&
+           sim->now_ms < node->lease_until_ms;
 }
 
 void membership_set_warming(struct membership *m, uint32_t partition_count)
@@ -65,7 +66,8 @@ void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation)
     (void)m;
     for (uint32_t i = 0; i < sim->node_count; i++) {
         const struct pmap_node *member = &sim->control.map->node[i];
-        if (member->id == id && member->is_up && member->incarnation == incarnation && sim_chance(30)) {
+        if (member->id == id && member->is_up && member->incarnation == incarnation &&
+            sim_chance(30)) {
             sim->node[i].is_condemned = true;
         }
     }
@@ -154,7 +156,9 @@ static void assign_orphans(void)
     struct pmap *next = map_next();
     for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
         uint32_t owner = owner_for(next);
-        if (next->partition[p].owner == PMAP_NOBODY && owner != PMAP_NOBODY) { set_owner(next, p, owner); }
+        if (next->partition[p].owner == PMAP_NOBODY && owner != PMAP_NOBODY) {
+            set_owner(next, p, owner);
+        }
     }
     map_set(next);
 }
@@ -179,7 +183,8 @@ static void move_one(void)
     if (any_warming() && sim_chance(80)) { return; }
     struct pmap *next = map_next();
     set_owner(next, p, to);
-    sim_say("control: partition %u moves from %u to %u, epoch %lu", p, owner, to, next->partition[p].epoch);
+    sim_say("control: partition %u moves from %u to %u, epoch %lu", p, owner, to,
+            next->partition[p].epoch);
     sim->stats.moves++;
     map_set(next);
 }
@@ -223,7 +228,8 @@ static void give_map(struct sim_node *node)
 static void renew_lease(struct sim_node *node)
 {
     const struct pmap_node *member = &sim->control.map->node[node->index];
-    bool knows = node->map != NULL && node->map->node[node->index].incarnation == member->incarnation;
+    bool knows =
+        node->map != NULL && node->map->node[node->index].incarnation == member->incarnation;
     if (!member->is_up || !knows || node->is_condemned) { return; }
     node->lease_until_ms = sim->now_ms + SIM_TIMEOUT_MS;
     node->lease_incarnation = member->incarnation;
@@ -238,7 +244,9 @@ static void look_at(struct sim_node *node, bool is_heard)
         give_map(node);
     }
     bool is_gone = sim->now_ms > node->heard_ms + SIM_TIMEOUT_MS || node->is_condemned;
-    if (is_up && is_gone && sim->now_ms > node->lease_until_ms + SIM_LEASE_MARGIN_MS) { declare_down(node); }
+    if (is_up && is_gone && sim->now_ms > node->lease_until_ms + SIM_LEASE_MARGIN_MS) {
+        declare_down(node);
+    }
     if (is_up || !is_heard || sim->now_ms < node->barred_until_ms) { return; }
     if (node->back_ms == 0) { node->back_ms = sim->now_ms + sim_random(150); }
     if (sim->now_ms >= node->back_ms) {
@@ -268,7 +276,10 @@ bool sim_control_is_at_rest(void)
     const struct pmap *map = sim->control.map;
     for (uint32_t i = 0; i < sim->node_count; i++) {
         const struct sim_node *node = &sim->node[i];
-        if (!map->node[i].is_up || node->map == NULL || node->map->version != map->version) { return false; }
+        if (node->is_condemned) { return false; }
+        if (!map->node[i].is_up || node->map == NULL || node->map->version != map->version) {
+            return false;
+        }
     }
     return owned_count(map, PMAP_NOBODY) == 0;
 }

@@ -108,7 +108,8 @@ struct sim_control {
 };
 
 struct sim_stats {
-    uint64_t steps, publishes, deliveries, cuts, pauses, resets, moves, downs, closed, in_doubt, refused;
+    uint64_t steps, publishes, deliveries, cuts, pauses, resets, moves, downs, closed, in_doubt,
+        refused;
 };
 
 struct sim {
@@ -126,6 +127,7 @@ struct sim {
     uint32_t message_count;
     char topic_name[SIM_TOPICS][24];
     struct sim_stats stats;
+    bool is_rough; /* things break; else owners only move */
     bool is_verbose;
     char failure[512]; /* "" so far */
 };
@@ -157,10 +159,10 @@ void sim_turn(struct worker *worker);
 
 /* sim_net.c */
 bool sim_path_is_open(uint32_t from, uint32_t to);
-void sim_net_step(void);                   /* time has passed */
-void sim_net_turn(struct worker *worker);  /* what has come for this worker's connections */
-void sim_net_reset_one(void);              /* some connection breaks */
-void sim_net_heal(void);                   /* nobody is cut off any more */
+void sim_net_step(void);                  /* time has passed */
+void sim_net_turn(struct worker *worker); /* what has come for this worker's connections */
+void sim_net_reset_one(void);             /* some connection breaks */
+void sim_net_heal(void);                  /* nobody is cut off any more */
 
 /* sim_control.c */
 void sim_control_init(void);

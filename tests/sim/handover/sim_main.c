@@ -64,10 +64,12 @@ static void add_stats(struct sim_stats *sum, const struct sim_stats *one)
 
 static void report(uint64_t first, uint64_t seeds, uint64_t failed, const struct sim_stats *s)
 {
-    printf("seeds %lu from %lu, %lu failed: %lu s of virtual time, %lu publishes (%lu in doubt, %lu refused), "
-           "%lu deliveries, %lu cuts, %lu pauses, %lu resets, %lu moves, %lu downs, %lu subscribers closed\n",
-           seeds, first, failed, s->steps / 1000, s->publishes, s->in_doubt, s->refused, s->deliveries, s->cuts,
-           s->pauses, s->resets, s->moves, s->downs, s->closed);
+    printf("seeds %lu from %lu, %lu failed: %lu s of virtual time, %lu publishes (%lu in doubt, "
+           "%lu refused), "
+           "%lu deliveries, %lu cuts, %lu pauses, %lu resets, %lu moves, %lu downs, %lu "
+           "subscribers closed\n",
+           seeds, first, failed, s->steps / 1000, s->publishes, s->in_doubt, s->refused,
+           s->deliveries, s->cuts, s->pauses, s->resets, s->moves, s->downs, s->closed);
 }
 
 int main(int argc, char **argv)

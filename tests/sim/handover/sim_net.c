@@ -219,7 +219,8 @@ static void out_rest(struct peer_out *out)
     out->sent_when_down = out->conn != NULL ? out->conn->taken : out->queued;
     conn_leave_out(out, true);
     out->due_ms = sim->now_ms + out->backoff_ms / 2 + sim_random(out->backoff_ms / 2 + 1);
-    out->backoff_ms = out->backoff_ms < PEER_BACKOFF_MS_MAX / 2 ? out->backoff_ms * 2 : PEER_BACKOFF_MS_MAX;
+    out->backoff_ms =
+        out->backoff_ms < PEER_BACKOFF_MS_MAX / 2 ? out->backoff_ms * 2 : PEER_BACKOFF_MS_MAX;
     if (out->is_down_told) { return; }
     out->is_down_told = true;
     uint64_t unsent_from = out->sent_when_down;
@@ -334,7 +335,9 @@ static void out_turn_up(struct peer_out *out)
 {
     struct sim_conn *conn = out->conn;
     struct packet *packet;
-    if (sim->now_ms - out->up_ms > PEER_BACKOFF_MS_MAX) { out->backoff_ms = 2 * PEER_BACKOFF_MS_MIN; }
+    if (sim->now_ms - out->up_ms > PEER_BACKOFF_MS_MAX) {
+        out->backoff_ms = 2 * PEER_BACKOFF_MS_MIN;
+    }
     while (out->conn == conn && (packet = pipe_next(&conn->to_out, conn->to, conn->from)) != NULL) {
         out_take(out, packet);
     }
@@ -422,6 +425,12 @@ static bool in_packet(struct peer_in *in, struct packet *packet)
     return is_good;
 }
 
+static void in_batch_end(struct peer_in *in)
+{
+    const struct peer_in_ops *ops = in->hub->opts.in_ops;
+    if (in->object != NULL && ops->on_batch_end != NULL) { ops->on_batch_end(in->object); }
+}
+
 static void in_turn(struct peer_in *in)
 {
     struct sim_conn *conn = in->conn;
@@ -430,10 +439,12 @@ static void in_turn(struct peer_in *in)
            (packet = pipe_next(&conn->to_in, conn->from, conn->to)) != NULL &&
            packet->end <= conn->taken) {
         if (!in_packet(in, packet)) {
+            in_batch_end(in);
             conn_leave_in(in, false);
             return;
         }
     }
+    in_batch_end(in);
     bool is_over = !in->is_paused && pipe_is_over(&conn->to_in, conn->from, conn->to);
     bool is_silent = !in->is_paused && sim->now_ms > in->heard_ms + SIM_TIMEOUT_MS;
     if (is_over || is_silent || in->is_closing) {
@@ -459,12 +470,15 @@ void sim_net_step(void)
 {
     LIST_EACH (at, &sim->conns) {
         struct sim_conn *conn = CONTAINER_OF(at, struct sim_conn, link);
-        bool is_open = sim_path_is_open(conn->from, conn->to) && sim_path_is_open(conn->to, conn->from);
+        bool is_open =
+            sim_path_is_open(conn->from, conn->to) && sim_path_is_open(conn->to, conn->from);
         bool hears_in = conn->in != NULL && sim_is_running(&sim->node[conn->to]);
         bool hears_out = conn->out != NULL && sim_is_running(&sim->node[conn->from]);
         /* A lane's dialler learns from the kernel of the other side, which lives while the process is paused. */
         bool is_lane = conn->out != NULL && conn->out->opts.hello.is_lane;
-        if (is_open && (hears_in || is_lane) && conn->out != NULL) { conn->out->heard_ms = sim->now_ms; }
+        if (is_open && (hears_in || is_lane) && conn->out != NULL) {
+            conn->out->heard_ms = sim->now_ms;
+        }
         if (is_open && hears_out && conn->in != NULL) { conn->in->heard_ms = sim->now_ms; }
         conn->is_full = !is_open && (conn->is_full || sim_chance(1));
     }
