@@ -40,6 +40,27 @@ static void take_out(struct half *half, struct shipment *s)
     atomic_fetch_sub_explicit(&half->waiting_bytes, s->span.len, memory_order_relaxed);
 }
 
+static void answer(struct shipment *s);
+
+/* Another node's, which waits here for the lease: not if that node has lost its connection, for what it sends on its
+ * next one may be ordered before; and not if this node is not the owner any more. */
+static bool is_to_go_back(const struct shipment *s, bool is_owner)
+{
+    if (s->on_settled != answer) { return false; }
+    const struct inlet *inlet = s->arg;
+    return inlet->in == NULL || !is_owner;
+}
+
+static void give_back(struct half *half, struct list *list, bool is_owner)
+{
+    LIST_EACH (at, list) {
+        struct shipment *s = shipment_at(at);
+        if (!is_to_go_back(s, is_owner)) { continue; }
+        take_out(half, s);
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    }
+}
+
 static void order_here(struct half *half, struct list *list)
 {
     LIST_EACH (at, list) {
@@ -83,6 +104,7 @@ void forward_flush(struct half *half, uint32_t partition)
     struct waiting *w = &half->waiting[partition];
     if (list_is_empty(&w->shipments) && list_is_empty(&w->refused)) { return; }
     struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
+    give_back(half, &w->shipments, at.phase == PARTITION_OWNED);
     if (w->in_flight > 0 && (w->in_flight_to != at.owner || !list_is_empty(&w->refused))) {
         return;
     }
@@ -102,11 +124,21 @@ void forward_flush(struct half *half, uint32_t partition)
     }
 }
 
-/* The owner did not execute it: it goes before everything that came after it. */
+/* The owner did not execute it: it goes before everything that came after it, also of what was refused earlier. */
 static void refuse(struct half *half, struct shipment *s, uint64_t epoch)
 {
     struct waiting *w = &half->waiting[s->partition];
-    list_push_back(&w->refused, &s->link);
+    uint64_t timeout_ns = (uint64_t)half->cluster->opts.timeout_ms * NS_PER_MS;
+    if (clock_mono_ns() - s->since_ns >=
+        timeout_ns) { /* what came after it may have been executed */
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+        return;
+    }
+    struct list *before = w->refused.prev;
+    while (before != &w->refused && shipment_at(before)->id > s->id) {
+        before = before->prev;
+    }
+    list_push_back(before->next, &s->link);
     count_in(half, s);
     w->refused_epoch = epoch;
 }
@@ -187,6 +219,7 @@ void forward_stop(struct half *half)
 
 /* ---- from other nodes ---- */
 
+/* on_settled of theirs. */
 static void answer(struct shipment *s)
 {
     struct inlet *inlet = s->arg;
@@ -216,6 +249,13 @@ bool forward_on_publish(struct inlet *inlet, const struct wire_run *run)
     s->on_settled = answer;
     s->arg = inlet;
     inlet->outstanding++;
-    if (!shipment_order(s)) { shipment_settle(s, ERR_CLUSTER_DOWN, 0); }
+    bool must_wait = forward_must_wait(half, s->partition);
+    if (!must_wait && shipment_order(s)) { return true; }
+    /* Refused while the lease has lapsed, it would be sent again behind what comes here next. */
+    if (directory_partition_peek(c->directory, s->partition).phase == PARTITION_OWNED) {
+        forward_ship(half, s);
+    } else {
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    }
     return true;
 }
