@@ -198,6 +198,11 @@ void consensus_redial(struct consensus *c, const char *node_name)
     if (!c->loop.is_stopping) { link_redial(c->loop.link, node_name); }
 }
 
+void consensus_fail(struct consensus *c, const char *what)
+{
+    on_fatal(c, what);
+}
+
 uint16_t consensus_port(const struct consensus *c)
 {
     return link_port(c->loop.link);

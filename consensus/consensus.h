@@ -59,6 +59,8 @@ void consensus_send_contact(struct consensus *c, const char *host, uint16_t port
                             struct slice note);
 void consensus_set_cluster(struct consensus *c, uint64_t cluster_id);
 void consensus_redial(struct consensus *c, const char *node_name);
+/* The disk failed under something else than the log: the process stops, as over the log. */
+void consensus_fail(struct consensus *c, const char *what);
 /* Thread: any, after consensus_start. */
 uint16_t consensus_port(const struct consensus *c);
 

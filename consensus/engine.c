@@ -11,6 +11,7 @@
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
 struct engine_opts engine_opts_default(void)
@@ -24,7 +25,7 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
-        .cache_bytes = 1 << 20,
+        .cache_bytes = 64 << 20,
         .snapshot_log_bytes = 64 << 20,
         .trailing_entries = 4096,
         .chunk_bytes = 256 << 10,
@@ -187,6 +188,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
         .on_flushed = on_flushed,
         .on_failed = on_failed,
         .arg = e,
+        .cache_bytes = opts->cache_bytes,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }
@@ -399,7 +401,7 @@ static void on_message(void *arg, const struct message *m)
         return;
     }
     if (m->kind == MESSAGE_TERM_REPLY) {
-        read_on_reply(r->e, m);
+        read_on_reply(r->e, r->from_name, m);
         return;
     }
     struct group *g = engine_group(r->e, m->group);
@@ -452,6 +454,7 @@ void engine_tick(struct engine *e)
     if (now >= e->due_ms) { tick_groups(e, now); }
     snapshot_tick(e, now);
     space_tick(&e->space, now);
+    yield_tick(e, now);
     engine_metrics_tick(e, now);
 }
 
@@ -474,6 +477,7 @@ void engine_turn(struct engine *e)
         group_send_held(g);
     }
     wal_flush(e->wal);
+    yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
         fsm_apply(g);
@@ -491,4 +495,9 @@ uint64_t engine_flush_count(const struct engine *e)
 bool engine_is_full(const struct engine *e)
 {
     return e->space.is_low;
+}
+
+bool engine_is_stuck(const struct engine *e)
+{
+    return e->is_stuck;
 }

@@ -37,12 +37,12 @@ struct engine_opts {
     size_t append_bytes_max;        /* entries in one message, at least one */
     unsigned entries_in_flight_max; /* own entries of a group not committed yet */
     size_t queued_bytes_max;        /* proposals of a group that wait */
-    uint64_t cache_bytes;           /* applied entries of a group kept in memory */
+    uint64_t cache_bytes;           /* applied entries of the node kept in memory */
     uint64_t snapshot_log_bytes;    /* a group takes a snapshot when its log holds this */
     unsigned trailing_entries;      /* kept behind a snapshot for followers that lag */
     size_t chunk_bytes;             /* of snapshot data; the same on all nodes */
     uint64_t bulk_bytes_per_s;      /* snapshot data sent */
-    uint64_t segments_max;  /* above this the group that holds the oldest takes a snapshot */
+    uint64_t segments_max;  /* of the log, as far as what is needed fits into three quarters */
     uint64_t ballast_bytes; /* a file that is given up when the disk is full; more than a segment */
     uint64_t free_bytes_min; /* below this proposals are refused */
 };
@@ -148,5 +148,7 @@ void engine_turn(struct engine *e);                   /* submit, start the flush
 
 uint64_t engine_flush_count(const struct engine *e);
 bool engine_is_full(const struct engine *e); /* the disk is: proposals are refused */
+/* What was put into the log is not durable after an election timeout: whoever leads hands over. */
+bool engine_is_stuck(const struct engine *e);
 
 #endif

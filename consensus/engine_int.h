@@ -23,6 +23,7 @@ struct engine_gauges {
     uint64_t segments;
     uint64_t live_bytes;
     uint64_t full;
+    uint64_t stuck;
 };
 
 struct engine {
@@ -41,6 +42,10 @@ struct engine {
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */
     struct space space;
+    uint64_t watched_batch; /* of the log: not durable since watched_ms, or durable */
+    uint64_t watched_ms;
+    bool is_stuck;
+    uint64_t low_ms; /* the disk's space is low since then; 0: it is not */
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_take *taking;    /* the one snapshot that is taken now */

@@ -22,12 +22,14 @@ static void put_all(struct engine *e, const struct engine_gauges *now)
     set(METRIC_raft_wal_segments, &have->segments, now->segments);
     set(METRIC_raft_wal_live_bytes, &have->live_bytes, now->live_bytes);
     set(METRIC_raft_disk_full, &have->full, now->full);
+    set(METRIC_raft_disk_stuck, &have->stuck, now->stuck);
 }
 
 void engine_metrics_tick(struct engine *e, uint64_t now_ms)
 {
     if (metric_cells_here == NULL || now_ms < e->gauges_ms + GAUGES_MS) { return; }
-    struct engine_gauges now = {.segments = wal_segment_count(e->wal), .full = e->space.is_low};
+    struct engine_gauges now = {
+        .segments = wal_segment_count(e->wal), .full = e->space.is_low, .stuck = e->is_stuck};
     LIST_EACH (at, &e->groups) {
         const struct group *g = CONTAINER_OF(at, struct group, link);
         now.groups++;

@@ -72,6 +72,7 @@ static void close_handles(struct loop *loop)
     uv_close((uv_handle_t *)&loop->timer, NULL);
     uv_close((uv_handle_t *)&loop->before_poll, NULL);
     uv_close((uv_handle_t *)&loop->after_poll, NULL);
+    disk_uv_close(&loop->disk);
     loop->is_closed = true;
 }
 

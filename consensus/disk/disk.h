@@ -32,7 +32,8 @@ struct disk_job {
      * A disk may ignore it. */
     size_t zero_bytes;
     bool sync; /* DISK_WRITE: durable when done */
-    /* DISK_WRITE: more writes to this file are to come. One such job is in flight at a time. */
+    /* DISK_WRITE: of the log: more writes to this file are to come, and they wait for nothing else.
+     * One such job is in flight at a time. */
     bool keep_open;
     bool sync_name; /* with sync: the file's name, too */
     size_t done_len;

@@ -1,6 +1,6 @@
-/* disk_uv: file operations on the thread pool.
- * Owns: the descriptor of the directory. Thread: submit and on_done on the raft thread, the
- * operations on the pool's.
+/* disk_uv: file operations on a thread for the log and on the thread pool.
+ * Owns: the descriptor of the directory, the log's thread. Thread: submit and on_done on the raft
+ * thread, the operations on the others.
  * Always: ERR_FULL is reported only where nothing is lost by it; whatever else fails, a flush above
  * all, is ERR_SYSTEM: after it the page cache and the disk may differ. */
 #include "consensus/disk/disk_uv.h"
@@ -124,6 +124,62 @@ static enum err run(struct disk *disk, struct disk_job *job)
     return job->err;
 }
 
+static void job_ended(struct disk_uv *du, struct disk_job *job, uint64_t start_ns)
+{
+    if (job->op == DISK_WRITE && job->sync) {
+        metric_observe(METRIC_HISTOGRAM_raft_disk_sync_seconds, clock_mono_ns() - start_ns);
+    }
+    du->inflight_count--;
+    job->on_done(job);
+}
+
+/* ---- the log's thread ---- */
+
+static void log_main(void *arg)
+{
+    struct disk_uv *du = arg;
+    struct disk_uv_log *log = &du->log;
+    for (;;) {
+        uv_sem_wait(&log->has_work);
+        if (log->is_ending) { return; }
+        (void)run(&du->disk, log->job);
+        atomic_store_explicit(&log->is_done, true, memory_order_release);
+        uv_async_send(&log->has_ended);
+    }
+}
+
+static void on_log_ended(uv_async_t *async)
+{
+    struct disk_uv *du = async->data;
+    struct disk_uv_log *log = &du->log;
+    if (!atomic_load_explicit(&log->is_done, memory_order_acquire)) { return; }
+    struct disk_job *job = log->job;
+    atomic_store_explicit(&log->is_done, false, memory_order_relaxed);
+    log->job = NULL;
+    uv_unref((uv_handle_t *)async);
+    job_ended(du, job, log->start_ns);
+}
+
+static void log_submit(struct disk_uv *du, struct disk_job *job)
+{
+    CHECK(du->log.job == NULL);
+    du->log.job = job;
+    du->log.start_ns = clock_mono_ns();
+    uv_ref((uv_handle_t *)&du->log.has_ended);
+    uv_sem_post(&du->log.has_work);
+}
+
+static void log_start(struct disk_uv *du)
+{
+    CHECK(uv_sem_init(&du->log.has_work, 0) == 0);
+    CHECK(uv_async_init(du->loop, &du->log.has_ended, on_log_ended) == 0);
+    uv_unref((uv_handle_t *)&du->log.has_ended);
+    du->log.has_ended.data = du;
+    thread_start(&du->log.thread, "log", log_main, du);
+}
+
+/* ---- the pool ---- */
+
 struct work {
     uv_work_t request;
     struct disk_uv *du;
@@ -141,24 +197,24 @@ static void on_worked(uv_work_t *request, int status)
 {
     struct work *work = request->data;
     CHECK(status == 0); /* nothing is cancelled */
-    struct disk_job *job = work->job;
-    if (job->op == DISK_WRITE && job->sync) {
-        metric_observe(METRIC_HISTOGRAM_raft_disk_sync_seconds, clock_mono_ns() - work->start_ns);
-    }
-    work->du->inflight_count--;
+    struct work ended = *work;
     mem_free(work);
-    job->on_done(job);
+    job_ended(ended.du, ended.job, ended.start_ns);
 }
 
 static void submit(struct disk *disk, struct disk_job *job)
 {
     struct disk_uv *du = CONTAINER_OF(disk, struct disk_uv, disk);
+    du->inflight_count++;
+    if (job->op == DISK_WRITE && job->keep_open) {
+        log_submit(du, job);
+        return;
+    }
     struct work *work = mem_new0(sizeof *work);
     work->request.data = work;
     work->du = du;
     work->job = job;
     work->start_ns = clock_mono_ns();
-    du->inflight_count++;
     CHECK(uv_queue_work(du->loop, &work->request, on_work, on_worked) == 0);
 }
 
@@ -202,6 +258,7 @@ static const struct disk_ops disk_uv_ops = {submit, run, list_files, free_bytes}
 enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir)
 {
     *du = (struct disk_uv){.disk = {&disk_uv_ops}, .loop = loop, .dir_fd = -1, .kept_fd = -1};
+    if (loop != NULL) { log_start(du); }
     if (loop != NULL && mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return failed("make the directory", dir);
     }
@@ -209,9 +266,21 @@ enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir)
     return du->dir_fd >= 0 ? ERR_OK : failed("open the directory", dir);
 }
 
+void disk_uv_close(struct disk_uv *du)
+{
+    CHECK(du->inflight_count == 0);
+    uv_close((uv_handle_t *)&du->log.has_ended, NULL);
+}
+
 void disk_uv_fini(struct disk_uv *du)
 {
     CHECK(du->inflight_count == 0);
+    if (du->loop != NULL) {
+        du->log.is_ending = true;
+        uv_sem_post(&du->log.has_work);
+        thread_join(&du->log.thread);
+        uv_sem_destroy(&du->log.has_work);
+    }
     if (du->dir_fd >= 0) { close(du->dir_fd); }
     if (du->kept_fd >= 0) { close(du->kept_fd); }
 }

@@ -136,6 +136,6 @@ void fsm_apply(struct group *g)
         metric_add(METRIC_raft_entries_applied_total, last - g->applied);
         g->applied = last;
         end_origins(g, last);
-        wal_evict(g->log, last, g->engine->opts.cache_bytes);
+        wal_evict(g->engine->wal, g->log, last);
     }
 }

@@ -58,6 +58,13 @@ struct fsm_ops {
 
     /* This replica became leader, or is not any more, in `term`. */
     void (*on_leader)(void *fsm, bool is_leader, uint64_t term);
+    /* The leadership is about to be offered to another, who may have it at any moment from now on:
+     * what rests on this replica's lease ends here. May be NULL. */
+    void (*on_transfer)(void *fsm);
+
+    /* Nothing of it outlives the process: it may be given what is committed before that is durable
+     * here, so that a node whose disk is stuck goes on. */
+    bool is_volatile;
 };
 
 struct group;

@@ -12,6 +12,7 @@
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
 enum {
@@ -47,6 +48,12 @@ const struct raft_server *group_server(const struct group *g, uint64_t id)
         if (g->raft.configuration.servers[i].id == id) { return &g->raft.configuration.servers[i]; }
     }
     return NULL;
+}
+
+bool group_is_host(const struct group *g, uint64_t id, const char *node_name)
+{
+    const struct raft_server *server = group_server(g, id);
+    return server == NULL || strcmp(server->address, node_name) == 0;
 }
 
 void group_conf_encode(const struct raft_configuration *conf, struct buf *out)
@@ -198,6 +205,7 @@ static void on_state(struct group *g, int before)
     g->transferee = 0;
     g->peer_count = 0;
     g->lease_is_void = false;
+    g->yielded_to = 0;
     g->orphaned_until_ms = 0;
     if (was_leader) {
         group_end_queued(g, ERR_NOT_LEADER);
@@ -479,6 +487,7 @@ void group_tick(struct group *g, uint64_t now_ms)
     }
     struct raft_event event = {.type = RAFT_TIMEOUT};
     if (g->state == GROUP_RUNNING) { (void)group_step(g, &event, NULL); }
+    if (group_is_leader(g)) { yield_leader(g, now_ms); }
 }
 
 /* ---- life ---- */

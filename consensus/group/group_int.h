@@ -32,6 +32,8 @@ struct group_peer {
     uint64_t id;
     uint64_t stamp_ms; /* the newest stamp of ours that it acknowledged in this term */
     uint64_t round;    /* the newest quorum round in which its term was not above ours */
+    uint64_t heard_ms; /* it last answered an AppendEntries of this term; 0: never */
+    bool is_ailing;    /* it said then: its disk is not fit to lead */
 };
 
 struct group {
@@ -53,7 +55,9 @@ struct group {
     uint64_t start_batch;         /* START waits for it */
 
     /* messages out */
-    struct list held;   /* struct held: messages that wait for their gate, in order */
+    struct list held; /* struct held: messages that wait for their gate, in order */
+    size_t held_count;
+    size_t held_bytes;
     struct list parked; /* struct parked: AppendEntries whose entries are being read */
     size_t parked_count;
 
@@ -62,6 +66,7 @@ struct group {
     uint64_t promotee;     /* catching up, then to be promoted; 0: none */
     uint64_t transferee; /* leadership is to move there; nothing is submitted meanwhile; 0: none */
     uint64_t transfer_until_ms;
+    uint64_t yielded_to; /* the last one that was asked to lead in our place; 0: none */
     bool needs_barrier;
 
     /* time */
@@ -80,6 +85,7 @@ struct group {
     struct group_peer peers[GROUP_SERVERS_MAX];
     size_t peer_count;
     bool lease_is_void; /* this term's, by a transfer */
+    uint64_t void_ms;   /* since then */
     uint64_t heard_term;
     uint64_t heard_from;
     uint64_t heard_stamp_ms;
@@ -108,7 +114,11 @@ uint64_t group_now_ms(const struct group *g);
 bool group_is_leader(const struct group *g);
 bool group_owns_term(const struct group *g); /* leader with an entry of its own term committed */
 const struct raft_server *group_server(const struct group *g, uint64_t id);
+/* May that node speak for the replica? It hosts it, or the replica is not known here. */
+bool group_is_host(const struct group *g, uint64_t id, const char *node_name);
 uint64_t group_commit_index(const struct group *g);
+/* What this leader knows of a member beside the library; NULL: nothing yet. */
+const struct group_peer *group_peer(const struct group *g, uint64_t id);
 
 /* Break: the library or our driving of it did what it must not. Logs and stops the group. */
 void group_stop(struct group *g, const char *reason);

@@ -109,6 +109,7 @@ static void service_transfer(struct group *g)
     if (match == wal_log_last_index(g->log)) {
         struct raft_event event = {.type = RAFT_TRANSFER, .transfer.server_id = g->transferee};
         g->transferee = 0;
+        if (g->fsm_ops->on_transfer != NULL) { g->fsm_ops->on_transfer(g->fsm); }
         (void)group_step(g, &event, NULL);
     }
 }

@@ -3,12 +3,18 @@
  * Always: a message leaves when its gate is durable, in the order made; only one whose entries must
  * be read from the disk lets others pass. */
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
+#include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
-enum { PARKED_MAX = 64 }; /* messages of a group that wait for entries from the disk */
+enum {
+    PARKED_MAX = 64, /* messages of a group that wait for entries from the disk */
+    HELD_MAX = 1024, /* messages of a group that wait for a flush */
+    HELD_BYTES_MAX = 4 << 20,
+};
 
 /* ---- gates ---- */
 
@@ -26,14 +32,22 @@ static void held_free(struct held *held)
     mem_free(held);
 }
 
+/* Keep it until its batch is durable. If too much waits already, since the flush is stuck, it is as
+ * if lost on the way. */
 static void hold(struct group *g, const char *to_name, const struct message *message, uint64_t gate)
 {
+    if (g->held_count >= HELD_MAX || g->held_bytes >= HELD_BYTES_MAX) {
+        metric_add(METRIC_raft_held_dropped_messages_total, 1);
+        return;
+    }
     size_t name_bytes = strlen(to_name) + 1;
     struct held *held = mem_new0(sizeof *held + name_bytes);
     memcpy(held->to_name, to_name, name_bytes);
     message_encode(&held->frame, message);
     held->gate = gate;
     list_push_back(&g->held, &held->link);
+    g->held_count++;
+    g->held_bytes += held->frame.len;
 }
 
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
@@ -59,6 +73,8 @@ void group_send_held(struct group *g)
         struct held *held = CONTAINER_OF(g->held.next, struct held, link);
         if (held->gate > flushed) { return; }
         list_remove(&held->link);
+        g->held_count--;
+        g->held_bytes -= held->frame.len;
         g->engine->world.send(g->engine->world.arg, held->to_name, buf_slice(&held->frame), false);
         held_free(held);
     }
@@ -108,14 +124,26 @@ static void fetch(struct group *g, uint64_t missing)
     }
 }
 
-/* Send an AppendEntries, now or when its entries have been read. If they are gone, or too many wait,
- * it is as if lost on the way: the library asks again. */
+/* Entries that the library still thinks of may have gone, being behind a snapshot: that is offered
+ * in their place. */
+static void send_snapshot(struct group *g, uint64_t to, const char *to_name, uint64_t missing)
+{
+    const struct manifest *snapshot = wal_log_snapshot(g->log);
+    if (snapshot != NULL && missing <= snapshot->index) { snapshot_offer(g, to, to_name); }
+}
+
+/* Send an AppendEntries, now or when its entries have been read. If too many wait, it is as if lost
+ * on the way: the library asks again. */
 static void send_or_park(struct group *g, uint64_t to, const char *to_name,
                          const struct raft_append_entries *append)
 {
     uint64_t missing = 0;
     if (send_append(g, to, to_name, append, &missing)) { return; }
-    if (wal_log_entry(g->log, missing) == NULL || g->parked_count >= PARKED_MAX) { return; }
+    if (wal_log_entry(g->log, missing) == NULL) {
+        send_snapshot(g, to, to_name, missing);
+        return;
+    }
+    if (g->parked_count >= PARKED_MAX) { return; }
     size_t name_bytes = strlen(to_name) + 1;
     struct parked *parked = mem_new0(sizeof *parked + name_bytes);
     parked->append = *append;
@@ -191,7 +219,11 @@ void group_take_message(struct group *g, const struct raft_message *from)
         g->heard_from == from->server_id) {
         message.stamp_ms = g->heard_stamp_ms;
     }
-    if (from->type == RAFT_TIMEOUT_NOW) { g->lease_is_void = true; }
+    message.is_ailing = is_reply && yield_is_ailing(g->engine);
+    if (from->type == RAFT_TIMEOUT_NOW) {
+        g->lease_is_void = true;
+        g->void_ms = group_now_ms(g);
+    }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
 }
 

@@ -2,6 +2,8 @@
  * Owns: nothing. Thread: the raft thread. Always: what reaches the library is what its code
  * expects, not what a peer happened to send. */
 #include "consensus/group/group.h"
+
+#include "base/log.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
@@ -98,7 +100,7 @@ static void receive_append_reply(struct group *g, const char *from_name, const s
     struct message copy = *m;
     struct raft_append_entries_result *result = &copy.raft.append_entries_result;
     if (g->raft.state == RAFT_LEADER && result->term == raft_current_term(&g->raft)) {
-        read_note_stamp(g, m->from, m->stamp_ms);
+        read_note_reply(g, m);
     }
     guard_old_rejection(g, m->from, result);
     (void)step_message(g, from_name, &copy);
@@ -149,6 +151,12 @@ static void receive_raft(struct group *g, const char *from_name, const struct me
 void group_receive(struct group *g, const char *from_name, const struct message *m)
 {
     if (g->state != GROUP_RUNNING || m->to != g->self || m->from == g->self) { return; }
+    if (!group_is_host(g, m->from, from_name)) {
+        LOG_LIMITED(LOG_LEVEL_WARN, "a node speaks for a replica that it does not host",
+                    LOG_STR("node", from_name), LOG_UINT("group", g->id),
+                    LOG_UINT("replica", m->from));
+        return;
+    }
     switch (m->kind) {
     case MESSAGE_RAFT: receive_raft(g, from_name, m); return;
     case MESSAGE_SNAPSHOT_OFFER: snapshot_on_offer(g, from_name, m); return;

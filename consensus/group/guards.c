@@ -212,10 +212,11 @@ bool guard_transfer_lease(const struct group *g)
 }
 
 /* A leader may commit what others have on disk before it has it itself. Were it applied, a crash
- * could leave the state machine ahead of the log. */
+ * could leave a state machine that outlives it ahead of the log. */
 uint64_t guard_apply_durable(const struct group *g)
 {
     uint64_t commit = raft_commit_index(&g->raft);
     uint64_t stored = g->raft.last_stored;
-    return !guard_is_on(g, GUARD_APPLY_DURABLE) || commit < stored ? commit : stored;
+    bool is_free = !guard_is_on(g, GUARD_APPLY_DURABLE) || g->fsm_ops->is_volatile;
+    return is_free || commit < stored ? commit : stored;
 }

@@ -30,7 +30,7 @@ static struct group_peer *peer_of(struct group *g, uint64_t id)
     return place;
 }
 
-static const struct group_peer *peer_find(const struct group *g, uint64_t id)
+const struct group_peer *group_peer(const struct group *g, uint64_t id)
 {
     for (size_t i = 0; i < g->peer_count; i++) {
         if (g->peers[i].id == id) { return &g->peers[i]; }
@@ -38,10 +38,13 @@ static const struct group_peer *peer_find(const struct group *g, uint64_t id)
     return NULL;
 }
 
-void read_note_stamp(struct group *g, uint64_t id, uint64_t stamp_ms)
+void read_note_reply(struct group *g, const struct message *m)
 {
-    struct group_peer *peer = peer_of(g, id);
-    if (peer != NULL && stamp_ms > peer->stamp_ms) { peer->stamp_ms = stamp_ms; }
+    struct group_peer *peer = peer_of(g, m->from);
+    if (peer == NULL) { return; }
+    if (m->stamp_ms > peer->stamp_ms) { peer->stamp_ms = m->stamp_ms; }
+    peer->heard_ms = group_now_ms(g);
+    peer->is_ailing = m->is_ailing;
 }
 
 /* The highest value that a majority of the voters has reached; a voter's value is what `value`
@@ -54,7 +57,7 @@ static uint64_t majority_value(const struct group *g, uint64_t own,
     for (unsigned i = 0; i < g->raft.configuration.n && count < GROUP_SERVERS_MAX; i++) {
         const struct raft_server *server = &g->raft.configuration.servers[i];
         if (server->role != RAFT_VOTER) { continue; }
-        const struct group_peer *peer = peer_find(g, server->id);
+        const struct group_peer *peer = group_peer(g, server->id);
         uint64_t v = server->id == g->self ? own : peer != NULL ? value(peer) : 0;
         size_t at = count++;
         for (; at > 0 && values[at - 1] < v; at--) {
@@ -242,12 +245,13 @@ void read_on_query(struct engine *e, const char *from_name, const struct message
     mem_free(replicas);
 }
 
-void read_on_reply(struct engine *e, const struct message *m)
+void read_on_reply(struct engine *e, const char *from_name, const struct message *m)
 {
     for (size_t i = 0; i < m->group_count; i++) {
         struct group *g = engine_group(e, m->groups[i]);
         if (g == NULL || !group_is_leader(g) || m->terms[i] == 0 ||
-            m->terms[i] > raft_current_term(&g->raft)) {
+            m->terms[i] > raft_current_term(&g->raft) ||
+            !group_is_host(g, m->replicas[i], from_name)) {
             continue;
         }
         struct group_peer *peer = peer_of(g, m->replicas[i]);

@@ -532,9 +532,11 @@ enum err link_open(struct link **out, const struct link_opts *opts)
     list_init(&link->ins);
     CHECK(uv_tcp_init(opts->loop, &link->listener) == 0);
     CHECK(uv_timer_init(opts->loop, &link->timer) == 0);
+    CHECK(uv_timer_init(opts->loop, &link->hello_timer) == 0);
     link->listener.data = link;
     link->timer.data = link;
-    link->handle_count = 2;
+    link->hello_timer.data = link;
+    link->handle_count = 3;
     int rv = listen_on(link);
     if (rv != 0) {
         LOG_ERROR("cannot listen for raft peers", LOG_STR("host", opts->listen_host),
@@ -572,6 +574,7 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg)
     link_in_close(link);
     uv_close((uv_handle_t *)&link->listener, on_own_closed);
     uv_close((uv_handle_t *)&link->timer, on_own_closed);
+    uv_close((uv_handle_t *)&link->hello_timer, on_own_closed);
 }
 
 uint64_t link_dropped_count(const struct link *link)

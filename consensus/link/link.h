@@ -13,7 +13,11 @@ struct link;
 
 enum {
     LINK_VERSION = 1,
-    LINK_FRAME_BYTES_MAX = 64 << 20,
+    LINK_FRAME_BYTES_MAX = 64 << 20,   /* of a member */
+    LINK_CONTACT_BYTES_MAX = 64 << 10, /* of a contact: notes */
+    LINK_HELLO_BYTES_MAX = 4 << 10,    /* of who has not said who it is */
+    LINK_HELLO_MS_MAX = 2000,          /* until it has */
+    LINK_INCOMING_MAX = 1024,          /* connections; who is no member makes room for a new one */
     LINK_NAME_BYTES = 64,
     LINK_HOST_BYTES = 256
 };
@@ -54,9 +58,10 @@ void link_set_cluster(struct link *link, uint64_t cluster_id);
 /* That node's address has changed: dial it anew. */
 void link_redial(struct link *link, const char *node_name);
 
-/* Take the next whole frame off *bytes. False: there is none yet, or *is_garbage: there never will
- * be. */
-MUST_USE bool link_frame_parse(struct slice *bytes, struct slice *frame, bool *is_garbage);
+/* Take the next whole frame, of at most bytes_max, off *bytes. False: there is none yet, or
+ * *is_garbage: there never will be. */
+MUST_USE bool link_frame_parse(struct slice *bytes, size_t bytes_max, struct slice *frame,
+                               bool *is_garbage);
 
 uint64_t link_dropped_count(const struct link *link);
 

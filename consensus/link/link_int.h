@@ -12,10 +12,12 @@ struct link {
     struct link_opts opts;
     uv_tcp_t listener;
     uv_timer_t timer;
+    uv_timer_t hello_timer; /* runs while somebody has not said who it is */
     struct list peers;
     size_t peer_count;
     struct list ins;
-    size_t in_count;
+    size_t in_count; /* those that are being closed not counted */
+    size_t stranger_count;
     size_t handle_count; /* that libuv has not closed, and requests that it has not answered */
     bool is_closing;
     void (*on_closed)(void *arg);
@@ -33,8 +35,9 @@ void link_heard(struct link *link, const char *name);
 
 /* The listener's callback. */
 void link_on_connection(uv_stream_t *listener, int status);
-/* Close the incoming connections that are silent; all of them. */
+/* Close the incoming connections that are silent; that are late to say who they are; all. */
 void link_in_watch(struct link *link);
+void link_on_hello_timer(uv_timer_t *timer);
 void link_in_close(struct link *link);
 
 #endif

@@ -157,6 +157,7 @@ static void encode_append_reply(struct buf *out, Fanfare__Raft__Message *wire,
     body.rejected = a->rejected;
     body.last_index = a->last_log_index;
     body.stamp_ms = m->stamp_ms;
+    body.is_ailing = m->is_ailing;
     wire->body_case = FANFARE__RAFT__MESSAGE__BODY_APPEND_REPLY;
     wire->append_reply = &body;
     pack_message(out, wire);
@@ -404,6 +405,7 @@ static bool decode_append_reply(const Fanfare__Raft__AppendReply *a, struct mess
 {
     m->raft.type = RAFT_APPEND_ENTRIES_RESULT;
     m->stamp_ms = a->stamp_ms;
+    m->is_ailing = a->is_ailing;
     m->raft.append_entries_result = (struct raft_append_entries_result){
         .version = 1, .term = a->term, .rejected = a->rejected, .last_log_index = a->last_index};
     return a->term > 0;

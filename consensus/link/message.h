@@ -32,6 +32,7 @@ struct message {
     enum message_kind kind;
     struct raft_message raft; /* entries have no batch; their data is borrowed */
     uint64_t stamp_ms;        /* of AppendEntries and its result */
+    bool is_ailing;           /* of its result: the sender's disk is not fit to lead */
     uint64_t term;            /* offer */
     struct manifest manifest; /* offer; conf is borrowed */
     uint64_t index;           /* pull, chunk */

@@ -84,18 +84,6 @@ static void trim(struct wal *wal)
     disk_submit(wal->opts.disk, job);
 }
 
-uint64_t wal_laggard(const struct wal *wal, uint64_t segments_max)
-{
-    if (wal->segment_count <= segments_max) { return 0; }
-    LIST_EACH (at, &wal->logs) {
-        const struct wal_log *log = CONTAINER_OF(at, struct wal_log, link);
-        if (log->count > 0 && log->entries[log->head].segment == wal->segments[0].number) {
-            return log->group;
-        }
-    }
-    return 0;
-}
-
 /* ---- putting ---- */
 
 /* Put a record: begin, encode its content into wal->open.bytes, end. */
@@ -191,6 +179,20 @@ void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_
     wal_entry_encode(&wal->open.bytes, &(struct wal_entry_record){index, term, type, data});
     put_end(wal, start, WAL_ENTRY, log->group);
     wal_log_append(wal, log, &entry, data.data != NULL ? data.data : "");
+}
+
+void wal_put_moved(struct wal *wal, struct wal_log *log, const struct wal_entry_record *record)
+{
+    CHECK(wal->open.offset + wal->open.bytes.len <= UINT32_MAX);
+    uint32_t offset = (uint32_t)(wal->open.offset + wal->open.bytes.len);
+    size_t start = put_begin(wal);
+    wal_entry_encode(&wal->open.bytes, record);
+    put_end(wal, start, WAL_MOVED, log->group);
+    wal_log_move(wal, log, record->index, wal->open.segment, offset);
+    if (wal_log_entry(log, record->index)->data == NULL) { /* it cannot be read back yet */
+        wal_log_set_data(wal, log, record->index, record->data.data);
+        wal_evict(wal, log, record->index);
+    }
 }
 
 void wal_put_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
@@ -316,6 +318,7 @@ uint64_t wal_flush_count(const struct wal *wal)
 
 struct wal_reader {
     struct disk_job job;
+    struct wal *wal;
     struct wal_log *log; /* NULL: deleted meanwhile */
     uint64_t from;
     uint64_t count;
@@ -348,8 +351,8 @@ static bool reader_find(const struct wal_reader *reader, uint64_t index,
         WAL_PARSE_OK) {
         return false;
     }
-    if (record.type != WAL_ENTRY || record.group != reader->log->group ||
-        !wal_entry_decode(record.content, found)) {
+    if ((record.type != WAL_ENTRY && record.type != WAL_MOVED) ||
+        record.group != reader->log->group || !wal_entry_decode(record.content, found)) {
         return false;
     }
     return found->index == index && found->term == entry->term && found->data.len == entry->len;
@@ -361,7 +364,7 @@ static enum err reader_take(struct wal_reader *reader)
     struct wal_log *log = reader->log;
     for (uint64_t index = reader->from; index < reader->from + reader->count; index++) {
         if (index < log->first_index || index - log->first_index >= log->count) { continue; }
-        struct wal_entry *entry = &log->entries[log->head + (index - log->first_index)];
+        const struct wal_entry *entry = wal_log_entry(log, index);
         if (entry->data != NULL || entry->segment != reader->segment ||
             entry->offset < reader->job.offset) {
             continue;
@@ -369,9 +372,7 @@ static enum err reader_take(struct wal_reader *reader)
         if (reader->job.err != ERR_OK) { return reader->job.err; }
         struct wal_entry_record found;
         if (!reader_find(reader, index, entry, &found)) { return ERR_CORRUPT; }
-        entry->data = mem_copy(found.data.data, found.data.len);
-        log->cached_bytes += entry->len;
-        if (log->evict_from > index) { log->evict_from = index; }
+        wal_log_set_data(reader->wal, log, index, found.data.data);
     }
     return ERR_OK;
 }
@@ -412,6 +413,7 @@ void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_
         count++;
     }
     struct wal_reader *reader = mem_new0(sizeof *reader);
+    reader->wal = wal;
     reader->log = log;
     reader->from = from;
     reader->count = count;
@@ -437,12 +439,14 @@ struct wal *wal_new(const struct wal_opts *opts)
     wal->opts = *opts;
     wal->next_sequence = 1;
     list_init(&wal->logs);
+    list_init(&wal->evictable);
     return wal;
 }
 
 void wal_free(struct wal *wal)
 {
     if (wal == NULL) { return; }
+    wal_clean_end(wal);
     while (!list_is_empty(&wal->logs)) {
         wal_log_remove(wal, CONTAINER_OF(wal->logs.next, struct wal_log, link));
     }

@@ -21,6 +21,7 @@ struct wal_opts {
     void (*on_failed)(void *arg, enum err err,
                       const char *file); /* the disk broke: the process must stop */
     void *arg;
+    uint64_t cache_bytes; /* of the node's entries that wal_evict leaves in memory */
 };
 
 /* One entry in memory. data is NULL while it is on the disk only. */
@@ -79,6 +80,9 @@ uint64_t wal_log_term(const struct wal_log *log,
                       uint64_t index); /* entry's or snapshot's term; 0: not known */
 uint64_t wal_log_cached_bytes(const struct wal_log *log);
 uint64_t wal_log_live_bytes(const struct wal_log *log); /* of all entries held */
+/* Entries from `index` on stay behind the snapshot, if there are any: somebody is to get them. 0:
+ * they may go. */
+void wal_log_keep(struct wal_log *log, uint64_t index);
 
 /* Put. Entries: all from `index` on are removed first, then one is appended; its index is the last
  * one's + 1. */
@@ -108,13 +112,17 @@ void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_
               void (*on_done)(void *arg, enum err err), void *arg);
 bool wal_is_reading(const struct wal_log *log);
 void wal_read_cancel(struct wal_log *log); /* on_done will not be called */
-/* Forget the data of entries up to `upto` (which are flushed), oldest first, until at most
- * keep_bytes are held. */
-void wal_evict(struct wal_log *log, uint64_t upto, uint64_t keep_bytes);
+/* The data of entries up to `upto`, which are flushed, is not needed in memory: of all such data on
+ * this node, more than cache_bytes is forgotten. */
+void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto);
 
-/* A group that keeps the oldest segment from being removed, when there are more than segments_max;
- * else 0. */
-uint64_t wal_laggard(const struct wal *wal, uint64_t segments_max);
+/* Where segments_max are passed, make the oldest segment removable, a piece at each call: what is
+ * behind its group's snapshot goes, and what is needed is written again at the end of the log. A
+ * group that does nothing, or is not even open, keeps no segment. */
+void wal_clean(struct wal *wal, uint64_t segments_max);
+/* Drop all that is behind a snapshot and not kept. */
+void wal_drop_trailing(struct wal *wal);
+uint64_t wal_live_bytes(const struct wal *wal); /* of all entries of all groups */
 uint64_t wal_segment_count(const struct wal *wal);
 uint64_t wal_flush_count(const struct wal *wal);
 

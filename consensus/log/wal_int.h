@@ -20,7 +20,10 @@ struct wal_log {
     size_t cap;
     uint64_t cached_bytes;
     uint64_t live_bytes;
-    uint64_t evict_from; /* entries below have no data, but for configurations */
+    uint64_t evict_from;   /* entries below have no data, but for configurations */
+    uint64_t evict_upto;   /* entries above are needed in memory */
+    struct list evictable; /* wal->evictable, while there may be something to evict */
+    uint64_t keep_from;    /* entries behind the snapshot that stay; 0: none */
     struct wal_reader *reader;
 };
 
@@ -28,6 +31,16 @@ struct wal_segment {
     uint32_t number;
     uint64_t live_count; /* entries whose record is here */
     uint64_t dead_batch; /* live_count fell to 0 in this batch */
+};
+
+/* The search for what is needed in the oldest segment (wal_clean.c). */
+struct wal_cleaner {
+    struct wal_piece *piece; /* being read; NULL: none */
+    uint32_t segment;
+    uint64_t offset;
+    uint64_t batch; /* what was moved last is in this one */
+    size_t bytes;   /* to read at a time: more than the longest record met */
+    bool is_stuck;  /* the segment cannot be read: it stays */
 };
 
 /* Records on their way to one place. */
@@ -55,6 +68,10 @@ struct wal {
     bool is_full;
     bool has_failed;
     bool is_removing;
+    uint64_t live_bytes;
+    uint64_t cached_bytes;
+    struct list evictable; /* struct wal_log, least recently applied first */
+    struct wal_cleaner cleaner;
     uint64_t batch_flushed;
     uint32_t flushed_segment; /* the highest segment with a flushed batch */
     uint64_t flush_count;
@@ -71,6 +88,10 @@ struct wal_segment *wal_segment_of(struct wal *wal, uint32_t number); /* which i
  * full. */
 void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset);
 
+/* Put an entry again, from its bytes; nothing but its place changes. */
+void wal_put_moved(struct wal *wal, struct wal_log *log, const struct wal_entry_record *record);
+void wal_clean_end(struct wal *wal);
+
 /* Changes of a log in memory, the same when put and when read back. */
 struct wal_log *wal_log_add(struct wal *wal, uint64_t group, uint64_t self, uint64_t next_index);
 void wal_log_remove(struct wal *wal, struct wal_log *log);
@@ -81,5 +102,16 @@ void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry
                     const char *data);
 void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
                           uint64_t first_index, bool is_installed);
+/* The data of an entry that has none in memory. */
+void wal_log_set_data(struct wal *wal, struct wal_log *log, uint64_t index, const char *data);
+/* The entry's record is at another place now. */
+void wal_log_move(struct wal *wal, struct wal_log *log, uint64_t index, uint32_t segment,
+                  uint32_t offset);
+/* Make place for entries from `index` on, which is before the first: they are holes, without a
+ * segment, until they are set. */
+void wal_log_prepend(struct wal_log *log, uint64_t index);
+/* An entry at a hole. */
+void wal_log_fill(struct wal *wal, struct wal_log *log, uint64_t index,
+                  const struct wal_entry *entry, const char *data);
 
 #endif

@@ -32,16 +32,37 @@ struct wal_log *wal_log_add(struct wal *wal, uint64_t group, uint64_t self, uint
     return log;
 }
 
-static void entry_release(struct wal *wal, struct wal_log *log, struct wal_entry *entry)
+/* Its record is not needed in its segment any more. */
+static void segment_release(struct wal *wal, const struct wal_entry *entry)
 {
     struct wal_segment *segment = wal_segment_of(wal, entry->segment);
     CHECK(segment->live_count > 0);
     if (--segment->live_count == 0) { segment->dead_batch = wal->open.number; }
-    if (entry->data != NULL) {
-        log->cached_bytes -= entry->len;
-        mem_free(entry->data);
-    }
+}
+
+static void data_set(struct wal *wal, struct wal_log *log, struct wal_entry *entry,
+                     const char *data)
+{
+    entry->data = mem_copy(data, entry->len);
+    log->cached_bytes += entry->len;
+    wal->cached_bytes += entry->len;
+}
+
+static void data_free(struct wal *wal, struct wal_log *log, struct wal_entry *entry)
+{
+    log->cached_bytes -= entry->len;
+    wal->cached_bytes -= entry->len;
+    mem_free(entry->data);
+    entry->data = NULL;
+}
+
+static void entry_release(struct wal *wal, struct wal_log *log, struct wal_entry *entry)
+{
+    if (entry->segment == 0) { return; } /* a hole, at start */
+    segment_release(wal, entry);
+    if (entry->data != NULL) { data_free(wal, log, entry); }
     log->live_bytes -= entry->len;
+    wal->live_bytes -= entry->len;
 }
 
 void wal_log_truncate(struct wal *wal, struct wal_log *log, uint64_t index)
@@ -71,6 +92,17 @@ static void drop(struct wal *wal, struct wal_log *log, uint64_t first_index)
     if (log->evict_from < log->first_index) { log->evict_from = log->first_index; }
 }
 
+static void entry_set(struct wal *wal, struct wal_log *log, struct wal_entry *entry,
+                      const struct wal_entry *to, const char *data)
+{
+    *entry = *to;
+    entry->data = NULL;
+    log->live_bytes += entry->len;
+    wal->live_bytes += entry->len;
+    if (data != NULL) { data_set(wal, log, entry, data); }
+    wal_segment_of(wal, entry->segment)->live_count++;
+}
+
 void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry *entry,
                     const char *data)
 {
@@ -83,15 +115,48 @@ void wal_log_append(struct wal *wal, struct wal_log *log, const struct wal_entry
             log->entries = mem_resize(log->entries, log->cap * sizeof *log->entries);
         }
     }
-    struct wal_entry *added = &log->entries[log->head + log->count++];
-    *added = *entry;
-    added->data = NULL;
-    log->live_bytes += entry->len;
-    if (data != NULL) {
-        added->data = mem_copy(data, entry->len);
-        log->cached_bytes += entry->len;
+    entry_set(wal, log, &log->entries[log->head + log->count++], entry, data);
+}
+
+void wal_log_prepend(struct wal_log *log, uint64_t index)
+{
+    CHECK(index > 0 && index < log->first_index);
+    size_t more = log->first_index - index;
+    struct wal_entry *entries = mem_new0((more + log->count + 1) * sizeof *entries);
+    if (log->count > 0) {
+        memcpy(entries + more, log->entries + log->head, log->count * sizeof *entries);
     }
-    wal_segment_of(wal, entry->segment)->live_count++;
+    mem_free(log->entries);
+    log->entries = entries;
+    log->head = 0;
+    log->count += more;
+    log->cap = log->count + 1;
+    log->first_index = index;
+    log->evict_from = index;
+}
+
+static struct wal_entry *entry_at(struct wal_log *log, uint64_t index)
+{
+    CHECK(index >= log->first_index && index - log->first_index < log->count);
+    return &log->entries[log->head + (index - log->first_index)];
+}
+
+void wal_log_fill(struct wal *wal, struct wal_log *log, uint64_t index,
+                  const struct wal_entry *entry, const char *data)
+{
+    struct wal_entry *hole = entry_at(log, index);
+    CHECK(hole->segment == 0);
+    entry_set(wal, log, hole, entry, data);
+}
+
+void wal_log_move(struct wal *wal, struct wal_log *log, uint64_t index, uint32_t segment,
+                  uint32_t offset)
+{
+    struct wal_entry *entry = entry_at(log, index);
+    segment_release(wal, entry);
+    entry->segment = segment;
+    entry->offset = offset;
+    wal_segment_of(wal, segment)->live_count++;
 }
 
 void wal_log_set_snapshot(struct wal *wal, struct wal_log *log, const struct manifest *snapshot,
@@ -113,6 +178,7 @@ void wal_log_remove(struct wal *wal, struct wal_log *log)
 {
     drop(wal, log, UINT64_MAX);
     wal_read_cancel(log);
+    if (list_is_linked(&log->evictable)) { list_remove(&log->evictable); }
     map_remove(&wal->logs_by_group, &log->node);
     list_remove(&log->link);
     manifest_fini(&log->snapshot);
@@ -179,17 +245,54 @@ uint64_t wal_log_live_bytes(const struct wal_log *log)
     return log->live_bytes;
 }
 
-void wal_evict(struct wal_log *log, uint64_t upto, uint64_t keep_bytes)
+uint64_t wal_live_bytes(const struct wal *wal)
 {
-    uint64_t at = log->evict_from;
-    for (; log->cached_bytes > keep_bytes && at <= upto; at++) {
-        if (at < log->first_index || at - log->first_index >= log->count) { break; }
-        struct wal_entry *entry = &log->entries[log->head + (at - log->first_index)];
-        if (entry->data != NULL && entry->type != RAFT_CHANGE) {
-            log->cached_bytes -= entry->len;
-            mem_free(entry->data);
-            entry->data = NULL;
-        }
+    return wal->live_bytes;
+}
+
+void wal_log_keep(struct wal_log *log, uint64_t index)
+{
+    log->keep_from = index;
+}
+
+/* ---- memory ---- */
+
+/* Is its record on the disk, so that it can be read back? A moved one may not be. */
+static bool is_flushed(const struct wal *wal, const struct wal_entry *entry)
+{
+    const struct wal_batch *first = wal->is_flushing ? &wal->inflight : &wal->open;
+    return entry->segment < first->segment ||
+           (entry->segment == first->segment && entry->offset < first->offset);
+}
+
+/* Forget data of one log, until the cache is small enough. False: there is nothing more of it. */
+static bool evict(struct wal *wal, struct wal_log *log)
+{
+    for (; wal->cached_bytes > wal->opts.cache_bytes; log->evict_from++) {
+        bool has_more =
+            log->evict_from <= log->evict_upto && log->evict_from - log->first_index < log->count;
+        if (!has_more) { return false; }
+        struct wal_entry *entry = entry_at(log, log->evict_from);
+        if (!is_flushed(wal, entry)) { return true; }
+        if (entry->data != NULL && entry->type != RAFT_CHANGE) { data_free(wal, log, entry); }
     }
-    log->evict_from = at;
+    return true;
+}
+
+void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto)
+{
+    log->evict_upto = upto > log->evict_upto ? upto : log->evict_upto;
+    if (!list_is_linked(&log->evictable)) { list_push_back(&wal->evictable, &log->evictable); }
+    LIST_EACH (at, &wal->evictable) {
+        if (wal->cached_bytes <= wal->opts.cache_bytes) { return; }
+        if (!evict(wal, CONTAINER_OF(at, struct wal_log, evictable))) { list_remove(at); }
+    }
+}
+
+void wal_log_set_data(struct wal *wal, struct wal_log *log, uint64_t index, const char *data)
+{
+    struct wal_entry *entry = entry_at(log, index);
+    CHECK(entry->data == NULL);
+    data_set(wal, log, entry, data);
+    if (log->evict_from > index) { log->evict_from = index; }
 }

@@ -23,6 +23,7 @@ enum wal_type {
     WAL_ENTRY,       /* one entry; removes what the log held from its index on */
     WAL_SNAPSHOT,    /* a snapshot is on disk: entries below first_index are not needed any more */
     WAL_DELETE,      /* the group is gone from this node */
+    WAL_MOVED,       /* an entry that the log holds, once more: an older segment can go */
     WAL_TYPE_END
 };
 
@@ -62,7 +63,7 @@ struct wal_state {
     struct manifest snapshot;
 };
 
-/* WAL_ENTRY, decoded; data stays where it was read. */
+/* WAL_ENTRY and WAL_MOVED, decoded; data stays where it was read. */
 struct wal_entry_record {
     uint64_t index;
     uint64_t term;

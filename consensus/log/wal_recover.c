@@ -17,6 +17,7 @@
 #include "base/mem.h"
 
 enum {
+    HOLES_MAX = 1 << 24, /* more entries than these between two of a log: damage */
     SECTOR_BYTES = 512,
     CLEAN_BYTES = 1 << 20, /* zeros written at a time, and behind what is seen of a torn end */
 };
@@ -122,6 +123,34 @@ static enum err apply_entry(struct scan *scan, struct wal_log *log, const struct
     return ERR_OK;
 }
 
+/* What was in a segment that has gone since. It may be before all that was read so far: then there
+ * are holes in between, to be filled, or dropped, by what follows. */
+static enum err apply_moved(struct scan *scan, struct wal_log *log, const struct wal_record *record,
+                            uint64_t offset)
+{
+    struct wal_entry_record e;
+    if (!wal_entry_decode(record->content, &e) || e.index >= log->first_index + log->count ||
+        (e.index < log->first_index && log->first_index - e.index > HOLES_MAX)) {
+        return ERR_CORRUPT;
+    }
+    if (e.index < log->first_index) { wal_log_prepend(log, e.index); }
+    const struct wal_entry *old = wal_log_entry(log, e.index);
+    if (old->segment != 0) {
+        if (old->term != e.term || old->len != e.data.len) { return ERR_CORRUPT; }
+        wal_log_move(scan->wal, log, e.index, record->segment, (uint32_t)offset);
+        return ERR_OK;
+    }
+    struct wal_entry entry = {
+        .term = e.term,
+        .len = (uint32_t)e.data.len,
+        .segment = record->segment,
+        .offset = (uint32_t)offset,
+        .type = e.type,
+    };
+    wal_log_fill(scan->wal, log, e.index, &entry, e.type == RAFT_CHANGE ? e.data.data : NULL);
+    return ERR_OK;
+}
+
 static enum err apply_snapshot(struct scan *scan, struct wal_log *log,
                                const struct wal_record *record)
 {
@@ -152,9 +181,18 @@ static enum err apply(struct scan *scan, const struct wal_record *record, uint64
     case WAL_ENTRY: return apply_entry(scan, log, record, offset);
     case WAL_SNAPSHOT: return apply_snapshot(scan, log, record);
     case WAL_DELETE: wal_log_remove(scan->wal, log); return ERR_OK;
+    case WAL_MOVED: return apply_moved(scan, log, record, offset);
     case WAL_TYPE_END: break;
     }
     return ERR_CORRUPT;
+}
+
+static bool has_hole(const struct wal_log *log)
+{
+    for (size_t i = 0; i < log->count; i++) {
+        if (log->entries[log->head + i].segment == 0) { return true; }
+    }
+    return false;
 }
 
 /* Every log must reach from its snapshot, or from entry 1, without a gap. */
@@ -163,7 +201,8 @@ static enum err check_logs(struct scan *scan)
     for (struct wal_log *log = wal_log_next(scan->wal, NULL); log != NULL;
          log = wal_log_next(scan->wal, log)) {
         uint64_t base = log->has_snapshot ? log->snapshot.index : 0;
-        if (log->first_index > base + 1 || log->first_index + log->count < base + 1) {
+        if (log->first_index > base + 1 || log->first_index + log->count < base + 1 ||
+            has_hole(log)) {
             return damage(scan, scan->end_file, scan->end_offset, "entries are missing");
         }
         scan->report->group_count++;

@@ -56,6 +56,12 @@ struct membership {
 
     /* Wishes of other threads, one task for all of them. */
     struct task wish;
+    struct cluster_file saved; /* being written, or written last, on the pool */
+    uv_work_t save_work;
+    enum err save_err;
+    bool is_saving;
+    bool has_saved; /* `saved` is durable */
+
     atomic_bool is_wishing;
     atomic_uint warming;
     atomic_bool wants_drain;
@@ -112,17 +118,54 @@ static void world_set_cluster(void *arg, uint64_t cluster_id)
     consensus_set_cluster(((struct membership *)arg)->consensus, cluster_id);
 }
 
-static enum err world_save(void *arg, const struct cluster_file *file)
-{
-    return cluster_file_save(((struct membership *)arg)->dir, file);
-}
-
 static void world_soon(void *arg)
 {
     struct membership *m = arg;
     if (m->is_soon || m->is_stopping) { return; }
     m->is_soon = true;
     consensus_push(m->consensus, &m->soon);
+}
+
+/* What cannot be trusted to be on the disk ends the process, as a flush of the log would. */
+static enum err judge_save(struct membership *m, enum err err)
+{
+    if (err == ERR_SYSTEM) { consensus_fail(m->consensus, "the cluster file cannot be written"); }
+    return err;
+}
+
+static void on_save(uv_work_t *work)
+{
+    struct membership *m = work->data;
+    m->save_err = cluster_file_save(m->dir, &m->saved);
+}
+
+static void on_saved(uv_work_t *work, int status)
+{
+    struct membership *m = work->data;
+    CHECK(status == 0); /* nothing is cancelled */
+    m->is_saving = false;
+    m->has_saved = judge_save(m, m->save_err) == ERR_OK;
+    world_soon(m);
+}
+
+/* A member's file follows the map, again and again, and nothing waits for it: it is written on the
+ * pool, and asked for again it is there. The few steps before, which may be taken only once they
+ * are durable, are written at once: the node serves nobody yet. */
+static enum err world_save(void *arg, const struct cluster_file *file)
+{
+    struct membership *m = arg;
+    if (m->is_saving) { return ERR_SLOW; }
+    if (file->state != CLUSTER_MEMBER) {
+        m->has_saved = false;
+        return judge_save(m, cluster_file_save(m->dir, file));
+    }
+    if (m->has_saved && cluster_file_equal(&m->saved, file)) { return ERR_OK; }
+    m->saved = *file;
+    m->has_saved = false;
+    m->is_saving = true;
+    m->save_work.data = m;
+    CHECK(uv_queue_work(consensus_loop(m->consensus), &m->save_work, on_save, on_saved) == 0);
+    return ERR_SLOW;
 }
 
 static uint32_t world_on_map(void *arg, const struct pmap *map, uint32_t self)
@@ -432,6 +475,16 @@ static char *copy_text(const char *text)
     return mem_copy(text, strlen(text) + 1);
 }
 
+/* What was read may be in the page cache only, left there by a process whose flush failed: it is
+ * written again. A full disk leaves the old file as it is. */
+static enum err load_file(struct membership *m, struct cluster_file *file)
+{
+    enum err err = cluster_file_load(m->dir, file);
+    if (err != ERR_OK || file->state == CLUSTER_NONE) { return err; }
+    err = cluster_file_save(m->dir, file);
+    return err == ERR_FULL ? ERR_OK : err;
+}
+
 enum err membership_start(struct membership **out, const struct membership_opts *opts)
 {
     struct cluster_file file;
@@ -443,7 +496,7 @@ enum err membership_start(struct membership **out, const struct membership_opts 
     m->raft_listen_host = copy_text(opts->raft_listen_host);
     m->soon.run = on_soon;
     m->wish.run = on_wish;
-    enum err err = cluster_file_load(m->dir, &file);
+    enum err err = load_file(m, &file);
     bool has_cluster = file.state >= CLUSTER_FOUNDING;
     if (err == ERR_OK) { err = open_log(m, has_cluster ? file.cluster_id : 0); }
     if (err != ERR_OK) {

@@ -24,7 +24,7 @@ struct membership_opts {
     uint32_t
         expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
     uint32_t partition_count;    /* of a cluster that is founded */
-    uint64_t disk_reserve_bytes; /* with less than this free, nothing new is agreed on */
+    uint64_t disk_reserve_bytes; /* with less than this free a node leads nothing */
     uint32_t election_ms, heartbeat_ms;
     uint32_t node_timeout_ms; /* a node that is silent for so long is down */
     /* A new map, on the raft thread, in order; of a burst only the last. Borrowed: take a reference.

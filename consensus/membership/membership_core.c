@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "consensus/membership/membership_int.h"
 
+enum { SAVE_RETRY_MS = 5000 };
+
 /* ---- the map ---- */
 
 const struct pmap *core_control_map(const struct core *core)
@@ -157,6 +159,13 @@ static void on_leader(void *arg, bool is_leader, uint64_t term)
     core->world.soon(core->world.arg);
 }
 
+static void on_transfer(void *arg)
+{
+    struct core *core = arg;
+    core->lead.is_transferring = true;
+    lease_drop(core); /* the next leader may be there at once */
+}
+
 static const struct fsm_ops fsm_ops = {
     .apply = on_apply,
     .applied_index = on_applied_index,
@@ -167,6 +176,8 @@ static const struct fsm_ops fsm_ops = {
     .restore_write = on_restore_write,
     .restore_end = on_restore_end,
     .on_leader = on_leader,
+    .on_transfer = on_transfer,
+    .is_volatile = true,
 };
 
 /* ---- commands ---- */
@@ -412,7 +423,7 @@ static void keep_file(struct core *core)
     list_peers(core, map, &next);
     if (next.state == core->file.state && same_peers(&next, &core->file)) { return; }
     if (core->now_ms < core->save_retry_ms) { return; }
-    if (!core_save(core, &next)) { core->save_retry_ms = core->now_ms + 1000; }
+    if (!core_save(core, &next)) { core->save_retry_ms = core->now_ms + SAVE_RETRY_MS; }
 }
 
 /* ---- status ---- */
@@ -474,6 +485,8 @@ static const char *unready_because(const struct core *core)
     if (core->incarnation == 0) { return "this node has not joined its cluster yet"; }
     if (core_self_up(core, core->map) == PMAP_NOBODY) { return "the map is not up to date"; }
     if (core->is_leaving) { return "this node is leaving"; }
+    if (engine_is_stuck(core->engine)) { return "the disk does not flush"; }
+    if (engine_is_full(core->engine)) { return "the disk is full"; }
     if (core->status.leader == 0) { return "the control group has no leader"; }
     return NULL;
 }

@@ -25,8 +25,9 @@ struct core_world {
     void (*send_to)(void *arg, const struct pmap_address *to, struct slice note);
     void (*send_join)(void *arg, struct slice note); /* to every address in the join list */
     void (*redial)(void *arg, const char *name);     /* core_address_of gives another answer now */
-    void (*set_cluster)(void *arg, uint64_t cluster_id);          /* of the Raft link */
-    enum err (*save)(void *arg, const struct cluster_file *file); /* durable at ERR_OK */
+    void (*set_cluster)(void *arg, uint64_t cluster_id); /* of the Raft link */
+    /* ERR_OK: it is durable. ERR_SLOW: it will be; ask again. ERR_FULL: it was not written. */
+    enum err (*save)(void *arg, const struct cluster_file *file);
     /* Returns how many partitions the node owns by this map and does not order yet. */
     uint32_t (*on_map)(void *arg, const struct pmap *map, uint32_t self);
     void (*soon)(void *arg); /* core_tick is to be called soon, from the outside */

@@ -22,8 +22,8 @@ static const char *const words[] = {
 static enum err fail(const char *dir, const char *what)
 {
     enum err err = errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_SYSTEM;
-    LOG_ERROR("the cluster file cannot be used", LOG_STR("dir", dir), LOG_STR("call", what),
-              LOG_STR("error", strerror(errno)));
+    LOG_LIMITED(LOG_LEVEL_ERROR, "the cluster file cannot be used", LOG_STR("dir", dir),
+                LOG_STR("call", what), LOG_STR("error", strerror(errno)));
     return err;
 }
 
@@ -111,6 +111,18 @@ static void print(const struct cluster_file *file, struct buf *out)
         buf_appendf(out, "peer %s %u\n", file->peer[i].host, (unsigned)file->peer[i].port);
     }
     buf_append_str(out, "end\n");
+}
+
+bool cluster_file_equal(const struct cluster_file *a, const struct cluster_file *b)
+{
+    struct buf text_a = {0};
+    struct buf text_b = {0};
+    print(a, &text_a);
+    print(b, &text_b);
+    bool equal = slice_equal(buf_slice(&text_a), buf_slice(&text_b));
+    buf_fini(&text_a);
+    buf_fini(&text_b);
+    return equal;
 }
 
 static enum err write_all(int fd, const char *dir, struct slice bytes)

@@ -26,6 +26,8 @@ struct cluster_file {
 /* Read it; CLUSTER_NONE if there is no file. Errors: ERR_SYSTEM, ERR_CORRUPT (logged). */
 MUST_USE enum err cluster_file_load(const char *dir, struct cluster_file *out);
 
+bool cluster_file_equal(const struct cluster_file *a, const struct cluster_file *b);
+
 /* Replace it: durable when this returns ERR_OK; the old or the new one otherwise. Blocks. Errors:
  * ERR_SYSTEM, ERR_FULL (logged). */
 MUST_USE enum err cluster_file_save(const char *dir, const struct cluster_file *file);

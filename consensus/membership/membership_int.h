@@ -40,6 +40,7 @@ struct node {
     bool is_proposing;             /* a command about it is under way */
     const char *condemned_because; /* it gets no echo any more and will be declared down; NULL */
     uint64_t condemned_incarnation;
+    uint64_t down_told_ms;    /* the log was told that it is declared down; 0: not yet */
     uint64_t barred_until_ms; /* it may not join before */
 };
 

@@ -15,6 +15,7 @@
 enum {
     FIRST_OWNERS_MS = 3000, /* a new cluster waits so long for the other founders */
     BARRED_MS = 10000,      /* whom others could not reach stays down so long */
+    DOWN_LOG_MS = 10000,
 };
 
 static uint64_t down_after_ms(const struct core *core)
@@ -45,6 +46,7 @@ void lead_on_leader(struct core *core, bool is_leader, uint64_t term)
         node->challenge = 0;
         node->condemned_because = NULL;
         node->barred_until_ms = 0;
+        node->down_told_ms = 0;
     }
 }
 
@@ -79,15 +81,19 @@ static void condemn(struct node *node, const struct pmap_node *member, const cha
     }
     node->condemned_because = because;
     node->condemned_incarnation = member->incarnation;
+    node->down_told_ms = 0;
 }
 
+/* Proposed again at each tick while proposals are refused, and told now and then. */
 static void declare_down(struct core *core, struct node *node, const struct pmap_node *member)
 {
+    propose_about(core, CONTROL_DOWN, member);
+    if (core->now_ms < node->down_told_ms + DOWN_LOG_MS && node->down_told_ms != 0) { return; }
+    node->down_told_ms = core->now_ms;
     LOG_WARN("declares a member down", LOG_STR("node", member->name),
              LOG_STR("reason", node->condemned_because),
              LOG_UINT("silent_ms", node->ping_ms != 0 ? core->now_ms - node->ping_ms : 0),
              LOG_UINT("incarnation", member->incarnation), LOG_UINT("term", core->lead.term));
-    propose_about(core, CONTROL_DOWN, member);
 }
 
 static uint64_t later(uint64_t a, uint64_t b)

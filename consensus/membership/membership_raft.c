@@ -254,8 +254,6 @@ bool raft_hand_over(struct core *core)
         if (map->node[i].id == core->opts.node_id || !is_fit(core, map, i)) { continue; }
         uint64_t replica = replica_of(core, map, i);
         if (replica == 0 || role_of(core, replica) != ROLE_VOTER) { continue; }
-        core->lead.is_transferring = true;
-        lease_drop(core); /* the next leader may be there at once */
         if (engine_transfer(core->engine, CONTROL_GROUP, replica) == ERR_OK) {
             LOG_INFO("hands the control group over", LOG_STR("to", map->node[i].name),
                      LOG_UINT("term", core->status.term));

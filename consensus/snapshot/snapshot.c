@@ -239,16 +239,21 @@ static void take_step(struct snapshot_take *take)
     disk_submit(take->engine->world.disk, job);
 }
 
-/* Take a snapshot of what is applied, unless one is being taken or there is nothing new. */
-static void take_start(struct group *g, unsigned trailing)
+/* Is none being taken on this node, and would one hold anything new? */
+static bool may_take(const struct group *g)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
     bool is_new = g->applied > (old != NULL ? old->index : 0) && g->applied_conf.len > 0;
-    if (g->engine->taking != NULL || g->fetch != NULL || g->is_installing ||
-        g->state != GROUP_RUNNING || !is_new) {
-        return;
-    }
-    if (g->conf_scanned < g->applied) { return; }
+    /* A volatile machine may be ahead of what is durable here; what stands for the log is not. */
+    bool is_durable = g->applied <= g->raft.last_stored && g->applied <= g->conf_scanned;
+    return g->engine->taking == NULL && g->fetch == NULL && !g->is_installing &&
+           g->state == GROUP_RUNNING && is_new && is_durable;
+}
+
+/* Take a snapshot of what is applied. */
+static void take_start(struct group *g, unsigned trailing)
+{
+    CHECK(may_take(g));
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = g->engine;
     take->group = g;
@@ -418,24 +423,25 @@ static void tick_take(struct group *g, uint64_t now_ms)
     uint64_t bytes = wal_log_live_bytes(g->log);
     bool is_pulled = g->pulled_ms != 0 &&
                      now_ms < g->pulled_ms + (uint64_t)opts->election_ms * PULLED_HOLD_FACTOR;
-    if (bytes >= opts->snapshot_log_bytes &&
+    if (bytes >= opts->snapshot_log_bytes && may_take(g) &&
         (!is_pulled || bytes >= opts->snapshot_log_bytes * PULLED_LOG_FACTOR)) {
         take_start(g, trailing_entries(g));
     }
 }
 
-/* A group that holds an old segment back takes a snapshot with nothing behind it; an idle one needs
- * an entry first. */
-static void tick_laggard(struct engine *e)
+/* What the groups need may fill three quarters of the log: above that the one with the most takes a
+ * snapshot with nothing behind it. */
+static void tick_most(struct engine *e)
 {
-    struct group *g = engine_group(e, wal_laggard(e->wal, e->opts.segments_max));
-    if (g == NULL || g->state != GROUP_RUNNING) { return; }
-    const struct manifest *snapshot = wal_log_snapshot(g->log);
-    bool is_idle = snapshot != NULL && snapshot->index == g->applied;
-    if (is_idle && group_owns_term(g) && wal_log_last_index(g->log) == g->applied) {
-        (void)group_submit(g, RAFT_BARRIER, slice_of("", 0));
+    const struct engine_opts *opts = &e->opts;
+    if (wal_live_bytes(e->wal) <= opts->segments_max * opts->segment_bytes / 4 * 3) { return; }
+    struct group *most = NULL;
+    LIST_EACH (at, &e->groups) {
+        struct group *g = CONTAINER_OF(at, struct group, link);
+        bool is_more = most == NULL || wal_log_live_bytes(g->log) > wal_log_live_bytes(most->log);
+        if (may_take(g) && is_more) { most = g; }
     }
-    take_start(g, 0);
+    if (most != NULL) { take_start(most, 0); }
 }
 
 void snapshot_tick(struct engine *e, uint64_t now_ms)
@@ -443,7 +449,12 @@ void snapshot_tick(struct engine *e, uint64_t now_ms)
     serve_pulls(e, now_ms);
     if (now_ms < e->swept_ms + SWEEP_MS) { return; }
     e->swept_ms = now_ms;
-    tick_laggard(e);
+    if (e->space.is_low) {
+        wal_drop_trailing(e->wal);
+    } else {
+        wal_clean(e->wal, e->opts.segments_max);
+        tick_most(e);
+    }
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         if (g->state == GROUP_RUNNING) {

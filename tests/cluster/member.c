@@ -32,6 +32,7 @@ static struct membership_opts opts = {
     .election_ms = 1000,
     .heartbeat_ms = 100,
     .node_timeout_ms = 1000,
+    .disk_reserve_bytes = 64 << 20,
 };
 
 static void print_map(const char *word, const struct pmap *map, uint32_t self)

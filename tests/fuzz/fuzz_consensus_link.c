@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice frame;
     bool is_garbage;
     try_frame(rest);
-    while (link_frame_parse(&rest, &frame, &is_garbage)) {
+    while (link_frame_parse(&rest, LINK_FRAME_BYTES_MAX, &frame, &is_garbage)) {
         try_frame(frame);
     }
     mem_free(copy);

@@ -1,8 +1,9 @@
 /* sim: a cluster of engines in one thread, on simulated clocks, disks and a simulated network, all
  * from one seed.
- * The world (sim_world.c) runs the very engine of the broker; the oracle (sim_oracle.c) knows what
- * was committed and acknowledged anywhere and checks it after every event; the storm (sim_storm.c)
- * breaks things and sends requests. */
+ * The world (sim_world.c) runs the very engine of the broker. The oracle (sim_oracle.c) knows what
+ * was committed and acknowledged anywhere and checks it after every event, and holds every replica
+ * to what it told others (sim_promise.c). Clients send requests (sim_client.c), an operator changes
+ * the membership (sim_operator.c), the storm breaks things (sim_storm.c). */
 #ifndef FANFARE_TESTS_SIM_H
 #define FANFARE_TESTS_SIM_H
 
@@ -33,7 +34,15 @@ struct sim_fsm {
     uint64_t hash;
     uint64_t count;
     struct buf restoring;
-    bool is_restoring;
+};
+
+/* What a replica has told others, and must have after any restart. */
+struct sim_promise {
+    uint64_t by; /* replica; 0: it said nothing yet */
+    uint64_t term;
+    uint64_t vote;   /* in this term; 0: none was told */
+    uint64_t last;   /* its log up to here */
+    uint16_t *terms; /* of the entries, by index; NULL until there are any */
 };
 
 struct sim_replica {
@@ -43,6 +52,7 @@ struct sim_replica {
     uint64_t term_seen;
     uint64_t commit_seen;
     uint64_t applied_seen;
+    struct sim_promise promise;
     struct sim_fsm fsm;
 };
 
@@ -57,7 +67,9 @@ struct sim_node {
     uint64_t clock_offset_ms;
     uint64_t clock_ppm; /* one million: as the world's */
     uint64_t disk_normal_until_ms;
-    bool is_flipped; /* a bit of its disk was flipped */
+    bool is_flipped; /* a bit of its disk was flipped, and is still there */
+    char flipped_file[DISK_NAME_BYTES];
+    bool has_failed; /* the engine found its disk broken: the process is about to end */
     struct sim_replica replicas[SIM_GROUPS + 1];
 };
 
@@ -85,7 +97,10 @@ struct sim_truth {
     uint64_t entry_hash[SIM_INDEX_MAX];  /* of type and data */
     uint64_t state_hash[SIM_INDEX_MAX];  /* of the state machine after it; 0: not known */
     uint64_t leader[SIM_TERM_MAX];
-    uint64_t acked; /* highest index of an acknowledged proposal or a finished read */
+    uint64_t acked;      /* highest index of an acknowledged proposal or a finished read */
+    uint64_t acked_term; /* highest term in which a proposal was acknowledged */
+    bool is_won;         /* there is a new leader; */
+    bool is_acked;       /* and it has acknowledged its first proposal */
     uint64_t conf_index;
     size_t member_count;
     uint64_t members[GROUP_SERVERS_MAX];
@@ -96,13 +111,23 @@ struct sim_truth {
 
 struct sim_stats {
     uint64_t events, applied, elections, crashes, kills, wipes, snapshots, installs, changes,
-        transfers, acked, reads, lease_reads, corrupt;
+        transfers, acked, reads, lease_reads, corrupt, broken, stopped, hunted_reads, promises;
+};
+
+/* What a seed's storm is after, besides breaking this and that. */
+enum sim_hunt {
+    HUNT_NOTHING,
+    HUNT_CHANGES, /* a leader in the middle of a change of membership loses power */
+    HUNT_READS, /* a leader is cut off and asked, while others elect another as early as they may */
+    HUNT_INSTALLS, /* a replica that is about to install a snapshot dies */
+    HUNTS
 };
 
 struct sim {
     uint64_t seed;
     uint64_t random;
     uint64_t now_ms;
+    uint64_t now_events; /* how many of them were at now_ms */
     int initial_count;
     int node_count;
     struct sim_node nodes[SIM_NODES_MAX + 1]; /* from 1 */
@@ -110,6 +135,7 @@ struct sim {
     uint32_t guards_off;
     bool is_verbose;
     bool is_calm; /* no faults: progress is demanded */
+    enum sim_hunt hunt;
 
     struct sim_packet *packets; /* a heap */
     size_t packet_count;
@@ -118,10 +144,12 @@ struct sim {
     bool blocked[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
     uint64_t loss_per_mille;
     uint64_t dup_per_mille;
-    uint64_t delay_ms_max;
-    uint64_t disk_delay_ms; /* when the disks are well */
-    bool hunts_changes;     /* changes are frequent, and leaders lose power in the middle of them */
-    struct sim_node *hunted;
+    uint64_t delay_ms_usual; /* a message takes up to this; now and then */
+    uint64_t delay_ms_max;   /* up to this */
+    uint64_t disk_delay_ms;  /* when the disks are well */
+    uint64_t sync_delay_ms;
+    uint64_t stop_per_mille; /* of the starts end in the middle of recovery */
+    struct sim_node *hunted; /* the next fault is for it */
     /* Scripts only: how many ms the message takes, or SIM_DROP; no chance then. */
     uint64_t (*route)(struct sim *sim, int from, int to, const struct message *m);
     void *script;
@@ -159,11 +187,14 @@ bool sim_step(struct sim *sim, uint64_t until_ms);
 void sim_end(struct sim *sim);
 
 /* World. */
+uint64_t sim_roll(struct sim *sim, uint64_t below);
 uint64_t sim_node_clock_ms(const struct sim_node *node);
 struct group *sim_group(struct sim_node *node, uint64_t group); /* NULL: not running */
 void sim_start(struct sim_node *node);
 void sim_crash(struct sim_node *node, bool is_power_cut);
 void sim_wipe(struct sim_node *node);
+/* Remove the replica of `group`, which is gone then, from a node that is up. */
+void sim_forget(struct sim_node *node, uint64_t group);
 void sim_settle(struct sim_node *node); /* a turn and the checks, after something was done to it */
 extern const struct fsm_ops sim_fsm_ops;
 
@@ -176,13 +207,31 @@ bool oracle_is_member(const struct sim *sim, uint64_t group, uint64_t id, int *r
 struct sim_node *oracle_leader(struct sim *sim,
                                uint64_t group); /* of the highest term; may be deposed already */
 
+/* Promises: a frame leaves; the log was just opened, no group yet; the replica is no more. */
+void promise_note(struct sim_node *node, struct slice frame);
+void promise_note_leader(struct sim_node *node, const struct group *g); /* it counts itself */
+void promise_check(struct sim_node *node);
+void promise_end(struct sim_replica *replica);
+
+/* Clients. */
+void client_step(struct sim *sim);
+void client_propose(struct sim *sim, struct sim_node *node, uint64_t group);
+void client_read(struct sim *sim, struct sim_node *node, uint64_t group);
+/* After an event: ask whoever still believes to lead, right after somebody else began to. */
+void client_pursue(struct sim *sim);
+
+/* Operator. */
+void operator_step(struct sim *sim);
+/* A replica that stopped over a flipped bit is given up. */
+void operator_give_up_damaged(struct sim *sim);
+uint64_t operator_lost_member(struct sim *sim, uint64_t group); /* that no node has; 0: none */
+
 /* Storm. */
 void storm_begin(struct sim *sim);
+uint64_t storm_clock_ppm(struct sim *sim); /* of a node */
 void storm_faults(struct sim *sim);
-void storm_client(struct sim *sim);
-void storm_operator(struct sim *sim);
 void storm_calm(struct sim *sim);
-void storm_propose(struct sim *sim, struct sim_node *node, uint64_t group);
-void storm_read(struct sim *sim, struct sim_node *node, uint64_t group);
+/* This node is in the middle of what is hunted for: the next fault, soon, is for it. */
+void storm_hunt(struct sim_node *node, enum sim_hunt hunt);
 
 #endif

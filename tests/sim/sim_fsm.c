@@ -77,6 +77,7 @@ static enum err fsm_restore_end(void *arg, uint64_t index)
     memcpy(&fsm->hash, fsm->restoring.data + 8, 8);
     memcpy(&fsm->count, fsm->restoring.data + 16, 8);
     fsm->applied = index;
+    fsm->restoring.len = 0;
     fsm->sim->stats.installs++;
     oracle_state(fsm);
     return applied == index ? ERR_OK : ERR_CORRUPT;
@@ -89,6 +90,7 @@ static void fsm_on_leader(void *arg, bool is_leader, uint64_t term)
             is_leader ? "leads" : "leads no more", (unsigned long)term);
     if (!is_leader) { return; }
     fsm->sim->stats.elections++;
+    fsm->sim->truth[fsm->group].is_won = true;
 }
 
 const struct fsm_ops sim_fsm_ops = {

@@ -244,7 +244,7 @@ static enum err world_save(void *arg, const struct cluster_file *file)
 {
     struct mnode *node = arg;
     struct msim *sim = node->sim;
-    if (sim_random(&sim->random, 1000) < sim->save_fails_per_mille) { return ERR_SYSTEM; }
+    if (sim_random(&sim->random, 1000) < sim->save_fails_per_mille) { return ERR_FULL; }
     node->file = *file;
     return ERR_OK;
 }

@@ -135,7 +135,11 @@ static void check_replica(struct sim_node *node, struct group *g)
     }
     replica->commit_seen = commit;
     replica->applied_seen = g->is_installing ? 0 : g->applied;
-    if (g->is_installing) { return; }
+    promise_note_leader(node, g);
+    if (g->is_installing) {
+        storm_hunt(node, HUNT_INSTALLS);
+        return;
+    }
     uint64_t first = wal_log_first_index(g->log);
     uint64_t from = replica->checked + 1 > first ? replica->checked + 1 : first;
     for (uint64_t i = from; i <= commit && sim->failure == NULL; i++) {

@@ -32,6 +32,8 @@ void script_begin(struct script *s, int voters, int nodes, uint32_t guards_off, 
     defaults.free_bytes_min = 0;
     defaults.ballast_bytes = 0;
     sim->opts = defaults;
+    sim->hunt = HUNT_NOTHING;
+    sim->stop_per_mille = 0;
     sim_populate(sim);
     for (int i = 1; i <= nodes; i++) {
         sim->nodes[i].sd.delay_ms_max = 0;
@@ -127,7 +129,7 @@ void script_elect(struct script *s, int node)
 void script_propose(struct script *s, int node)
 {
     if (s->sim.failure != NULL) { return; }
-    storm_propose(&s->sim, &s->sim.nodes[node], SCRIPT_GROUP);
+    client_propose(&s->sim, &s->sim.nodes[node], SCRIPT_GROUP);
     sim_settle(&s->sim.nodes[node]);
 }
 
@@ -144,7 +146,7 @@ void script_commit(struct script *s, int node)
 void script_read(struct script *s, int node)
 {
     if (s->sim.failure != NULL) { return; }
-    storm_read(&s->sim, &s->sim.nodes[node], SCRIPT_GROUP);
+    client_read(&s->sim, &s->sim.nodes[node], SCRIPT_GROUP);
     sim_settle(&s->sim.nodes[node]);
 }
 

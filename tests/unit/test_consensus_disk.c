@@ -90,3 +90,88 @@ Test(consensus_disk, a_file_that_is_kept_open_is_the_one_that_is_written)
     remove_file(f, "b");
     fixture_free(f);
 }
+
+/* ---- the thread of the log ---- */
+
+enum { POOL_THREADS = 4 };
+
+struct crowd { /* jobs that hold all threads of the pool */
+    uv_loop_t loop;
+    uv_sem_t gate;
+    uv_work_t work[POOL_THREADS];
+    uv_timer_t patience;
+    bool is_open;
+    bool log_was_first;
+};
+
+static void hold(uv_work_t *work)
+{
+    uv_sem_wait(&((struct crowd *)work->data)->gate);
+}
+
+static void on_held(uv_work_t *work, int status)
+{
+    (void)work;
+    cr_assert_eq(status, 0);
+}
+
+static void open_gate(struct crowd *crowd)
+{
+    if (crowd->is_open) { return; }
+    crowd->is_open = true;
+    uv_close((uv_handle_t *)&crowd->patience, NULL);
+    for (int i = 0; i < POOL_THREADS; i++) {
+        uv_sem_post(&crowd->gate);
+    }
+}
+
+static void on_patience(uv_timer_t *timer)
+{
+    open_gate(timer->data);
+}
+
+static void on_log_written(struct disk_job *job)
+{
+    struct crowd *crowd = job->owner;
+    cr_assert_eq(job->err, ERR_OK);
+    crowd->log_was_first = !crowd->is_open;
+    open_gate(crowd);
+}
+
+Test(consensus_disk, the_log_is_written_while_slow_jobs_hold_the_pool)
+{
+    struct crowd crowd = {.is_open = false};
+    char dir[] = "/tmp/fanfare-disk-XXXXXX";
+    struct disk_uv du;
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(uv_loop_init(&crowd.loop), 0);
+    cr_assert_eq(disk_uv_init(&du, &crowd.loop, dir), ERR_OK);
+    cr_assert_eq(uv_sem_init(&crowd.gate, 0), 0);
+    cr_assert_eq(uv_timer_init(&crowd.loop, &crowd.patience), 0);
+    crowd.patience.data = &crowd;
+    uv_timer_start(&crowd.patience, on_patience, 20000, 0); /* the test has failed by then */
+    for (int i = 0; i < POOL_THREADS; i++) {
+        crowd.work[i].data = &crowd;
+        cr_assert_eq(uv_queue_work(&crowd.loop, &crowd.work[i], hold, on_held), 0);
+    }
+    struct disk_job job = {.op = DISK_WRITE,
+                           .name = "log",
+                           .create_bytes = FILE_BYTES,
+                           .data = (char[]){"vote"},
+                           .len = 4,
+                           .sync = true,
+                           .keep_open = true,
+                           .on_done = on_log_written,
+                           .owner = &crowd};
+    disk_submit(&du.disk, &job);
+    uv_run(&crowd.loop, UV_RUN_DEFAULT);
+    cr_assert(crowd.log_was_first);
+    job = (struct disk_job){.op = DISK_REMOVE, .name = "log"};
+    cr_assert_eq(disk_run(&du.disk, &job), ERR_OK);
+    disk_uv_close(&du);
+    uv_run(&crowd.loop, UV_RUN_DEFAULT);
+    cr_assert_eq(uv_loop_close(&crowd.loop), 0);
+    disk_uv_fini(&du);
+    uv_sem_destroy(&crowd.gate);
+    cr_assert_eq(rmdir(dir), 0);
+}

@@ -341,10 +341,10 @@ Test(consensus_engine, who_is_no_member_takes_no_place_among_those_that_a_lease_
     struct fixture *f = fixture_new();
     struct group *g = engine_group(f->e, GROUP);
     for (uint64_t id = 100; id < 100 + 2 * GROUP_SERVERS_MAX; id++) {
-        read_note_stamp(g, id, 7);
+        read_note_reply(g, &(struct message){.from = id, .stamp_ms = 7});
     }
     cr_assert_eq(g->peer_count, 0);
-    read_note_stamp(g, 1, 7);
+    read_note_reply(g, &(struct message){.from = 1, .stamp_ms = 7});
     cr_assert_eq(g->peer_count, 1);
     fixture_free(f);
 }

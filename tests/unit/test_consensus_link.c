@@ -2,7 +2,9 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -234,24 +236,40 @@ Test(consensus_link, another_cluster_is_refused)
     fixture_free(f);
 }
 
+/* A connection to b by who is nobody. */
+static int dial(const struct fixture *f)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(link_port(f->b.link))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static bool is_closed(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
+static bool is_closed_within(struct fixture *f, int fd, uint64_t ms)
+{
+    uint64_t until = clock_mono_ns() + ms * NS_PER_MS;
+    while (!is_closed(fd) && clock_mono_ns() < until) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    return is_closed(fd);
+}
+
 Test(consensus_link, garbage_closes_its_connection_and_nothing_else)
 {
     struct fixture *f = fixture_new(1);
     link_send(f->a.link, "b", SLICE("fine"), false);
     cr_assert(arrives(f, &f->b, 1, 5000));
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(link_port(f->b.link))};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    int fd = dial(f);
     cr_assert_eq(write(fd, "GET / HTTP/1.1\r\n\r\n", 18), 18);
-    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
-    char byte;
-    ssize_t n = -1;
-    while (n < 0 && clock_mono_ns() < until) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-        n = recv(fd, &byte, 1, MSG_DONTWAIT);
-    }
-    cr_assert(n == 0 || (n < 0 && clock_mono_ns() < until), "it was closed");
+    cr_assert(is_closed_within(f, fd, 5000));
     close(fd);
     link_send(f->a.link, "b", SLICE("still fine"), false);
     cr_assert(arrives(f, &f->b, 2, 5000));
@@ -284,5 +302,58 @@ Test(consensus_link, pings_keep_an_idle_connection_alive)
     link_send(f->a.link, "b", SLICE("second"), false);
     cr_assert_eq(link_dropped_count(f->a.link), dropped, "the connection is still up");
     cr_assert(arrives(f, &f->b, 2, 5000));
+    fixture_free(f);
+}
+
+Test(consensus_link, who_has_not_said_hello_may_announce_no_large_frame)
+{
+    struct fixture *f = fixture_new(1);
+    int small = dial(f);
+    int large = dial(f);
+    cr_assert_eq(write(small, "\0\0\020\0", 4), 4); /* 4 KiB */
+    cr_assert_eq(write(large, "\0\0\020\001", 4), 4);
+    cr_assert(is_closed_within(f, large, 1000));
+    cr_assert_not(is_closed(small));
+    close(small);
+    close(large);
+    fixture_free(f);
+}
+
+Test(consensus_link, who_does_not_say_hello_in_time_is_closed_also_if_it_sends_bytes)
+{
+    struct fixture *f = fixture_new(1);
+    int fd = dial(f);
+    uint64_t begin = clock_mono_ns();
+    uint64_t next = begin;
+    cr_assert_eq(write(fd, "\0\0\020\0", 4), 4);
+    while (!is_closed(fd) && clock_mono_ns() < begin + 20 * NS_PER_S) {
+        if (clock_mono_ns() >= next) {
+            (void)!send(fd, "x", 1, MSG_NOSIGNAL);
+            next += 100 * NS_PER_MS;
+        }
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    cr_assert(is_closed(fd));
+    cr_assert_geq(clock_mono_ns() - begin, (LINK_HELLO_MS_MAX - 10) * NS_PER_MS);
+    close(fd);
+    fixture_free(f);
+}
+
+Test(consensus_link, strangers_take_no_members_place_the_oldest_goes_first)
+{
+    struct rlimit files = {4096, 4096};
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) { cr_skip("too few descriptors"); }
+    struct fixture *f = fixture_new(1);
+    int fd[LINK_INCOMING_MAX];
+    for (int i = 0; i < LINK_INCOMING_MAX; i++) {
+        fd[i] = dial(f);
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    cr_assert_not(is_closed(fd[0]));
+    cr_assert(gets_through(f));
+    cr_assert(is_closed_within(f, fd[0], 1000), "it made room");
+    for (int i = 0; i < LINK_INCOMING_MAX; i++) {
+        close(fd[i]);
+    }
     fixture_free(f);
 }

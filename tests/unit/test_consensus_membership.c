@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -255,4 +256,64 @@ Test(membership, a_log_whose_cluster_file_is_gone_is_refused)
                                    .node_timeout_ms = 1000};
     cr_assert_eq(membership_start(&m, &opts), ERR_CORRUPT);
     remove_dir(dir);
+}
+
+/* A file in the way of the cluster file's next version: it cannot be created. */
+static void block_saving(const char *dir)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/cluster.tmp", dir);
+    cr_assert_eq(mkdir(path, 0700), 0);
+}
+
+Test(membership, a_cluster_file_that_cannot_be_written_stops_the_process, .exit_code = 70)
+{
+    const char *dir = new_dir();
+    struct seen seen = {0};
+    block_saving(dir);
+    struct membership *m = start(dir, &seen);
+    (void)owns_all(m, &seen, 10000);
+}
+
+Test(membership, a_cluster_file_is_written_anew_before_a_start_relies_on_it)
+{
+    const char *dir = new_dir();
+    struct seen seen = {0};
+    struct membership *m = start(dir, &seen);
+    cr_assert(owns_all(m, &seen, 10000));
+    membership_stop(m);
+    block_saving(dir);
+    struct membership_opts opts = {.dir = dir,
+                                   .node_id = 5,
+                                   .name = "n1",
+                                   .zone = "",
+                                   .raft_listen_host = "127.0.0.1",
+                                   .expect = 1,
+                                   .election_ms = 1000,
+                                   .heartbeat_ms = 100,
+                                   .node_timeout_ms = 1000};
+    cr_assert_eq(membership_start(&m, &opts), ERR_SYSTEM);
+}
+
+/* The file's writer hangs in the opening of a pipe that nobody reads, as over a dead disk. */
+Test(membership, a_disk_that_hangs_under_a_members_file_holds_nothing_else_up)
+{
+    const char *dir = new_dir();
+    char path[128];
+    struct seen seen = {0};
+    struct membership *m = start(dir, &seen);
+    cr_assert(owns_all(m, &seen, 10000));
+    membership_stop(m);
+    struct cluster_file file;
+    cr_assert_eq(cluster_file_load(dir, &file), ERR_OK);
+    file.peer_count = 1; /* which the map will not know */
+    file.peer[0] = (struct pmap_address){"127.0.0.1", 1};
+    cr_assert_eq(cluster_file_save(dir, &file), ERR_OK);
+    struct seen again = {0};
+    m = start(dir, &again);
+    snprintf(path, sizeof path, "%s/cluster.tmp", dir);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert(owns_all(m, &again, 10000));
+    snprintf(path, sizeof path, "rm -rf %s", dir);
+    _Exit(system(path) < 0); /* it cannot be stopped, and may be writing */
 }

@@ -1,0 +1,109 @@
+/* yield: how a leader learns that its own disk fails it, and whom it asks to lead instead.
+ * Owns: the watch over the log's flushes. Thread: the raft thread.
+ * Always: heartbeats need no disk, so a leader whose disk is stuck or full would lead for ever and get
+ * nothing done. It asks only a voter that has lately said that its own disk is well: where all are in
+ * the same trouble nobody hands over to anybody.
+ * A transfer that came to nothing leaves a leader without a lease; it steps down, which asks for no
+ * disk either: what it says in the new term waits for the flush, and the others elect. */
+#include "consensus/group/yield.h"
+
+#include "base/log.h"
+#include "consensus/group/group.h"
+#include "consensus/group/group_int.h"
+#include "consensus/group/guards.h"
+
+enum {
+    VOID_FACTOR = 2
+}; /* election timeouts that a leader stays after a transfer came to nothing */
+
+/* For how long has what was put not been durable? */
+static uint64_t overdue_ms(const struct engine *e, uint64_t now_ms)
+{
+    bool is_durable = e->watched_batch <= wal_batch_flushed(e->wal);
+    return is_durable || now_ms < e->watched_ms ? 0 : now_ms - e->watched_ms;
+}
+
+void yield_watch(struct engine *e, uint64_t now_ms)
+{
+    if (e->watched_batch > wal_batch_flushed(e->wal)) { return; }
+    e->watched_batch = wal_batch_last(e->wal);
+    e->watched_ms = now_ms;
+}
+
+bool yield_is_ailing(const struct engine *e)
+{
+    return e->space.is_low ||
+           overdue_ms(e, e->world.now_ms(e->world.arg)) >= e->opts.election_ms / 2;
+}
+
+/* In no state to lead, for so long that others in the same trouble have said so. */
+static bool must_yield(const struct engine *e, uint64_t now_ms)
+{
+    return e->is_stuck || (e->low_ms != 0 && now_ms >= e->low_ms + e->opts.election_ms / 2);
+}
+
+/* Would that voter do better? */
+static bool is_fit(const struct group *g, const struct raft_server *server, uint64_t now_ms)
+{
+    const struct group_peer *peer = group_peer(g, server->id);
+    return server->role == RAFT_VOTER && server->id != g->self && peer != NULL &&
+           !peer->is_ailing && peer->heard_ms != 0 &&
+           now_ms < peer->heard_ms + g->engine->opts.election_ms;
+}
+
+/* The one of the fit that has most of the log; not the one that was asked last, if there is another. */
+static uint64_t pick(const struct group *g, uint64_t now_ms)
+{
+    uint64_t best = 0;
+    raft_index best_match = 0;
+    for (unsigned i = 0; i < g->raft.configuration.n; i++) {
+        const struct raft_server *server = &g->raft.configuration.servers[i];
+        raft_index match;
+        if (!is_fit(g, server, now_ms) || raft_match_index(&g->raft, server->id, &match) != 0) {
+            continue;
+        }
+        bool is_second_choice = server->id == g->yielded_to;
+        if (best == 0 || best == g->yielded_to || (!is_second_choice && match > best_match)) {
+            best = server->id;
+            best_match = match;
+        }
+    }
+    return best;
+}
+
+static void yield(struct group *g, uint64_t now_ms)
+{
+    uint64_t to = pick(g, now_ms);
+    if (to == 0 || group_transfer(g, to) != ERR_OK) { return; }
+    LOG_LIMITED(LOG_LEVEL_WARN, "the disk is in no state to lead a raft group: another is asked to",
+                LOG_UINT("group", g->id), LOG_UINT("replica", to),
+                LOG_STR("disk", g->engine->space.is_low ? "full" : "stuck"));
+    g->yielded_to = to;
+}
+
+/* The one that was asked may still be elected in this term: only a new one has a lease. */
+static void end_void_lease(struct group *g, uint64_t now_ms)
+{
+    uint64_t until_ms = g->void_ms + (uint64_t)g->engine->opts.election_ms * VOID_FACTOR;
+    if (!g->lease_is_void || now_ms < until_ms) { return; }
+    LOG_LIMITED(LOG_LEVEL_WARN, "a transfer of leadership came to nothing: the leader steps down",
+                LOG_UINT("group", g->id));
+    (void)group_bump_term(g, raft_current_term(&g->raft) + 1);
+}
+
+void yield_tick(struct engine *e, uint64_t now_ms)
+{
+    bool was_stuck = e->is_stuck;
+    if (!e->space.is_low) { e->low_ms = 0; }
+    if (e->space.is_low && e->low_ms == 0) { e->low_ms = now_ms; }
+    e->is_stuck = overdue_ms(e, now_ms) >= e->opts.election_ms;
+    if (e->is_stuck && !was_stuck) {
+        LOG_WARN("the disk does not flush the log", LOG_UINT("since_ms", overdue_ms(e, now_ms)));
+    }
+}
+
+void yield_leader(struct group *g, uint64_t now_ms)
+{
+    end_void_lease(g, now_ms);
+    if (group_is_leader(g) && must_yield(g->engine, now_ms)) { yield(g, now_ms); }
+}
