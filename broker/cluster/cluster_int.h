@@ -85,6 +85,7 @@ struct waiting {
     struct list sent;      /* struct interest_change: sent, and not applied yet */
     uint32_t in_flight;
     uint32_t in_flight_to; /* node */
+    uint64_t in_flight_epoch;
     uint64_t refused_epoch;
     uint64_t snapshot_seen; /* remote_partition.snapshot when changes were sent last */
 };

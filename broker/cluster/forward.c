@@ -44,18 +44,18 @@ static void answer(struct shipment *s);
 
 /* Another node's, which waits here for the lease: not if that node has lost its connection, for what it sends on its
  * next one may be ordered before; and not if this node is not the owner any more. */
-static bool is_to_go_back(const struct shipment *s, bool is_owner)
+static bool is_to_go_back(const struct shipment *s, const struct remote_partition *at)
 {
     if (s->on_settled != answer) { return false; }
     const struct inlet *inlet = s->arg;
-    return inlet->in == NULL || !is_owner;
+    return inlet->in == NULL || at->phase != PARTITION_OWNED || at->epoch != s->epoch;
 }
 
-static void give_back(struct half *half, struct list *list, bool is_owner)
+static void give_back(struct half *half, struct list *list, const struct remote_partition *at)
 {
-    LIST_EACH (at, list) {
-        struct shipment *s = shipment_at(at);
-        if (!is_to_go_back(s, is_owner)) { continue; }
+    LIST_EACH (link, list) {
+        struct shipment *s = shipment_at(link);
+        if (!is_to_go_back(s, at)) { continue; }
         take_out(half, s);
         shipment_settle(s, ERR_CLUSTER_DOWN, 0);
     }
@@ -93,21 +93,21 @@ static void send_one(struct half *half, struct outlet *outlet, struct waiting *w
     list_push_back(&outlet->in_flight, &s->link);
     w->in_flight++;
     w->in_flight_to = outlet->node;
+    w->in_flight_epoch = epoch;
     atomic_fetch_add_explicit(&half->cluster->stat[outlet->node].sent_publishes, s->message_count,
                               memory_order_relaxed);
 }
 
-/* Send what waits, if the partition's owner can take it, and if nothing is on its way to another one: a
- * publisher's order would be lost. */
+/* Send what waits, if the partition's owner can take it, and if nothing is on its way to another one, or to the same
+ * in another epoch: a publisher's order would be lost. */
 void forward_flush(struct half *half, uint32_t partition)
 {
     struct waiting *w = &half->waiting[partition];
     if (list_is_empty(&w->shipments) && list_is_empty(&w->refused)) { return; }
     struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
-    give_back(half, &w->shipments, at.phase == PARTITION_OWNED);
-    if (w->in_flight > 0 && (w->in_flight_to != at.owner || !list_is_empty(&w->refused))) {
-        return;
-    }
+    give_back(half, &w->shipments, &at);
+    bool may_follow = w->in_flight_to == at.owner && w->in_flight_epoch == at.epoch;
+    if (w->in_flight > 0 && (!may_follow || !list_is_empty(&w->refused))) { return; }
     if (at.phase == PARTITION_OWNED) {
         order_here(half, &w->refused);
         if (list_is_empty(&w->refused)) { order_here(half, &w->shipments); }
@@ -246,16 +246,18 @@ bool forward_on_publish(struct inlet *inlet, const struct wire_run *run)
     struct shipment *s = shipment_new(half->fanout, run->kind, run->data, run->prefix_bytes,
                                       run->count, run->partition);
     s->id = run->id;
+    s->epoch = run->epoch;
     s->on_settled = answer;
     s->arg = inlet;
     inlet->outstanding++;
     bool must_wait = forward_must_wait(half, s->partition);
     if (!must_wait && shipment_order(s)) { return true; }
-    /* Refused while the lease has lapsed, it would be sent again behind what comes here next. */
-    if (directory_partition_peek(c->directory, s->partition).phase == PARTITION_OWNED) {
-        forward_ship(half, s);
-    } else {
+    /* What is refused is sent again behind all that was sent in the same epoch: of that, none may be ordered. */
+    const struct remote_partition at = directory_partition_peek(c->directory, s->partition);
+    if (is_to_go_back(s, &at)) {
         shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    } else {
+        forward_ship(half, s);
     }
     return true;
 }

@@ -446,8 +446,7 @@ void directory_post_shipment(struct directory *d, struct run *run, struct shipme
     run->receivers = 0;
     run->nodes = 0;
     run->origin = (struct origin){.node = ORIGIN_SELF};
-    run->is_elsewhere =
-        d->partition_count > 0 && d->partition[run->partition].at.phase != PARTITION_OWNED;
+    run->is_elsewhere = d->partition_count > 0 && !remote_is_ordered_here(d, run);
     const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run, hash);
     if (entry != NULL) {
         count_receivers(d, run, entry);

@@ -40,7 +40,8 @@ struct run {
     uint64_t nodes;     /* whose lanes it goes to, a bit each */
     bool is_elsewhere;  /* this node does not order it: nothing has happened */
     uint32_t message_count;
-    uint32_t partition;        /* in a cluster */
+    uint32_t partition;        /* in a cluster, as the next two */
+    uint64_t epoch;            /* to be ordered in this one only; 0: any */
     struct shipment *shipment; /* fanout's: what its answer waits for; NULL: nothing */
     enum topic_kind kind;
     struct origin origin; /* directory_post sets ORIGIN_SELF */

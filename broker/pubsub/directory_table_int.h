@@ -134,6 +134,13 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
 struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
                                 uint64_t hash);
 
+/* Does this node order the run's partition, in the epoch that it is for? Under any stripe. */
+static inline bool remote_is_ordered_here(const struct directory *d, const struct run *run)
+{
+    const struct remote_partition *at = &d->partition[run->partition].at;
+    return at->phase == PARTITION_OWNED && (run->epoch == 0 || run->epoch == at->epoch);
+}
+
 /* Number the run and put it on the lanes of run->nodes. Under the stripe. */
 void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
                      bool *woken);

@@ -135,6 +135,7 @@ bool shipment_order(struct shipment *s)
         .prefix_bytes = s->prefix_bytes,
         .message_count = s->message_count,
         .partition = s->partition,
+        .epoch = s->epoch,
         .kind = s->kind,
     };
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);

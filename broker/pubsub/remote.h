@@ -159,6 +159,7 @@ struct shipment {
     enum topic_kind kind;
     uint32_t message_count;
     uint32_t partition;
+    uint64_t epoch; /* to be ordered in this one only; 0: any */
     uint64_t since_ns;
     uint64_t id; /* the holder's, and the next */
     uint64_t sent_end;

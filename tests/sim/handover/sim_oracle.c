@@ -80,6 +80,16 @@ static void judge_received(struct trial *t, const struct sim_window *w, uint8_t 
                      sim->topic_name[w->topic], w->asked);
         }
         if (m->start > latest_start) { latest_start = m->start; }
+        for (uint32_t j = i; j > 0; j--) {
+            const struct sim_message *earlier = &sim->message[w->received[j - 1]];
+            bool is_inverted = earlier->topic == m->topic && earlier->publisher == m->publisher &&
+                               w->received[j - 1] > number;
+            if (is_inverted) {
+                sim_fail("order: publisher %u of node %u: message %u of %s came before %u",
+                         m->publisher, m->node, w->received[j - 1], sim->topic_name[m->topic],
+                         number);
+            }
+        }
         if (last != UINT32_MAX) { add_edge(t, last, at); }
         last = at;
     }
