@@ -5,6 +5,7 @@
 #   build-tsan   gcc, ThreadSanitizer: the stress programs, the process and cluster tests
 #   build        gcc, Release, what people install: unit tests, simulation, clusters, benchmark self-test, the deploy scripts
 #   build-fuzz   clang, libFuzzer: each entry searches for a while, from its corpus
+#   build-mutations   with --mutations: copies of the sources, each with a fault that the simulator must find
 #
 # One ctest runs them all, out of build-check; a test's name starts with the tree it came from.
 # Works from a fresh clone as root or with sudo, without a terminal; build trees are reused.
@@ -12,9 +13,10 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: tests/run.sh [--quick] [--soak MINUTES] [--keep] [-R REGEX]
+usage: tests/run.sh [--quick] [--soak MINUTES] [--mutations] [--keep] [-R REGEX]
   --quick         only build-asan, without the client tests and the search for new fuzz inputs
   --soak MINUTES  first repeat the stress, process and cluster tests for that long, and fuzz for that long
+  --mutations     also put each fault of tests/sim/mutations_table.py into a copy of the sources: the simulator must find it
   --keep          keep the tests' scratch directory (logs, sockets) and say where it is
   -R REGEX        only tests whose name matches, as in `ctest -R`
 TEXT
@@ -25,6 +27,7 @@ check=$root/build-check
 jobs=$(nproc)
 quick=false
 keep=false
+mutations=false
 soak_minutes=0
 fuzz_seconds=20
 ctest_options=(--test-dir "$check" --output-on-failure -j "$jobs" --no-tests=error)
@@ -47,6 +50,7 @@ parse_options() {
         case $1 in
         --quick) quick=true ;;
         --keep) keep=true ;;
+        --mutations) mutations=true ;;
         --soak | -R)
             (($# > 1)) || { usage >&2 && exit 64; }
             if [[ $1 == -R ]]; then ctest_options+=(-R "$2"); else soak_minutes=$2; fi
@@ -132,6 +136,11 @@ search_tests() {
     done
 }
 
+mutation_tests() {
+    echo "add_test(mutations /usr/bin/python3 \"$root/tests/sim/mutations.py\" --work \"$root/build-mutations\" --jobs $jobs)"
+    echo "set_tests_properties(mutations PROPERTIES LABELS sim TIMEOUT 1800 RUN_SERIAL TRUE)"
+}
+
 collect_tests() {
     {
         tests_of asan
@@ -141,6 +150,7 @@ collect_tests() {
             tests_of clang
             search_tests
         fi
+        if $mutations; then mutation_tests; fi
     } >"$check/CTestTestfile.cmake"
 }
 

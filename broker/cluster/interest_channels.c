@@ -215,7 +215,10 @@ void interest_tick(struct half *half)
         fail_old(half, p, since_ns);
         fail_old_sent(half, p, since_ns);
     }
-    if (half->index == 0) { interest_tick_patterns(half, since_ns); }
+    if (half->index == 0) {
+        interest_tick_patterns(half, since_ns);
+        (void)!directory_sweep(c->directory);
+    }
 }
 
 static void take_back(struct event *event)

@@ -1,6 +1,8 @@
 /* cmd_subscribe: SUBSCRIBE and its kin. Alone, each change is in force at once and confirmed. In a
- * cluster all names of a command are asked for at once; from the first one that another node has to
- * confirm on, they are items of a list, and the command is answered when all of them have their fate. */
+ * cluster many names of a command are asked for at once; from the first one that another node has to
+ * confirm on, they are items of a list, and are answered when all of them have their fate. A command
+ * may have any number of names: the next part is begun in a later turn, when the one before it has
+ * been confirmed. */
 #include "cmd/cmd_subscribe.h"
 
 #include "base/map.h"
@@ -8,6 +10,9 @@
 #include "base/metrics.h"
 #include "cmd/call.h"
 #include "cmd/error_stats.h"
+
+/* Names of a command that are changed in one turn. Patterns cost a node alone all stripes each. */
+enum { NAMES_AT_ONCE = 1024, PATTERNS_AT_ONCE = 256 };
 
 static const struct {
     const char *subscribed;
@@ -56,7 +61,14 @@ struct item {
     struct slice name; /* the bytes behind the struct */
 };
 
-/* The rest of a command, in the order of its arguments. */
+/* Names of a command whose turn has not come: each its length and its bytes. */
+struct rest {
+    uint32_t count;
+    size_t at;
+    struct buf names;
+};
+
+/* A part of a command that waits, in the order of its arguments. */
 struct changes {
     struct session *session;
     enum topic_kind kind;
@@ -68,6 +80,7 @@ struct changes {
     uint32_t cap;
     struct item **item;
     struct map names;
+    struct rest *rest; /* what comes after it; NULL: nothing */
 };
 
 static struct item *item_new(struct slice name)
@@ -89,6 +102,31 @@ static void items_add(struct changes *all, struct item *item)
     item->all = all;
 }
 
+static void rest_add(struct rest *rest, struct slice name)
+{
+    uint32_t len = (uint32_t)name.len;
+    buf_append(&rest->names, slice_of((const char *)&len, sizeof len));
+    buf_append(&rest->names, name);
+    rest->count++;
+}
+
+static struct slice rest_take(struct rest *rest)
+{
+    uint32_t len;
+    memcpy(&len, rest->names.data + rest->at, sizeof len);
+    struct slice name = slice_of(rest->names.data + rest->at + sizeof len, len);
+    rest->at += sizeof len + len;
+    rest->count--;
+    return name;
+}
+
+static void rest_free(struct rest *rest)
+{
+    if (rest == NULL) { return; }
+    buf_fini(&rest->names);
+    mem_free(rest);
+}
+
 static void changes_free(void *question)
 {
     struct changes *all = question;
@@ -97,6 +135,7 @@ static void changes_free(void *question)
     }
     mem_free(all->item);
     map_fini(&all->names);
+    rest_free(all->rest);
     mem_free(all);
 }
 
@@ -147,9 +186,8 @@ static void forget_held(const struct changes *all, struct slice name)
 }
 
 /* Every item as if the changes had come one after the other. */
-static void finish(void *question, struct call *call)
+static void confirm_items(const struct changes *all, struct call *call)
 {
-    struct changes *all = question;
     const char *word =
         all->is_join ? kind_word[all->kind].subscribed : kind_word[all->kind].unsubscribed;
     uint32_t count = all->first_count;
@@ -164,8 +202,6 @@ static void finish(void *question, struct call *call)
             confirm(call, word, &item->name, count);
         }
     }
-    session_count_subscriptions(call->session);
-    changes_free(all);
 }
 
 /* ---- commands ---- */
@@ -175,6 +211,7 @@ struct changing {
     enum topic_kind kind;
     bool is_join;
     struct changes *all; /* NULL: everything so far is in force, and confirmed */
+    struct rest *rest;   /* for later; NULL: nothing */
 };
 
 static enum fanout_change apply(const struct changing *changing, struct slice name, void *waiter)
@@ -193,17 +230,23 @@ static void confirm_now(const struct changing *changing, struct slice name)
             confirmed_count(&changing->call->session->subscriber, changing->kind));
 }
 
+static struct changes *changes_new(struct changing *changing)
+{
+    struct changes *all = mem_new0(sizeof *all);
+    all->session = changing->call->session;
+    all->kind = changing->kind;
+    all->is_join = changing->is_join;
+    changing->all = all;
+    return all;
+}
+
 /* The first change that waits. What is delivered from now on may belong to a channel whose confirmation
  * is to come first; where names are left it may not, and messages go before the confirmation. */
 static void begin_waiting(struct changing *changing, uint32_t count)
 {
     struct session *session = changing->call->session;
-    struct changes *all = mem_new0(sizeof *all);
-    all->session = session;
-    all->kind = changing->kind;
-    all->is_join = changing->is_join;
+    struct changes *all = changes_new(changing);
     all->first_count = count;
-    changing->all = all;
     if (all->is_join) {
         session_hold(session);
         all->held_before = session->extra->held.len;
@@ -244,35 +287,96 @@ static void change_one(void *arg, struct slice name)
     confirm_now(changing, name);
 }
 
+static void finish(void *question, struct call *call);
+
+/* The end of a part. */
 static void end_changing(struct changing *changing)
 {
     static const struct waiting_ops ops = {finish, changes_free};
-    session_count_subscriptions(changing->call->session);
-    if (changing->all != NULL) { waiting_start(changing->call, &ops, changing->all); }
+    struct session *session = changing->call->session;
+    session_count_subscriptions(session);
+    if (changing->rest != NULL && changing->all == NULL) { changes_new(changing); }
+    if (changing->all == NULL) { return; }
+    changing->all->rest = changing->rest;
+    waiting_start(changing->call, &ops, changing->all);
+    if (changing->all->pending_count == 0) { waiting_done(session); }
+}
+
+static uint32_t names_at_once(const struct changing *changing)
+{
+    bool is_alone = changing->call->broker->cluster == NULL;
+    return is_alone && changing->kind == TOPIC_PATTERN ? PATTERNS_AT_ONCE : NAMES_AT_ONCE;
+}
+
+/* The next part of what is left. */
+static void change_rest(struct changing *changing)
+{
+    for (uint32_t i = names_at_once(changing); i > 0 && changing->rest->count > 0; i--) {
+        change_one(changing, rest_take(changing->rest));
+    }
+    if (changing->rest->count == 0) {
+        rest_free(changing->rest);
+        changing->rest = NULL;
+    }
+    end_changing(changing);
+}
+
+/* A part has its fate: answer it, and go on. */
+static void finish(void *question, struct call *call)
+{
+    struct changes *all = question;
+    struct session *session = call->session;
+    confirm_items(all, call);
+    session_count_subscriptions(session);
+    struct changing changing = {
+        .call = call, .kind = all->kind, .is_join = all->is_join, .rest = all->rest};
+    all->rest = NULL;
+    changes_free(all);
+    if (changing.rest == NULL) { return; }
+    if (!(session->flags & SESSION_EXECUTING)) { session_release(session); }
+    change_rest(&changing);
+}
+
+/* Change the names now, or the first of them and the others in later turns. */
+static void change_names(struct changing *changing, const struct slice *name, uint32_t count)
+{
+    uint32_t at_once = names_at_once(changing);
+    if (at_once > count) { at_once = count; }
+    for (uint32_t i = 0; i < at_once; i++) {
+        change_one(changing, name[i]);
+    }
+    if (count > at_once) { changing->rest = mem_new0(sizeof *changing->rest); }
+    for (uint32_t i = at_once; i < count; i++) {
+        rest_add(changing->rest, name[i]);
+    }
+    end_changing(changing);
 }
 
 static void subscribe(struct call *call, enum topic_kind kind)
 {
     struct changing changing = {.call = call, .kind = kind, .is_join = true};
-    for (uint32_t i = 1; i < call->argc; i++) {
-        change_one(&changing, call->argv[i]);
-    }
-    end_changing(&changing);
+    change_names(&changing, call->argv + 1, call->argc - 1);
+}
+
+static void leave_later(void *arg, struct slice name)
+{
+    struct changing *changing = arg;
+    rest_add(changing->rest, name);
 }
 
 static void unsubscribe(struct call *call, enum topic_kind kind)
 {
     struct subscriber *subscriber = &call->session->subscriber;
     struct changing changing = {.call = call, .kind = kind};
-    if (call->argc == 1 && subscriber->count[kind] == 0) {
+    if (call->argc > 1) {
+        change_names(&changing, call->argv + 1, call->argc - 1);
+    } else if (subscriber->count[kind] == 0) {
         confirm(call, kind_word[kind].unsubscribed, NULL, confirmed_count(subscriber, kind));
-    } else if (call->argc == 1) {
-        fanout_each_subscription(subscriber, kind, change_one, &changing);
+    } else {
+        changing.rest = mem_new0(sizeof *changing.rest);
+        fanout_each_subscription(subscriber, kind, leave_later, &changing);
+        change_rest(&changing);
     }
-    for (uint32_t i = 1; i < call->argc; i++) {
-        change_one(&changing, call->argv[i]);
-    }
-    end_changing(&changing);
 }
 
 void cmd_subscribe(struct call *call)

@@ -363,7 +363,7 @@ void dispatch_finish(struct session *session, const struct command *command,
         finish(question, &call);
         count_errors(&call, &added);
     }
-    if (executes) {
+    if (executes && !(session->flags & SESSION_WAITS)) {
         call.command = &command_table[COMMAND_exec];
         call.reply->out = &service->reply;
         multi_go_on(&call);

@@ -25,7 +25,8 @@ static const struct fanout_ops fanout_ops = {.deliver = session_deliver,
                                              .published = session_published,
                                              .deferred = session_deferred,
                                              .settled = session_settled,
-                                             .changed = session_changed};
+                                             .changed = session_changed,
+                                             .dropped = session_dropped};
 
 /* ---- options ---- */
 
@@ -131,6 +132,7 @@ static void on_tick(void *arg)
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
     backlog_tick(service);
+    fanout_tick(service->fanout);
     walk_sessions(service);
 }
 

@@ -90,17 +90,25 @@ void session_count_subscriptions(struct session *session)
     session->flags |= has_some ? SESSION_SUBSCRIBED : 0;
 }
 
-static void end_subscriptions(struct session *session)
+/* Nothing is left of it but its memory. */
+static void session_free(struct session *session)
 {
-    fanout_drop(service_of(session)->fanout, &session->subscriber);
+    struct service *service = service_of(session);
+    bool is_counted = !(session->flags & SESSION_GATHERED);
     session_count_subscriptions(session);
+    mem_free(session);
+    if (is_counted) { service_client_left(service); }
+}
+
+void session_dropped(struct subscriber *subscriber)
+{
+    session_free(CONTAINER_OF(subscriber, struct session, subscriber));
 }
 
 void session_on_close(struct conn *conn)
 {
     struct session *session = session_of(conn);
     struct service *service = service_of(session);
-    end_subscriptions(session);
     if (session->flags & SESSION_PUBLISHED) { fanout_forget(service->fanout, session); }
     if (session->flags & SESSION_PARKED) {
         service->parked_count--;
@@ -111,15 +119,14 @@ void session_on_close(struct conn *conn)
     backlog_forget(session);
     held_forget(session);
     struct gather *gather = session->extra != NULL ? session->extra->gather : NULL;
+    if (gather != NULL) {
+        gather_forget(gather);
+        session->flags |= SESSION_GATHERED;
+    }
     extra_free(session);
     list_remove(&session->link);
     metric_sub(METRIC_redis_connected_clients, 1);
-    mem_free(session);
-    if (gather != NULL) {
-        gather_forget(gather);
-    } else {
-        service_client_left(service);
-    }
+    if (fanout_drop(service->fanout, &session->subscriber)) { session_free(session); }
 }
 
 /* What may come before the password is bounded more tightly. */
@@ -393,7 +400,8 @@ void session_reset(struct session *session)
     };
     struct service *service = service_of(session);
     multi_discard(session);
-    end_subscriptions(session);
+    fanout_clear(service->fanout, &session->subscriber);
+    session_count_subscriptions(session);
     subscriber_set_version(service->fanout, &session->subscriber, 2);
     session->flags &= ~(uint32_t)FORGOTTEN;
     session->flags |= service->options.needs_password ? 0 : SESSION_AUTHENTICATED;

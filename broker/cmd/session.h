@@ -44,6 +44,7 @@ enum session_flag {
     SESSION_SUBSCRIBED = 1 << 17, /* counted as a client with subscriptions */
     SESSION_HOLDING = 1 << 18,    /* deliveries are kept until the command has been confirmed */
     SESSION_DUE = 1 << 19,        /* in the service's list of those that go on */
+    SESSION_GATHERED = 1 << 20,   /* it is gone, and is counted out by its gather */
 
     SESSION_BARRED = SESSION_WAITS | SESSION_PARKED | SESSION_HELD | SESSION_UNSETTLED,
 };
@@ -134,6 +135,7 @@ void session_reset(struct session *session);
 size_t session_on_data(struct conn *conn, struct slice input);
 void session_on_close(struct conn *conn);
 void session_deliver(struct subscriber *subscriber, struct batch *batch);
+void session_dropped(struct subscriber *subscriber);
 
 /* Does the client have subscriptions and RESP2, so that it may run few commands only? */
 static inline bool session_in_subscribe_mode(const struct session *session)

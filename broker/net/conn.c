@@ -110,6 +110,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct conn *conn = arg;
+    worker_begins(conn->worker);
     if (conn->state != CONN_OPEN || conn->is_paused) { return; }
     size_t room;
     char *at = read_target(conn, &room);
@@ -194,7 +195,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    conn_flush(arg);
+    struct conn *conn = arg;
+    worker_begins(conn->worker);
+    conn_flush(conn);
 }
 
 static void want_write(struct conn *conn, bool wanted)

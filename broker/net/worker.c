@@ -15,7 +15,7 @@
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
-    (void)arg;
+    worker_begins(arg);
     uint64_t count;
     ssize_t n = read(fd, &count, sizeof count);
     CHECK(n == (ssize_t)sizeof count || (n < 0 && errno == EAGAIN));
@@ -37,6 +37,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct worker *worker = arg;
+    worker_begins(worker);
     if (worker->opts.on_tick != NULL) { worker->opts.on_tick(worker->opts.arg); }
 }
 
@@ -79,12 +80,12 @@ static bool may_sleep(struct worker *worker)
 
 static void turn(struct worker *worker)
 {
+    worker->is_at_work = false;
     mailbox_sleeping(&worker->mailbox, true);
     int flags = EVLOOP_ONCE | (may_sleep(worker) ? 0 : EVLOOP_NONBLOCK);
     CHECK(event_base_loop(worker->base, flags) >= 0);
     mailbox_sleeping(&worker->mailbox, false);
-    worker->now_ns = clock_mono_ns();
-    atomic_store_explicit(&worker->heartbeat_ns, worker->now_ns, memory_order_relaxed);
+    worker_begins(worker);
     mailbox_run(&worker->mailbox);
     conn_present_resumed(worker);
     if (worker->opts.on_turn_end != NULL) { worker->opts.on_turn_end(worker->opts.arg); }
@@ -163,6 +164,7 @@ static void on_timer_due(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct worker_timer *timer = arg;
+    worker_begins(timer->worker);
     worker_timer_cancel(timer);
     timer->on_due(timer);
 }
@@ -172,6 +174,7 @@ void worker_timer_start(struct worker *worker, struct worker_timer *timer, uint6
 {
     CHECK(timer->event == NULL);
     timer->on_due = on_due;
+    timer->worker = worker;
     timer->event = event_new(worker->base, -1, 0, on_timer_due, timer);
     CHECK(timer->event != NULL);
     const struct timeval delay = {.tv_sec = (time_t)(delay_ms / 1000),

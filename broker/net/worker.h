@@ -55,6 +55,7 @@ uint64_t worker_now_ns(const struct worker *worker);
 /* Call `task` once, `delay_ms` from now, on this worker. Thread: the worker. Cancel before freeing
  * what embeds it. */
 struct worker_timer {
+    struct worker *worker;
     struct event *event;
     void (*on_due)(struct worker_timer *timer);
 };

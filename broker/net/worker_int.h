@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/thread.h"
 #include "net/conn.h"
 #include "net/worker.h"
@@ -32,13 +33,23 @@ struct worker {
     int wake_fd;
     atomic_bool is_stopping;
     atomic_uint_fast64_t heartbeat_ns;
-    uint64_t now_ns;
+    uint64_t now_ns; /* when the turn's work began */
+    bool is_at_work;
     struct conn_array dirty; /* something queued since its last flush */
     struct conn_array resumed;
     struct conn_array closing;
     struct outbuf_pool outbufs;
     char read_buffer[WORKER_READ_BYTES];
 };
+
+/* The first event of a turn, or there is none: its work begins. Every event's callback calls it first. */
+static inline void worker_begins(struct worker *worker)
+{
+    if (worker->is_at_work) { return; }
+    worker->is_at_work = true;
+    worker->now_ns = clock_mono_ns();
+    atomic_store_explicit(&worker->heartbeat_ns, worker->now_ns, memory_order_relaxed);
+}
 
 uint32_t conn_array_push(struct conn_array *array, struct conn *conn);
 

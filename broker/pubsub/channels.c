@@ -2,7 +2,12 @@
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
-enum { SUBSCRIPTION_SLOTS_MIN = 64, SEATS_MIN = 4 };
+enum {
+    SUBSCRIPTION_SLOTS_MIN = 64,
+    SLOTS_PER_CHANGE =
+        8, /* moved to another size with each change: that is done long before the next size */
+    SEATS_MIN = 4,
+};
 
 struct topic *topic_new(enum topic_kind kind, struct slice name)
 {
@@ -22,12 +27,92 @@ void topic_free(struct topic *topic)
     mem_free(topic);
 }
 
-static uint32_t slot_home(const struct subscription_set *set, const struct subscriber *subscriber,
-                          const struct topic *topic)
+/* ---- the set of subscriptions ---- */
+
+static uint32_t slot_home(const struct subscription_table *table,
+                          const struct subscriber *subscriber, const struct topic *topic)
 {
     uint64_t mixed = ((uintptr_t)subscriber >> 4) * 0x9e3779b97f4a7c15ULL ^
                      ((uintptr_t)topic >> 4) * 0xd6e8feb86659fd93ULL;
-    return (uint32_t)((mixed ^ mixed >> 32) & (set->slot_count - 1));
+    return (uint32_t)((mixed ^ mixed >> 32) & (table->slot_count - 1));
+}
+
+/* The slot, or NULL. */
+static struct subscription **table_find(const struct subscription_table *table,
+                                        const struct subscriber *subscriber,
+                                        const struct topic *topic)
+{
+    if (table->count == 0) { return NULL; }
+    uint32_t at = slot_home(table, subscriber, topic);
+    while (table->slot[at] != NULL) {
+        const struct subscription *found = table->slot[at];
+        if (found->subscriber == subscriber && found->topic == topic) { return &table->slot[at]; }
+        at = (at + 1) & (table->slot_count - 1);
+    }
+    return NULL;
+}
+
+static void table_place(struct subscription_table *table, struct subscription *subscription)
+{
+    uint32_t at = slot_home(table, subscription->subscriber, subscription->topic);
+    while (table->slot[at] != NULL) {
+        at = (at + 1) & (table->slot_count - 1);
+    }
+    table->slot[at] = subscription;
+    table->count++;
+}
+
+/* Empty the slot and move back those that it had pushed along. */
+static void table_clear(struct subscription_table *table, struct subscription **slot)
+{
+    uint32_t mask = table->slot_count - 1;
+    uint32_t hole = (uint32_t)(slot - table->slot);
+    for (uint32_t at = (hole + 1) & mask; table->slot[at] != NULL; at = (at + 1) & mask) {
+        uint32_t home = slot_home(table, table->slot[at]->subscriber, table->slot[at]->topic);
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            table->slot[hole] = table->slot[at];
+            hole = at;
+        }
+    }
+    table->slot[hole] = NULL;
+    table->count--;
+}
+
+static void table_fini(struct subscription_table *table)
+{
+    mem_free(table->slot);
+    *table = (struct subscription_table){0};
+}
+
+/* Move up to `slots` slots' worth from the old table. */
+static void set_move(struct subscription_set *set, uint32_t slots)
+{
+    struct subscription_table *old = &set->old;
+    while (old->count > 0 && slots-- > 0) {
+        CHECK(set->old_at < old->slot_count);
+        struct subscription **slot = &old->slot[set->old_at];
+        if (*slot == NULL) {
+            set->old_at++;
+            continue;
+        }
+        struct subscription *subscription = *slot;
+        table_clear(old, slot); /* what it had pushed along may take its place */
+        table_place(&set->now, subscription);
+    }
+    if (old->count == 0 && old->slot != NULL) { table_fini(old); }
+}
+
+/* Begin to move to another size. Moving is faster than growing: nobody finds the old one still there. */
+static void set_resize(struct subscription_set *set, uint32_t slot_count)
+{
+    set_move(set, UINT32_MAX);
+    set->old = set->now;
+    set->old_at = 0;
+    set->now = (struct subscription_table){
+        .slot = mem_new0(slot_count * sizeof(struct subscription *)),
+        .slot_count = slot_count,
+    };
+    set_move(set, SUBSCRIPTION_SLOTS_MIN);
 }
 
 struct subscription *subscription_find(const struct fanout *fanout,
@@ -35,71 +120,42 @@ struct subscription *subscription_find(const struct fanout *fanout,
                                        const struct topic *topic)
 {
     const struct subscription_set *set = &fanout->subscriptions;
-    if (set->count == 0) { return NULL; }
-    uint32_t at = slot_home(set, subscriber, topic);
-    while (set->slot[at] != NULL) {
-        struct subscription *found = set->slot[at];
-        if (found->subscriber == subscriber && found->topic == topic) { return found; }
-        at = (at + 1) & (set->slot_count - 1);
-    }
-    return NULL;
-}
-
-static void set_place(struct subscription_set *set, struct subscription *subscription)
-{
-    uint32_t at = slot_home(set, subscription->subscriber, subscription->topic);
-    while (set->slot[at] != NULL) {
-        at = (at + 1) & (set->slot_count - 1);
-    }
-    set->slot[at] = subscription;
-}
-
-static void set_resize(struct subscription_set *set, uint32_t slot_count)
-{
-    struct subscription **old = set->slot;
-    uint32_t old_count = set->slot_count;
-    set->slot = mem_new0(slot_count * sizeof(struct subscription *));
-    set->slot_count = slot_count;
-    for (uint32_t i = 0; i < old_count; i++) {
-        if (old[i] != NULL) { set_place(set, old[i]); }
-    }
-    mem_free(old);
+    struct subscription **slot = table_find(&set->now, subscriber, topic);
+    if (slot == NULL) { slot = table_find(&set->old, subscriber, topic); }
+    return slot != NULL ? *slot : NULL;
 }
 
 static void set_add(struct subscription_set *set, struct subscription *subscription)
 {
-    if (set->count >= set->slot_count / 4 * 3) {
-        set_resize(set, set->slot_count > 0 ? set->slot_count * 2 : SUBSCRIPTION_SLOTS_MIN);
+    uint32_t slot_count = set->now.slot_count;
+    if (subscription_set_count(set) >= slot_count / 4 * 3) {
+        set_resize(set, slot_count > 0 ? slot_count * 2 : SUBSCRIPTION_SLOTS_MIN);
     }
-    set_place(set, subscription);
-    set->count++;
+    set_move(set, SLOTS_PER_CHANGE);
+    table_place(&set->now, subscription);
 }
 
-/* Take one out and move back those that its slot had pushed along. */
 static void set_remove(struct subscription_set *set, const struct subscription *subscription)
 {
-    uint32_t mask = set->slot_count - 1;
-    uint32_t hole = slot_home(set, subscription->subscriber, subscription->topic);
-    while (set->slot[hole] != subscription) {
-        CHECK(set->slot[hole] != NULL);
-        hole = (hole + 1) & mask;
+    struct subscription_table *table = &set->now;
+    struct subscription **slot = table_find(table, subscription->subscriber, subscription->topic);
+    if (slot == NULL) {
+        table = &set->old;
+        slot = table_find(table, subscription->subscriber, subscription->topic);
     }
-    for (uint32_t at = (hole + 1) & mask; set->slot[at] != NULL; at = (at + 1) & mask) {
-        uint32_t home = slot_home(set, set->slot[at]->subscriber, set->slot[at]->topic);
-        if (((at - home) & mask) >= ((at - hole) & mask)) {
-            set->slot[hole] = set->slot[at];
-            hole = at;
-        }
-    }
-    set->slot[hole] = NULL;
-    set->count--;
-    if (set->count == 0) {
-        mem_free(set->slot);
-        *set = (struct subscription_set){0};
-    } else if (set->slot_count > SUBSCRIPTION_SLOTS_MIN && set->count < set->slot_count / 8) {
-        set_resize(set, set->slot_count / 2);
+    CHECK(slot != NULL && *slot == subscription);
+    table_clear(table, slot);
+    set_move(set, SLOTS_PER_CHANGE);
+    uint32_t count = subscription_set_count(set);
+    uint32_t slot_count = set->now.slot_count;
+    if (count == 0) {
+        table_fini(&set->now);
+    } else if (slot_count > SUBSCRIPTION_SLOTS_MIN && count < slot_count / 8) {
+        set_resize(set, slot_count / 2);
     }
 }
+
+/* ---- seats ---- */
 
 static void seats_add(struct seats *seats, struct subscription *subscription)
 {

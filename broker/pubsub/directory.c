@@ -2,6 +2,8 @@
  */
 #include "pubsub/directory.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/slot.h"
@@ -36,7 +38,7 @@ static void entry_free(struct stripe *stripe, struct entry *entry)
 void directory_free(struct directory *d)
 {
     if (d == NULL) { return; }
-    remote_forget_all(d);
+    directory_forget_all(d);
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
         struct stripe *stripe = &d->stripe[i];
         LIST_EACH (at, &stripe->remembered) {
@@ -120,11 +122,6 @@ static struct entry *entry_new(struct directory *d, struct stripe *stripe, enum 
     return entry;
 }
 
-static bool entry_is_unheard(const struct entry *entry)
-{
-    return entry->total == 0 && node_shares_total(entry->remote) == 0;
-}
-
 static void entry_forget(struct stripe *stripe, struct entry *entry)
 {
     list_remove(&entry->remembered);
@@ -136,13 +133,13 @@ struct entry *entry_ensure(struct directory *d, struct stripe *stripe, enum topi
 {
     struct entry *entry = entry_find(stripe, name, hash);
     if (entry == NULL) { return entry_new(d, stripe, kind, name, hash); }
-    if (entry_is_unheard(entry)) { entry_forget(stripe, entry); }
+    if (list_is_linked(&entry->remembered)) { entry_forget(stripe, entry); }
     return entry;
 }
 
-void entry_release(struct stripe *stripe, struct entry *entry)
+void entry_release(struct directory *d, struct stripe *stripe, struct entry *entry)
 {
-    if (entry_is_unheard(entry)) { entry_free(stripe, entry); }
+    if (entry_is_unheard(d, entry)) { entry_free(stripe, entry); }
 }
 
 struct pattern *pattern_find(struct directory *d, struct slice text)
@@ -167,7 +164,7 @@ struct pattern *pattern_ensure(struct directory *d, struct slice text)
 
 void pattern_release(struct directory *d, struct pattern *pattern)
 {
-    if (pattern->seated > 0 || node_shares_total(pattern->remote) > 0) { return; }
+    if (!pattern_is_unheard(d, pattern)) { return; }
     patterns_remove(d->patterns, &pattern->node);
     d->pattern_version++;
     mem_free(pattern->remote);
@@ -247,7 +244,7 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
     CHECK(entry != NULL);
     share_leave(&entry->share[worker], &entry->total);
     stripe->live_count[kind] -= entry->total == 0;
-    entry_release(stripe, entry);
+    entry_release(d, stripe, entry);
 }
 
 struct stripe *name_lock(struct directory *d, enum topic_kind kind, uint64_t hash)
@@ -339,11 +336,20 @@ static void on_match(void *arg, struct pattern_node *node)
     list->match[list->count++] = CONTAINER_OF(node, struct pattern, node);
 }
 
-/* Bring the entry's matches up to the present pattern set. */
+static int by_text(const void *a, const void *b)
+{
+    const struct pattern *const *left = a;
+    const struct pattern *const *right = b;
+    return slice_compare((*left)->node.by_text.key, (*right)->node.by_text.key);
+}
+
+/* Bring the entry's matches up to the present pattern set. A client sees its patterns in one order, whatever has
+ * come and gone. */
 static void entry_match(struct directory *d, struct entry *entry)
 {
     struct match_list list = {0};
     patterns_match(d->patterns, entry->node.key, on_match, &list);
+    if (list.count > 1) { qsort(list.match, list.count, sizeof(struct pattern *), by_text); }
     mem_free(entry->match);
     entry->match = list.match;
     entry->match_count = list.count;
@@ -415,12 +421,12 @@ static void post_to_workers(struct directory *d, const struct run *run, const st
 }
 
 /* Add the shares of those nodes that are in `among`. */
-static void nodes_add(struct run *run, const struct node_shares *shares, uint64_t among)
+static void nodes_add(struct run *run, const struct node_shares *shares,
+                      const struct generations *generations, uint64_t among)
 {
-    if (LIKELY(shares == NULL)) { return; }
     for (uint32_t i = 0; i < shares->count; i++) {
         uint64_t node = 1ULL << shares->share[i].node;
-        if (!(among & node)) { continue; }
+        if (!(among & node) || !node_share_counts(&shares->share[i], generations)) { continue; }
         run->receivers += shares->share[i].count;
         run->nodes |= node;
     }
@@ -431,10 +437,15 @@ static void count_receivers(const struct directory *d, struct run *run, const st
 {
     uint64_t followers = d->partition_count > 0 ? d->partition[run->partition].at.followers : 0;
     run->receivers = entry->total;
-    nodes_add(run, entry->remote, UINT64_MAX);
+    if (UNLIKELY(entry->remote != NULL)) {
+        nodes_add(run, entry->remote, entry_generations(d, entry), UINT64_MAX);
+    }
     for (uint32_t i = 0; i < entry->match_count; i++) {
         run->receivers += entry->match[i]->total;
-        nodes_add(run, entry->match[i]->remote, followers);
+        const struct node_shares *shares = entry->match[i]->remote;
+        if (UNLIKELY(shares != NULL)) {
+            nodes_add(run, shares, &d->pattern_generations, followers);
+        }
     }
 }
 
@@ -506,7 +517,7 @@ uint64_t directory_subscribers(struct directory *d, enum topic_kind kind, struct
     uint64_t hash = directory_hash(kind, name);
     struct stripe *stripe = stripe_lock(d, hash);
     const struct entry *entry = entry_find(stripe, name, hash);
-    uint64_t total = entry != NULL ? entry->total + node_shares_total(entry->remote) : 0;
+    uint64_t total = entry != NULL ? entry->total + entry_remote_total(d, entry) : 0;
     stripe_unlock(stripe);
     return total;
 }
@@ -514,7 +525,7 @@ uint64_t directory_subscribers(struct directory *d, enum topic_kind kind, struct
 /* In a cluster a channel is shown by the node that orders it. */
 static bool is_shown(const struct directory *d, const struct entry *entry, enum topic_kind kind)
 {
-    return entry->kind == kind && !entry_is_unheard(entry) &&
+    return entry->kind == kind && !entry_is_unheard(d, entry) &&
            (d->partition_count == 0 || d->partition[entry->partition].at.phase == PARTITION_OWNED);
 }
 
@@ -522,9 +533,10 @@ static void each_pattern(struct directory *d, void (*visit)(void *arg, struct sl
                          void *arg)
 {
     struct stripe *stripe = stripe_lock(d, 0);
-    const struct pattern_node *node = NULL;
+    struct pattern_node *node = NULL;
     while ((node = patterns_next(d->patterns, node)) != NULL) {
-        visit(arg, node->by_text.key);
+        bool is_shown = !pattern_is_unheard(d, CONTAINER_OF(node, struct pattern, node));
+        if (is_shown) { visit(arg, node->by_text.key); }
     }
     stripe_unlock(stripe);
 }
@@ -547,14 +559,28 @@ void directory_each(struct directory *d, enum topic_kind kind,
     }
 }
 
+static void count_one(void *arg, struct slice name)
+{
+    (void)name;
+    ++*(uint64_t *)arg;
+}
+
+/* Those that are forgotten and not swept yet are still in the set. */
+static uint64_t pattern_count(struct directory *d)
+{
+    struct stripe *stripe = stripe_lock(d, 0);
+    bool is_swept = d->pattern_sweep.forgotten == d->pattern_sweep.swept;
+    uint64_t count = patterns_count(d->patterns);
+    stripe_unlock(stripe);
+    if (is_swept) { return count; }
+    count = 0;
+    each_pattern(d, count_one, &count);
+    return count;
+}
+
 uint64_t directory_count(struct directory *d, enum topic_kind kind)
 {
-    if (kind == TOPIC_PATTERN) {
-        struct stripe *stripe = stripe_lock(d, 0);
-        uint64_t count = patterns_count(d->patterns);
-        stripe_unlock(stripe);
-        return count;
-    }
+    if (kind == TOPIC_PATTERN) { return pattern_count(d); }
     uint64_t count = 0;
     for (uint64_t i = 0; i < DIRECTORY_STRIPES; i++) {
         struct stripe *stripe = stripe_lock(d, i << 56);

@@ -20,15 +20,21 @@ struct share {
     uint64_t count;
 };
 
-/* The shares of other nodes. Most channels have none: then there is no such struct. */
+/* The shares of other nodes. Most channels have none: then there is no such struct. A share counts while its generation
+ * is its node's: what a node wants of a partition, or of patterns, is forgotten by giving it a new generation. */
 struct node_shares {
-    uint64_t total; /* the sum of the counts */
     uint32_t count; /* of share[] */
     uint32_t cap;
     struct node_share {
         uint32_t node;
+        uint32_t generation;
         uint32_t count; /* never 0 */
     } share[];
+};
+
+/* By node. */
+struct generations {
+    uint32_t of[REMOTE_NODES_MAX];
 };
 
 /* Always: seated >= total + leaving; the rest are joins whose clients are gone. */
@@ -77,6 +83,17 @@ struct partition {
     struct remote_partition at;
     uint64_t
         snapshot[REMOTE_NODES_MAX]; /* in force, of each node; 0: none. Written under all stripes */
+    struct generations generations; /* written under all stripes */
+};
+
+/* What is forgotten has still to be removed: of channels, or of patterns. `forgotten` is written under all stripes. */
+struct sweep {
+    uint64_t forgotten; /* so many times something was */
+    uint64_t
+        swept; /* and so many times it had been when the last round began that has ended; under all stripes */
+    uint64_t round; /* when this one began; the sweeper's, and the next */
+    size_t at;      /* stripe, or bucket */
+    size_t buckets; /* of the map when the round was there */
 };
 
 struct directory {
@@ -87,18 +104,66 @@ struct directory {
     uint32_t worker_count;
     uint64_t
         pattern_changes; /* so many times a pattern's local share has gone; under all stripes */
+    struct generations pattern_generations; /* written under all stripes */
+    struct sweep channel_sweep;
+    struct sweep pattern_sweep;
     uint32_t partition_count;    /* 0: this node is no part of a cluster */
     struct partition *partition; /* phase, owner and epoch: written under all stripes */
 };
 
+/* node_shares.c */
 /* Add to one node's share, or take away; a share never falls below 0 (what is taken away too much has been
- * forgotten before). */
-void node_shares_change(struct node_shares **shares, uint32_t node, int64_t change);
+ * forgotten before). What is forgotten goes. */
+void node_shares_change(struct node_shares **shares, const struct generations *generations,
+                        uint32_t node, int64_t change);
+/* Remove what is forgotten. */
+void node_shares_prune(struct node_shares **shares, const struct generations *generations);
 
-static inline uint64_t node_shares_total(const struct node_shares *shares)
+static inline bool node_share_counts(const struct node_share *share,
+                                     const struct generations *generations)
 {
-    return shares != NULL ? shares->total : 0;
+    return generations->of[share->node] == share->generation;
 }
+
+/* The sum of those that count. */
+static inline uint64_t node_shares_total(const struct node_shares *shares,
+                                         const struct generations *generations)
+{
+    uint64_t total = 0;
+    for (uint32_t i = 0; UNLIKELY(shares != NULL) && i < shares->count; i++) {
+        bool counts = node_share_counts(&shares->share[i], generations);
+        total += counts ? shares->share[i].count : 0;
+    }
+    return total;
+}
+
+/* Of the entry's partition. The node is in a cluster, if the entry has shares of others. */
+static inline const struct generations *entry_generations(const struct directory *d,
+                                                          const struct entry *entry)
+{
+    return &d->partition[entry->partition].generations;
+}
+
+static inline uint64_t entry_remote_total(const struct directory *d, const struct entry *entry)
+{
+    if (LIKELY(entry->remote == NULL)) { return 0; }
+    return node_shares_total(entry->remote, entry_generations(d, entry));
+}
+
+/* Does nobody want it, here or elsewhere? */
+static inline bool entry_is_unheard(const struct directory *d, const struct entry *entry)
+{
+    return entry->total == 0 && entry_remote_total(d, entry) == 0;
+}
+
+static inline bool pattern_is_unheard(const struct directory *d, const struct pattern *pattern)
+{
+    return pattern->seated == 0 && node_shares_total(pattern->remote, &d->pattern_generations) == 0;
+}
+
+/* forget.c */
+/* Before the directory is freed: nobody else uses it any more. */
+void directory_forget_all(struct directory *d);
 
 uint64_t directory_hash(enum topic_kind kind, struct slice name);
 struct stripe *stripe_lock(struct directory *d, uint64_t hash);
@@ -115,7 +180,7 @@ struct entry *entry_find(struct stripe *stripe, struct slice name, uint64_t hash
 struct entry *entry_ensure(struct directory *d, struct stripe *stripe, enum topic_kind kind,
                            struct slice name, uint64_t hash);
 /* The entry or pattern has lost a share: free it if that was the last of all. */
-void entry_release(struct stripe *stripe, struct entry *entry);
+void entry_release(struct directory *d, struct stripe *stripe, struct entry *entry);
 struct pattern *pattern_find(struct directory *d, struct slice text);
 struct pattern *pattern_ensure(struct directory *d, struct slice text);
 void pattern_release(struct directory *d, struct pattern *pattern);
@@ -144,8 +209,6 @@ static inline bool remote_is_ordered_here(const struct directory *d, const struc
 /* Number the run and put it on the lanes of run->nodes. Under the stripe. */
 void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
                      bool *woken);
-/* Forget what all other nodes want. Nobody else uses the directory any more. */
-void remote_forget_all(struct directory *d);
 /* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. True: the
  * subscriber still has its share, which is to go. */
 MUST_USE bool remote_note_drop(struct directory *d, struct directory_drop *drop);

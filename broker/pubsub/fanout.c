@@ -166,7 +166,7 @@ bool fanout_is_idle(const struct fanout *f)
 {
     return f->run_count == 0 && f->dirty_count == 0 && f->waiting_count == 0 &&
            mailbox_is_empty(&f->inbox) && mailbox_is_empty(&f->lanes) &&
-           list_is_empty(&f->settled) && list_is_empty(&f->changed);
+           list_is_empty(&f->settled) && list_is_empty(&f->changed) && f->leaving_count == 0;
 }
 
 /* ---- subscribe ---- */
@@ -236,50 +236,6 @@ void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kin
     }
 }
 
-enum { DROPS_AT_ONCE = 256 };
-
-/* Subscriptions leave the directory in groups: each change of the pattern set takes every stripe. */
-static void drop_from_directory(struct fanout *f, struct subscriber *subscriber, bool patterns)
-{
-    struct directory_drop drop[DROPS_AT_ONCE];
-    uint32_t count = 0;
-    LIST_EACH (at, &subscriber->subscriptions) {
-        const struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
-        const struct topic *topic = subscription->topic;
-        bool is_held = !subscription->is_in_transit; /* else its change goes on without it */
-        if (is_held && (topic->kind == TOPIC_PATTERN) == patterns) {
-            drop[count++] =
-                (struct directory_drop){.kind = topic->kind,
-                                        .name = topic_name(topic),
-                                        .pending = fanout_pending_leave(f, subscriber, topic)};
-        }
-        if (count == DROPS_AT_ONCE || at_next == &subscriber->subscriptions) {
-            directory_drop(f->directory, f->index, drop, count);
-            for (uint32_t i = 0; i < count; i++) {
-                if (drop[i].is_to_be_told) { fanout_tell_drop(f, &drop[i]); }
-            }
-            count = 0;
-        }
-    }
-}
-
-void fanout_drop(struct fanout *f, struct subscriber *subscriber)
-{
-    fanout_cancel_joins(f, subscriber);
-    mailbox_run(&f->inbox); /* what has been applied or begun by now is made */
-    drop_from_directory(f, subscriber, true);
-    drop_from_directory(f, subscriber, false);
-    mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
-    fanout_forget_changes(f, subscriber);
-    LIST_EACH (at, &subscriber->subscriptions) {
-        struct subscription *subscription = CONTAINER_OF(at, struct subscription, link);
-        struct topic *topic = subscription->topic;
-        subscription_discard(f, subscription);
-        topic_retire_if_empty(f, topic);
-    }
-    subscriber_forget_pending(f, subscriber);
-}
-
 void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uint8_t resp_version)
 {
     LIST_EACH (at, &subscriber->subscriptions) {
@@ -289,7 +245,28 @@ void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uin
     subscriber->resp_version = resp_version;
 }
 
+size_t subscriber_bytes(const struct subscriber *subscriber)
+{
+    enum { SLOTS_PER_SUBSCRIPTION = 2 };
+    size_t one = sizeof(struct subscription) + sizeof(struct seat) +
+                 SLOTS_PER_SUBSCRIPTION * sizeof(struct subscription *);
+    return subscriber_total(subscriber) * one + subscriber->pending_cap * sizeof(uint32_t);
+}
+
 /* ---- life ---- */
+
+void fanout_tick(struct fanout *f)
+{
+    enum { TICKS_PER_LOOK = 100 };
+    if (++f->tick_count % TICKS_PER_LOOK != 0) { return; }
+    ARRAY_GIVE_BACK(f->run, f->run_count, f->run_cap);
+    ARRAY_GIVE_BACK(f->record, f->record_count, f->record_cap);
+    ARRAY_GIVE_BACK(f->note, f->note_count, f->note_cap);
+    ARRAY_GIVE_BACK(f->dirty, f->dirty_count, f->dirty_cap);
+    ARRAY_GIVE_BACK(f->waiting, f->waiting_count, f->waiting_cap);
+    ARRAY_GIVE_BACK(f->leaving, f->leaving_count, f->leaving_cap);
+    ARRAY_GIVE_BACK(f->scratch_full, f->scratch_full_count, f->scratch_full_cap);
+}
 
 /* The inbox has no sleeper of its own: who pushes to it wakes the worker through the worker's
  * mailbox. So have the lanes. */
@@ -321,7 +298,8 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
 void fanout_free(struct fanout *f)
 {
     if (f == NULL) { return; }
-    CHECK(f->subscriptions.count == 0);
+    fanout_leave_all(f);
+    CHECK(subscription_set_count(&f->subscriptions) == 0);
     fanout_commit(f);
     fanout_flush(f);
     fanout_remote_fini(f);
@@ -333,6 +311,10 @@ void fanout_free(struct fanout *f)
     mem_free(f->note);
     mem_free(f->dirty);
     mem_free(f->waiting);
+    mem_free(f->leaving);
+    for (unsigned version = 0; version < VERSIONS; version++) {
+        mem_free(f->gathered[version]);
+    }
     mem_free(f->woken);
     mem_free(f);
 }

@@ -24,6 +24,7 @@
 #include "pubsub/directory.h"
 
 struct fanout;
+struct interest_change;
 struct subscriber;
 struct batch;
 
@@ -46,6 +47,8 @@ struct fanout_ops {
     /* The change that was FANOUT_PENDING is in force, or (ERR_CLUSTER_DOWN) was given up and is not.
      * Not from inside fanout_subscribe or fanout_unsubscribe. */
     void (*changed)(void *waiter, enum err err);
+    /* The last subscription of a subscriber that fanout_drop could not remove at once is gone. */
+    void (*dropped)(struct subscriber *subscriber);
 };
 
 /* What became of a change of subscriptions. */
@@ -79,6 +82,7 @@ struct subscriber {
     uint32_t waiting_at; /* place in the fanout's list of those with something pending, plus one */
     uint32_t count[TOPIC_KINDS]; /* subscriptions by kind */
     uint8_t resp_version;
+    struct interest_change *changes; /* in a cluster: its own, not told yet; NULL: none */
 };
 
 void subscriber_init(struct subscriber *subscriber, uint8_t resp_version);
@@ -88,6 +92,9 @@ static inline uint32_t subscriber_total(const struct subscriber *s)
 {
     return s->count[TOPIC_CHANNEL] + s->count[TOPIC_PATTERN] + s->count[TOPIC_SHARD];
 }
+
+/* An estimate of the memory that its subscriptions take, names apart: those are shared. */
+size_t subscriber_bytes(const struct subscriber *subscriber);
 
 /* RESP version for what is delivered from now on; what waits goes out in the old one first. */
 void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber,
@@ -117,9 +124,13 @@ enum fanout_change fanout_unsubscribe(struct fanout *fanout, struct subscriber *
 void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kind,
                               void (*visit)(void *arg, struct slice name), void *arg);
 
-/* Remove them all, of a connection that is going away: nothing more is delivered, and no pending change
- * is told any more. */
-void fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
+/* Remove them all, of a connection that is going away: no pending change is told any more, and what is still
+ * handed to deliver goes nowhere. Many are removed in slices, at the ends of turns: false then. The subscriber stays
+ * where it is until ops->dropped(subscriber), which comes from fanout_flush or fanout_free. */
+MUST_USE bool fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
+
+/* Remove them all at once, of a client that stays: nothing more is delivered. */
+void fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
 
 /* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and
  * ops->published called, at the next fanout_commit. Borrows channel and payload for the call.
@@ -136,6 +147,9 @@ void fanout_forget(struct fanout *fanout, void *publisher);
 /* Deliver everything noted in this turn to the subscribers: once at the end of each turn, after
  * fanout_commit and the publishers' replies. */
 void fanout_flush(struct fanout *fanout);
+
+/* Some ten times a second: give back what a burst has made large. */
+void fanout_tick(struct fanout *fanout);
 
 /* Has another worker more to deliver than it keeps up with? Then publishers are not to be read until
  * this is false; the worker is woken when it may be. */

@@ -23,6 +23,8 @@ enum {
     FANOUT_BACKLOG_BYTES = 16384, /* blocks of what a topic's slow subscribers have yet to get */
     FANOUT_BATCH_NOTES = 30, /* in one send: a note has two parts; a send takes CONN_IOV_MAX; */
     FANOUT_BATCH_NOTES_MAX = 512, /* or so many if they are short enough to be copied together */
+    FANOUT_SCRATCH_BYTES_MAX = 8 << 20, /* made for the notes of patterns; then they are flushed */
+    FANOUT_ARRAY_KEPT = 4096,           /* larger arrays are given back when they stand empty */
     FANOUT_GATHER_NOTES =
         4, /* more small notes than this are copied together before they are sent */
     NOTE_NONE = UINT32_MAX,
@@ -95,6 +97,7 @@ struct subscription {
     uint32_t seat_at;
     bool is_solo;
     bool is_in_transit; /* then it has no seat */
+    bool is_dropped;    /* out of the directory: its client is going away */
 };
 
 /* In the place of a seat: a subscription to a pattern that not all owners count yet, or not all have ceased to.
@@ -109,11 +112,24 @@ struct transit {
 };
 
 /* (subscriber, topic) -> subscription: open addressing, linear probing. */
-struct subscription_set {
+struct subscription_table {
     struct subscription **slot;
     uint32_t slot_count;
     uint32_t count;
 };
+
+/* Of tables of two sizes: a worker may have a million subscriptions, and moves to another size a few at a time.
+ * Always: what is in `old` is above `old_at`, or has been pushed along over the end. */
+struct subscription_set {
+    struct subscription_table now;
+    struct subscription_table old; /* empty, or being moved */
+    uint32_t old_at;               /* slots below this one are done with */
+};
+
+static inline uint32_t subscription_set_count(const struct subscription_set *set)
+{
+    return set->now.count + set->old.count;
+}
 
 /* Whose publishes wait for the commit: `count` in a row of one publisher in one run. */
 struct publish_record {
@@ -160,17 +176,25 @@ struct fanout {
     struct subscriber **waiting; /* with something pending; a slot whose subscriber left is NULL */
     uint32_t waiting_count;
     uint32_t waiting_cap;
+    struct subscriber **leaving; /* on their way out; oldest first */
+    uint32_t leaving_count;
+    uint32_t leaving_cap;
+    uint32_t drops_left;   /* subscriptions that may still be removed in this turn */
     struct block *scratch; /* bytes made on this worker for this turn */
     struct block **scratch_full;
     uint32_t scratch_full_count;
     uint32_t scratch_full_cap;
+    size_t scratch_bytes;
+    char
+        *gathered[VERSIONS]; /* small notes of the batch that is being delivered, copied together */
+    uint32_t tick_count;
 
     const struct fanout_remote_ops *remote; /* NULL: not in a cluster */
     void *remote_arg;
     struct mailbox lanes;
-    struct list changes; /* interest_change.by_client: not applied yet */
-    struct list changed; /* interest_change.by_client: to be told */
-    struct list settled; /* shipment.link: to be told */
+    uint32_t change_count; /* of clients, not told yet */
+    struct list changed;   /* interest_change.link: to be told */
+    struct list settled;   /* shipment.link: to be told */
     struct list doubted; /* shipment.link: ordered under a lease that does not hold at the moment */
     struct shipment *spare;
 };
@@ -217,6 +241,12 @@ void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscribe
 /* fanout.c */
 void topic_retire_if_empty(struct fanout *fanout, struct topic *topic);
 
+/* leave.c */
+/* A turn's share of what those who are on their way out had. */
+void fanout_leave_turn(struct fanout *fanout);
+/* All of it. */
+void fanout_leave_all(struct fanout *fanout);
+
 /* fanout_remote.c */
 void fanout_remote_init(struct fanout *fanout);
 void fanout_remote_fini(struct fanout *fanout);
@@ -228,12 +258,8 @@ void fanout_commit_remote(struct fanout *fanout);
 /* Ask the cluster for a change. */
 void fanout_change_elsewhere(struct fanout *fanout, struct subscriber *subscriber,
                              enum topic_kind kind, struct slice name, bool is_join, void *waiter);
-/* The subscriber is going away: what is pending for it is cancelled; of the others, what must be told. */
-struct interest_change *fanout_pending_leave(const struct fanout *fanout,
-                                             const struct subscriber *subscriber,
-                                             const struct topic *topic);
-void fanout_cancel_joins(struct fanout *fanout, struct subscriber *subscriber);
-void fanout_forget_changes(struct fanout *fanout, const struct subscriber *subscriber);
+/* Its client is going away, and is not told. */
+void fanout_forget_change(struct interest_change *change);
 void fanout_push(struct fanout *fanout, struct task *task); /* into its inbox; any thread */
 void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
 
@@ -244,6 +270,16 @@ void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
             (cap) = (cap) > 0 ? (cap)*2 : 16;                               \
             (array) = mem_resize((array), (size_t)(cap) * sizeof *(array)); \
         }                                                                   \
+    } while (0)
+
+/* What a burst has made large and has left empty. */
+#define ARRAY_GIVE_BACK(array, count, cap)               \
+    do {                                                 \
+        if ((count) == 0 && (cap) > FANOUT_ARRAY_KEPT) { \
+            mem_free(array);                             \
+            (array) = NULL;                              \
+            (cap) = 0;                                   \
+        }                                                \
     } while (0)
 
 #endif

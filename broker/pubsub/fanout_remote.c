@@ -10,7 +10,6 @@ enum { DOUBT_NS_MAX = 2000000000 };
 
 void fanout_remote_init(struct fanout *f)
 {
-    list_init(&f->changes);
     list_init(&f->changed);
     list_init(&f->settled);
     list_init(&f->doubted);
@@ -301,12 +300,41 @@ static void unseat(struct interest_change *change)
     topic_retire_if_empty(f, topic);
 }
 
+static void chain_in(struct subscriber *subscriber, struct interest_change *change)
+{
+    change->subscriber = subscriber;
+    change->back = &subscriber->changes;
+    change->next = subscriber->changes;
+    if (change->next != NULL) { change->next->back = &change->next; }
+    subscriber->changes = change;
+    change->fanout->change_count++;
+}
+
+static void chain_out(struct interest_change *change)
+{
+    *change->back = change->next;
+    if (change->next != NULL) { change->next->back = change->back; }
+    change->back = NULL;
+    change->subscriber = NULL;
+    change->fanout->change_count--;
+}
+
+/* Tell its client, if there still is one. It is in nobody else's hands. */
+static void tell(struct interest_change *change)
+{
+    if (change->subscriber == NULL) {
+        mem_free(change);
+        return;
+    }
+    change->is_ended = true;
+    list_push_back(&change->fanout->changed, &change->link);
+}
+
 /* In the worker's inbox, where the change has its place in the order. */
 static void on_applied(struct task *task)
 {
     struct interest_change *change = CONTAINER_OF(task, struct interest_change, task);
     list_remove(&change->link); /* out of the hands of who held it */
-    list_remove(&change->by_client);
     if (change->kind == TOPIC_PATTERN) {
         transit_end(change);
     } else if (!change->is_void && change->is_join) {
@@ -314,11 +342,7 @@ static void on_applied(struct task *task)
     } else if (!change->is_void && change->subscriber != NULL) {
         unseat(change);
     }
-    if (change->subscriber == NULL) {
-        mem_free(change);
-    } else {
-        list_push_back(&change->fanout->changed, &change->by_client);
-    }
+    tell(change);
 }
 
 static void on_begun(struct task *task)
@@ -339,7 +363,6 @@ static struct interest_change *change_new(struct fanout *f, enum topic_kind kind
     change->name_len = (uint32_t)name.len;
     memcpy(change->name, name.data, name.len);
     list_init(&change->link);
-    list_init(&change->by_client);
     if (kind != TOPIC_PATTERN) {
         change->partition = directory_partition_of(f->directory, interest_change_name(change));
     }
@@ -350,9 +373,8 @@ void fanout_change_elsewhere(struct fanout *f, struct subscriber *subscriber, en
                              struct slice name, bool is_join, void *waiter)
 {
     struct interest_change *change = change_new(f, kind, name, is_join);
-    change->subscriber = subscriber;
     change->waiter = waiter;
-    list_push_back(&f->changes, &change->by_client);
+    chain_in(subscriber, change);
     f->remote->change(f->remote_arg, change);
 }
 
@@ -366,57 +388,18 @@ void fanout_tell_drop(struct fanout *f, const struct directory_drop *drop)
     f->remote->change(f->remote_arg, change);
 }
 
-struct interest_change *fanout_pending_leave(const struct fanout *f,
-                                             const struct subscriber *subscriber,
-                                             const struct topic *topic)
+void fanout_forget_change(struct interest_change *change)
 {
-    LIST_EACH (at, &f->changes) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber && !change->is_join && change->kind == topic->kind &&
-            slice_equal(interest_change_name(change), topic_name(topic))) {
-            return change;
-        }
-    }
-    return NULL;
-}
-
-void fanout_cancel_joins(struct fanout *f, struct subscriber *subscriber)
-{
-    LIST_EACH (at, &f->changes) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber && change->is_join) {
-            directory_cancel_change(f->directory, change);
-        }
-    }
-}
-
-void fanout_forget_changes(struct fanout *f, const struct subscriber *subscriber)
-{
-    LIST_EACH (at, &f->changes) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber) {
-            change->subscriber = NULL;
-            list_remove(&change->by_client);
-        }
-    }
-    LIST_EACH (at, &f->changed) {
-        struct interest_change *change = CONTAINER_OF(at, struct interest_change, by_client);
-        if (change->subscriber == subscriber) {
-            list_remove(&change->by_client);
-            mem_free(change);
-        }
-    }
+    chain_out(change);
+    if (!change->is_ended) { return; } /* who holds it finds out */
+    list_remove(&change->link);
+    mem_free(change);
 }
 
 void interest_change_end(struct interest_change *change, enum err err)
 {
-    list_remove(&change->by_client);
-    if (change->subscriber == NULL) {
-        mem_free(change);
-        return;
-    }
     change->err = err;
-    list_push_back(&change->fanout->changed, &change->by_client);
+    tell(change);
 }
 
 static void on_given_back(struct task *task)
@@ -434,7 +417,7 @@ void interest_change_give_back(struct interest_change *change)
 
 void interest_change_free(struct interest_change *change)
 {
-    CHECK(change->subscriber == NULL && !list_is_linked(&change->by_client));
+    CHECK(change->subscriber == NULL && change->back == NULL);
     mem_free(change);
 }
 
@@ -452,7 +435,8 @@ void fanout_settle(struct fanout *f)
         shipment_free(s);
     }
     while ((link = list_pop_front(&f->changed)) != NULL) {
-        struct interest_change *change = CONTAINER_OF(link, struct interest_change, by_client);
+        struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
+        chain_out(change);
         f->ops->changed(change->waiter, change->err);
         mem_free(change);
     }
@@ -465,6 +449,6 @@ void fanout_remote_fini(struct fanout *f)
         shipment_settle(CONTAINER_OF(at, struct shipment, link), ERR_INDOUBT, 0);
     }
     fanout_settle(f);
-    CHECK(list_is_empty(&f->changes));
+    CHECK(f->change_count == 0);
     if (f->spare != NULL) { shipment_free(f->spare); }
 }

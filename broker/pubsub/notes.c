@@ -16,6 +16,7 @@ static char *scratch_new(struct fanout *f, size_t bytes)
     }
     char *at = f->scratch->data + f->scratch->len;
     f->scratch->len += bytes;
+    f->scratch_bytes += bytes;
     return at;
 }
 
@@ -25,6 +26,7 @@ static void scratch_reset(struct fanout *f)
         block_unref(f->scratch_full[i]);
     }
     f->scratch_full_count = 0;
+    f->scratch_bytes = 0;
     if (f->scratch != NULL) {
         f->scratch->len =
             0; /* nobody refers to scratch beyond the turn: batch_keep copies from it */
@@ -136,7 +138,11 @@ static void note_channel(struct fanout *f, const struct delivery *d, const char 
     note_add(f, d->channel, &note, d->origin);
 }
 
-/* One frame of the delivery, as a pattern's subscribers get it. */
+static void flush_notes(struct fanout *f);
+
+/* One frame of the delivery, as a pattern's subscribers get it. One message may match very many patterns: what has
+ * been made for it is sent before it becomes too much. No topic that is named here is dead (topic_settle): it would
+ * have left the directory before this was posted. */
 static void note_pattern(struct fanout *f, struct topic *topic, const struct delivery *d,
                          const char *frame, size_t frame_len)
 {
@@ -162,6 +168,7 @@ static void note_pattern(struct fanout *f, struct topic *topic, const struct del
         note.head_len += shared_len;
     }
     note_add(f, topic, &note, d->origin);
+    if (UNLIKELY(f->scratch_bytes > FANOUT_SCRATCH_BYTES_MAX)) { flush_notes(f); }
 }
 
 void note_delivery(struct fanout *f, const struct delivery *d)
@@ -268,10 +275,11 @@ static void iov_add(struct sheet *sheet, const char *data, size_t len)
     sheet->iov[batch->iov_count++] = (struct iovec){(char *)(uintptr_t)data, len};
 }
 
-/* Many small pieces cost a send more than one copy of them does. */
-static void sheet_gather(struct fanout *f, struct sheet *sheet)
+/* Many small pieces cost a send more than one copy of them does. batch_keep does not need the copy. */
+static void sheet_gather(struct fanout *f, struct sheet *sheet, unsigned version)
 {
-    char *all = scratch_new(f, sheet->batch.bytes);
+    if (f->gathered[version] == NULL) { f->gathered[version] = mem_new(FANOUT_ARENA_BYTES); }
+    char *all = f->gathered[version];
     char *at = all;
     for (unsigned i = 0; i < sheet->batch.iov_count; i++) {
         memcpy(at, sheet->iov[i].iov_base, sheet->iov[i].iov_len);
@@ -298,7 +306,7 @@ static void sheet_fill(struct fanout *f, struct sheet *sheet, const uint32_t *in
         sheet->batch.messages += note->message_count;
     }
     if (sheet->batch.iov_count > FANOUT_GATHER_NOTES && sheet->batch.bytes < FANOUT_ARENA_BYTES) {
-        sheet_gather(f, sheet);
+        sheet_gather(f, sheet, version);
     }
 }
 
@@ -418,9 +426,8 @@ static void report_taken(struct fanout *f)
     f->taken_bytes = 0;
 }
 
-void fanout_flush(struct fanout *f)
+static void flush_notes(struct fanout *f)
 {
-    if (fanout_is_idle(f)) { return; }
     for (uint32_t i = 0; i < f->dirty_count; i++) {
         fanout_flush_topic(f, f->dirty[i]);
     }
@@ -434,6 +441,13 @@ void fanout_flush(struct fanout *f)
     }
     f->dirty_count = 0;
     scratch_reset(f);
+}
+
+void fanout_flush(struct fanout *f)
+{
+    fanout_leave_turn(f);
+    if (fanout_is_idle(f)) { return; }
+    flush_notes(f);
     report_taken(f);
     if (f->run_count == 0 && f->arena != NULL &&
         atomic_load_explicit(&f->arena->refs, memory_order_acquire) == 1) {

@@ -381,6 +381,11 @@ size_t patterns_count(const struct patterns *patterns)
     return patterns->by_text.count;
 }
 
+const struct map *patterns_by_text(const struct patterns *patterns)
+{
+    return &patterns->by_text;
+}
+
 struct pattern_node *patterns_next(const struct patterns *patterns, const struct pattern_node *node)
 {
     return node_of(map_next(&patterns->by_text, node != NULL ? &node->by_text : NULL));

@@ -38,6 +38,9 @@ void patterns_remove(struct patterns *patterns, struct pattern_node *node);
 struct pattern_node *patterns_find(const struct patterns *patterns, struct slice text);
 size_t patterns_count(const struct patterns *patterns);
 
+/* The nodes, by text. The set must not change while it is used. */
+const struct map *patterns_by_text(const struct patterns *patterns);
+
 /* The node after `node`, or the first for NULL; NULL at the end. */
 struct pattern_node *patterns_next(const struct patterns *patterns,
                                    const struct pattern_node *node);

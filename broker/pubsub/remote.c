@@ -1,8 +1,6 @@
 /* remote: partitions, other nodes' interest, lanes. */
 #include "pubsub/remote.h"
 
-#include <string.h>
-
 #include "base/mem.h"
 #include "base/slot.h"
 #include "pubsub/directory_table_int.h"
@@ -53,24 +51,19 @@ struct remote_partition directory_partition_peek(struct directory *d, uint32_t p
 
 /* ---- walks, exclusive ---- */
 
-static struct entry *entry_next(struct stripe *stripe, struct entry *entry)
+static struct entry *entry_next(const struct stripe *stripe, struct entry *entry)
 {
     struct map_node *node = map_next(&stripe->entries, entry != NULL ? &entry->node : NULL);
     return node != NULL ? CONTAINER_OF(node, struct entry, node) : NULL;
 }
 
-/* Call visit for every entry; visit may free it. */
-static void each_entry(struct directory *d,
-                       void (*visit)(void *arg, struct stripe *stripe, struct entry *entry),
+static void each_entry(struct directory *d, void (*visit)(void *arg, const struct entry *entry),
                        void *arg)
 {
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
-        struct stripe *stripe = &d->stripe[i];
-        struct entry *entry = entry_next(stripe, NULL);
-        while (entry != NULL) {
-            struct entry *next = entry_next(stripe, entry);
-            visit(arg, stripe, entry);
-            entry = next;
+        const struct stripe *stripe = &d->stripe[i];
+        for (struct entry *at = entry_next(stripe, NULL); at != NULL; at = entry_next(stripe, at)) {
+            visit(arg, at);
         }
     }
 }
@@ -88,9 +81,8 @@ struct local_visit {
     void *arg;
 };
 
-static void visit_local(void *arg, struct stripe *stripe, struct entry *entry)
+static void visit_local(void *arg, const struct entry *entry)
 {
-    (void)stripe;
     const struct local_visit *local = arg;
     if (entry->kind == local->kind && entry->total > 0) {
         local->visit(local->arg, entry->partition, entry->kind, entry->node.key, entry->total);
@@ -118,127 +110,12 @@ uint64_t directory_pattern_changes(struct directory *d)
     return d->pattern_changes;
 }
 
-/* ---- shares of nodes ---- */
-
-static struct node_share *share_find(struct node_shares *shares, uint32_t node)
-{
-    for (uint32_t i = 0; shares != NULL && i < shares->count; i++) {
-        if (shares->share[i].node == node) { return &shares->share[i]; }
-    }
-    return NULL;
-}
-
-static struct node_share *share_new(struct node_shares **shares, uint32_t node)
-{
-    struct node_shares *old = *shares;
-    if (old == NULL || old->count == old->cap) {
-        uint32_t cap = old != NULL ? old->cap * 2 : 2;
-        *shares = mem_resize(old, sizeof **shares + cap * sizeof(struct node_share));
-        if (old == NULL) { **shares = (struct node_shares){0}; }
-        (*shares)->cap = cap;
-    }
-    struct node_share *share = &(*shares)->share[(*shares)->count++];
-    *share = (struct node_share){node, 0};
-    return share;
-}
-
-void node_shares_change(struct node_shares **shares, uint32_t node, int64_t change)
-{
-    struct node_share *share = share_find(*shares, node);
-    if (share == NULL && change <= 0) { return; }
-    if (share == NULL) { share = share_new(shares, node); }
-    int64_t count = (int64_t)share->count + change;
-    if (count < 0) { count = 0; }
-    if (count > UINT32_MAX) { count = UINT32_MAX; }
-    (*shares)->total += (uint64_t)count - share->count;
-    share->count = (uint32_t)count;
-    if (count == 0) { *share = (*shares)->share[--(*shares)->count]; }
-    if ((*shares)->count == 0) {
-        mem_free(*shares);
-        *shares = NULL;
-    }
-}
-
-static void node_shares_clear(struct node_shares **shares, uint32_t node)
-{
-    struct node_share *share = share_find(*shares, node);
-    if (share != NULL) { node_shares_change(shares, node, -(int64_t)share->count); }
-}
-
-/* What is to be forgotten: of one node or of all, of some partitions or of all. */
-struct forgetting {
-    const bool *concerns; /* NULL: all partitions */
-    uint32_t node;        /* REMOTE_NOBODY: all nodes */
-    uint32_t partition;   /* REMOTE_NOBODY: see concerns */
-};
-
-static void visit_forget(void *arg, struct stripe *stripe, struct entry *entry)
-{
-    const struct forgetting *f = arg;
-    bool concerns = f->partition != REMOTE_NOBODY
-                        ? entry->partition == f->partition
-                        : f->concerns == NULL || f->concerns[entry->partition];
-    if (!concerns || entry->remote == NULL) { return; }
-    if (f->node == REMOTE_NOBODY) {
-        mem_free(entry->remote);
-        entry->remote = NULL;
-    } else {
-        node_shares_clear(&entry->remote, f->node);
-    }
-    entry_release(stripe, entry);
-}
+/* ---- what other nodes want ---- */
 
 void directory_set_snapshot(struct directory *d, uint32_t node, uint32_t partition,
                             uint64_t snapshot)
 {
     d->partition[partition].snapshot[node] = snapshot;
-}
-
-void directory_forget_interest(struct directory *d, const bool *concerns)
-{
-    struct forgetting f = {concerns, REMOTE_NOBODY, REMOTE_NOBODY};
-    each_entry(d, visit_forget, &f);
-    for (uint32_t p = 0; p < d->partition_count; p++) {
-        if (concerns[p]) { memset(d->partition[p].snapshot, 0, sizeof d->partition[p].snapshot); }
-    }
-}
-
-void directory_forget_node_partition(struct directory *d, uint32_t node, uint32_t partition)
-{
-    struct forgetting f = {NULL, node, partition};
-    each_entry(d, visit_forget, &f);
-    d->partition[partition].snapshot[node] = 0;
-}
-
-void directory_forget_node_patterns(struct directory *d, uint32_t node)
-{
-    struct pattern *at = pattern_after(d, NULL);
-    while (at != NULL) {
-        struct pattern *next = pattern_after(d, at);
-        node_shares_clear(&at->remote, node);
-        pattern_release(d, at);
-        at = next;
-    }
-}
-
-void directory_forget_node(struct directory *d, uint32_t node)
-{
-    struct forgetting f = {NULL, node, REMOTE_NOBODY};
-    each_entry(d, visit_forget, &f);
-    directory_forget_node_patterns(d, node);
-    for (uint32_t p = 0; p < d->partition_count; p++) {
-        d->partition[p].at.followers &= ~(1ULL << node);
-        d->partition[p].snapshot[node] = 0;
-    }
-}
-
-void remote_forget_all(struct directory *d)
-{
-    struct forgetting f = {NULL, REMOTE_NOBODY, REMOTE_NOBODY};
-    each_entry(d, visit_forget, &f);
-    for (uint32_t node = 0; node < REMOTE_NODES_MAX; node++) {
-        directory_forget_node_patterns(d, node);
-    }
 }
 
 /* Under the name's lock. */
@@ -247,12 +124,12 @@ static void change_share(struct directory *d, struct stripe *stripe, uint64_t ha
 {
     if (kind == TOPIC_PATTERN) {
         struct pattern *pattern = pattern_ensure(d, name);
-        node_shares_change(&pattern->remote, node, change);
+        node_shares_change(&pattern->remote, &d->pattern_generations, node, change);
         pattern_release(d, pattern);
     } else {
         struct entry *entry = entry_ensure(d, stripe, kind, name, hash);
-        node_shares_change(&entry->remote, node, change);
-        entry_release(stripe, entry);
+        node_shares_change(&entry->remote, entry_generations(d, entry), node, change);
+        entry_release(d, stripe, entry);
     }
 }
 
@@ -397,20 +274,25 @@ bool directory_change_interest(struct directory *d, const struct interest_told *
     return is_here;
 }
 
+static uint64_t nodes_of(const struct node_shares *shares, const struct generations *generations)
+{
+    uint64_t nodes = 0;
+    for (uint32_t i = 0; shares != NULL && i < shares->count; i++) {
+        bool counts = node_share_counts(&shares->share[i], generations);
+        nodes |= counts ? 1ULL << shares->share[i].node : 0;
+    }
+    return nodes;
+}
+
 uint64_t directory_interested(struct directory *d, enum topic_kind kind, struct slice name)
 {
     uint64_t hash = directory_hash(kind, name);
     const struct run run = {.channel = name, .kind = kind};
     const struct entry *entry = entry_for_publish(d, &d->stripe[hash >> 56], &run, hash);
-    uint64_t nodes = 0;
-    for (uint32_t i = 0; entry != NULL && entry->remote != NULL && i < entry->remote->count; i++) {
-        nodes |= 1ULL << entry->remote->share[i].node;
-    }
-    for (uint32_t m = 0; entry != NULL && m < entry->match_count; m++) {
-        const struct node_shares *shares = entry->match[m]->remote;
-        for (uint32_t i = 0; shares != NULL && i < shares->count; i++) {
-            nodes |= 1ULL << shares->share[i].node;
-        }
+    if (entry == NULL) { return 0; }
+    uint64_t nodes = nodes_of(entry->remote, entry_generations(d, entry));
+    for (uint32_t m = 0; m < entry->match_count; m++) {
+        nodes |= nodes_of(entry->match[m]->remote, &d->pattern_generations);
     }
     return nodes;
 }

@@ -94,6 +94,7 @@ uint64_t directory_pattern_changes(struct directory *directory);
 void directory_set_snapshot(struct directory *directory, uint32_t node, uint32_t partition,
                             uint64_t snapshot);
 
+/* Forgetting takes no longer for many names than for few: it is removed by directory_sweep. */
 /* Forget what other nodes want of the partitions for which `concerns` is true. Exclusive. */
 void directory_forget_interest(struct directory *directory, const bool *concerns);
 /* Forget what one node wants, of channels and patterns. Exclusive. */
@@ -105,6 +106,10 @@ void directory_add_interest(struct directory *directory, uint32_t node, enum top
 void directory_forget_node_partition(struct directory *directory, uint32_t node,
                                      uint32_t partition);
 void directory_forget_node_patterns(struct directory *directory, uint32_t node);
+
+/* Remove a part of what is forgotten: some milliseconds at most for a million names. False: there is nothing left.
+ * Thread: worker 0, at its ticks. */
+bool directory_sweep(struct directory *directory);
 
 /* ---- the owner's side ---- */
 
@@ -191,9 +196,10 @@ void shipment_sent(struct shipment *shipment);
 
 /* A change of a client's subscriptions that another node must count. */
 struct interest_change {
-    struct task task;      /* into the worker's inbox, at its place in the order */
-    struct list link;      /* of whoever holds it */
-    struct list by_client; /* in the fanout's list of pending changes */
+    struct task task;              /* into the worker's inbox, at its place in the order */
+    struct list link;              /* of whoever holds it */
+    struct interest_change *next;  /* of the same client, */
+    struct interest_change **back; /* NULL: of none */
     struct fanout *fanout;
     struct subscriber *subscriber; /* NULL: gone; the worker's */
     void *waiter;
@@ -212,6 +218,7 @@ struct interest_change {
     uint64_t snapshot; /* of a channel's drop: it is right only for who has that one */
     uint64_t id;       /* the holder's, and the next */
     bool is_sent;
+    bool is_ended; /* in the fanout's list of what is to be told */
     uint64_t since_ns;
     enum err err;
     uint32_t name_len;

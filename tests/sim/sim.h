@@ -119,7 +119,8 @@ enum sim_hunt {
     HUNT_NOTHING,
     HUNT_CHANGES, /* a leader in the middle of a change of membership loses power */
     HUNT_READS, /* a leader is cut off and asked, while others elect another as early as they may */
-    HUNT_INSTALLS, /* a replica that is about to install a snapshot dies */
+    HUNT_INSTALLS, /* a replica that is about to install a snapshot dies; or what it fetches rots */
+    HUNT_OVERWRITES, /* a leader goes while another node still writes what it sent */
     HUNTS
 };
 
@@ -149,7 +150,9 @@ struct sim {
     uint64_t disk_delay_ms;  /* when the disks are well */
     uint64_t sync_delay_ms;
     uint64_t stop_per_mille; /* of the starts end in the middle of recovery */
-    struct sim_node *hunted; /* the next fault is for it */
+    struct sim_node *hunted; /* the next fault is for it: */
+    void (*strike)(struct sim_node *node);
+    struct sim_node *partner; /* whose part comes later */
     /* Scripts only: how many ms the message takes, or SIM_DROP; no chance then. */
     uint64_t (*route)(struct sim *sim, int from, int to, const struct message *m);
     void *script;
@@ -228,10 +231,18 @@ uint64_t operator_lost_member(struct sim *sim, uint64_t group); /* that no node 
 
 /* Storm. */
 void storm_begin(struct sim *sim);
-uint64_t storm_clock_ppm(struct sim *sim); /* of a node */
 void storm_faults(struct sim *sim);
 void storm_calm(struct sim *sim);
-/* This node is in the middle of what is hunted for: the next fault, soon, is for it. */
-void storm_hunt(struct sim_node *node, enum sim_hunt hunt);
+void storm_partition(struct sim *sim);
+void storm_rot_snapshot(struct sim *sim); /* a leader's, while others may be fetching it */
+
+/* Hunt. */
+void hunt_begin(struct sim *sim);         /* options for it */
+uint64_t hunt_clock_ppm(struct sim *sim); /* of a node */
+/* This node is in the middle of what is hunted for, if it is this: it is struck soon. */
+void hunt_notice(struct sim_node *node, enum sim_hunt hunt);
+void hunt_power(struct sim_node *node, uint64_t at_ms); /* it loses power then */
+bool hunt_strike(struct sim *sim);                      /* false: nobody was noticed */
+bool hunt_step(struct sim *sim); /* false: what is hunted for comes by itself */
 
 #endif

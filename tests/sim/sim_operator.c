@@ -1,17 +1,29 @@
 /* sim_operator: membership changes, as a careful operator makes them. */
 #include "sim/sim.h"
 
+static bool has_stopped(struct sim_node *node)
+{
+    bool is_stopped = false;
+    for (uint64_t group = 1; group <= SIM_GROUPS; group++) {
+        const struct group *g = sim_group(node, group);
+        is_stopped = is_stopped || (g != NULL && g->state == GROUP_STOPPED);
+    }
+    return is_stopped;
+}
+
+/* A leader that serves a damaged snapshot does not know: its followers' logs name it. */
+static bool serves_damage(const struct sim_node *node)
+{
+    return node->sim->is_calm && strncmp(node->flipped_file, "snap-", 5) == 0;
+}
+
 void operator_give_up_damaged(struct sim *sim)
 {
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        for (uint64_t group = 1; group <= SIM_GROUPS; group++) {
-            const struct group *g = sim_group(node, group);
-            if (g != NULL && g->state == GROUP_STOPPED && node->is_flipped) {
-                sim->stats.corrupt++;
-                sim_wipe(node);
-                break;
-            }
+        if (node->is_flipped && (has_stopped(node) || serves_damage(node))) {
+            sim->stats.corrupt++;
+            sim_wipe(node);
         }
     }
 }
@@ -92,7 +104,7 @@ static void forget_orphan(struct sim *sim, uint64_t group, struct sim_node *lead
 static void change(struct sim_node *leader, uint64_t group, enum engine_change what, uint64_t id)
 {
     if (engine_change(leader->e, group, what, id, NULL) == ERR_OK) {
-        storm_hunt(leader, HUNT_CHANGES);
+        hunt_notice(leader, HUNT_CHANGES);
         SIM_LOG(leader->sim, "%s changes group %lu: %d of %lu", leader->name, (unsigned long)group,
                 (int)what, (unsigned long)id);
     }

@@ -137,7 +137,7 @@ static void check_replica(struct sim_node *node, struct group *g)
     replica->applied_seen = g->is_installing ? 0 : g->applied;
     promise_note_leader(node, g);
     if (g->is_installing) {
-        storm_hunt(node, HUNT_INSTALLS);
+        hunt_notice(node, HUNT_INSTALLS);
         return;
     }
     uint64_t first = wal_log_first_index(g->log);

@@ -14,7 +14,7 @@ static void node_init(struct sim *sim, int number)
     snprintf(node->name, sizeof node->name, "n%d", number);
     sim_disk_init(&node->sd, sim->seed * 131 + (uint64_t)number);
     node->sd.capacity_bytes = DISK_BYTES;
-    node->clock_ppm = storm_clock_ppm(sim);
+    node->clock_ppm = hunt_clock_ppm(sim);
     for (uint64_t g = 1; g <= SIM_GROUPS; g++) {
         node->replicas[g].fsm = (struct sim_fsm){.sim = sim, .node = node, .group = g};
     }

@@ -4,45 +4,6 @@
 #include "consensus/snapshot/snapshot_int.h"
 #include "sim/sim.h"
 
-static void begin_hunt(struct sim *sim)
-{
-    static const enum sim_hunt hunts[] = {HUNT_NOTHING, HUNT_CHANGES, HUNT_READS,   HUNT_NOTHING,
-                                          HUNT_CHANGES, HUNT_READS,   HUNT_INSTALLS};
-    sim->hunt = hunts[sim_roll(sim, COUNT_OF(hunts))];
-    switch (sim->hunt) {
-    case HUNT_CHANGES: sim->disk_delay_ms = 20 + sim_roll(sim, 80); break;
-    case HUNT_READS: /* all but the clocks is fast, and a second leader is there at once */
-        sim->delay_ms_usual = 2;
-        sim->delay_ms_max = 20;
-        sim->loss_per_mille = sim_roll(sim, 10);
-        sim->disk_delay_ms = sim_roll(sim, 2);
-        sim->sync_delay_ms = 0;
-        break;
-    case HUNT_INSTALLS: /* what is read is there long before what is written is durable */
-        sim->disk_delay_ms = sim_roll(sim, 3);
-        sim->sync_delay_ms = 20 + sim_roll(sim, 80);
-        sim->opts.snapshot_log_bytes = 500 + sim_roll(sim, 1000);
-        sim->opts.trailing_entries = 0;
-        break;
-    case HUNT_NOTHING:
-    case HUNTS: break;
-    }
-}
-
-uint64_t storm_clock_ppm(struct sim *sim)
-{
-    bool is_extreme = sim->hunt == HUNT_READS && sim_roll(sim, 4) > 0;
-    return is_extreme ? 920000 + 160000 * sim_roll(sim, 2) : 920000 + sim_roll(sim, 160001);
-}
-
-void storm_hunt(struct sim_node *node, enum sim_hunt hunt)
-{
-    struct sim *sim = node->sim;
-    if (sim->hunt != hunt || sim->is_calm) { return; }
-    sim->hunted = node;
-    sim->next_storm_ms = sim->now_ms + sim_roll(sim, 40);
-}
-
 void storm_begin(struct sim *sim)
 {
     static const int counts[] = {3, 3, 5, 1, 3, 2, 3, 5};
@@ -79,12 +40,12 @@ void storm_begin(struct sim *sim)
     sim->opts.free_bytes_min = 1000;
     sim->opts.ballast_bytes = sim_roll(sim, 2) ? 20000 : 0;
     if (sim_roll(sim, 4) == 0) { sim->opts.lease_margin_percent = 100; } /* no leases */
-    begin_hunt(sim);
+    hunt_begin(sim);
 }
 
 /* ---- faults ---- */
 
-static void partition(struct sim *sim)
+void storm_partition(struct sim *sim)
 {
     memset(sim->blocked, 0, sizeof sim->blocked);
     int alone = 1 + (int)sim_roll(sim, (uint64_t)sim->node_count);
@@ -160,8 +121,7 @@ static void flip(struct sim *sim, struct sim_node *node)
     }
 }
 
-/* The snapshot of a leader rots, while others may be fetching it. */
-static void rot_snapshot(struct sim *sim)
+void storm_rot_snapshot(struct sim *sim)
 {
     uint64_t group = 1 + sim_roll(sim, SIM_GROUPS);
     struct sim_node *leader = oracle_leader(sim, group);
@@ -206,51 +166,18 @@ static void end_disk_trouble(struct sim *sim)
     }
 }
 
-/* Cut a leader off, one way or both; or, if somebody is cut off, end that. */
-static void isolate_leader(struct sim *sim)
-{
-    static const bool nobody[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
-    const struct sim_node *leader = oracle_leader(sim, 1 + sim_roll(sim, SIM_GROUPS));
-    bool is_cut = memcmp(sim->blocked, nobody, sizeof nobody) != 0;
-    memset(sim->blocked, 0, sizeof sim->blocked);
-    sim->next_storm_ms = sim->now_ms + 100 + sim_roll(sim, 300);
-    if (is_cut || leader == NULL) { return; }
-    int alone = (int)(leader - sim->nodes);
-    uint64_t kind = sim_roll(sim, 4);
-    for (int other = 1; other <= sim->node_count; other++) {
-        sim->blocked[other][alone] = kind != 0; /* 0: it is not heard, 1: it hears nobody */
-        sim->blocked[alone][other] = kind != 1;
-    }
-    sim->next_storm_ms = sim->now_ms + 300 + sim_roll(sim, 400);
-}
-
-static void strike_hunted(struct sim *sim)
-{
-    struct sim_node *node = sim->hunted;
-    sim->hunted = NULL;
-    sim_crash(node, sim->hunt != HUNT_INSTALLS || sim_roll(sim, 3) == 0);
-    if (sim_roll(sim, 2)) { node->up_at_ms = sim->now_ms + 5; }
-    if (sim_roll(sim, 3) == 0) { partition(sim); }
-}
-
 void storm_faults(struct sim *sim)
 {
     sim->next_storm_ms = sim->now_ms + 1 + sim_roll(sim, 150);
-    if (sim->hunted != NULL) {
-        strike_hunted(sim);
-        return;
-    }
+    if (hunt_strike(sim)) { return; }
     end_disk_trouble(sim);
     look_for_flipped(sim);
     operator_give_up_damaged(sim);
-    if (sim->hunt == HUNT_READS && sim_roll(sim, 4) > 0) {
-        isolate_leader(sim);
-        return;
-    }
+    if (sim_roll(sim, 4) > 0 && hunt_step(sim)) { return; }
     struct sim_node *node = &sim->nodes[1 + sim_roll(sim, (uint64_t)sim->node_count)];
     uint64_t what = sim_roll(sim, 100);
     if (what < 14) {
-        partition(sim);
+        storm_partition(sim);
     } else if (what < 26) {
         memset(sim->blocked, 0, sizeof sim->blocked);
     } else if (what < 36) {
@@ -272,7 +199,7 @@ void storm_faults(struct sim *sim)
     } else if (what < 74) {
         flip(sim, node);
     } else if (what < 77) {
-        rot_snapshot(sim);
+        storm_rot_snapshot(sim);
     } else if (what < 78 && may_wipe(sim)) {
         sim_wipe(node);
     } else if (what < 86 && node->e != NULL &&
@@ -301,9 +228,9 @@ void storm_calm(struct sim *sim)
     sim->delay_ms_usual = 8;
     sim->stop_per_mille = 0;
     memset(sim->blocked, 0, sizeof sim->blocked);
-    operator_give_up_damaged(sim);
     end_disk_trouble(sim);
     look_for_flipped(sim);
+    operator_give_up_damaged(sim);
     for (int i = 1; i <= sim->node_count; i++) {
         sim->nodes[i].paused_until_ms = 0;
     }

@@ -300,8 +300,7 @@ static void end_failed(struct sim_node *node)
     sim->stats.broken++;
     sim_crash(node, false);
     if (!sim->is_calm && sim_roll(sim, 2)) {
-        sim->hunted = node;
-        sim->next_storm_ms = node->up_at_ms + sim_roll(sim, 200);
+        hunt_power(node, node->up_at_ms + sim_roll(sim, 200));
     }
 }
 

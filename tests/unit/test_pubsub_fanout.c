@@ -37,6 +37,7 @@ struct world {
     unsigned short_send_percent;
     unsigned seed;
     unsigned message_number;
+    struct subscriber *dropped; /* the last one that the fan-out has let go */
 };
 
 static struct world *world;
@@ -102,7 +103,14 @@ static void on_published(void *publisher, uint64_t receivers, uint32_t count)
     }
 }
 
-static const struct fanout_ops ops = {.deliver = on_deliver, .published = on_published};
+static void on_dropped(struct subscriber *subscriber)
+{
+    cr_assert_eq(subscriber_total(subscriber), 0);
+    world->dropped = subscriber;
+}
+
+static const struct fanout_ops ops = {
+    .deliver = on_deliver, .published = on_published, .dropped = on_dropped};
 
 static void no_wake(void *arg)
 {
@@ -141,7 +149,7 @@ static void turn_end(unsigned worker)
 static void world_free(void)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
-        fanout_drop(fanout_of(i), &world->client[i].subscriber);
+        fanout_clear(fanout_of(i), &world->client[i].subscriber);
         client_read(&world->client[i]);
         buf_fini(&world->client[i].received);
         buf_fini(&world->client[i].expected);
@@ -254,7 +262,7 @@ static void drop_client(void)
     turn_end(
         i %
         WORKERS); /* what was ordered before it went is delivered, so that the model need not guess */
-    fanout_drop(fanout_of(i), &client->subscriber);
+    fanout_clear(fanout_of(i), &client->subscriber);
     memset(client->is_subscribed, 0, sizeof client->is_subscribed);
     cr_assert_eq(subscriber_total(&client->subscriber), 0);
 }
@@ -414,6 +422,81 @@ Test(fanout, unsubscribing_from_all_of_a_kind_leaves_the_others)
     cr_assert_eq(directory_count(world->directory, TOPIC_CHANNEL), 0);
     buf_fini(&names);
     world_free();
+}
+
+static void subscribe_to_many(struct subscriber *subscriber, enum topic_kind kind, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char name[32];
+        int len = snprintf(name, sizeof name, "many-%u-*", i);
+        cr_assert_eq(
+            fanout_subscribe(world->fanout[0], subscriber, kind, slice_of(name, (size_t)len), NULL),
+            FANOUT_DONE);
+    }
+}
+
+Test(fanout, a_client_with_very_many_subscriptions_leaves_in_slices)
+{
+    enum { MANY = 5000, SLICE_MAX = 2048 };
+    world_new(1, 0);
+    struct subscriber *subscriber = &world->client[0].subscriber;
+    for (unsigned kind = 0; kind < TOPIC_KINDS; kind++) {
+        subscribe_to_many(subscriber, (enum topic_kind)kind, MANY);
+    }
+    fanout_subscribe(world->fanout[1], &world->client[1].subscriber, TOPIC_CHANNEL,
+                     SLICE("many-0-*"), NULL);
+    turn_end(0);
+    cr_assert(!fanout_drop(world->fanout[0], subscriber));
+    unsigned turns = 0;
+    for (uint32_t left = subscriber_total(subscriber); world->dropped == NULL; turns++) {
+        cr_assert(!fanout_is_idle(world->fanout[0]), "its worker must not sleep");
+        turn_end(0);
+        cr_assert_geq(subscriber_total(subscriber) + SLICE_MAX, left, "turn %u", turns);
+        left = subscriber_total(subscriber);
+    }
+    cr_assert_geq(turns, TOPIC_KINDS * MANY / SLICE_MAX - 1);
+    cr_assert_eq(world->dropped, subscriber);
+    cr_assert(fanout_is_idle(world->fanout[0]));
+    cr_assert_eq(directory_count(world->directory, TOPIC_PATTERN), 0);
+    cr_assert_eq(directory_count(world->directory, TOPIC_SHARD), 0);
+    cr_assert_eq(directory_count(world->directory, TOPIC_CHANNEL), 1, "its neighbour's");
+    world_free();
+}
+
+/* One worker's, of three clients: come and go at random, now rather more, now rather fewer. */
+Test(fanout, a_subscription_is_found_while_the_set_of_them_grows_and_shrinks)
+{
+    enum { NAMES = 6000, STEPS = 60000, OWNERS = 3 };
+    world_new(1, 0);
+    static bool has[OWNERS][NAMES];
+    for (unsigned step = 0; step < STEPS; step++) {
+        unsigned i = pick(OWNERS);
+        unsigned n = pick(NAMES);
+        char name[16];
+        struct slice text = slice_of(name, (size_t)snprintf(name, sizeof name, "n%u", n));
+        struct subscriber *subscriber = &world->client[i * WORKERS].subscriber;
+        bool joins = pick(100) < (step / (STEPS / 6) % 2 == 0 ? 95 : 5);
+        enum fanout_change change =
+            joins ? fanout_subscribe(world->fanout[0], subscriber, TOPIC_CHANNEL, text, NULL)
+                  : fanout_unsubscribe(world->fanout[0], subscriber, TOPIC_CHANNEL, text, NULL);
+        cr_assert_eq(change, has[i][n] != joins ? FANOUT_DONE : FANOUT_NOTHING);
+        has[i][n] = joins;
+        if (step % 100 == 0) { turn_end(0); }
+    }
+    world_free();
+}
+
+Test(fanout, who_is_on_its_way_out_is_gone_when_the_fanout_is_freed)
+{
+    world_new(1, 0);
+    struct subscriber *subscriber = &world->client[0].subscriber;
+    subscribe_to_many(subscriber, TOPIC_CHANNEL, 5000);
+    turn_end(0);
+    cr_assert(!fanout_drop(world->fanout[0], subscriber));
+    fanout_free(world->fanout[0]);
+    world->fanout[0] = NULL;
+    cr_assert_eq(world->dropped, subscriber);
+    cr_assert_eq(directory_count(world->directory, TOPIC_CHANNEL), 0);
 }
 
 Test(fanout, publishers_wait_for_a_worker_that_has_too_much_to_deliver)
