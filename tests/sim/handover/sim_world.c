@@ -15,6 +15,7 @@ enum {
     FORM_MS = 300,
     REST_MS_MAX = 12000, /* all is whole so long after the last fault, at the latest */
     SERVE_MS_MAX = 4000,
+    LEAVE_MS = 300,
 };
 
 struct sim *sim;
@@ -411,12 +412,15 @@ static void stop(void)
     for (uint32_t i = 0; i < sim->client_count; i++) {
         if (!sim->client[i]->is_over) { sim_client_leave(sim->client[i]); }
     }
+    for (uint32_t i = 0; i < LEAVE_MS; i++) {
+        step(false, false);
+    }
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, stop_nodes, NULL) == 0);
     while (pthread_tryjoin_np(thread, NULL) != 0) {
         step(false, false);
     }
-    for (uint32_t i = 0; i < 300; i++) {
+    for (uint32_t i = 0; i < LEAVE_MS; i++) {
         step(false, false);
     }
     for (uint32_t i = 0; i < sim->node_count; i++) {
