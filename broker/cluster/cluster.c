@@ -451,6 +451,7 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
     *out = (struct cluster_status){
         .owned = atomic_load(&c->owned),
         .warming = atomic_load(&c->warming),
+        .unserved = atomic_load(&c->unserved),
         .last_warmup_us = atomic_load(&c->last_warmup_us),
         .waiting_publishes = atomic_load(&c->waiting_publishes),
     };
@@ -463,6 +464,12 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         }
     }
     pmap_unref(map);
+}
+
+bool cluster_serves(struct cluster *c, uint32_t partition, uint64_t epoch)
+{
+    const struct remote_partition at = directory_partition_peek(c->directory, partition);
+    return at.epoch == epoch && (at.phase == PARTITION_OWNED || at.phase == PARTITION_READY);
 }
 
 const char *cluster_unready_because(struct cluster *c)
@@ -483,5 +490,6 @@ const char *cluster_unready_because(struct cluster *c)
         }
     }
     pmap_unref(map);
-    return why;
+    bool is_unserved = atomic_load(&c->unserved_here) > 0;
+    return why == NULL && is_unserved ? "it cannot use some partitions" : why;
 }

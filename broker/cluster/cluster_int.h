@@ -36,7 +36,9 @@ struct place {
     struct handover handover;
     bool
         is_followed; /* in this life of the node some owner has known our interest; worker 0's, and the next */
-    uint64_t warming_since_ns; /* of the owner; 0: not warming */
+    uint64_t warming_since_ns;  /* of the owner; 0: not warming */
+    uint64_t unserved_since_ns; /* it cannot be used here; 0: it can */
+    uint64_t acted_ns;          /* and something was done about that, or it began */
 };
 
 /* An accepted connection's object. Its worker's. */
@@ -199,6 +201,8 @@ struct cluster {
     uint32_t next_worker; /* for accepted connections; worker 0's */
     atomic_uint owned;
     atomic_uint warming;
+    atomic_uint unserved;      /* partitions that cannot be used here for too long, */
+    atomic_uint unserved_here; /* and those of them of which this node is the reason, or may be */
     atomic_uint_fast64_t last_warmup_us;
     atomic_uint_fast64_t waiting_publishes;
     atomic_bool is_draining;

@@ -219,6 +219,18 @@ bool handover_lane_ended(struct handover *h, uint32_t node, uint64_t lane)
     return had_part;
 }
 
+bool handover_give_up(struct handover *h)
+{
+    bool had_part = h->previous.node != REMOTE_NOBODY || is_running(&h->stream);
+    stream_forget(&h->previous);
+    if (!h->is_own) {
+        h->stream.state = STREAM_NONE;
+        h->stream.lane = 0;
+    }
+    h->is_broken |= had_part;
+    return had_part;
+}
+
 void handover_note_seq(struct handover *h, uint32_t node, uint64_t seq)
 {
     bool is_its = h->stream.node == node || h->previous.node == node;

@@ -96,6 +96,7 @@ enum handover_rule {
     RULE_SNAPSHOT,       /* READY and changes of interest name the snapshot that they are about */
     RULE_FORGET_SELF,    /* who was declared down knows nothing of any stream */
     RULE_END_OF_NOTHING, /* the END of an owner that never began says nothing of messages */
+    RULE_START_OVER,     /* what does not become whole is started over */
     RULE_LAST
 };
 bool handover_rule(enum handover_rule rule);
@@ -125,6 +126,8 @@ void handover_on_end(struct handover *h, uint32_t node, const struct wire_end *e
 /* The lane has ended. True: there was something of the partition's stream on it, of which the last part may be
  * missing. */
 bool handover_lane_ended(struct handover *h, uint32_t node, uint64_t lane);
+/* It takes too long: what is waited for, or was asked for, is taken for lost, as above. */
+bool handover_give_up(struct handover *h);
 /* Do we follow that stream, or is it to end yet? */
 bool handover_has_stream(const struct handover *h, uint32_t node, uint64_t epoch);
 

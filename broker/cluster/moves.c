@@ -255,6 +255,7 @@ void moves_tick(struct cluster *c)
         }
     }
     follow_ask_ends(c);
+    watch_tick(c);
     moves_progress(c);
 }
 

@@ -47,6 +47,9 @@ static inline bool has_told(struct cluster *c, uint32_t p, uint32_t node)
 void follow_sync_owners(struct cluster *c);
 void follow_ask_ends(struct cluster *c);
 
+/* moves_watch.c */
+void watch_tick(struct cluster *c);
+
 /* moves_own.c */
 void own_begin(struct cluster *c); /* partitions that every member has told its interest in */
 void own_take_latecomers(struct cluster *c);

@@ -12,6 +12,34 @@ struct membership {
     struct sim_node *node;
 };
 
+/* ---- the map ---- */
+
+static struct pmap *map_next(void)
+{
+    const struct pmap *old = sim->control.map;
+    struct pmap *next = pmap_new(sim->node_count, SIM_PARTITIONS);
+    memcpy(next->node, old->node, old->node_count * sizeof *old->node);
+    memcpy(next->partition, old->partition, SIM_PARTITIONS * sizeof *old->partition);
+    next->cluster_id = old->cluster_id;
+    next->version = old->version + 1;
+    return next;
+}
+
+static void map_set(struct pmap *next)
+{
+    pmap_unref(sim->control.map);
+    sim->control.map = next;
+    sim->event++;
+}
+
+static void set_owner(struct pmap *map, uint32_t p, uint32_t owner)
+{
+    struct pmap_partition *partition = &map->partition[p];
+    partition->previous = owner == PMAP_NOBODY ? PMAP_NOBODY : partition->owner;
+    partition->owner = owner;
+    partition->epoch++;
+}
+
 /* ---- consensus/membership.h ---- */
 
 enum err membership_start(struct membership **out, const struct membership_opts *opts)
@@ -73,39 +101,27 @@ void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation)
     }
 }
 
+void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoch)
+{
+    const struct pmap_partition *row = &sim->control.map->partition[partition];
+    uint32_t owner = (uint32_t)sim_random(sim->node_count);
+    bool may = sim->control.map->node[owner].is_up && owner != row->owner;
+    if (row->epoch != epoch || row->owner == PMAP_NOBODY || !may) { return; }
+    sim_say("control: partition %u starts over at node %u, because of node %u", partition, owner,
+            m->node->index);
+    struct pmap *next = map_next();
+    set_owner(next, partition, owner);
+    sim->stats.started_over++;
+    map_set(next);
+}
+
 void membership_status(struct membership *m, struct membership_status *out)
 {
     (void)m;
     *out = (struct membership_status){0};
 }
 
-/* ---- the map ---- */
-
-static struct pmap *map_next(void)
-{
-    const struct pmap *old = sim->control.map;
-    struct pmap *next = pmap_new(sim->node_count, SIM_PARTITIONS);
-    memcpy(next->node, old->node, old->node_count * sizeof *old->node);
-    memcpy(next->partition, old->partition, SIM_PARTITIONS * sizeof *old->partition);
-    next->cluster_id = old->cluster_id;
-    next->version = old->version + 1;
-    return next;
-}
-
-static void map_set(struct pmap *next)
-{
-    pmap_unref(sim->control.map);
-    sim->control.map = next;
-    sim->event++;
-}
-
-static void set_owner(struct pmap *map, uint32_t p, uint32_t owner)
-{
-    struct pmap_partition *partition = &map->partition[p];
-    partition->previous = owner == PMAP_NOBODY ? PMAP_NOBODY : partition->owner;
-    partition->owner = owner;
-    partition->epoch++;
-}
+/* ---- what changes it ---- */
 
 static void declare_down(struct sim_node *node)
 {

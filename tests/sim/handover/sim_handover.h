@@ -73,7 +73,7 @@ struct sim_window {
     struct sim_client *client;
     uint32_t topic;
     uint64_t asked, confirmed, end_asked, end_confirmed; /* SIM_NEVER: not */
-    bool is_refused;
+    bool is_refused, started_over;
     uint32_t *received; /* numbers of messages, in order */
     uint32_t received_count;
     uint32_t received_cap;
@@ -109,7 +109,7 @@ struct sim_control {
 
 struct sim_stats {
     uint64_t steps, publishes, deliveries, cuts, pauses, resets, moves, downs, closed, in_doubt,
-        refused;
+        started_over, refused;
 };
 
 struct sim {

@@ -1,5 +1,5 @@
 /* sim_main: runs seeds until one fails or the time is up.
- * usage: sim_handover [-s FIRST] [-n SEEDS] [-t SECONDS] [-x] [-v] [-l]
+ * usage: sim_handover [-s FIRST] [-n SEEDS] [-t SECONDS] [-g RULE_OFF]... [-x] [-k] [-v] [-l]
  *   -x: expect a failure: end well at the first one. -k: go on after a failure. -l: with the brokers' logs.
  * A failure prints its seed; -s SEED -n 1 -v repeats it. */
 #include <signal.h>
@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/handover.h"
 #include "sim/handover/sim_handover.h"
 
 struct options {
@@ -39,11 +40,12 @@ static void parse(int argc, char **argv, struct options *o)
 {
     *o = (struct options){.first = 1, .seeds = UINT64_MAX, .seconds = 60};
     int option;
-    while ((option = getopt(argc, argv, "s:n:t:xkvl")) != -1) {
+    while ((option = getopt(argc, argv, "s:n:t:g:xkvl")) != -1) {
         switch (option) {
         case 's': o->first = strtoull(optarg, NULL, 10); break;
         case 'n': o->seeds = strtoull(optarg, NULL, 10); break;
         case 't': o->seconds = strtoull(optarg, NULL, 10); break;
+        case 'g': handover_switch_off((enum handover_rule)atoi(optarg)); break;
         case 'x': o->expects_failure = true; break;
         case 'k': o->goes_on = true; break;
         case 'v': o->is_verbose = true; break;
@@ -66,10 +68,12 @@ static void report(uint64_t first, uint64_t seeds, uint64_t failed, const struct
 {
     printf("seeds %lu from %lu, %lu failed: %lu s of virtual time, %lu publishes (%lu in doubt, "
            "%lu refused), "
-           "%lu deliveries, %lu cuts, %lu pauses, %lu resets, %lu moves, %lu downs, %lu "
+           "%lu deliveries, %lu cuts, %lu pauses, %lu resets, %lu moves, %lu downs, %lu started "
+           "over, %lu "
            "subscribers closed\n",
            seeds, first, failed, s->steps / 1000, s->publishes, s->in_doubt, s->refused,
-           s->deliveries, s->cuts, s->pauses, s->resets, s->moves, s->downs, s->closed);
+           s->deliveries, s->cuts, s->pauses, s->resets, s->moves, s->downs, s->started_over,
+           s->closed);
 }
 
 int main(int argc, char **argv)
