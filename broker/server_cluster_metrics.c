@@ -92,7 +92,8 @@ static void print_own(struct buf *out, const struct cluster_status *status)
     admin_print_gauge(out, "fanfare_partitions_unserved",
                       "partitions that this node cannot use for longer than cluster-timeout",
                       status->unserved);
-    admin_print_gauge(out, "fanfare_cluster_waiting_publishes", "publishes that wait for an owner",
+    admin_print_gauge(out, "fanfare_cluster_waiting_publishes",
+                      "publishes that wait for an owner or for a full link",
                       status->waiting_publishes);
     print_head(out, "fanfare_cluster_warmup_seconds", "gauge",
                "how long the last partition took to get ready");

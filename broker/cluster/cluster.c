@@ -166,7 +166,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
         c->opts.membership.peer.port = listener_port(c->listener);
     }
     c->resolver = resolver_new();
-    directory_set_partitions(c->directory, c->partition_count);
+    directory_set_partitions(c->directory, c->partition_count, opts->link_bytes_max);
     *out = c;
     return ERR_OK;
 }
@@ -200,7 +200,8 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
         .resolver = c->resolver,
         .in_ops = &inlet_ops,
         .arg = half,
-        .silence_ms_max = c->opts.membership.node_timeout_ms,
+        .silence_ms_max = PATIENCE * c->opts.membership.node_timeout_ms,
+        .dial_ms_max = c->opts.membership.node_timeout_ms,
     };
     half->hub = peer_hub_new(&hub);
     half->self = PMAP_NOBODY;
@@ -208,6 +209,9 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     half->look_task.run = on_look;
     list_init(&half->inlets);
     list_init(&half->questions);
+    half->jams =
+        (struct jams){.on_ordered = forward_unjammed, .on_refused = forward_unjam, .arg = half};
+    jams_init(&half->jams, c->worker_count);
     half->waiting = mem_new0(c->partition_count * sizeof *half->waiting);
     for (uint32_t p = 0; p < c->partition_count; p++) {
         list_init(&half->waiting[p].shipments);
@@ -254,6 +258,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
 {
     struct half *half = c->half[worker];
     flush_due(half);
+    jams_turn(&half->jams);
     mailbox_run(fanout_lanes(half->fanout));
     outlets_flush(half);
     lanes_turn(half);
@@ -273,13 +278,11 @@ void cluster_tick(struct cluster *c, uint32_t worker)
     if (worker == 0) { moves_tick(c); }
 }
 
-bool cluster_is_congested(struct cluster *c, uint32_t worker)
+bool cluster_is_congested(struct cluster *c)
 {
-    (void)worker;
     size_t bytes = 0;
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        bytes += atomic_load_explicit(&c->half[i]->request_bytes, memory_order_relaxed) +
-                 atomic_load_explicit(&c->half[i]->waiting_bytes, memory_order_relaxed);
+        bytes += atomic_load_explicit(&c->half[i]->unanswered_bytes, memory_order_relaxed);
     }
     return bytes > c->opts.link_bytes_max;
 }
@@ -365,6 +368,7 @@ static void half_free(struct half *half)
     pmap_unref(half->map);
     peer_hub_free(half->hub);
     buf_fini(&half->head);
+    jams_fini(&half->jams);
     mem_free(half->pattern_batch);
     mem_free(half->waiting);
     mem_free(half->is_due);

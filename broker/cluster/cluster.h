@@ -21,8 +21,8 @@ struct cluster_opts {
     struct directory *directory;
     uint32_t worker_count;
     uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */
-    /* Publishes queued for owners: above it publishers are not read. Deliveries queued for a node: above
-     * it the node's lane is reset, and its subscribers that may have missed something are closed. */
+    /* Publishes whose owner has not answered: above it those who wait for an answer are not read. Messages on a
+     * lane to another node: above it further ones for that node are not ordered yet. */
     uint64_t link_bytes_max;
     /* Close every client of this worker that is subscribed to what `concerns` says: it may have missed
      * something. Thread: that worker; not from inside a call into the fanout. */
@@ -44,8 +44,9 @@ MUST_USE enum err cluster_start(struct cluster *cluster);
  * tell what has come true. Thread: the worker. */
 void cluster_turn(struct cluster *cluster, uint32_t worker);
 void cluster_tick(struct cluster *cluster, uint32_t worker); /* about every 100 ms */
-/* Is there too much queued for owners? Then publishers are not to be read (cmd/held.c). */
-bool cluster_is_congested(struct cluster *cluster, uint32_t worker);
+/* Are there too many bytes of publishes without an answer? Then those who have some among them are not to be read, nor
+ * those who want no answers. Thread: any worker. */
+bool cluster_is_congested(struct cluster *cluster);
 
 /* Hand everything over to the others. cluster_is_drained: done, or the cluster cannot. Thread: any. */
 void cluster_drain(struct cluster *cluster);
@@ -106,7 +107,7 @@ struct cluster_status {
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
     uint64_t last_warmup_us;    /* how long the last one took */
-    uint64_t waiting_publishes; /* for an owner */
+    uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
     struct cluster_link_status link[PMAP_NODES_MAX];
 };

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "cluster/cluster.h"
 #include "cluster/handover.h"
+#include "cluster/jams.h"
 #include "cluster/peer.h"
 #include "net/listener.h"
 #include "pubsub/remote.h"
@@ -24,6 +25,8 @@ enum {
     TAIL_BYTES_MIN = 64 << 10,
     SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
     LANES_MAX = 64,           /* workers of a node */
+    PATIENCE =
+        3, /* in node timeouts: whose loop does not turn, but who is no dead member, has so long */
     CHANGES_PER_TURN = 1024,  /* of interest in channels, that one worker sends or makes */
     CHANGES_SENT_MAX = 8192,  /* and that it has sent and that are not acknowledged */
     SUSPECT_NS = 2000000000,  /* a member that keeps a move waiting for so long is suspected */
@@ -69,7 +72,9 @@ struct outlet {
     bool request_is_up;
     bool lane_is_up;
     struct list in_flight; /* struct shipment: sent on request and not answered */
-    struct list on_lane;   /* struct lane_wait: sent on lane and not taken by the socket */
+    struct map in_flight_by_id;
+    struct list on_lane; /* struct lane_wait: sent on lane and not taken by the socket */
+    size_t lane_bytes;   /* of runs: sent on lane, and directory_lane_taken is still to be told */
 };
 
 /* A lane item that waits until the socket has taken it, on one lane. */
@@ -116,8 +121,9 @@ struct half {
     uint32_t self;
     struct task look_task; /* phases have changed: look at everything that waits */
     atomic_bool look_is_posted;
-    atomic_size_t request_bytes;         /* queued for owners */
-    atomic_size_t waiting_bytes;         /* of publishes that wait for an owner */
+    struct jams jams;
+    /* Of our clients' publishes that wait for an owner, or for a lane of ours. */
+    atomic_size_t unanswered_bytes;
     uint32_t changes_left;               /* changes of interest that this turn may still look at */
     atomic_uint changes_sent;            /* of this half, in cluster.changes */
     struct pattern_batch *pattern_batch; /* other nodes' changes of patterns, of one read */
@@ -273,13 +279,16 @@ void inlets_tick(struct half *half);
 
 /* forward.c: publishes for owners elsewhere, and theirs for us */
 void forward_ship(void *arg, struct shipment *shipment);
-bool forward_must_wait(void *arg, uint32_t partition);
+bool forward_must_wait(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel);
+void forward_unjam(void *arg, struct shipment *shipment);          /* jams.on_refused */
+void forward_unjammed(void *arg, const struct shipment *shipment); /* jams.on_ordered */
 void forward_flush(struct half *half, uint32_t partition);
 void forward_on_published(struct outlet *outlet, const struct wire_published *published);
 void forward_on_down(struct outlet *outlet, uint64_t unsent_from);
 void forward_tick(struct half *half);
 void forward_stop(struct half *half);
 bool forward_on_publish(struct inlet *inlet, const struct wire_run *run);
+void forward_on_closed(struct inlet *inlet); /* what it has sent and was not ordered is void */
 
 /* lanes.c: the owner's streams, both ends */
 void lanes_on_item(struct task *task);

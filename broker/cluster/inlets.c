@@ -158,6 +158,7 @@ static void on_closed(void *object, bool is_clean)
         lanes_on_closed(inlet, is_clean);
     }
     leave(inlet);
+    if (!inlet->is_lane) { forward_on_closed(inlet); }
     inlet_free_if_done(inlet);
 }
 

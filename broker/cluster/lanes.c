@@ -50,6 +50,17 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                          .seq = item->seq}};
 }
 
+/* Runs have left the lane, or never will. */
+static void lane_taken(struct half *half, uint32_t node, size_t bytes)
+{
+    struct cluster *c = half->cluster;
+    if (bytes == 0 || !directory_lane_taken(c->directory, half->index, node, bytes)) { return; }
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        jams_let_go(&c->half[i]->jams);
+        half_look(c->half[i]);
+    }
+}
+
 /* The first one tells the numbers for all of them. */
 static void put_more_acks(struct outlet *outlet, const struct lane_item *item,
                           struct wire_frame frame)
@@ -87,29 +98,41 @@ void lanes_on_item(struct task *task)
     struct half *half = item->half;
     item->waits = 1;
     struct wire_frame frame = frame_of(half, item);
+    bool is_counted = item->type == LANE_RUN && !item->is_recovered;
     for (uint64_t nodes = item->nodes; nodes != 0; nodes &= nodes - 1) {
-        struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
-        if (outlet_has_lane(outlet)) { put_on_lane(outlet, item, &frame); }
+        uint32_t node = (uint32_t)__builtin_ctzll(nodes);
+        struct outlet *outlet = half->outlet[node];
+        if (outlet_has_lane(outlet)) {
+            put_on_lane(outlet, item, &frame);
+            outlet->lane_bytes += is_counted ? item->span.len : 0;
+        } else if (is_counted) {
+            lane_taken(half, node, item->span.len);
+        }
     }
-    if (item->type == LANE_RUN && !item->is_recovered) {
+    if (is_counted) {
         half->lane_seq[item->partition] = item->seq + item->message_count - 1;
         half->lane_is_unstable = true;
     }
     item_done(item);
 }
 
-/* The sockets have taken more. */
+/* The sockets have taken more. True: all of it. */
 static bool lane_progress(struct outlet *outlet)
 {
     uint64_t sent = peer_out_sent(outlet->lane);
-    while (!list_is_empty(&outlet->on_lane)) {
-        struct lane_wait *wait = LIST_FIRST(&outlet->on_lane, struct lane_wait, link);
-        if (wait->end > sent) { return false; }
+    LIST_EACH (at, &outlet->on_lane) {
+        struct lane_wait *wait = CONTAINER_OF(at, struct lane_wait, link);
+        if (wait->end > sent) { break; }
         list_remove(&wait->link);
         item_done(wait->item);
         mem_free(wait);
     }
-    return sent == peer_out_queued(outlet->lane);
+    size_t left = (size_t)(peer_out_queued(outlet->lane) - sent);
+    if (left < outlet->lane_bytes) {
+        lane_taken(outlet->half, outlet->node, outlet->lane_bytes - left);
+        outlet->lane_bytes = left;
+    }
+    return left == 0;
 }
 
 void lanes_turn(struct half *half)
@@ -134,6 +157,8 @@ void lanes_on_down(struct outlet *outlet)
         item_done(wait->item);
         mem_free(wait);
     }
+    lane_taken(outlet->half, outlet->node, outlet->lane_bytes);
+    outlet->lane_bytes = 0;
 }
 
 /* ---- the node's end ---- */

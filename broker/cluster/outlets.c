@@ -168,6 +168,7 @@ static void outlet_close(struct outlet *outlet, bool is_abrupt)
     on_lane_down(outlet, 0);
     half->outlet[outlet->node] = NULL;
     CHECK(list_is_empty(&outlet->in_flight) && list_is_empty(&outlet->on_lane));
+    map_fini(&outlet->in_flight_by_id);
     mem_free(outlet);
 }
 
@@ -197,31 +198,16 @@ void outlets_close(struct half *half, bool is_abrupt)
     }
 }
 
-/* More waits for the node's lane than may: it is too slow. It knows by the reset that it has missed something. */
-static void lane_reset(struct outlet *outlet, size_t bytes)
-{
-    LOG_LIMITED(LOG_LEVEL_WARN, "a peer's lane is reset", LOG_STR("reason", "link-bytes"),
-                LOG_UINT("node", outlet->node_id), LOG_UINT("bytes", bytes));
-    peer_out_free(outlet->lane, true);
-    on_lane_down(outlet, 0);
-    outlet->lane = dial(outlet, true);
-}
-
 void outlets_flush(struct half *half)
 {
-    size_t requests = 0;
     for (uint32_t node = 0; half->map != NULL && node < half->map->node_count; node++) {
         struct outlet *outlet = half->outlet[node];
         if (outlet == NULL) { continue; }
         peer_out_flush(outlet->request);
         peer_out_flush(outlet->lane);
-        size_t request =
-            (size_t)(peer_out_queued(outlet->request) - peer_out_sent(outlet->request));
-        size_t lane = (size_t)(peer_out_queued(outlet->lane) - peer_out_sent(outlet->lane));
-        atomic_store_explicit(&half->cluster->stat[node].queued_bytes[half->index], request + lane,
+        uint64_t queued = peer_out_queued(outlet->request) - peer_out_sent(outlet->request) +
+                          peer_out_queued(outlet->lane) - peer_out_sent(outlet->lane);
+        atomic_store_explicit(&half->cluster->stat[node].queued_bytes[half->index], queued,
                               memory_order_relaxed);
-        requests += request;
-        if (UNLIKELY(lane > half->cluster->opts.link_bytes_max)) { lane_reset(outlet, lane); }
     }
-    atomic_store_explicit(&half->request_bytes, requests, memory_order_relaxed);
 }

@@ -14,6 +14,7 @@ struct peer_hub *peer_hub_new(const struct peer_hub_opts *opts)
     hub->opts = *opts;
     hub->decoder = wire_decoder_new();
     list_init(&hub->ins);
+    list_init(&hub->strangers);
     const struct wire_frame ping = {.type = WIRE_PING};
     wire_encode(&hub->ping, &ping);
     return hub;
@@ -70,30 +71,50 @@ void peer_link_close(struct peer_link *link, bool is_abrupt)
     if (is_abrupt) {
         conn_reset(&link->conn);
     } else {
-        link->heard_ns = clock_mono_ns();
+        link->stuck_ms = 0;
         conn_close_after_flush(&link->conn);
     }
 }
 
-/* NULL: it is not dead. Silence is that nothing has come for so long, and what did come has been read: while
- * our own worker was held up, the socket went on receiving. */
+static bool is_silent(const struct peer_link *link, uint32_t ms_max)
+{
+    return link->hears && link->quiet_ms > ms_max && !conn_has_unread(&link->conn);
+}
+
+/* NULL: it is not dead. */
 static const char *dead_because(const struct peer_link *link)
 {
-    uint32_t ms_max = link->is_hello_only ? PEER_HELLO_MS_MAX : link->hub->opts.silence_ms_max;
-    if (clock_mono_ns() - link->heard_ns <= ms_max * NS_PER_MS) { return NULL; }
-    if (link->conn.state == CONN_FLUSHING) { return "does not take what was queued"; }
-    if (link->is_hello_only) { return "no hello"; }
-    bool is_silent = link->hears && !link->conn.is_paused && !conn_has_unread(&link->conn);
-    return is_silent ? "silent" : NULL;
+    uint32_t ms_max = link->hub->opts.silence_ms_max;
+    if (link->is_hello_only && link->quiet_ms > PEER_HELLO_MS_MAX) { return "no hello"; }
+    bool must_move = link->conn.state == CONN_FLUSHING || !link->hears;
+    if (must_move && link->stuck_ms > ms_max) { return "does not take what was queued"; }
+    return is_silent(link, ms_max) ? "silent" : NULL;
+}
+
+static uint32_t tick_ms(const struct peer_link *link)
+{
+    uint32_t fifth_ms = link->hub->opts.silence_ms_max / 5;
+    return fifth_ms < PEER_PING_MS ? fifth_ms : PEER_PING_MS;
 }
 
 static void on_tick(struct worker_timer *timer);
 
 static void tick_start(struct peer_link *link)
 {
-    uint32_t fifth_ms = link->hub->opts.silence_ms_max / 5;
-    uint32_t every_ms = fifth_ms < PEER_PING_MS ? fifth_ms : PEER_PING_MS;
-    worker_timer_start(link->hub->opts.worker, &link->tick, every_ms, on_tick);
+    link->ticked_ns = clock_mono_ns();
+    worker_timer_start(link->hub->opts.worker, &link->tick, tick_ms(link), on_tick);
+}
+
+/* Time passes for the peer only as far as our own loop has turned: while it was held up, nobody could be heard. */
+static void count_time(struct peer_link *link, bool is_moving)
+{
+    uint64_t elapsed_ms = (clock_mono_ns() - link->ticked_ns) / NS_PER_MS;
+    uint32_t counted_ms = elapsed_ms < 2 * tick_ms(link) ? (uint32_t)elapsed_ms : 2 * tick_ms(link);
+    bool is_stuck = !is_moving && conn_backlog_bytes(&link->conn) > 0;
+    bool is_quiet = !link->has_heard && !link->conn.is_paused;
+    link->has_heard = false;
+    link->stuck_ms = is_stuck ? link->stuck_ms + counted_ms : 0;
+    link->quiet_ms = is_quiet ? link->quiet_ms + counted_ms : 0;
 }
 
 static void on_tick(struct worker_timer *timer)
@@ -102,7 +123,7 @@ static void on_tick(struct worker_timer *timer)
     uint64_t sent_bytes = peer_link_sent(link);
     bool is_moving = sent_bytes != link->sent_bytes_ticked;
     link->sent_bytes_ticked = sent_bytes;
-    if (is_moving && link->conn.state == CONN_FLUSHING) { link->heard_ns = clock_mono_ns(); }
+    count_time(link, is_moving);
     const char *why = dead_because(link);
     if (why != NULL) {
         peer_link_fail(link, why);
@@ -118,7 +139,7 @@ static void on_tick(struct worker_timer *timer)
 void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
                     const struct conn_ops *ops)
 {
-    *link = (struct peer_link){.hub = hub, .heard_ns = clock_mono_ns()};
+    *link = (struct peer_link){.hub = hub};
     conn_open(&link->conn, hub->opts.worker, fd, ops);
     tick_start(link);
     hub->count++;
@@ -163,7 +184,7 @@ static size_t take_frame(struct peer_link *link, struct slice input)
 size_t peer_link_on_data(struct conn *conn, struct slice input)
 {
     struct peer_link *link = CONTAINER_OF(conn, struct peer_link, conn);
-    if (!link->is_hello_only) { link->heard_ns = clock_mono_ns(); }
+    link->has_heard = !link->is_hello_only;
     size_t used = 0;
     while (used < input.len && conn_is_open(conn) && !conn->is_paused) {
         size_t bytes = take_frame(link, slice_of(input.data + used, input.len - used));

@@ -12,9 +12,9 @@
 
 enum {
     PEER_PING_MS = 100, /* a link with nothing else to say says so, every second one of these */
-    PEER_HELLO_MS_MAX = 5000, /* an accepted connection says who it is, or is closed */
+    PEER_HELLO_MS_MAX = 2000, /* an accepted connection says who it is, or is closed */
     PEER_HELLO_BYTES_MAX = 1024,
-    PEER_STRANGERS_MAX = 1024,  /* accepted and without a hello yet; more are closed at once */
+    PEER_STRANGERS_MAX = 256,   /* accepted and without a hello yet; then the oldest one goes */
     PEER_COPY_BYTES_MAX = 1024, /* a body up to this is copied, a larger one referenced */
     PEER_BACKOFF_MS_MIN = 10,
     PEER_BACKOFF_MS_MAX = 1000,
@@ -45,8 +45,11 @@ struct peer_hub_opts {
     struct worker *worker;
     struct resolver *resolver;
     const struct peer_in_ops *in_ops;
-    void *arg;               /* on_hello's */
-    uint32_t silence_ms_max; /* a connection that brings nothing for so long is dead */
+    void *arg; /* on_hello's */
+    /* A connection that brings nothing for so long, or a lane that takes nothing, is dead; time in which this worker's
+     * own loop did not turn counts for next to nothing. */
+    uint32_t silence_ms_max;
+    uint32_t dial_ms_max; /* to connect */
 };
 
 /* Thread: of new and free, any, while the worker does not run. */
@@ -108,10 +111,9 @@ uint64_t peer_out_sent(const struct peer_out *out);
 void peer_in_open(struct peer_hub *hub, int fd);
 
 void peer_in_send(struct peer_in *in, struct slice frame); /* queue an answer (REQUEST) */
-size_t peer_in_backlog_bytes(const struct peer_in *in);
 
 /* Stop and go on reading: backpressure. Silence is not counted meanwhile, and nor is the connection's end seen.
- * On a LANE for less than silence_ms_max: its sender takes a window closed for longer for our death. */
+ * On a LANE for less than silence_ms_max. */
 void peer_in_pause(struct peer_in *in);
 void peer_in_resume(struct peer_in *in);
 

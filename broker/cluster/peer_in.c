@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/peer_int.h"
@@ -16,6 +15,7 @@ struct peer_in {
     void *object; /* NULL until the hello is taken */
     uint64_t node_id;
     bool is_lane;
+    bool is_stranger;                /* in hub.strangers, else in hub.ins or on its way out */
     bool has_batch;                  /* frames were given in this read */
     char name[INET6_ADDRSTRLEN + 8]; /* for the log */
 };
@@ -38,6 +38,24 @@ static void set_name(struct peer_in *in, int fd)
         (void)inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
     }
     snprintf(in->name, sizeof in->name, "%s", text);
+}
+
+/* ---- strangers ---- */
+
+static void stranger_leaves(struct peer_in *in)
+{
+    in->is_stranger = false;
+    in->link.hub->stranger_count--;
+    list_remove(&in->in_hub);
+}
+
+/* Who has had the longest time to say who he is goes first: a flood of strangers keeps no member out. */
+static void make_room(struct peer_hub *hub)
+{
+    if (hub->stranger_count < PEER_STRANGERS_MAX) { return; }
+    struct peer_in *oldest = CONTAINER_OF(hub->strangers.next, struct peer_in, in_hub);
+    stranger_leaves(oldest);
+    peer_link_fail(&oldest->link, "no hello yet, and too many have come since");
 }
 
 /* ---- frames ---- */
@@ -68,9 +86,10 @@ static bool on_hello(struct peer_in *in, const struct wire_hello *hello)
         return true;
     }
     in->object = object;
-    in->link.hub->stranger_count--;
+    stranger_leaves(in);
+    list_push_back(&in->link.hub->ins, &in->in_hub);
     in->link.is_hello_only = false;
-    in->link.heard_ns = clock_mono_ns();
+    in->link.has_heard = true;
     in->link.hears = true;
     in->link.speaks = !hello->is_lane;
     return true;
@@ -106,9 +125,9 @@ static void on_close(struct conn *conn)
     LOG_LIMITED(level, "peer connection closed", LOG_STR("peer", in->name),
                 LOG_UINT("node", in->node_id), LOG_UINT("lane", in->is_lane),
                 LOG_STR("why", peer_link_why(&in->link)));
-    if (in->object == NULL) { in->link.hub->stranger_count--; }
-    peer_link_fini(&in->link);
+    if (in->is_stranger) { stranger_leaves(in); }
     list_remove(&in->in_hub);
+    peer_link_fini(&in->link);
     if (in->object != NULL) { ops->on_closed(in->object, is_clean); }
     mem_free(in);
 }
@@ -116,23 +135,22 @@ static void on_close(struct conn *conn)
 void peer_in_open(struct peer_hub *hub, int fd)
 {
     static const struct conn_ops ops = {on_data, on_close};
-    if (hub->stranger_count == PEER_STRANGERS_MAX) {
-        LOG_LIMITED(LOG_LEVEL_WARN, "peer connection refused",
-                    LOG_STR("why", "too many that have not said hello"));
-        CHECK(close(fd) == 0);
-        return;
-    }
-    hub->stranger_count++;
+    make_room(hub);
     struct peer_in *in = mem_new0(sizeof *in);
     set_name(in, fd);
     peer_link_open(&in->link, hub, fd, &ops);
     in->link.on_frame = on_frame;
     in->link.is_hello_only = true;
-    list_push_back(&hub->ins, &in->in_hub);
+    in->is_stranger = true;
+    hub->stranger_count++;
+    list_push_back(&hub->strangers, &in->in_hub);
 }
 
 void peer_hub_close_accepted(struct peer_hub *hub, bool is_abrupt)
 {
+    LIST_EACH (at, &hub->strangers) {
+        peer_in_close(CONTAINER_OF(at, struct peer_in, in_hub), is_abrupt);
+    }
     LIST_EACH (at, &hub->ins) {
         peer_in_close(CONTAINER_OF(at, struct peer_in, in_hub), is_abrupt);
     }
@@ -146,11 +164,6 @@ void peer_in_send(struct peer_in *in, struct slice frame)
     peer_link_send(&in->link, frame, NULL);
 }
 
-size_t peer_in_backlog_bytes(const struct peer_in *in)
-{
-    return conn_backlog_bytes(&in->link.conn);
-}
-
 void peer_in_pause(struct peer_in *in)
 {
     conn_pause(&in->link.conn);
@@ -158,7 +171,6 @@ void peer_in_pause(struct peer_in *in)
 
 void peer_in_resume(struct peer_in *in)
 {
-    if (in->link.conn.is_paused) { in->link.heard_ns = clock_mono_ns(); }
     conn_resume(&in->link.conn);
 }
 

@@ -9,7 +9,8 @@ struct peer_hub {
     struct peer_hub_opts opts;
     struct wire_decoder *decoder;
     struct list ins;
-    uint32_t stranger_count; /* of ins, those that have not said hello */
+    struct list strangers; /* those that have not said hello, oldest first; not among ins */
+    uint32_t stranger_count;
     uint32_t count;
     struct buf ping; /* the frame */
 };
@@ -21,16 +22,18 @@ struct peer_link {
     /* Any frame. False: garbage, or out of place. */
     bool (*on_frame)(struct peer_link *link, const struct wire_frame *frame);
     struct worker_timer tick;
-    uint64_t
-        heard_ns; /* last input, or the connection's beginning; while it flushes: last output */
+    uint64_t ticked_ns;
+    uint32_t quiet_ms;          /* nothing has come for so long, not counting pauses */
+    uint32_t stuck_ms;          /* the socket has taken nothing of what is queued for so long */
     uint64_t queued_bytes;      /* ever, on this connection */
     uint64_t sent_bytes_ticked; /* taken by the socket at the last tick */
     uint64_t refused_bytes;     /* of those, queued when the socket was already known to be dead */
     const char *why;            /* it has failed because of this; NULL: it has not */
     bool is_midframe;           /* what has been read does not end with a frame */
     bool is_hello_only;         /* the hello is still to come */
-    bool hears;                 /* silence means death */
-    bool speaks;                /* pings */
+    bool has_heard;             /* since the last tick */
+    bool hears;  /* silence means death; else the socket's not taking anything does */
+    bool speaks; /* pings */
 };
 
 /* Takes: fd. The rest of the struct is zeroed; flags and on_frame are set by the caller afterwards. */

@@ -146,11 +146,11 @@ static void on_dialled(struct dial *dial, int fd, int error)
  * reading for its death. */
 static void dial_address(struct peer_out *out, const struct address *address)
 {
-    uint32_t silence_ms_max = out->opts.hub->opts.silence_ms_max;
+    const struct peer_hub_opts *hub = &out->opts.hub->opts;
     const struct dial_opts opts = {
         .address = *address,
-        .timeout_ms = silence_ms_max,
-        .user_timeout_ms = out->opts.hello.is_lane ? silence_ms_max : 0,
+        .timeout_ms = hub->dial_ms_max,
+        .user_timeout_ms = out->opts.hello.is_lane ? hub->silence_ms_max : 0,
     };
     out_move(out, OUT_DIALLING);
     dial_start(&out->dial, out->opts.hub->opts.worker, &opts, on_dialled);

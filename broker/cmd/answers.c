@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "cluster/cluster.h"
 #include "cmd/backlog.h"
 #include "cmd/error_stats.h"
 #include "cmd/multi.h"
@@ -17,6 +18,7 @@ struct ticket {
     uint32_t count; /* publishes in a row with this fate */
     uint16_t command;
     bool is_settled;
+    bool is_silent; /* nothing is written */
     enum err err;
 };
 
@@ -62,6 +64,16 @@ static void write_error(struct session *session, const struct ticket *ticket)
     metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, ticket->command,
                       ticket->count);
     buf_fini(&line);
+}
+
+static void write_ticket(struct session *session, const struct ticket *ticket)
+{
+    if (ticket->is_silent) { return; }
+    if (ticket->err == ERR_OK) {
+        write_receivers(session, ticket->receivers, ticket->count);
+    } else {
+        write_error(session, ticket);
+    }
 }
 
 /* ---- the queue ---- */
@@ -122,11 +134,7 @@ static void write_settled(struct session *session)
         struct ticket *ticket = answers->first;
         answers->first = ticket->next;
         answers->count -= ticket->count;
-        if (ticket->err == ERR_OK) {
-            write_receivers(session, ticket->receivers, ticket->count);
-        } else {
-            write_error(session, ticket);
-        }
+        write_ticket(session, ticket);
         mem_free(ticket);
     }
     if (answers->first == NULL) { on_drained(session); }
@@ -141,7 +149,8 @@ void session_published(void *publisher, uint64_t receivers, uint32_t count)
         return;
     }
     struct ticket *last = session->extra->answers.last;
-    if (last->is_settled && last->err == ERR_OK && last->receivers == receivers) {
+    if (last->is_settled && !last->is_silent && last->err == ERR_OK &&
+        last->receivers == receivers) {
         last->count += count;
         count_more(session, count);
         return;
@@ -151,9 +160,12 @@ void session_published(void *publisher, uint64_t receivers, uint32_t count)
     ticket->receivers = receivers;
 }
 
-void *session_deferred(void *publisher, uint32_t count)
+void *session_deferred(void *publisher, uint32_t count, bool is_silent)
 {
-    return publisher != NULL ? add(publisher, count) : NULL;
+    if (publisher == NULL) { return NULL; }
+    struct ticket *ticket = add(publisher, count);
+    ticket->is_silent = is_silent;
+    return ticket;
 }
 
 void session_settled(void *ticket_arg, enum err err, uint64_t receivers)
@@ -176,7 +188,11 @@ void answers_count_input(struct session *session, size_t bytes)
     if (!answers_are_outstanding(session)) { return; }
     struct answers *answers = &session->extra->answers;
     answers->input_bytes += bytes;
-    if (answers->input_bytes > ANSWERS_INPUT_BYTES_MAX) { session_await_answers(session); }
+    struct cluster *cluster = service_of(session)->broker->cluster;
+    bool is_congested = cluster != NULL && cluster_is_congested(cluster);
+    if (is_congested || answers->input_bytes > ANSWERS_INPUT_BYTES_MAX) {
+        session_await_answers(session);
+    }
 }
 
 void answers_forget(struct session *session)

@@ -3,7 +3,7 @@
  * Owns: the tickets. A ticket outlives its session: whoever holds it settles it, and then it is freed.
  * Thread: the session's worker; no locks. A zeroed struct is an empty one.
  * Bound: a session with too many of them, or too much input read meanwhile, is not read until all
- * are answered. */
+ * are answered; nor is one that has any, while the cluster has too much without an answer. */
 #ifndef FANFARE_CMD_ANSWERS_H
 #define FANFARE_CMD_ANSWERS_H
 
@@ -27,7 +27,7 @@ struct answers {
 
 /* The seams of the fan-out; a publisher is a session, or NULL: nobody who waits for an answer. */
 void session_published(void *publisher, uint64_t receivers, uint32_t count);
-void *session_deferred(void *publisher, uint32_t count);
+void *session_deferred(void *publisher, uint32_t count, bool is_silent);
 void session_settled(void *ticket, enum err err, uint64_t receivers);
 
 /* Has the session publishes that are not answered yet, and not only uncommitted ones? */

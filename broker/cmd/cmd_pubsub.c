@@ -6,8 +6,8 @@
 
 /* ---- PUBLISH, SPUBLISH ---- */
 
-/* The answer comes with the fan-out's commit (session_published). A client that wants none is not
- * entered as publisher; inside EXEC it is, because the answers there are counted. */
+/* The answer comes with the fan-out's commit (session_published). Inside EXEC there is one also for a client that wants
+ * none, because the answers there are counted. */
 static void publish(struct call *call, enum topic_kind kind)
 {
     struct session *session = call->session;
@@ -19,8 +19,12 @@ static void publish(struct call *call, enum topic_kind kind)
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) &&
                      !(session->flags & SESSION_EXECUTING);
     session->flags |= SESSION_PUBLISHED;
-    fanout_publish(call->service->fanout, kind, call->argv[1], call->argv[2],
-                   is_silent ? NULL : session);
+    struct fanout *fanout = call->service->fanout;
+    if (is_silent) {
+        fanout_publish_silent(fanout, kind, call->argv[1], call->argv[2], session);
+    } else {
+        fanout_publish(fanout, kind, call->argv[1], call->argv[2], session);
+    }
 }
 
 void cmd_publish(struct call *call)

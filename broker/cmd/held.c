@@ -3,15 +3,12 @@
 
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "cluster/cluster.h"
 #include "cmd/service.h"
 #include "cmd/session.h"
 
 bool held_is_congested(struct service *service)
 {
-    struct cluster *cluster = service->broker->cluster;
-    return fanout_is_congested(service->fanout) ||
-           (cluster != NULL && cluster_is_congested(cluster, worker_index(service->worker)));
+    return fanout_is_congested(service->fanout);
 }
 
 void held_consider(struct session *session)

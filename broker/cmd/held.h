@@ -1,5 +1,5 @@
-/* held: publishing clients that are not read while another worker, or another node, has more to deliver
- * than it keeps up with. Without it a publisher's answers, which do not wait for deliveries, would let it run ahead
+/* held: publishing clients that are not read while another worker has more to deliver than it keeps up
+ * with (for other nodes: answers.h). Without it a publisher's answers, which do not wait for deliveries, would let it run ahead
  * until memory ends. Owns: the list. Thread: its worker; no locks. A zeroed struct is an empty one. */
 #ifndef FANFARE_CMD_HELD_H
 #define FANFARE_CMD_HELD_H
@@ -10,7 +10,7 @@
 struct service;
 struct session;
 
-/* Must this worker's publishers wait: for another worker, or for another node? */
+/* Must this worker's publishers wait for another worker? */
 bool held_is_congested(struct service *service);
 
 struct held {

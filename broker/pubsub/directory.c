@@ -53,6 +53,7 @@ void directory_free(struct directory *d)
         lock_fini(&d->partition[i].lock);
     }
     mem_free(d->partition);
+    mem_free(d->lane_bytes);
     mem_free(d->member);
     mem_free(d);
 }
@@ -457,13 +458,13 @@ void directory_post_shipment(struct directory *d, struct run *run, struct shipme
     run->receivers = 0;
     run->nodes = 0;
     run->origin = (struct origin){.node = ORIGIN_SELF};
-    run->is_elsewhere = d->partition_count > 0 && !remote_is_ordered_here(d, run);
+    run->is_held = false;
+    run->is_elsewhere = d->partition_count > 0 && !remote_orders(d, run);
     const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run, hash);
-    if (entry != NULL) {
-        count_receivers(d, run, entry);
-        if (run->receivers > 0) { post_to_workers(d, run, entry, woken); }
-        if (run->nodes != 0) { remote_push_run(d, run, shipment, woken); }
-    }
+    if (entry != NULL) { count_receivers(d, run, entry); }
+    bool may_go = run->nodes == 0 || remote_has_room(d, run);
+    if (run->receivers > 0 && may_go) { post_to_workers(d, run, entry, woken); }
+    if (run->nodes != 0 && may_go) { remote_push_run(d, run, shipment, woken); }
     stripe_unlock(stripe);
 }
 

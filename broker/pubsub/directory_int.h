@@ -39,9 +39,11 @@ struct run {
     uint64_t receivers; /* set by directory_post, and the next two */
     uint64_t nodes;     /* whose lanes it goes to, a bit each */
     bool is_elsewhere;  /* this node does not order it: nothing has happened */
+    bool is_held;       /* nor has anything now: the lane to full_node has too much on it */
+    uint32_t full_node;
+    uint64_t epoch; /* it is to be ordered in this one only; 0: in any */
     uint32_t message_count;
-    uint32_t partition;        /* in a cluster, as the next two */
-    uint64_t epoch;            /* to be ordered in this one only; 0: any */
+    uint32_t partition;        /* in a cluster */
     struct shipment *shipment; /* fanout's: what its answer waits for; NULL: nothing */
     enum topic_kind kind;
     struct origin origin; /* directory_post sets ORIGIN_SELF */

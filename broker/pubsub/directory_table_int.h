@@ -109,6 +109,8 @@ struct directory {
     struct sweep pattern_sweep;
     uint32_t partition_count;    /* 0: this node is no part of a cluster */
     struct partition *partition; /* phase, owner and epoch: written under all stripes */
+    size_t lane_bytes_max;       /* a lane with more on it takes no further run */
+    atomic_size_t *lane_bytes;   /* by worker and node: of runs, pushed and not taken */
 };
 
 /* node_shares.c */
@@ -199,13 +201,10 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
 struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
                                 uint64_t hash);
 
-/* Does this node order the run's partition, in the epoch that it is for? Under any stripe. */
-static inline bool remote_is_ordered_here(const struct directory *d, const struct run *run)
-{
-    const struct remote_partition *at = &d->partition[run->partition].at;
-    return at->phase == PARTITION_OWNED && (run->epoch == 0 || run->epoch == at->epoch);
-}
-
+/* Does this node order the run's partition, in the run's epoch? Under the stripe. */
+MUST_USE bool remote_orders(const struct directory *d, const struct run *run);
+/* May the run go on the lanes of run->nodes? Else sets run->is_held and full_node. */
+MUST_USE bool remote_has_room(const struct directory *d, struct run *run);
 /* Number the run and put it on the lanes of run->nodes. Under the stripe. */
 void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
                      bool *woken);

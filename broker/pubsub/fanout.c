@@ -43,22 +43,22 @@ static struct run *run_extend(struct fanout *f, enum topic_kind kind, struct sli
     return fits && run->kind == kind && slice_equal(run->channel, channel) ? run : NULL;
 }
 
-static void record_publisher(struct fanout *f, void *publisher)
+static void record_publisher(struct fanout *f, void *publisher, bool is_silent)
 {
     uint32_t run = f->run_count - 1;
     if (f->record_count > 0) {
         struct publish_record *last = &f->record[f->record_count - 1];
-        if (last->publisher == publisher && last->run == run) {
+        if (last->publisher == publisher && last->run == run && last->is_silent == is_silent) {
             last->count++;
             return;
         }
     }
     ARRAY_GROW(f->record, f->record_count, f->record_cap);
-    f->record[f->record_count++] = (struct publish_record){publisher, run, 1};
+    f->record[f->record_count++] = (struct publish_record){publisher, run, 1, is_silent};
 }
 
-void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel,
-                    struct slice payload, void *publisher)
+static void append(struct fanout *f, enum topic_kind kind, struct slice channel,
+                   struct slice payload)
 {
     CHECK(kind != TOPIC_PATTERN);
     size_t bytes_max = msg_bytes_max(kind, channel, payload);
@@ -83,7 +83,20 @@ void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel
     run->block->len += len;
     run->len += len;
     run->message_count++;
-    record_publisher(f, publisher);
+}
+
+void fanout_publish(struct fanout *f, enum topic_kind kind, struct slice channel,
+                    struct slice payload, void *publisher)
+{
+    append(f, kind, channel, payload);
+    record_publisher(f, publisher, false);
+}
+
+void fanout_publish_silent(struct fanout *f, enum topic_kind kind, struct slice channel,
+                           struct slice payload, void *publisher)
+{
+    append(f, kind, channel, payload);
+    record_publisher(f, publisher, true);
 }
 
 void fanout_forget(struct fanout *f, void *publisher)
@@ -120,7 +133,7 @@ static void answer_publishers(struct fanout *f)
 {
     for (uint32_t i = 0; i < f->record_count; i++) {
         const struct publish_record *record = &f->record[i];
-        if (record->publisher != NULL) {
+        if (record->publisher != NULL && !record->is_silent) {
             f->ops->published(record->publisher, f->run[record->run].receivers, record->count);
         }
     }

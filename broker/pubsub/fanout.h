@@ -39,8 +39,9 @@ struct fanout_ops {
     void (*published)(void *publisher, uint64_t receivers, uint32_t count);
     /* In a cluster: the fate of `count` consecutive publishes of `publisher` is decided later.
      * Called by fanout_commit, in one order with `published`. Gives: what `settled` is to be called
-     * with, exactly once, also if the publisher has gone away meanwhile. */
-    void *(*deferred)(void *publisher, uint32_t count);
+     * with, exactly once, also if the publisher has gone away meanwhile. is_silent: it wants no
+     * answer (fanout_publish_silent), but is to be bounded by what is on its way. */
+    void *(*deferred)(void *publisher, uint32_t count, bool is_silent);
     /* ERR_OK: they reached `receivers` clients each. ERR_CLUSTER_DOWN: certainly not executed.
      * ERR_INDOUBT. Not from inside fanout_publish or fanout_commit. */
     void (*settled)(void *ticket, enum err err, uint64_t receivers);
@@ -137,6 +138,10 @@ void fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
  * `publisher` stays alive until then, or fanout_forget. */
 void fanout_publish(struct fanout *fanout, enum topic_kind kind, struct slice channel,
                     struct slice payload, void *publisher);
+
+/* The same for one that wants no answer: ops->published is not called, ops->deferred is. */
+void fanout_publish_silent(struct fanout *fanout, enum topic_kind kind, struct slice channel,
+                           struct slice payload, void *publisher);
 
 /* Order everything published so far. */
 void fanout_commit(struct fanout *fanout);

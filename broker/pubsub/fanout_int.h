@@ -136,6 +136,7 @@ struct publish_record {
     void *publisher;
     uint32_t run;
     uint32_t count;
+    bool is_silent;
 };
 
 /* The worker's own index change, on its way through its inbox. */

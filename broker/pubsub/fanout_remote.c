@@ -121,11 +121,11 @@ struct shipment *shipment_new(struct fanout *f, enum topic_kind kind, struct sli
     return s;
 }
 
-bool shipment_order(struct shipment *s)
+enum shipment_result shipment_order(struct shipment *s, uint32_t *full_node)
 {
     struct fanout *f = s->fanout;
     s->lease = f->remote->lease(f->remote_arg);
-    if (s->lease == 0) { return false; }
+    if (s->lease == 0) { return SHIPMENT_ELSEWHERE; }
     struct run run = {
         .channel = msg_channel(s->kind, s->span.data),
         .block = s->span.block,
@@ -139,12 +139,16 @@ bool shipment_order(struct shipment *s)
     };
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     directory_post_shipment(f->directory, &run, s, f->woken);
-    if (run.is_elsewhere) { return false; }
+    if (run.is_elsewhere) { return SHIPMENT_ELSEWHERE; }
+    if (run.is_held) {
+        *full_node = run.full_node;
+        return SHIPMENT_HELD;
+    }
     wake_others(f);
     metric_add(METRIC_messages_published_total, s->message_count);
     s->receivers = run.receivers; /* read by this worker only, when the task has come back */
     if (run.nodes == 0) { decide(s); }
-    return true;
+    return SHIPMENT_ORDERED;
 }
 
 void shipment_settle(struct shipment *s, enum err err, uint64_t receivers)
@@ -178,11 +182,13 @@ static void answer_or_defer(struct fanout *f)
         struct shipment *s = run->shipment;
         if (record->publisher == NULL) { continue; }
         if (s == NULL) {
+            if (record->is_silent) { continue; }
             f->ops->published(record->publisher, run->receivers, record->count);
             continue;
         }
         ARRAY_GROW(s->ticket, s->ticket_count, s->ticket_cap);
-        s->ticket[s->ticket_count++] = f->ops->deferred(record->publisher, record->count);
+        s->ticket[s->ticket_count++] =
+            f->ops->deferred(record->publisher, record->count, record->is_silent);
     }
     f->record_count = 0;
 }
@@ -205,8 +211,10 @@ static void order_run(struct fanout *f, struct run *run, uint64_t lease)
     run->is_elsewhere = true;
     run->nodes = 0;
     s->lease = lease;
-    if (lease != 0 && !f->remote->must_wait(f->remote_arg, run->partition)) {
+    if (lease != 0 &&
+        !f->remote->must_wait(f->remote_arg, run->partition, run->kind, run->channel)) {
         directory_post_shipment(f->directory, run, s, f->woken);
+        run->is_elsewhere |= run->is_held; /* it has to wait as well */
     }
     if (run->is_elsewhere || run->nodes != 0) {
         shipment_of_run(s, run);
@@ -423,12 +431,12 @@ void interest_change_free(struct interest_change *change)
 
 void fanout_settle(struct fanout *f)
 {
-    LIST_EACH (at, &f->doubted) {
-        list_remove(at);
-        struct shipment *s = CONTAINER_OF(at, struct shipment, link);
-        if (!is_decided(s)) { list_push_back(at_next, at); }
-    }
     struct list *link;
+    while ((link = list_pop_front(&f->doubted)) != NULL) { /* the oldest is decided first */
+        if (is_decided(CONTAINER_OF(link, struct shipment, link))) { continue; }
+        list_push_back(f->doubted.next, link);
+        break;
+    }
     while ((link = list_pop_front(&f->settled)) != NULL) {
         struct shipment *s = CONTAINER_OF(link, struct shipment, link);
         if (s->on_settled != NULL) { s->on_settled(s); }

@@ -8,7 +8,7 @@
 
 /* ---- partitions ---- */
 
-void directory_set_partitions(struct directory *d, uint32_t partition_count)
+void directory_set_partitions(struct directory *d, uint32_t partition_count, size_t lane_bytes_max)
 {
     CHECK(d->partition_count == 0 && partition_count > 0);
     d->partition = mem_new0(partition_count * sizeof *d->partition);
@@ -17,6 +17,8 @@ void directory_set_partitions(struct directory *d, uint32_t partition_count)
         d->partition[i].at.owner = REMOTE_NOBODY;
     }
     d->partition_count = partition_count;
+    d->lane_bytes_max = lane_bytes_max;
+    d->lane_bytes = mem_new0(d->worker_count * REMOTE_NODES_MAX * sizeof *d->lane_bytes);
 }
 
 uint32_t directory_partition_of(const struct directory *d, struct slice channel)
@@ -171,9 +173,51 @@ struct lane_item *lane_item_new(struct directory *d, enum lane_item_type type, u
     return item;
 }
 
+bool remote_orders(const struct directory *d, const struct run *run)
+{
+    const struct remote_partition *at = &d->partition[run->partition].at;
+    return at->phase == PARTITION_OWNED && (run->epoch == 0 || run->epoch == at->epoch);
+}
+
+static atomic_size_t *lane_bytes(const struct directory *d, uint32_t worker, uint32_t node)
+{
+    return &d->lane_bytes[worker * REMOTE_NODES_MAX + node];
+}
+
+/* One run may pass the limit, however large it is: else it could never go. */
+bool remote_has_room(const struct directory *d, struct run *run)
+{
+    uint32_t worker = run->partition % d->worker_count;
+    for (uint64_t nodes = run->nodes; nodes != 0; nodes &= nodes - 1) {
+        uint32_t node = (uint32_t)__builtin_ctzll(nodes);
+        if (atomic_load(lane_bytes(d, worker, node)) > d->lane_bytes_max) {
+            run->is_held = true;
+            run->full_node = node;
+            return false;
+        }
+    }
+    return true;
+}
+
+static void add_lane_bytes(struct directory *d, const struct run *run)
+{
+    uint32_t worker = run->partition % d->worker_count;
+    for (uint64_t nodes = run->nodes; nodes != 0; nodes &= nodes - 1) {
+        atomic_fetch_add(lane_bytes(d, worker, (uint32_t)__builtin_ctzll(nodes)), run->len);
+    }
+}
+
+bool directory_lane_taken(struct directory *d, uint32_t worker, uint32_t node, size_t bytes)
+{
+    size_t before = atomic_fetch_sub(lane_bytes(d, worker, node), bytes);
+    CHECK(before >= bytes);
+    return before > d->lane_bytes_max && before - bytes <= d->lane_bytes_max;
+}
+
 void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
                      bool *woken)
 {
+    add_lane_bytes(d, run);
     struct lane_item *item = lane_item_new(d, LANE_RUN, run->nodes, run->partition);
     item->kind = run->kind;
     item->message_count = run->message_count;

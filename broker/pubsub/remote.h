@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mailbox.h"
+#include "base/map.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
 #include "pubsub/origin.h"
@@ -66,8 +67,10 @@ struct lane_item {
 
 /* ---- the partitions ---- */
 
-/* Before the workers start: this node is part of a cluster. */
-void directory_set_partitions(struct directory *directory, uint32_t partition_count);
+/* Before the workers start: this node is part of a cluster. A lane that has more than lane_bytes_max of runs on it
+ * takes no further one. */
+void directory_set_partitions(struct directory *directory, uint32_t partition_count,
+                              size_t lane_bytes_max);
 uint32_t directory_partition_of(const struct directory *directory, struct slice channel);
 
 /* Call `body` while no worker publishes, subscribes or reads a partition's state. It may use the functions
@@ -117,6 +120,10 @@ bool directory_sweep(struct directory *directory);
 void directory_push_lane(struct directory *directory, struct lane_item *item);
 /* Wake the lanes' workers after directory_push_lane from outside a worker's turn. */
 void directory_wake_lanes(struct directory *directory);
+/* So many bytes of runs that were pushed for the node have left worker `lane`'s lane, or never will. True: it was
+ * full and is not any more. Thread: the lane's. */
+MUST_USE bool directory_lane_taken(struct directory *directory, uint32_t lane, uint32_t node,
+                                   size_t bytes);
 /* Gives: an item with the partition's present epoch, the rest zero. Exclusive. */
 MUST_USE struct lane_item *lane_item_new(struct directory *directory, enum lane_item_type type,
                                          uint64_t nodes, uint32_t partition);
@@ -164,9 +171,11 @@ struct shipment {
     enum topic_kind kind;
     uint32_t message_count;
     uint32_t partition;
-    uint64_t epoch; /* to be ordered in this one only; 0: any */
+    uint64_t epoch; /* in which it is to be ordered; 0: in any */
     uint64_t since_ns;
-    uint64_t id; /* the holder's, and the next */
+    uint64_t id; /* the holder's, and the next three */
+    struct map_node by_id;
+    uint64_t sent_epoch;
     uint64_t sent_end;
     uint64_t receivers; /* once ordered, and the next */
     uint64_t lease;     /* under which it was */
@@ -184,9 +193,14 @@ MUST_USE struct shipment *shipment_new(struct fanout *fanout, enum topic_kind ki
                                        struct slice data, size_t prefix_bytes, uint32_t count,
                                        uint32_t partition);
 
-/* Order it here. False: this node does not order the partition (any more, or its lease has ended): it is still
- * the caller's. True: it will be settled. */
-MUST_USE bool shipment_order(struct shipment *shipment);
+enum shipment_result {
+    SHIPMENT_ORDERED, /* it will be settled */
+    SHIPMENT_HELD, /* not now: the lane of its partition to *full_node has too much on it; nor before this one may
+                           a later message of its channel and source be */
+    SHIPMENT_ELSEWHERE, /* this node does not order the partition (any more, or its lease has ended) */
+};
+/* Order it here. It stays the caller's unless it was ordered. */
+MUST_USE enum shipment_result shipment_order(struct shipment *shipment, uint32_t *full_node);
 
 /* Its fate: told, and freed, at its worker's next fanout_settle. Thread: its worker. */
 void shipment_settle(struct shipment *shipment, enum err err, uint64_t receivers);
@@ -274,8 +288,8 @@ struct fanout_remote_ops {
     void (*on_lane_item)(struct task *task);
     /* The lease under which this node may order now: a number that none of its other lives has; 0: none. */
     uint64_t (*lease)(void *arg);
-    /* Are earlier publishes of this worker to the partition still on their way? They go first. */
-    bool (*must_wait)(void *arg, uint32_t partition);
+    /* Are earlier publishes of this worker to the channel still on their way? They go first. */
+    bool (*must_wait)(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel);
 };
 void fanout_set_remote(struct fanout *fanout, const struct fanout_remote_ops *ops, void *arg);
 

@@ -5,7 +5,7 @@
 #include "consensus/log/wal_record.h"
 
 #include "base/mem.h"
-#include "consensus/log/crc32c.h"
+#include "base/crc32c.h"
 
 /* The header: crc of the rest of the header, crc of the content, sequence, group, content length,
  * distance to the batch's first record, segment, type, format, two zero bytes. */

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "consensus/log/crc32c.h"
+#include "base/crc32c.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "consensus/log/crc32c.h"
+#include "base/crc32c.h"
 #include "consensus/log/wal_record.h"
 
 static void append(struct buf *out, const struct wal_record *record)

@@ -182,7 +182,8 @@ static struct fixture *set_up_with(bool is_lane, uint32_t silence_ms_max)
                                  .resolver = f->resolver,
                                  .in_ops = &in_ops,
                                  .arg = f,
-                                 .silence_ms_max = silence_ms_max};
+                                 .silence_ms_max = silence_ms_max,
+                                 .dial_ms_max = silence_ms_max};
     f->dial_hub = peer_hub_new(&opts);
     opts.worker = f->accepting;
     f->accept_hub = peer_hub_new(&opts);
@@ -235,6 +236,11 @@ static void stop_worker(struct worker *worker)
 static void check_none_left(struct fixture *f)
 {
     CHECK(peer_hub_count(f->accept_hub) == 0);
+}
+
+static void check_few_are_left(struct fixture *f)
+{
+    CHECK(peer_hub_count(f->accept_hub) <= PEER_STRANGERS_MAX + 1);
 }
 
 static void tear_down(struct fixture *f)
@@ -522,6 +528,57 @@ Test(peer, a_connection_that_never_says_hello_is_closed)
     tear_down(f);
 }
 
+Test(peer, the_oldest_stranger_makes_room_for_who_comes_and_a_member_is_not_locked_out)
+{
+    enum { FLOOD = PEER_STRANGERS_MAX + 20 };
+    struct fixture *f = set_up(false);
+    int stranger[FLOOD];
+    for (int i = 0; i < FLOOD; i++) {
+        stranger[i] = bare_connect(f);
+    }
+    int member = bare_peer(f, false);
+    cr_assert(bare_wait_reset(stranger[0]));
+    run_on(f, f->accepting, check_few_are_left);
+    for (int i = 0; i < FLOOD; i++) {
+        close(stranger[i]);
+    }
+    cr_assert_eq(atomic_load(&f->unclean_count), 0, "the member stays");
+    close(member);
+    tear_down(f);
+}
+
+static void hold_up(struct fixture *f)
+{
+    (void)f;
+    uint64_t until_ns = clock_mono_ns() + 3 * SILENCE_MS * NS_PER_MS;
+    while (clock_mono_ns() < until_ns) {
+        poll(NULL, 0, 10);
+    }
+}
+
+Test(peer, time_in_which_the_own_loop_was_held_up_is_no_silence_of_the_peer)
+{
+    struct fixture *f = set_up_impatient(false);
+    int listener = bare_bind(&f->port);
+    cr_assert_eq(listen(listener, 8), 0);
+    run_on(f, f->dialling, dial);
+    int fd = bare_accept(listener);
+    WAIT_UNTIL(atomic_load(&f->up_count) == 1);
+    run_on(f, f->dialling, hold_up);
+    struct buf ping = {0};
+    wire_encode(&ping, &(struct wire_frame){.type = WIRE_PING});
+    cr_assert_eq(bare_read(fd), WIRE_HELLO);
+    for (int i = 0; i < 3; i++) { /* it goes on as if nothing had been */
+        cr_assert_eq(bare_read(fd), WIRE_PING);
+        bare_send(fd, buf_slice(&ping));
+    }
+    cr_assert_eq(atomic_load(&f->down_count), 0);
+    buf_fini(&ping);
+    close(fd);
+    close(listener);
+    tear_down(f);
+}
+
 /* ---- how it ends ---- */
 
 Test(peer, fin_behind_a_whole_frame_is_clean_and_comes_after_all_frames)
@@ -693,6 +750,21 @@ static void send_much(struct fixture *f)
         block_unref(block);
     }
     CHECK(peer_out_sent(f->out) <= peer_out_queued(f->out));
+}
+
+Test(peer, a_lane_that_takes_nothing_is_given_up)
+{
+    struct fixture *f = set_up_impatient(true);
+    int listener = bare_bind(&f->port);
+    cr_assert_eq(listen(listener, 8), 0);
+    run_on(f, f->dialling, dial);
+    int fd = bare_accept(listener);
+    WAIT_UNTIL(atomic_load(&f->up_count) == 1);
+    run_on(f, f->dialling, send_much); /* far more than a socket takes, and nobody reads */
+    WAIT_UNTIL(atomic_load(&f->down_count) == 1);
+    close(fd);
+    close(listener);
+    tear_down(f);
 }
 
 Test(peer, a_hundred_megabytes_arrive_whole_before_an_orderly_end)

@@ -375,7 +375,7 @@ static void visit_client(struct visit *visit, void (*look)(struct session *, str
 static void defer(struct session *session, struct visit *visit)
 {
     session->flags |= SESSION_PUBLISHED;
-    visit->ticket = session_deferred(session, visit->count);
+    visit->ticket = session_deferred(session, visit->count, false);
     visit->is_held = session->flags & SESSION_UNSETTLED;
 }
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "consensus/log/crc32c.h"
+#include "base/crc32c.h"
 #include "consensus/disk/disk_uv.h"
 #include "consensus/log/wal.h"
 #include "consensus/log/wal_check.h"

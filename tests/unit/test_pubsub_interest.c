@@ -48,7 +48,7 @@ static struct model *model_new(unsigned seed)
     struct model *m = mem_new0(sizeof *m);
     m->seed = seed;
     m->directory = directory_new(1);
-    directory_set_partitions(m->directory, PARTITIONS);
+    directory_set_partitions(m->directory, PARTITIONS, SIZE_MAX);
     directory_exclusive(m->directory, own_all, m->directory);
     for (unsigned i = 0; i < NAMES; i++) {
         snprintf(m->name[i], sizeof m->name[i], "name%u", i);

@@ -137,10 +137,12 @@ static uint64_t the_lease(void *arg)
     return 1;
 }
 
-static bool no(void *arg, uint32_t partition)
+static bool no(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel)
 {
     (void)arg;
     (void)partition;
+    (void)kind;
+    (void)channel;
     return false;
 }
 
@@ -178,7 +180,7 @@ static void world_new(unsigned seed)
     world = mem_new0(sizeof *world);
     world->seed = seed;
     world->directory = directory_new(WORKERS);
-    directory_set_partitions(world->directory, OWNERS);
+    directory_set_partitions(world->directory, OWNERS, SIZE_MAX);
     directory_exclusive(world->directory, own_the_first, world->directory);
     name_channels();
     for (unsigned i = 0; i < WORKERS; i++) {

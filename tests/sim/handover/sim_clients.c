@@ -59,8 +59,9 @@ static void on_published(void *arg, uint64_t receivers, uint32_t count)
     }
 }
 
-static void *on_deferred(void *arg, uint32_t count)
+static void *on_deferred(void *arg, uint32_t count, bool is_held)
 {
+    (void)is_held;
     struct ticket *ticket = mem_new0(sizeof *ticket + count * sizeof ticket->message[0]);
     ticket->count = count;
     for (uint32_t i = 0; i < count; i++) {

@@ -14,7 +14,7 @@ struct membership {
 
 /* ---- the map ---- */
 
-static struct pmap *map_next(void)
+static struct pmap *next_map(void)
 {
     const struct pmap *old = sim->control.map;
     struct pmap *next = pmap_new(sim->node_count, SIM_PARTITIONS);
@@ -25,7 +25,7 @@ static struct pmap *map_next(void)
     return next;
 }
 
-static void map_set(struct pmap *next)
+static void set_map(struct pmap *next)
 {
     pmap_unref(sim->control.map);
     sim->control.map = next;
@@ -106,13 +106,14 @@ void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoc
     const struct pmap_partition *row = &sim->control.map->partition[partition];
     uint32_t owner = (uint32_t)sim_random(sim->node_count);
     bool may = sim->control.map->node[owner].is_up && owner != row->owner;
-    if (row->epoch != epoch || row->owner == PMAP_NOBODY || !may) { return; }
+    bool is_heard = m->node->heard_ms + 50 > sim->now_ms;
+    if (row->epoch != epoch || row->owner == PMAP_NOBODY || !may || !is_heard) { return; }
     sim_say("control: partition %u starts over at node %u, because of node %u", partition, owner,
             m->node->index);
-    struct pmap *next = map_next();
+    struct pmap *next = next_map();
     set_owner(next, partition, owner);
     sim->stats.started_over++;
-    map_set(next);
+    set_map(next);
 }
 
 void membership_status(struct membership *m, struct membership_status *out)
@@ -126,7 +127,7 @@ void membership_status(struct membership *m, struct membership_status *out)
 static void declare_down(struct sim_node *node)
 {
     sim_say("control: node %u is down", node->index);
-    struct pmap *next = map_next();
+    struct pmap *next = next_map();
     next->node[node->index].is_up = false;
     for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
         if (next->partition[p].owner == node->index) { set_owner(next, p, PMAP_NOBODY); }
@@ -135,16 +136,16 @@ static void declare_down(struct sim_node *node)
     node->back_ms = 0;
     node->barred_until_ms = sim->now_ms + (sim_chance(50) ? 0 : sim_random(3000));
     sim->stats.downs++;
-    map_set(next);
+    set_map(next);
 }
 
 static void join(struct sim_node *node)
 {
-    struct pmap *next = map_next();
+    struct pmap *next = next_map();
     next->node[node->index].is_up = true;
     next->node[node->index].incarnation = ++sim->control.incarnation_last;
     sim_say("control: node %u is up, incarnation %lu", node->index, sim->control.incarnation_last);
-    map_set(next);
+    set_map(next);
 }
 
 static uint32_t owned_count(const struct pmap *map, uint32_t owner)
@@ -169,14 +170,14 @@ static uint32_t owner_for(const struct pmap *map)
 static void assign_orphans(void)
 {
     if (owned_count(sim->control.map, PMAP_NOBODY) == 0 || sim_chance(80)) { return; }
-    struct pmap *next = map_next();
+    struct pmap *next = next_map();
     for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
         uint32_t owner = owner_for(next);
         if (next->partition[p].owner == PMAP_NOBODY && owner != PMAP_NOBODY) {
             set_owner(next, p, owner);
         }
     }
-    map_set(next);
+    set_map(next);
 }
 
 static bool any_warming(void)
@@ -197,12 +198,12 @@ static void move_one(void)
     uint32_t owner = control->map->partition[p].owner;
     if (!control->map->node[to].is_up || owner == to || owner == PMAP_NOBODY) { return; }
     if (any_warming() && sim_chance(80)) { return; }
-    struct pmap *next = map_next();
+    struct pmap *next = next_map();
     set_owner(next, p, to);
     sim_say("control: partition %u moves from %u to %u, epoch %lu", p, owner, to,
             next->partition[p].epoch);
     sim->stats.moves++;
-    map_set(next);
+    set_map(next);
 }
 
 /* ---- who is heard ---- */

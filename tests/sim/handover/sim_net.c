@@ -376,12 +376,6 @@ void peer_in_send(struct peer_in *in, struct slice frame)
     if (!in->is_closing) { pipe_send(&in->conn->to_out, frame, NULL, 0); }
 }
 
-size_t peer_in_backlog_bytes(const struct peer_in *in)
-{
-    (void)in;
-    return 0;
-}
-
 void peer_in_pause(struct peer_in *in)
 {
     in->is_paused = true;

@@ -2,7 +2,7 @@
  * table.
  * Owns: nothing. Thread: any. Always: both ways give the same value
  * (tests/unit/test_consensus_wal.c). */
-#include "consensus/log/crc32c.h"
+#include "base/crc32c.h"
 
 #include <string.h>
 

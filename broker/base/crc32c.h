@@ -1,6 +1,6 @@
-/* crc32c: the Castagnoli checksum of log records and snapshot data. Thread: any. */
-#ifndef FANFARE_CONSENSUS_CRC32C_H
-#define FANFARE_CONSENSUS_CRC32C_H
+/* crc32c: the Castagnoli checksum. Thread: any. */
+#ifndef FANFARE_BASE_CRC32C_H
+#define FANFARE_BASE_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>

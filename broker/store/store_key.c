@@ -1,0 +1,569 @@
+/* store_key: the keyspace. */
+#include "store/store_key.h"
+
+#include "store/store_unlink.h"
+#include "store/store_value.h"
+
+/* Bits of a head's flags. */
+enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4 };
+
+enum {
+    HEAD_BYTES = 1 + 1 + 1 + 8 + 8 + 8,
+    STREAM_BYTES = 3 * 16 + 8 + 8, /* of it */
+    TIMER_EXPIRY = 1,              /* kinds of `t` */
+    TIMER_BYTES = 1 + 8 + 1 + 4 + 2 + 8,
+    SCAN_OID_BITS = 48,
+};
+
+/* ---- rows ---- */
+
+static void head_key(struct store_txn *txn, struct store_key_bytes *key, uint32_t space,
+                     const struct store_ref *ref)
+{
+    key_begin(key, 'k');
+    key_u32(key, space);
+    key_u16(key, ref->slot);
+    key_name(txn, key, ref->name);
+}
+
+static void name_key(struct store_key_bytes *key, uint32_t space, uint16_t slot, uint64_t oid)
+{
+    key_begin(key, 'o');
+    key_u32(key, space);
+    key_u16(key, slot);
+    key_u64(key, oid);
+}
+
+static void timer_key(struct store_key_bytes *key, uint64_t at_ms, uint32_t space, uint16_t slot,
+                      uint64_t oid)
+{
+    key_begin(key, 't');
+    key_u64(key, at_ms);
+    key_u8(key, TIMER_EXPIRY);
+    key_u32(key, space);
+    key_u16(key, slot);
+    key_u64(key, oid);
+}
+
+/* ---- heads ---- */
+
+static void append_u64(struct buf *out, uint64_t v)
+{
+    v = htobe64(v);
+    buf_append(out, slice_of(&v, sizeof v));
+}
+
+static void stream_encode(const struct store_object *object, struct buf *out)
+{
+    append_u64(out, object->stream.first.ms);
+    append_u64(out, object->stream.first.seq);
+    append_u64(out, object->stream.last.ms);
+    append_u64(out, object->stream.last.seq);
+    append_u64(out, object->stream.max_deleted.ms);
+    append_u64(out, object->stream.max_deleted.seq);
+    append_u64(out, object->stream.added);
+    append_u64(out, (uint64_t)object->stream.groups << 32 | object->stream.next_group);
+}
+
+static void stream_decode(const char *at, struct store_object *object)
+{
+    object->stream.first = (struct store_id){read_u64(at), read_u64(at + 8)};
+    object->stream.last = (struct store_id){read_u64(at + 16), read_u64(at + 24)};
+    object->stream.max_deleted = (struct store_id){read_u64(at + 32), read_u64(at + 40)};
+    object->stream.added = read_u64(at + 48);
+    object->stream.groups = read_u32(at + 56);
+    object->stream.next_group = read_u32(at + 60);
+}
+
+static uint8_t head_flags(const struct store_object *object)
+{
+    bool expires = object->expire_ms != 0 || object->timer_ms != 0;
+    return (uint8_t)((expires ? HEAD_EXPIRES : 0) | (object->levels > 0 ? HEAD_LADDER : 0) |
+                     (object->content != object->oid ? HEAD_CONTENT : 0));
+}
+
+static void head_encode(const struct store_object *object, struct slice name, struct buf *out)
+{
+    const uint8_t begin[3] = {(uint8_t)object->type, head_flags(object), object->encoding};
+    out->len = 0;
+    buf_append(out, slice_of(begin, sizeof begin));
+    append_u64(out, object->version);
+    append_u64(out, object->oid);
+    append_u64(out, object->count);
+    if ((begin[1] & HEAD_EXPIRES) != 0) {
+        append_u64(out, object->expire_ms);
+        append_u64(out, object->timer_ms);
+    }
+    if ((begin[1] & HEAD_CONTENT) != 0) { append_u64(out, object->content); }
+    if ((begin[1] & HEAD_LADDER) != 0) { buf_append(out, slice_of(&object->levels, 1)); }
+    if (object->type == STORE_LIST) {
+        append_u64(out, object->first);
+        append_u64(out, object->last);
+    }
+    if (object->type == STORE_STREAM) { stream_encode(object, out); }
+    if (name_is_long(name)) {
+        uint32_t len = htobe32((uint32_t)name.len);
+        buf_append(out, slice_of(&len, sizeof len));
+        buf_append(out, name);
+    }
+    if (object->type == STORE_STRING) { buf_append(out, object->text); }
+}
+
+/* How long a head with these flags is, without a name and a text. */
+static size_t head_bytes(struct slice in, bool is_long)
+{
+    uint8_t flags = (uint8_t)in.data[1];
+    return HEAD_BYTES + ((flags & HEAD_EXPIRES) != 0 ? 16 : 0) +
+           ((flags & HEAD_CONTENT) != 0 ? 8 : 0) + ((flags & HEAD_LADDER) != 0 ? 1 : 0) +
+           (in.data[0] == STORE_LIST ? 16 : 0) + (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) +
+           (is_long ? 4 : 0);
+}
+
+/* `name`, where not NULL, is set if the name is long: to the one the head belongs to. False: it is damaged. */
+static bool head_decode(struct slice in, bool is_long, struct store_object *object,
+                        struct slice *name)
+{
+    if (in.len < HEAD_BYTES || in.len < head_bytes(in, is_long)) { return false; }
+    uint8_t flags = (uint8_t)in.data[1];
+    size_t at = HEAD_BYTES;
+    *object = (struct store_object){
+        .type = (enum store_type)in.data[0],
+        .encoding = (uint8_t)in.data[2],
+        .version = read_u64(in.data + 3),
+        .oid = read_u64(in.data + 11),
+        .content = read_u64(in.data + 11),
+        .count = read_u64(in.data + 19),
+    };
+    if ((flags & HEAD_EXPIRES) != 0) {
+        object->expire_ms = read_u64(in.data + at);
+        object->timer_ms = read_u64(in.data + at + 8);
+        at += 16;
+    }
+    if ((flags & HEAD_CONTENT) != 0) {
+        object->content = read_u64(in.data + at);
+        at += 8;
+    }
+    if ((flags & HEAD_LADDER) != 0) { object->levels = (uint8_t)in.data[at++]; }
+    if (object->type == STORE_LIST) {
+        object->first = read_u64(in.data + at);
+        object->last = read_u64(in.data + at + 8);
+        at += 16;
+    }
+    if (object->type == STORE_STREAM) {
+        stream_decode(in.data + at, object);
+        at += STREAM_BYTES;
+    }
+    if (is_long) {
+        uint32_t len = read_u32(in.data + at);
+        at += 4;
+        if (in.len - at < len) { return false; }
+        if (name != NULL) { *name = slice_of(in.data + at, len); }
+        at += len;
+    }
+    if (object->type == STORE_STRING) { object->text = slice_of(in.data + at, in.len - at); }
+    return true;
+}
+
+/* The head, whatever its deadline. */
+static bool head_get(struct store_txn *txn, uint32_t space, const struct store_ref *ref,
+                     struct store_object *out)
+{
+    *out = (struct store_object){0};
+    if (space == 0) { return false; }
+    struct store_key_bytes key;
+    head_key(txn, &key, space, ref);
+    struct slice value;
+    if (!txn_get(txn, key_slice(&key), &value)) { return false; }
+    struct slice name = ref->name;
+    if (!head_decode(value, name_is_long(ref->name), out, &name)) {
+        txn_fail(txn, ERR_CORRUPT);
+        *out = (struct store_object){0};
+        return false;
+    }
+    /* Two long names of one hash of 128 bits: nobody has seen two. */
+    CHECK(slice_equal(name, ref->name));
+    return true;
+}
+
+static void head_put(struct store_txn *txn, uint32_t space, const struct store_ref *ref,
+                     const struct store_object *object)
+{
+    struct store_key_bytes key;
+    head_key(txn, &key, space, ref);
+    head_encode(object, ref->name, &txn->scratch);
+    txn_put(txn, key_slice(&key), buf_slice(&txn->scratch));
+}
+
+static bool is_past(const struct store_txn *txn, const struct store_object *object)
+{
+    return object->expire_ms != 0 && txn->now_ms > object->expire_ms;
+}
+
+/* ---- keys ---- */
+
+bool store_key_find(struct store_txn *txn, const struct store_ref *ref, struct store_object *out)
+{
+    if (!head_get(txn, txn_space(txn, ref->db)->space, ref, out)) { return false; }
+    if (!is_past(txn, out)) { return true; }
+    if (txn->is_write) { store_key_remove(txn, ref, out); }
+    *out = (struct store_object){0};
+    return false;
+}
+
+void store_key_create(struct store_txn *txn, enum store_type type, struct store_object *out)
+{
+    uint64_t oid = txn->next_oid++;
+    *out = (struct store_object){.type = type, .oid = oid, .content = oid};
+}
+
+/* The rows that lead to a head: by id, and by time. */
+static void leads_put(struct store_txn *txn, struct store_space *space, const struct store_ref *ref,
+                      const struct store_object *object)
+{
+    struct store_key_bytes key;
+    name_key(&key, space->space, ref->slot, object->oid);
+    txn_put(txn, key_slice(&key), ref->name);
+    if (object->timer_ms != 0) {
+        timer_key(&key, object->timer_ms, space->space, ref->slot, object->oid);
+        txn_put(txn, key_slice(&key), SLICE(""));
+    }
+    space->keys++;
+    if (object->expire_ms != 0) { space->expiring++; }
+    space->is_dirty = true;
+}
+
+static void leads_delete(struct store_txn *txn, struct store_space *space,
+                         const struct store_ref *ref, const struct store_object *object)
+{
+    struct store_key_bytes key;
+    name_key(&key, space->space, ref->slot, object->oid);
+    (void)txn_delete(txn, key_slice(&key));
+    if (object->timer_ms != 0) {
+        timer_key(&key, object->timer_ms, space->space, ref->slot, object->oid);
+        (void)txn_delete(txn, key_slice(&key));
+    }
+    space->keys--;
+    if (object->expire_ms != 0) { space->expiring--; }
+    space->is_dirty = true;
+}
+
+/* The record of a database that is written to: from here on it stands for a space. */
+static struct store_space *space_for_write(struct store_txn *txn, uint16_t db)
+{
+    struct store_space *space = txn_space(txn, db);
+    if (space->space == 0) {
+        space->space = txn->next_space++;
+        space->is_dirty = true;
+    }
+    return space;
+}
+
+void store_key_save(struct store_txn *txn, const struct store_ref *ref, struct store_object *object)
+{
+    struct store_space *space = space_for_write(txn, ref->db);
+    bool is_new = object->version == 0;
+    object->version = ++txn->write_seq;
+    head_put(txn, space->space, ref, object);
+    if (is_new) { leads_put(txn, space, ref, object); }
+}
+
+void store_key_remove(struct store_txn *txn, const struct store_ref *ref,
+                      const struct store_object *object)
+{
+    struct store_space *space = txn_space(txn, ref->db);
+    struct store_key_bytes key;
+    head_key(txn, &key, space->space, ref);
+    (void)txn_delete(txn, key_slice(&key));
+    leads_delete(txn, space, ref, object);
+    unlink_content(txn, object);
+}
+
+void store_key_empty(struct store_txn *txn, struct store_object *object)
+{
+    unlink_content(txn, object);
+    object->content = txn->next_oid++;
+    object->count = 0;
+    object->levels = 0;
+    object->first = 0;
+    object->last = 0;
+    object->text = SLICE("");
+}
+
+/* A short text stands in LMDB's page until the next write: keep it for the head that comes after one. */
+static void text_keep(struct store_object *object, char kept[STORE_INLINE_MAX])
+{
+    if (object->text.len > 0) { memcpy(kept, object->text.data, object->text.len); }
+    object->text.data = kept;
+}
+
+void store_key_set_expiry(struct store_txn *txn, const struct store_ref *ref,
+                          struct store_object *object, uint64_t expire_ms)
+{
+    struct store_space *space = space_for_write(txn, ref->db);
+    char text[STORE_INLINE_MAX];
+    text_keep(object, text);
+    bool is_new = object->version == 0;
+    uint64_t timer_ms = object->timer_ms;
+    if (expire_ms == 0 || timer_ms == 0 || expire_ms < timer_ms) { timer_ms = expire_ms; }
+    if (!is_new) {
+        struct store_key_bytes key;
+        if (object->timer_ms != 0 && object->timer_ms != timer_ms) {
+            timer_key(&key, object->timer_ms, space->space, ref->slot, object->oid);
+            (void)txn_delete(txn, key_slice(&key));
+        }
+        if (timer_ms != 0 && object->timer_ms != timer_ms) {
+            timer_key(&key, timer_ms, space->space, ref->slot, object->oid);
+            txn_put(txn, key_slice(&key), SLICE(""));
+        }
+        space->expiring += (uint64_t)(expire_ms != 0) - (uint64_t)(object->expire_ms != 0);
+        space->is_dirty = true;
+    }
+    object->expire_ms = expire_ms;
+    object->timer_ms = timer_ms;
+    store_key_save(txn, ref, object);
+    object->text = SLICE("");
+}
+
+void store_key_rename(struct store_txn *txn, const struct store_ref *from,
+                      const struct store_ref *to, struct store_object *object)
+{
+    struct store_space *old = txn_space(txn, from->db);
+    char text[STORE_INLINE_MAX];
+    text_keep(object, text);
+    struct store_key_bytes key;
+    head_key(txn, &key, old->space, from);
+    (void)txn_delete(txn, key_slice(&key));
+    leads_delete(txn, old, from, object);
+    object->version = 0;
+    store_key_save(txn, to, object);
+    object->text = SLICE("");
+}
+
+/* ---- databases ---- */
+
+struct store_count store_db_count(struct store_txn *txn, uint16_t db)
+{
+    const struct store_space *space = txn_space(txn, db);
+    return (struct store_count){space->keys, space->expiring};
+}
+
+void store_db_flush(struct store_txn *txn, uint16_t db)
+{
+    struct store_space *space = txn_space(txn, db);
+    if (space->keys == 0) { return; }
+    unlink_space(txn, space->space);
+    *space = (struct store_space){.db = db, .space = txn->next_space++, .is_dirty = true};
+}
+
+void store_db_swap(struct store_txn *txn, uint16_t a, uint16_t b)
+{
+    struct store_space *one = txn_space(txn, a);
+    struct store_space *other = txn_space(txn, b);
+    struct store_space kept = *one;
+    *one = *other;
+    *other = kept;
+    one->db = a;
+    other->db = b;
+    one->is_dirty = true;
+    other->is_dirty = true;
+}
+
+/* The database that the space stands for. False: none any more. */
+static bool db_of_space(struct store_txn *txn, uint32_t space, uint16_t *db)
+{
+    for (uint32_t i = 0; i < txn->space_count; i++) {
+        if (txn->space[i].space == space) {
+            *db = txn->space[i].db;
+            return true;
+        }
+    }
+    struct store_cursor cursor;
+    cursor_begin(&cursor, txn, SLICE("D"));
+    bool is_found = false;
+    for (bool any = cursor_first(&cursor); any && !is_found; any = cursor_next(&cursor)) {
+        *db = read_u16(cursor.key.data + 1);
+        is_found = read_u32(cursor.value.data) == space && txn_space(txn, *db)->space == space;
+    }
+    cursor_end(&cursor);
+    return is_found;
+}
+
+/* ---- walks ---- */
+
+uint64_t store_key_scan(struct store_txn *txn, uint16_t db, uint64_t cursor, uint64_t count,
+                        void (*visit)(void *arg, struct slice name,
+                                      const struct store_object *object),
+                        void *arg)
+{
+    uint32_t space = txn_space(txn, db)->space;
+    if (space == 0) { return 0; }
+    struct store_key_bytes prefix;
+    key_begin(&prefix, 'o');
+    key_u32(&prefix, space);
+    struct store_key_bytes from;
+    uint64_t oid_mask = (1ULL << SCAN_OID_BITS) - 1;
+    name_key(&from, space, (uint16_t)(cursor >> SCAN_OID_BITS), (cursor & oid_mask) + 1);
+    struct store_cursor at;
+    cursor_begin(&at, txn, key_slice(&prefix));
+    uint64_t next = 0;
+    bool any = cursor_seek(&at, key_slice(&from));
+    for (uint64_t looked = 0; any && looked < count; looked++, any = cursor_next(&at)) {
+        const struct store_ref ref = {db, read_u16(at.key.data + 5), at.value};
+        next = (uint64_t)ref.slot << SCAN_OID_BITS | read_u64(at.key.data + 7);
+        struct store_object object;
+        if (head_get(txn, space, &ref, &object) && !is_past(txn, &object)) {
+            visit(arg, at.value, &object);
+        }
+    }
+    cursor_end(&at);
+    return any ? next : 0;
+}
+
+bool store_key_random(struct store_txn *txn, uint16_t db, uint64_t random, struct slice *name)
+{
+    const struct store_space *space = txn_space(txn, db);
+    if (space->keys == 0) { return false; }
+    struct store_key_bytes prefix;
+    key_begin(&prefix, 'o');
+    key_u32(&prefix, space->space);
+    struct store_cursor cursor;
+    cursor_begin(&cursor, txn, key_slice(&prefix));
+    bool is_found = cursor_first(&cursor);
+    if (is_found) {
+        /* Somewhere between the first id and the last, then one of the next few. */
+        struct store_key_bytes at;
+        uint64_t first = read_u64(cursor.key.data + 7);
+        is_found = cursor_last(&cursor);
+        uint64_t last = is_found ? read_u64(cursor.key.data + 7) : first;
+        uint16_t slot = is_found ? read_u16(cursor.key.data + 5) : 0;
+        name_key(&at, space->space, slot, first + random % (last - first + 1));
+        is_found = cursor_seek(&cursor, key_slice(&at));
+        for (uint64_t skip = (random >> 32) % 16; is_found && skip > 0; skip--) {
+            if (!cursor_next(&cursor)) { is_found = cursor_first(&cursor); }
+        }
+        *name = cursor.value;
+    }
+    cursor_end(&cursor);
+    return is_found;
+}
+
+/* ---- deadlines ---- */
+
+uint64_t store_key_next_expiry(struct store_txn *txn)
+{
+    struct store_cursor cursor;
+    cursor_begin(&cursor, txn, SLICE("t"));
+    uint64_t at_ms = cursor_first(&cursor) ? read_u64(cursor.key.data + 1) : 0;
+    cursor_end(&cursor);
+    return at_ms;
+}
+
+struct expiry {
+    uint64_t at_ms;
+    uint32_t space;
+    uint16_t slot;
+    uint64_t oid;
+};
+
+/* The first row of `t` that is due. Its key goes. */
+static bool take_due(struct store_txn *txn, struct expiry *due)
+{
+    struct store_cursor cursor;
+    cursor_begin(&cursor, txn, SLICE("t"));
+    bool is_due = cursor_first(&cursor) && cursor.key.len == TIMER_BYTES &&
+                  read_u64(cursor.key.data + 1) < txn->now_ms;
+    if (is_due) {
+        *due = (struct expiry){read_u64(cursor.key.data + 1), read_u32(cursor.key.data + 10),
+                               read_u16(cursor.key.data + 14), read_u64(cursor.key.data + 16)};
+        cursor_delete(&cursor);
+    }
+    cursor_end(&cursor);
+    return is_due;
+}
+
+static void expire_one(struct store_txn *txn, const struct expiry *due,
+                       void (*removed)(void *arg, uint16_t db, struct slice name), void *arg)
+{
+    struct store_ref ref = {.slot = due->slot};
+    if (!db_of_space(txn, due->space, &ref.db)) { return; } /* flushed: its purge goes on */
+    struct store_key_bytes key;
+    name_key(&key, due->space, due->slot, due->oid);
+    struct slice name;
+    if (!txn_get(txn, key_slice(&key), &name)) { return; }
+    struct buf kept = {0};
+    buf_append(&kept, name);
+    ref.name = buf_slice(&kept);
+    struct store_object object;
+    if (head_get(txn, due->space, &ref, &object) && object.timer_ms == due->at_ms) {
+        object.timer_ms = 0;
+        if (is_past(txn, &object)) {
+            removed(arg, ref.db, ref.name);
+            store_key_remove(txn, &ref, &object);
+        } else if (object.expire_ms != 0) { /* it was put off meanwhile */
+            object.timer_ms = object.expire_ms;
+            timer_key(&key, object.timer_ms, due->space, due->slot, due->oid);
+            txn_put(txn, key_slice(&key), SLICE(""));
+            head_put(txn, due->space, &ref, &object);
+        }
+    }
+    buf_fini(&kept);
+}
+
+uint64_t store_key_expire(struct store_txn *txn, uint64_t count,
+                          void (*removed)(void *arg, uint16_t db, struct slice name), void *arg)
+{
+    uint64_t taken = 0;
+    struct expiry due;
+    while (taken < count && take_due(txn, &due)) {
+        taken++;
+        expire_one(txn, &due, removed, arg);
+    }
+    return taken;
+}
+
+/* ---- what is unlinked ---- */
+
+/* A flushed database's keys. Gives: the rows that went. */
+static uint64_t purge_space(struct store_txn *txn, uint32_t space, uint64_t count)
+{
+    struct store_key_bytes prefix;
+    key_begin(&prefix, 'k');
+    key_u32(&prefix, space);
+    uint64_t removed = 0;
+    while (removed < count) {
+        struct store_cursor cursor;
+        cursor_begin(&cursor, txn, key_slice(&prefix));
+        struct store_object object;
+        struct store_key_bytes key;
+        bool any = cursor_first(&cursor);
+        if (any) {
+            bool is_long = cursor.key.len - 7 > STORE_NAME_MAX;
+            if (!head_decode(cursor.value, is_long, &object, NULL)) { txn_fail(txn, ERR_CORRUPT); }
+            uint16_t slot = read_u16(cursor.key.data + 5);
+            cursor_delete(&cursor);
+            name_key(&key, space, slot, object.oid);
+            (void)txn_delete(txn, key_slice(&key));
+            timer_key(&key, object.timer_ms, space, slot, object.oid);
+            if (object.timer_ms != 0) { (void)txn_delete(txn, key_slice(&key)); }
+        }
+        cursor_end(&cursor);
+        if (!any) { break; }
+        unlink_content(txn, &object);
+        removed += 2;
+    }
+    return removed;
+}
+
+bool store_purge(struct store_txn *txn, uint64_t count)
+{
+    struct unlinked unlinked;
+    while (count > 0 && unlinked_first(txn, &unlinked)) {
+        uint64_t gone = unlinked.kind == UNLINKED_SPACE
+                            ? purge_space(txn, (uint32_t)unlinked.id, count)
+                            : unlinked_remove(txn, &unlinked, count);
+        if (gone >= count) { return true; }
+        unlinked_done(txn, &unlinked);
+        count -= gone;
+    }
+    return count == 0;
+}

@@ -1,0 +1,335 @@
+"""commands: random data commands, family by family, options and mistakes included.
+
+A generator draws from a small world of keys and words, so that commands meet each other's keys, also with the wrong
+type. What may differ between two right servers is told by the command's name in `UNORDERED` and its kin.
+"""
+
+KEYS = [b"k%d" % i for i in range(6)]
+FIELDS = [b"f%d" % i for i in range(8)] + [b"x" * 70, b"n" * 600, b""]
+VALUES = [b"", b"0", b"1", b"10", b"-5", b"3.5", b"abc", b"hello world", b"12345678901234567890", b"v" * 50,
+          b"w" * 1200, b"z" * 9000, b"\x00\xff\x80bin"]
+INTS = [b"0", b"1", b"-1", b"2", b"-2", b"3", b"5", b"100", b"-100", b"9223372036854775807", b"-9223372036854775808",
+        b"abc", b"1.5", b""]
+FLOATS = [b"0", b"1", b"-1", b"0.5", b"2.25", b"-3.5", b"1e3", b"inf", b"-inf", b"nan", b"abc", b"10.25"]
+
+# Chance decides the elements: their number is compared, and that they are some of the key's is for other tests.
+BY_CHANCE = {b"SPOP", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"}
+# Maps with fields that only one of the two has, or that a clock decides.
+LOOSE_FIELDS = {b"radix-tree-keys", b"radix-tree-nodes", b"idle", b"inactive", b"seen-time", b"active-time"}
+# Replies whose elements come in any order.
+UNORDERED = {b"SMEMBERS", b"SUNION", b"SINTER", b"SDIFF", b"HKEYS", b"HVALS", b"KEYS"}
+PAIRS = {b"HGETALL"}
+# Scans of small collections: a cursor of 0 and the elements in any order.
+SCANS = {b"SSCAN": 1, b"HSCAN": 2, b"ZSCAN": 2, b"SCAN": 1}
+
+
+class World:
+    """Draws commands with one random generator."""
+
+    def __init__(self, random):
+        self.random = random
+        self.size = 0
+        self.families = [self.string, self.string, self.bits, self.keys, self.list, self.list, self.hash, self.set,
+                         self.zset, self.zset, self.zrange, self.stream, self.group,
+                         self.large]
+
+    def pick(self, choices):
+        return self.random.choice(choices)
+
+    def key(self):
+        return self.pick(KEYS)
+
+    def many(self, draw, low=1, high=4):
+        return [draw() for _ in range(self.random.randint(low, high))]
+
+    def chance(self, percent):
+        return self.random.randrange(100) < percent
+
+    def maybe(self, percent, *words):
+        return list(words) if self.chance(percent) else []
+
+    def int(self):
+        return self.pick(INTS) if self.chance(30) else b"%d" % self.random.randint(-6, 12)
+
+    def float(self):
+        return self.pick(FLOATS) if self.chance(30) else b"%g" % (self.random.randint(-20, 40) / 4)
+
+    def value(self):
+        return self.pick(VALUES)
+
+    def field(self):
+        return self.pick(FIELDS)
+
+    def command(self):
+        return self.pick(self.families)()
+
+    def string(self):
+        k, v, i = self.key, self.value, self.int
+        return self.pick([
+            lambda: [b"SET", k(), v()] + self.maybe(20, self.pick([b"NX", b"XX"])) + self.maybe(20, b"GET") +
+            self.maybe(10, b"KEEPTTL") + self.maybe(15, b"EX", self.pick([b"100", b"0", b"-1", b"x"])),
+            lambda: [b"GET", k()],
+            lambda: [b"GETSET", k(), v()],
+            lambda: [b"GETDEL", k()],
+            lambda: [b"GETEX", k()] + self.maybe(50, self.pick([b"PERSIST", b"FOO"])) + self.maybe(30, b"EX", i()),
+            lambda: [b"SETNX", k(), v()],
+            lambda: [b"SETEX", k(), self.pick([b"100", b"0", b"-3", b"q"]), v()],
+            lambda: [b"PSETEX", k(), b"100000", v()],
+            lambda: [b"MGET"] + self.many(k),
+            lambda: [b"MSET"] + [x for _ in range(self.random.randint(1, 3)) for x in (k(), v())] +
+            self.maybe(5, k()),
+            lambda: [b"MSETNX", k(), v(), k(), v()],
+            lambda: [b"APPEND", k(), v()],
+            lambda: [b"STRLEN", k()],
+            lambda: [b"GETRANGE", k(), i(), i()],
+            lambda: [b"SETRANGE", k(), self.pick([b"0", b"3", b"-1", b"1500", b"x", b"600000000"]), v()],
+            lambda: [self.pick([b"INCR", b"DECR"]), k()],
+            lambda: [self.pick([b"INCRBY", b"DECRBY"]), k(), i()],
+            lambda: [b"INCRBYFLOAT", k(), self.float()],
+        ])()
+
+    def bits(self):
+        k, i = self.key, self.int
+        offset = lambda: self.pick([b"0", b"1", b"7", b"8", b"100", b"12000", b"-1", b"x"])
+        unit = lambda: self.maybe(40, self.pick([b"BIT", b"BYTE", b"FOO"]))
+        width = lambda: self.pick([b"u8", b"i8", b"i5", b"u1", b"u63", b"i64", b"u64", b"x9", b"i16"])
+        place = lambda: self.pick([b"0", b"#1", b"3", b"100", b"-1", b"#x"])
+        operation = lambda: self.pick([[b"GET", width(), place()], [b"SET", width(), place(), i()],
+                                       [b"INCRBY", width(), place(), i()],
+                                       [b"OVERFLOW", self.pick([b"WRAP", b"SAT", b"FAIL", b"NO"])]])
+        return self.pick([
+            lambda: [b"SETBIT", k(), offset(), self.pick([b"0", b"1", b"1", b"2"])],
+            lambda: [b"GETBIT", k(), offset()],
+            lambda: [b"BITCOUNT", k()] + self.maybe(60, i(), i(), *unit()),
+            lambda: [b"BITPOS", k(), self.pick([b"0", b"1", b"2"])] + self.maybe(60, i(), *self.maybe(60, i(), *unit())),
+            lambda: [b"BITOP", self.pick([b"AND", b"OR", b"XOR", b"NOT", b"NAND"]), k()] + self.many(k, 1, 3),
+            lambda: [b"BITFIELD", k()] + sum(self.many(operation, 1, 3), []),
+            lambda: [b"BITFIELD_RO", k()] + operation(),
+        ])()
+
+    def keys(self):
+        k = self.key
+        ttl = lambda: self.pick([b"100", b"1000", b"50", b"-1", b"0", b"x", b"9223372036854775807"])
+        flags = lambda: self.maybe(30, self.pick([b"NX", b"XX", b"GT", b"LT", b"FOO"])) + self.maybe(10, b"GT")
+        return self.pick([
+            lambda: [self.pick([b"DEL", b"UNLINK", b"EXISTS", b"TOUCH"])] + self.many(k),
+            lambda: [b"TYPE", k()],
+            lambda: [b"EXPIRE", k(), ttl()] + flags(),
+            lambda: [b"PEXPIRE", k(), self.pick([b"100000", b"-1", b"x"])] + flags(),
+            lambda: [b"EXPIREAT", k(), self.pick([b"4000000000", b"1", b"x"])] + flags(),
+            lambda: [b"PEXPIREAT", k(), self.pick([b"4000000000000", b"1", b"x"])] + flags(),
+            lambda: [b"TTL", k()],
+            lambda: [self.pick([b"EXPIRETIME", b"PEXPIRETIME"]), k()] if self.chance(0) else [b"TTL", k()],
+            lambda: [b"PERSIST", k()],
+            lambda: [self.pick([b"RENAME", b"RENAMENX"]), k(), k()],
+            lambda: [b"COPY", k(), k()] + self.maybe(40, b"REPLACE") + self.maybe(20, b"DB", self.pick([b"1", b"99"])),
+            lambda: [b"MOVE", k(), self.pick([b"1", b"0", b"99", b"x"])],
+            lambda: [b"KEYS", self.pick([b"*", b"k[1-3]", b"none"])],
+            lambda: [b"SCAN", self.pick([b"0", b"x"])] + self.maybe(30, b"MATCH", b"k*") +
+            [b"COUNT", b"1000"] + self.maybe(30, b"TYPE", self.pick([b"list", b"hash", b"foo"])),
+            lambda: [b"DBSIZE"],
+            lambda: [b"SWAPDB", self.pick([b"0", b"1", b"x", b"99"]), b"1"],
+            lambda: [b"SORT", k()] + self.maybe(40, b"ALPHA") + self.maybe(30, b"DESC") +
+            self.maybe(30, b"LIMIT", self.int(), self.int()) + self.maybe(15, b"BY", b"nosort") +
+            self.maybe(15, b"GET", b"#") + self.maybe(10, b"STORE", k()),
+        ] + ([lambda: [self.pick([b"FLUSHDB", b"FLUSHALL"])]] if self.chance(3) else []))()
+
+    def list(self):
+        k, v, i = self.key, self.value, self.int
+        end = lambda: self.pick([b"LEFT", b"RIGHT", b"LEFT", b"RIGHT", b"UP"])
+        return self.pick([
+            lambda: [self.pick([b"LPUSH", b"RPUSH"]), k()] + self.many(v),
+            lambda: [self.pick([b"LPUSHX", b"RPUSHX"]), k(), v()],
+            lambda: [self.pick([b"LPOP", b"RPOP"]), k()] + self.maybe(40, i()),
+            lambda: [b"LLEN", k()],
+            lambda: [b"LINDEX", k(), i()],
+            lambda: [b"LRANGE", k(), i(), i()],
+            lambda: [b"LSET", k(), i(), v()],
+            lambda: [b"LREM", k(), i(), v()],
+            lambda: [b"LTRIM", k(), i(), i()],
+            lambda: [b"LINSERT", k(), self.pick([b"BEFORE", b"AFTER", b"ON"]), v(), v()],
+            lambda: [b"LPOS", k(), v()] + self.maybe(40, b"RANK", i()) + self.maybe(40, b"COUNT", i()) +
+            self.maybe(20, b"MAXLEN", i()),
+            lambda: [b"LMOVE", k(), k(), end(), end()],
+            lambda: [b"RPOPLPUSH", k(), k()],
+            lambda: [b"LMPOP", self.pick([b"1", b"2", b"0", b"x"]), k(), k(), end()] + self.maybe(40, b"COUNT", i()),
+        ])()
+
+    def hash(self):
+        k, f, v = self.key, self.field, self.value
+        return self.pick([
+            lambda: [self.pick([b"HSET", b"HMSET"]), k()] + sum(self.many(lambda: [f(), v()], 1, 3), []) +
+            self.maybe(5, f()),
+            lambda: [b"HSETNX", k(), f(), v()],
+            lambda: [b"HGET", k(), f()],
+            lambda: [b"HMGET", k()] + self.many(f),
+            lambda: [self.pick([b"HGETALL", b"HKEYS", b"HVALS", b"HLEN"]), k()],
+            lambda: [self.pick([b"HEXISTS", b"HSTRLEN"]), k(), f()],
+            lambda: [b"HDEL", k()] + self.many(f),
+            lambda: [b"HINCRBY", k(), f(), self.int()],
+            lambda: [b"HINCRBYFLOAT", k(), f(), self.float()],
+            lambda: [b"HRANDFIELD", k()] + self.maybe(70, self.int(), *self.maybe(40, b"WITHVALUES")),
+            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", b"f[0-4]") + self.maybe(10, b"COUNT", self.int()),
+        ])()
+
+    def set(self):
+        k = self.key
+        m = lambda: self.pick([b"1", b"2", b"3", b"-7", b"a", b"b", b"c", b"y" * 80, b"n" * 600])
+        return self.pick([
+            lambda: [b"SADD", k()] + self.many(m),
+            lambda: [b"SREM", k()] + self.many(m),
+            lambda: [b"SISMEMBER", k(), m()],
+            lambda: [b"SMISMEMBER", k()] + self.many(m),
+            lambda: [self.pick([b"SCARD", b"SMEMBERS"]), k()],
+            lambda: [b"SMOVE", k(), k(), m()],
+            lambda: [self.pick([b"SUNION", b"SINTER", b"SDIFF"])] + self.many(k),
+            lambda: [self.pick([b"SUNIONSTORE", b"SINTERSTORE", b"SDIFFSTORE"]), k()] + self.many(k),
+            lambda: [b"SINTERCARD", self.pick([b"1", b"2", b"0", b"x", b"9"]), k(), k()] +
+            self.maybe(40, b"LIMIT", self.int()),
+            lambda: [b"SRANDMEMBER", k()] + self.maybe(70, self.int()),
+            lambda: [b"SPOP", k(), b"100"] + self.maybe(5, b"x"),
+            lambda: [b"SSCAN", k(), b"0"] + self.maybe(30, b"MATCH", b"[a1]*"),
+        ])()
+
+    def member(self):
+        return self.pick([b"a", b"b", b"c", b"d", b"e", b"f", b"m" * 70, b"n" * 500])
+
+    def zset(self):
+        k, m = self.key, self.member
+        numkeys = lambda: self.pick([b"1", b"2", b"2", b"0", b"x", b"9"])
+        aggregate = lambda: self.maybe(30, b"WEIGHTS", self.float(), self.float()) + \
+            self.maybe(30, b"AGGREGATE", self.pick([b"SUM", b"MIN", b"MAX", b"AVG"]))
+        return self.pick([
+            lambda: [b"ZADD", k()] + self.maybe(25, self.pick([b"NX", b"XX"])) +
+            self.maybe(25, self.pick([b"GT", b"LT"])) + self.maybe(30, b"CH") + self.maybe(15, b"INCR") +
+            sum(self.many(lambda: [self.float(), m()], 1, 3), []),
+            lambda: [b"ZADD", k()] + sum(self.many(lambda: [b"%d" % self.random.randint(0, 5), m()], 2, 4), []),
+            lambda: [b"ZINCRBY", k(), self.float(), m()],
+            lambda: [b"ZREM", k()] + self.many(m),
+            lambda: [b"ZSCORE", k(), m()],
+            lambda: [b"ZMSCORE", k()] + self.many(m),
+            lambda: [b"ZCARD", k()],
+            lambda: [self.pick([b"ZRANK", b"ZREVRANK"]), k(), m()],
+            lambda: [self.pick([b"ZPOPMIN", b"ZPOPMAX"]), k()] + self.maybe(40, self.int()),
+            lambda: [b"ZMPOP", numkeys(), k(), k(), self.pick([b"MIN", b"MAX", b"MID"])] +
+            self.maybe(40, b"COUNT", self.int()),
+            lambda: [self.pick([b"ZUNION", b"ZINTER"]), numkeys(), k(), k()] + aggregate() +
+            self.maybe(50, b"WITHSCORES"),
+            lambda: [b"ZDIFF", numkeys(), k(), k()] + self.maybe(50, b"WITHSCORES"),
+            lambda: [self.pick([b"ZUNIONSTORE", b"ZINTERSTORE"]), k(), numkeys(), k(), k()] + aggregate(),
+            lambda: [b"ZDIFFSTORE", k(), numkeys(), k(), k()],
+            lambda: [b"ZINTERCARD", numkeys(), k(), k()] + self.maybe(40, b"LIMIT", self.int()),
+            lambda: [b"ZRANDMEMBER", k()] + self.maybe(70, self.int(), *self.maybe(40, b"WITHSCORES")),
+            lambda: [b"ZSCAN", k(), b"0"] + self.maybe(30, b"MATCH", b"[a-c]"),
+        ])()
+
+    def zrange(self):
+        k, i = self.key, self.int
+        score = lambda: self.pick([b"", b"(", b""]) + self.float()
+        lex = lambda: self.pick([b"-", b"+", b"[a", b"(b", b"[c", b"(e", b"d", b"["])
+        limit = lambda: self.maybe(30, b"LIMIT", i(), i())
+        scores = lambda: self.maybe(50, b"WITHSCORES")
+        store = self.pick([b"ZRANGE", b"ZRANGE", b"ZRANGESTORE"])
+        head = [store, k(), k()] if store == b"ZRANGESTORE" else [store, k()]
+        return self.pick([
+            lambda: head + [i(), i()] + self.maybe(30, b"REV") + scores(),
+            lambda: head + [score(), score(), b"BYSCORE"] + self.maybe(30, b"REV") + limit() + scores(),
+            lambda: [self.pick([b"ZREVRANGE"]), k(), i(), i()] + scores(),
+            lambda: [self.pick([b"ZRANGEBYSCORE", b"ZREVRANGEBYSCORE"]), k(), score(), score()] + scores() + limit(),
+            lambda: [b"ZCOUNT", k(), score(), score()],
+            lambda: [b"ZREMRANGEBYRANK", k(), i(), i()],
+            lambda: [b"ZREMRANGEBYSCORE", k(), score(), score()],
+            lambda: self.lex_command(lex, limit),
+        ])()
+
+    def large(self):
+        """Collections past every threshold: ladders, chunks, blocks."""
+        number = self.random.randint(0, 4000)
+        some = lambda: b"e%d" % self.random.randint(0, 4000)
+        place = lambda: b"%d" % self.random.randint(-4200, 4200)
+        self.size += 40
+        return self.pick([
+            lambda: [b"RPUSH", b"list"] + [b"e%d" % (self.size + i) for i in range(40)],
+            lambda: [b"ZADD", b"zset"] + sum(([b"%d" % (i * number % 997), some()] for i in range(40)), []),
+            lambda: [b"XADD", b"stream", b"%d-1" % self.size, b"field", some()],
+            lambda: [b"HSET", b"hash"] + sum(([some(), some()] for _ in range(40)), []),
+            lambda: [b"SADD", b"set"] + [some() for _ in range(40)],
+            lambda: [b"LINDEX", b"list", place()],
+            lambda: [b"LRANGE", b"list", place(), b"%d" % (number - 2000)],
+            lambda: [b"LSET", b"list", place(), some()],
+            lambda: [b"LINSERT", b"list", b"BEFORE", some(), some()],
+            lambda: [b"LREM", b"list", self.int(), some()],
+            lambda: [b"LPOP", b"list", b"20"],
+            lambda: [b"ZRANK", b"zset", some()],
+            lambda: [b"ZRANGE", b"zset", place(), place(), b"WITHSCORES"],
+            lambda: [b"ZRANGEBYSCORE", b"zset", b"%d" % (number % 900), b"(%d" % (number % 997), b"LIMIT", b"3", b"9"],
+            lambda: [b"ZCOUNT", b"zset", b"(%d" % (number % 500), b"%d" % (number % 997)],
+            lambda: [b"ZREMRANGEBYRANK", b"zset", b"%d" % number, b"%d" % (number + 15)],
+            lambda: [b"ZPOPMIN", b"zset", b"20"],
+            lambda: [b"XRANGE", b"stream", b"%d" % number, b"+", b"COUNT", b"30"],
+            lambda: [b"XDEL", b"stream", b"%d-1" % (number // 40 * 40)],
+            lambda: [b"HGET", b"hash", some()],
+            lambda: [b"SDIFF", b"set", b"other"],
+            lambda: [b"SISMEMBER", b"set", some()],
+        ])()
+
+    def lex_command(self, lex, limit):
+        """By name, on a key whose members all score 0: elsewhere the order is nobody's promise."""
+        k = b"lex"
+        return self.pick([
+            lambda: [b"ZADD", k] + sum(self.many(lambda: [b"0", self.member()], 1, 3), []),
+            lambda: [self.pick([b"ZRANGEBYLEX", b"ZREVRANGEBYLEX"]), k, lex(), lex()] + limit(),
+            lambda: [b"ZRANGE", k, lex(), lex(), b"BYLEX"] + self.maybe(30, b"REV") + limit(),
+            lambda: [b"ZLEXCOUNT", k, lex(), lex()],
+            lambda: [b"ZREMRANGEBYLEX", k, lex(), lex()],
+        ])()
+
+    def id(self):
+        return self.pick([b"%d-%d" % (self.random.randint(0, 40), self.random.randint(0, 3)),
+                          b"%d" % self.random.randint(0, 40)])
+
+    def stream(self):
+        k = self.key
+        bound = lambda: self.pick([b"-", b"+", self.id(), b"(" + self.id(), b"x"])
+        trim = lambda: self.maybe(30, self.pick([b"MAXLEN"]), *self.maybe(30, b"="), self.int()) + \
+            self.maybe(15, b"MINID", self.id()) + self.maybe(5, b"LIMIT", b"3")
+        fields = lambda: sum(self.many(lambda: [self.field(), self.value()], 1, 3), []) + self.maybe(4, b"odd")
+        return self.pick([
+            lambda: [b"XADD", k()] + self.maybe(20, b"NOMKSTREAM") + trim() +
+            [self.pick([self.id(), b"%d-*" % self.random.randint(0, 40), b"0-0", b"x-1"])] + fields(),
+            lambda: [b"XADD", k(), b"%d-%d" % (self.random.randint(30, 60), self.random.randint(0, 9))] + fields(),
+            lambda: [b"XLEN", k()],
+            lambda: [self.pick([b"XRANGE", b"XREVRANGE"]), k(), bound(), bound()] + self.maybe(40, b"COUNT", self.int()),
+            lambda: [b"XDEL", k()] + self.many(self.id),
+            lambda: [b"XTRIM", k()] + trim(),
+            lambda: [b"XREAD"] + self.maybe(30, b"COUNT", self.int()) + [b"STREAMS", k(), k(), self.id(),
+                                                                        self.pick([self.id(), b"$", b">"])],
+            lambda: [b"XSETID", k(), self.id()] + self.maybe(30, b"ENTRIESADDED", self.int()) +
+            self.maybe(20, b"MAXDELETEDID", self.id()),
+        ])()
+
+    def group(self):
+        k = self.key
+        g = lambda: self.pick([b"g1", b"g2"])
+        c = lambda: self.pick([b"c1", b"c2", b"c3"])
+        return self.pick([
+            lambda: [b"XGROUP", b"CREATE", k(), g(), self.pick([b"$", b"0", self.id()])] + self.maybe(50, b"MKSTREAM") +
+            self.maybe(20, b"ENTRIESREAD", self.int()),
+            lambda: [b"XGROUP", b"SETID", k(), g(), self.pick([b"$", b"0", self.id()])] +
+            self.maybe(20, b"ENTRIESREAD", self.int()),
+            lambda: [b"XGROUP", b"DESTROY", k(), g()] if self.chance(20) else [b"XGROUP", b"FOO", k(), g()],
+            lambda: [b"XGROUP", self.pick([b"CREATECONSUMER", b"DELCONSUMER"]), k(), g(), c()],
+            lambda: [b"XREADGROUP", b"GROUP", g(), c()] + self.maybe(40, b"COUNT", self.int()) + self.maybe(15, b"NOACK") +
+            [b"STREAMS", k(), self.pick([b">", b">", b">", b"0", self.id(), b"$"])],
+            lambda: [b"XACK", k(), g()] + self.many(self.id),
+            lambda: [b"XPENDING", k(), g()],
+            lambda: [b"XPENDING", k(), g()] + self.maybe(30, b"IDLE", b"0") +
+            [self.pick([b"-", self.id(), b"(" + self.id()]), self.pick([b"+", self.id()]), self.int()] +
+            self.maybe(40, c()),
+            lambda: [b"XINFO", self.pick([b"STREAM", b"GROUPS", b"FOO"]), k()],
+            lambda: [b"XINFO", b"CONSUMERS", k(), g()],
+            lambda: [b"XCLAIM", k(), g(), c(), self.pick([b"0", b"1000000"])] + self.many(self.id) +
+            self.maybe(30, b"JUSTID") + self.maybe(20, b"FORCE") + self.maybe(20, b"RETRYCOUNT", b"3"),
+            lambda: [b"XAUTOCLAIM", k(), g(), c(), b"0", self.pick([b"0", b"-", self.id()])] +
+            self.maybe(40, b"COUNT", self.int()) + self.maybe(30, b"JUSTID"),
+        ])()
