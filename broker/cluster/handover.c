@@ -113,7 +113,11 @@ static void stream_forget(struct stream *stream)
 void handover_take_row(struct handover *h, uint32_t owner, uint64_t epoch, uint64_t seq,
                        bool is_own)
 {
-    if (h->is_own && seq > h->seq) { h->seq = seq; }
+    if (h->is_own && seq != 0) {
+        h->ordered_epoch = h->epoch;
+        h->ordered_seq = seq;
+        if (seq > h->seq) { h->seq = seq; }
+    }
     if (is_running(&h->stream)) { /* it has yet to end */
         h->previous = h->stream;
         h->is_broken = true; /* until then */
@@ -125,6 +129,11 @@ void handover_take_row(struct handover *h, uint32_t owner, uint64_t epoch, uint6
         h->stream.node = owner;
         h->stream.epoch = epoch;
     }
+}
+
+uint64_t handover_end_seq(const struct handover *h, uint64_t epoch)
+{
+    return epoch == h->ordered_epoch ? h->ordered_seq : 0;
 }
 
 void handover_forget_self(struct handover *h)
@@ -185,7 +194,7 @@ bool handover_on_ready(struct handover *h, uint32_t node, const struct wire_read
  * has not said it knows nothing of what we have. */
 static void take_end(struct handover *h, const struct stream *stream, const struct wire_end *end)
 {
-    if (stream->state != STREAM_OPEN && handover_rule(RULE_END_OF_NOTHING)) { return; }
+    if (stream->state != STREAM_OPEN) { return; }
     if (end->seq > h->seq) { h->seq = end->seq; }
     tail_clear(&h->tail);
 }

@@ -85,6 +85,9 @@ struct handover {
     struct stream previous; /* is to end before the present owner is told */
     uint64_t seq;           /* the highest number seen */
     uint64_t stable;        /* all up to here are where they are to be */
+    uint64_t
+        ordered_epoch; /* in which this node ordered last, and the last number that it gave; 0: it never did */
+    uint64_t ordered_seq;
     struct tail tail;
     bool is_broken; /* a stream has ended without END: some of it may come again, recovered */
     struct staging *staging[PMAP_NODES_MAX];
@@ -92,11 +95,11 @@ struct handover {
 
 /* What the mutations of tests/sim/handover switch off, to show what happens without it. */
 enum handover_rule {
-    RULE_ASK_END = 1,    /* who waits for END asks for it */
-    RULE_SNAPSHOT,       /* READY and changes of interest name the snapshot that they are about */
-    RULE_FORGET_SELF,    /* who was declared down knows nothing of any stream */
-    RULE_END_OF_NOTHING, /* the END of an owner that never began says nothing of messages */
-    RULE_START_OVER,     /* what does not become whole is started over */
+    RULE_ASK_END = 1, /* who waits for END asks for it */
+    RULE_SNAPSHOT,    /* READY and changes of interest name the snapshot that they are about */
+    RULE_FORGET_SELF, /* who was declared down knows nothing of any stream */
+    RULE_SEND_END,    /* an owner that was says END to all */
+    RULE_START_OVER,  /* what does not become whole is started over */
     RULE_LAST
 };
 bool handover_rule(enum handover_rule rule);
@@ -128,6 +131,8 @@ void handover_on_end(struct handover *h, uint32_t node, const struct wire_end *e
 bool handover_lane_ended(struct handover *h, uint32_t node, uint64_t lane);
 /* It takes too long: what is waited for, or was asked for, is taken for lost, as above. */
 bool handover_give_up(struct handover *h);
+/* For the END of this node's own stream in that epoch: the last number, if it is known. */
+uint64_t handover_end_seq(const struct handover *h, uint64_t epoch);
 /* Do we follow that stream, or is it to end yet? */
 bool handover_has_stream(const struct handover *h, uint32_t node, uint64_t epoch);
 

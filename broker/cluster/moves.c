@@ -33,9 +33,8 @@ static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t 
     struct handover *h = &place->handover;
     struct remote_partition *at = directory_partition(c->directory, p);
     bool has_ordered = at->phase == PARTITION_OWNED;
-    if (h->is_own) {
-        bool is_told = has_ordered || !handover_rule(RULE_END_OF_NOTHING);
-        own_push_end(c, p, t->members, at->epoch, has_ordered ? at->seq : is_told ? h->seq : 0);
+    if (h->is_own && handover_rule(RULE_SEND_END)) {
+        own_push_end(c, p, t->members, at->epoch, has_ordered ? at->seq : 0);
     }
     bool is_own = owner == half_0(c)->self && owner != PMAP_NOBODY;
     handover_take_row(h, owner, epoch, has_ordered ? at->seq : 0, is_own);

@@ -320,7 +320,12 @@ struct end_asked {
 static void push_end_asked(void *arg)
 {
     const struct end_asked *asked = arg;
-    own_push_end(asked->cluster, asked->partition, 1ULL << asked->node, asked->epoch, 0);
+    struct cluster *c = asked->cluster;
+    struct place *place = &c->place[asked->partition];
+    lock_take(&place->lock);
+    uint64_t seq = handover_end_seq(&place->handover, asked->epoch);
+    lock_release(&place->lock);
+    own_push_end(c, asked->partition, 1ULL << asked->node, asked->epoch, seq);
 }
 
 static void on_end_asked(struct event *event)

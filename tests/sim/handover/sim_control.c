@@ -192,7 +192,7 @@ static void move_one(void)
 {
     struct sim_control *control = &sim->control;
     if (sim->now_ms < control->next_move_ms) { return; }
-    control->next_move_ms = sim->now_ms + 20 + sim_random(1500);
+    control->next_move_ms = sim->now_ms + 20 + sim_random(600);
     uint32_t p = (uint32_t)sim_random(SIM_PARTITIONS);
     uint32_t to = (uint32_t)sim_random(sim->node_count);
     uint32_t owner = control->map->partition[p].owner;
@@ -230,8 +230,11 @@ static void give_map(struct sim_node *node)
 {
     const struct pmap *newest = sim->control.map;
     if (node->map != NULL && node->map->version == newest->version) { return; }
-    if (node->map_due_ms == 0) {
-        node->map_due_ms = sim->now_ms + 1 + sim_random(sim_chance(10) ? 300 : 20);
+    if (node->map_due_ms == 0) { /* who was away has a log to catch up with */
+        bool was_away = node->map != NULL && node->map->node[node->index].incarnation !=
+                                                 newest->node[node->index].incarnation;
+        uint64_t ms_max = was_away && sim_chance(50) ? 1500 : sim_chance(10) ? 300 : 20;
+        node->map_due_ms = sim->now_ms + 1 + sim_random(ms_max);
     }
     if (sim->now_ms < node->map_due_ms) { return; }
     node->map_due_ms = 0;

@@ -1,6 +1,6 @@
 /* sim_main: runs seeds until one fails or the time is up.
- * usage: sim_handover [-s FIRST] [-n SEEDS] [-t SECONDS] [-g RULE_OFF]... [-x] [-k] [-v] [-l]
- *   -x: expect a failure: end well at the first one. -k: go on after a failure. -l: with the brokers' logs.
+ * usage: sim_handover [-s FIRST] [-n SEEDS] [-t SECONDS] [-g RULE_OFF]... [-c] [-x] [-k] [-v] [-l]
+ *   -x: expect a failure: end well at the first one. -k: go on after a failure. -c: short cuts of two of five alone. -l: with the brokers' logs.
  * A failure prints its seed; -s SEED -n 1 -v repeats it. */
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +21,7 @@ struct options {
     bool goes_on;
     bool is_verbose;
     bool has_log;
+    enum sim_plan plan;
 };
 
 static uint64_t seed_running;
@@ -40,12 +41,13 @@ static void parse(int argc, char **argv, struct options *o)
 {
     *o = (struct options){.first = 1, .seeds = UINT64_MAX, .seconds = 60};
     int option;
-    while ((option = getopt(argc, argv, "s:n:t:g:xkvl")) != -1) {
+    while ((option = getopt(argc, argv, "s:n:t:g:cxkvl")) != -1) {
         switch (option) {
         case 's': o->first = strtoull(optarg, NULL, 10); break;
         case 'n': o->seeds = strtoull(optarg, NULL, 10); break;
         case 't': o->seconds = strtoull(optarg, NULL, 10); break;
         case 'g': handover_switch_off((enum handover_rule)atoi(optarg)); break;
+        case 'c': o->plan = SIM_SHORT_CUTS; break;
         case 'x': o->expects_failure = true; break;
         case 'k': o->goes_on = true; break;
         case 'v': o->is_verbose = true; break;
@@ -90,7 +92,7 @@ int main(int argc, char **argv)
     uint64_t failed = 0;
     for (; done < o.seeds && time(NULL) < end && (failed == 0 || o.goes_on); done++) {
         seed_running = o.first + done;
-        if (!sim_run(seed_running, o.is_verbose)) {
+        if (!sim_run(seed_running, o.plan, o.is_verbose)) {
             printf("FAILED seed %lu: %s\n", seed_running, sim->failure);
             fflush(stdout);
             failed++;

@@ -205,9 +205,8 @@ static void step(bool may_move, bool is_acting)
 
 /* ---- what happens to them ---- */
 
-static void cut_groups(void)
+static void cut_group(uint64_t group)
 {
-    uint64_t group = 1 + sim_random((1ULL << sim->node_count) - 2);
     sim_say("cut: nodes %lx from the others", (unsigned long)group);
     for (uint32_t a = 0; a < sim->node_count; a++) {
         for (uint32_t b = 0; b < sim->node_count; b++) {
@@ -215,6 +214,11 @@ static void cut_groups(void)
         }
     }
     sim->stats.cuts++;
+}
+
+static void cut_groups(void)
+{
+    cut_group(1 + sim_random((1ULL << sim->node_count) - 2));
 }
 
 static void cut_pair(void)
@@ -256,6 +260,20 @@ static void run_for(uint64_t ms, bool may_move, bool is_acting)
 {
     for (uint64_t end = sim->now_ms + ms; sim->now_ms < end && sim->failure[0] == '\0';) {
         step(may_move, is_acting);
+    }
+}
+
+/* Two of five are cut off until they are about to be declared down, or just have been, and come back together. */
+static void short_cuts(void)
+{
+    for (uint64_t count = 6; count > 0 && sim->failure[0] == '\0'; count--) {
+        uint32_t one = (uint32_t)sim_random(sim->node_count);
+        uint32_t other = (uint32_t)sim_random(sim->node_count);
+        cut_group(1ULL << one | 1ULL << other);
+        run_for(1250 + sim_random(500), true, true);
+        sim_say("heal");
+        sim_net_heal();
+        run_for(sim_random(1500), true, true);
     }
 }
 
@@ -433,13 +451,13 @@ static void stop(void)
     }
 }
 
-bool sim_run(uint64_t seed, bool is_verbose)
+bool sim_run(uint64_t seed, enum sim_plan plan, bool is_verbose)
 {
     *sim = (struct sim){.rng = seed * 0x9e3779b97f4a7c15ULL + 1, .is_verbose = is_verbose};
     sim->message = mem_new0(SIM_MESSAGES_MAX * sizeof *sim->message);
     list_init(&sim->conns);
-    sim->node_count = sim_chance(50) ? 5 : 3;
-    sim->is_rough = sim_chance(80);
+    sim->node_count = plan == SIM_SHORT_CUTS || sim_chance(50) ? 5 : 3;
+    sim->is_rough = plan == SIM_SHORT_CUTS || sim_chance(80);
     sim_clients_init();
     for (uint32_t i = 0; i < sim->node_count; i++) {
         node_new(&sim->node[i], i);
@@ -449,7 +467,11 @@ bool sim_run(uint64_t seed, bool is_verbose)
         CHECK(cluster_start(sim->node[i].cluster) == ERR_OK);
     }
     run_for(FORM_MS, false, true);
-    faults();
+    if (plan == SIM_SHORT_CUTS) {
+        short_cuts();
+    } else {
+        faults();
+    }
     come_to_rest();
     if (sim->failure[0] == '\0') { serve(); }
     if (sim->failure[0] == '\0') { sim_judge(); }
