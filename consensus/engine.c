@@ -25,6 +25,8 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
+        .unapplied_bytes_max = 32 << 20,
+        .unapplied_ms_max = 250,
         .cache_bytes = 64 << 20,
         .snapshot_log_bytes = 64 << 20,
         .trailing_entries = 4096,
@@ -174,6 +176,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     e->random = opts->random_seed;
     e->round.number = opts->random_seed >> 1 | 1;
     list_init(&e->groups);
+    list_init(&e->draining);
     list_init(&e->busy);
     list_init(&e->readers);
     e->entries_out = mem_new0(MESSAGE_ENTRIES_MAX * sizeof *e->entries_out);
@@ -189,6 +192,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
         .on_failed = on_failed,
         .arg = e,
         .cache_bytes = opts->cache_bytes,
+        .kept_type = RAFT_CHANGE,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }
@@ -201,11 +205,82 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     return ERR_OK;
 }
 
+/* The log goes, and with it its snapshot's file. */
+static void delete_log(struct engine *e, struct wal_log *log)
+{
+    if (wal_log_snapshot(log) != NULL) { snapshot_forget(e, wal_log_snapshot(log)->file); }
+    wal_log_delete(e->wal, log);
+}
+
+/* Nothing of the group is called any more. */
+static void end_closing(struct engine *e, struct group *g)
+{
+    const struct fsm_ops *ops = g->fsm_ops;
+    struct wal_log *log = g->is_deleted ? g->log : NULL;
+    void *fsm = g->fsm;
+    list_remove(&g->link);
+    group_free(g);
+    if (log != NULL) { delete_log(e, log); }
+    if (ops->on_closed != NULL) { ops->on_closed(fsm); }
+}
+
+/* What its machine holds stays in memory until it has come back. */
+/* Its state machine has nothing of it in hand any more. */
+static void maybe_end_closing(struct engine *e, struct group *g)
+{
+    if (!fsm_is_busy(g) && !snapshot_is_restoring(g)) { end_closing(e, g); }
+}
+
 static void close_group(struct engine *e, struct group *g)
 {
     list_remove(&g->link);
     map_remove(&e->groups_by_id, &g->node);
-    group_free(g);
+    group_end(g);
+    list_push_back(&e->draining, &g->link);
+    maybe_end_closing(e, g);
+}
+
+static struct group *draining_group(const struct engine *e, uint64_t id)
+{
+    LIST_EACH (at, &e->draining) {
+        struct group *g = CONTAINER_OF(at, struct group, link);
+        if (g->id == id) { return g; }
+    }
+    return NULL;
+}
+
+void engine_applied(struct engine *e, uint64_t group, uint64_t index)
+{
+    struct group *g = engine_group(e, group);
+    struct group *closed = draining_group(e, group);
+    CHECK(g != NULL || closed != NULL);
+    fsm_applied(closed != NULL ? closed : g, index);
+    if (closed != NULL) {
+        maybe_end_closing(e, closed);
+        return;
+    }
+    group_touch(g);
+    e->is_behind = true;
+}
+
+void engine_restored(struct engine *e, uint64_t group, enum err err)
+{
+    struct group *closed = draining_group(e, group);
+    struct group *g = closed != NULL ? closed : engine_group(e, group);
+    CHECK(g != NULL);
+    e->is_behind = true;
+    snapshot_restored(g, err);
+    if (closed != NULL) { maybe_end_closing(e, closed); }
+}
+
+void engine_snapshot_begun(struct engine *e, uint64_t group, void *image)
+{
+    snapshot_begun(e, group, image);
+}
+
+bool engine_is_drained(const struct engine *e)
+{
+    return list_is_empty(&e->draining) && !snapshot_is_beginning(e);
 }
 
 void engine_close_groups(struct engine *e)
@@ -219,6 +294,9 @@ void engine_free(struct engine *e)
 {
     if (e == NULL) { return; }
     engine_close_groups(e);
+    while (!list_is_empty(&e->draining)) {
+        group_free(CONTAINER_OF(list_pop_front(&e->draining), struct group, link));
+    }
     engine_metrics_end(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
@@ -297,6 +375,7 @@ enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_op
 {
     struct wal_log *log = wal_log_find(e->wal, group);
     if (log == NULL || engine_group(e, group) != NULL) { return ERR_INVALID; }
+    if (draining_group(e, group) != NULL) { return ERR_SLOW; }
     return open_log(e, log, ops, fsm);
 }
 
@@ -309,11 +388,21 @@ void engine_group_close(struct engine *e, uint64_t group)
 void engine_group_delete(struct engine *e, uint64_t group)
 {
     engine_group_close(e, group);
+    struct group *g = draining_group(e, group);
     struct wal_log *log = wal_log_find(e->wal, group);
-    if (log != NULL && wal_log_snapshot(log) != NULL) {
-        snapshot_forget(e, wal_log_snapshot(log)->file);
+    if (g != NULL) {
+        g->is_deleted = true;
+    } else if (log != NULL) {
+        delete_log(e, log);
     }
-    if (log != NULL) { wal_log_delete(e->wal, log); }
+}
+
+void engine_group_show(struct engine *e, uint64_t group, struct engine_view *view)
+{
+    struct group *g = engine_group(e, group);
+    CHECK(g != NULL);
+    g->view = view;
+    read_show(g);
 }
 
 uint64_t engine_group_next(const struct engine *e, uint64_t group)

@@ -33,7 +33,8 @@ struct engine {
     void *note_arg;
     struct wal *wal;
     struct map groups_by_id;
-    struct list groups; /* struct group */
+    struct list groups;   /* struct group */
+    struct list draining; /* those that were closed while their machine held a batch */
     struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
     struct list readers; /* those with reads that wait */
     uint64_t due_ms;     /* no group wants a tick before */
@@ -49,10 +50,12 @@ struct engine {
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_take *taking;    /* the one snapshot that is taken now */
-    struct snapshot_fetch *fetching; /* the one snapshot that is fetched now */
+    unsigned fetch_count;            /* snapshots that are fetched now */
+    struct snapshot_check *checking; /* the one snapshot file that is looked at now */
     uint64_t next_file;              /* number of the next snapshot file */
     struct list stale_files;         /* struct stale_file */
     struct list pulls;               /* struct snapshot_pull, to be served when the rate allows */
+    unsigned serving_count;          /* those that are being read */
     double bulk_tokens;
     uint64_t bulk_ms;
     struct engine_gauges gauges;

@@ -76,11 +76,13 @@ static void close_handles(struct loop *loop)
     loop->is_closed = true;
 }
 
-/* The way down: the link closes, the log's last flush ends, the engine goes, the handles close,
+/* The way down: the link closes, the log's last flush ends, what state machines hold comes back, the
+ * engine goes, the handles close,
  * uv_run returns. */
 static void maybe_end(struct loop *loop)
 {
-    if (loop->is_stopping && loop->link == NULL && loop->disk.inflight_count == 0) {
+    if (loop->is_stopping && loop->link == NULL && loop->disk.inflight_count == 0 &&
+        engine_is_drained(loop->engine)) {
         engine_free(loop->engine);
         loop->engine = NULL;
         close_handles(loop);

@@ -116,7 +116,7 @@ static void count_origin(struct machine *m, uint64_t id)
     }
 }
 
-static void apply(void *arg, const struct fsm_batch *batch)
+static enum fsm_answer apply(void *arg, const struct fsm_batch *batch)
 {
     struct machine *m = arg;
     for (size_t i = 0; i < batch->count; i++) {
@@ -127,6 +127,7 @@ static void apply(void *arg, const struct fsm_batch *batch)
         count_origin(m, words[0]);
     }
     m->applied = batch->last_index;
+    return FSM_DONE;
 }
 
 static uint64_t applied_index(void *arg)

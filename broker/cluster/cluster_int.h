@@ -17,7 +17,12 @@
 #include "cluster/jams.h"
 #include "cluster/peer.h"
 #include "net/listener.h"
+#include "pubsub/change.h"
+#include "pubsub/interest.h"
+#include "pubsub/lane.h"
+#include "pubsub/partition.h"
 #include "pubsub/remote.h"
+#include "pubsub/shipment.h"
 
 enum {
     /* Messages kept for a crash of their owners: of all partitions together, and at least of one. */

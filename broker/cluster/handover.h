@@ -21,7 +21,7 @@
 #include "base/list.h"
 #include "cluster/wire.h"
 #include "consensus/map/pmap.h"
-#include "pubsub/remote.h"
+#include "pubsub/partition.h"
 
 enum { TAIL_RUNS_MAX = 8192 }; /* of one partition */
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/call.h"
@@ -105,10 +106,12 @@ static void print_memory(const struct call *call, struct buf *out)
     buf_appendf(out, "mem_fragmentation_ratio:%.2f\r\n",
                 memory.used_bytes > 0 ? (double)memory.resident_bytes / (double)memory.used_bytes
                                       : 0);
-    put_uint(out, "mem_fragmentation_bytes", memory.resident_bytes - memory.used_bytes);
+    buf_appendf(out,
+                "mem_fragmentation_bytes:%lld\r\n", /* below 0: allocated, and not touched yet */
+                (long long)memory.resident_bytes - (long long)memory.used_bytes);
     put_uint(out, "mem_clients_normal", metric_sum(METRIC_backlog_bytes));
     put_uint(out, "mem_clients_slaves", 0);
-    put_text(out, "mem_allocator", "libc");
+    put_text(out, "mem_allocator", heap_name());
     put_uint(out, "lazyfree_pending_objects", 0);
 }
 

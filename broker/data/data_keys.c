@@ -86,14 +86,14 @@ void data_scan(struct data_call *call)
 
 void data_keys(struct data_call *call)
 {
-    struct scan scan = {.call = call, .has_pattern = true};
+    struct scan scan = {.call = call};
     scan.reply = (struct reply){.out = &scan.found, .version = call->reply->version};
-    glob_init(&scan.pattern, call->argv[1]);
+    scan_set_pattern(&scan, call->argv[1]);
     (void)store_key_scan(call->txn, call->db, 0, UINT64_MAX, scan_visit, &scan);
     reply_array(call->reply, scan.found_count);
     buf_append(call->reply->out, buf_slice(&scan.found));
     buf_fini(&scan.found);
-    glob_fini(&scan.pattern);
+    if (scan.has_pattern) { glob_fini(&scan.pattern); }
 }
 
 /* ---- RENAME, COPY, MOVE ---- */

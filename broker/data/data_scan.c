@@ -19,15 +19,20 @@ static bool cursor_parse(struct slice text, uint64_t *cursor)
     return true;
 }
 
+void scan_set_pattern(struct scan *scan, struct slice pattern)
+{
+    if (scan->has_pattern) { glob_fini(&scan->pattern); }
+    scan->has_pattern = !slice_equal(pattern, SLICE("*")); /* which takes an empty name here, too */
+    if (scan->has_pattern) { glob_init(&scan->pattern, pattern); }
+}
+
 static bool scan_option(struct scan *scan, uint32_t *i)
 {
     struct data_call *call = scan->call;
     bool is_keys = slice_equal_nocase(call->argv[0], SLICE("scan"));
     int64_t count;
     if (arg_is_with_value(call, *i, "MATCH")) {
-        if (scan->has_pattern) { glob_fini(&scan->pattern); }
-        glob_init(&scan->pattern, call->argv[++*i]);
-        scan->has_pattern = true;
+        scan_set_pattern(scan, call->argv[++*i]);
     } else if (arg_is_with_value(call, *i, "COUNT")) {
         if (!arg_int(call, ++*i, &count)) { return false; }
         if (count < 1) {

@@ -27,6 +27,7 @@ MUST_USE bool scan_options(struct scan *scan, uint32_t at);
 /* For a collection: both, and the key at argument 1. False: there is nothing more to do; the reply is written. */
 MUST_USE bool scan_begin_key(struct scan *scan, struct data_call *call, enum store_type type,
                              struct data_key *key);
+void scan_set_pattern(struct scan *scan, struct slice pattern);
 bool scan_matches(const struct scan *scan, struct slice name);
 /* How many elements this call looks at: all of a small collection, as in Redis. */
 uint64_t scan_count(const struct scan *scan, const struct store_object *object);

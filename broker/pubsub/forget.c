@@ -1,7 +1,7 @@
 /* forget: what other nodes want is void, at once; and removed later, a slice at a time. A node may want a million
  * channels, so nothing here looks at all of them under a lock. */
-#include "base/mem.h"
-#include "pubsub/directory_table_int.h"
+#include "pubsub/interest.h"
+#include "pubsub/table_int.h"
 
 enum {
     STRIPES_PER_SWEEP = 4,

@@ -16,7 +16,7 @@ enum {
 
 static const struct slice counters_key = {"!", 1};
 
-static enum err err_of(int rc)
+enum err store_err_of(int rc)
 {
     switch (rc) {
     case MDB_SUCCESS: return ERR_OK;
@@ -80,9 +80,9 @@ static void counters_read(struct store_txn *txn)
 static enum err store_found(struct store *store, const struct store_opts *opts)
 {
     struct store_txn txn = {.store = store, .is_write = true};
-    enum err err = err_of(mdb_txn_begin(store->env, NULL, 0, &txn.mdb));
+    enum err err = store_err_of(mdb_txn_begin(store->env, NULL, 0, &txn.mdb));
     if (err != ERR_OK) { return err; }
-    err = err_of(mdb_dbi_open(txn.mdb, NULL, 0, &store->dbi));
+    err = store_err_of(mdb_dbi_open(txn.mdb, NULL, 0, &store->dbi));
     struct slice value;
     if (err != ERR_OK) {
         goto abort;
@@ -98,7 +98,7 @@ static enum err store_found(struct store *store, const struct store_opts *opts)
     }
     if (err == ERR_OK) { err = txn.err; }
     if (err != ERR_OK) { goto abort; }
-    return err_of(mdb_txn_commit(txn.mdb));
+    return store_err_of(mdb_txn_commit(txn.mdb));
 abort:
     mdb_txn_abort(txn.mdb);
     return err;
@@ -108,10 +108,12 @@ enum err store_open(struct store **out, const struct store_opts *opts)
 {
     struct store *store = mem_new0(sizeof *store);
     const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD;
-    enum err err = err_of(mdb_env_create(&store->env));
-    if (err == ERR_OK) { err = err_of(mdb_env_set_mapsize(store->env, opts->map_bytes)); }
-    if (err == ERR_OK) { err = err_of(mdb_env_set_maxreaders(store->env, opts->readers_max)); }
-    if (err == ERR_OK) { err = err_of(mdb_env_open(store->env, opts->path, flags, 0600)); }
+    enum err err = store_err_of(mdb_env_create(&store->env));
+    if (err == ERR_OK) { err = store_err_of(mdb_env_set_mapsize(store->env, opts->map_bytes)); }
+    if (err == ERR_OK) {
+        err = store_err_of(mdb_env_set_maxreaders(store->env, opts->readers_max));
+    }
+    if (err == ERR_OK) { err = store_err_of(mdb_env_open(store->env, opts->path, flags, 0600)); }
     if (err == ERR_OK) { err = store_found(store, opts); }
     if (err != ERR_OK) {
         store_close(store);
@@ -130,7 +132,7 @@ void store_close(struct store *store)
 
 enum err store_sync(struct store *store)
 {
-    return err_of(mdb_env_sync(store->env, 1));
+    return store_err_of(mdb_env_sync(store->env, 1));
 }
 
 struct store_size store_size(const struct store *store)
@@ -163,7 +165,7 @@ enum err store_begin(struct store *store, struct store_txn **out)
     struct store_txn *txn = mem_new0(sizeof *txn);
     txn->store = store;
     txn->is_write = true;
-    enum err err = err_of(mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
+    enum err err = store_err_of(mdb_txn_begin(store->env, NULL, 0, &txn->mdb));
     if (err == ERR_OK) {
         counters_read(txn);
         err = txn->err;
@@ -213,7 +215,7 @@ enum err store_commit(struct store_txn *txn)
     txn_fini(txn);
     enum err err = txn->err;
     if (err == ERR_OK) {
-        err = err_of(mdb_txn_commit(txn->mdb));
+        err = store_err_of(mdb_txn_commit(txn->mdb));
     } else {
         mdb_txn_abort(txn->mdb);
     }
@@ -232,7 +234,7 @@ enum err store_reader_new(struct store *store, struct store_txn **out)
 {
     struct store_txn *txn = mem_new0(sizeof *txn);
     txn->store = store;
-    enum err err = err_of(mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn->mdb));
+    enum err err = store_err_of(mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn->mdb));
     if (err != ERR_OK) {
         mem_free(txn);
         return err;
@@ -252,7 +254,7 @@ void store_reader_free(struct store_txn *txn)
 
 enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t seed)
 {
-    enum err err = err_of(mdb_txn_renew(txn->mdb));
+    enum err err = store_err_of(mdb_txn_renew(txn->mdb));
     if (err != ERR_OK) { return err; }
     txn->err = ERR_OK;
     txn->now_ms = now_ms;
@@ -329,7 +331,7 @@ bool txn_get(struct store_txn *txn, struct slice key, struct slice *value)
         *value = slice_of_val(v);
         return true;
     }
-    if (rc != MDB_NOTFOUND) { txn_fail(txn, err_of(rc)); }
+    if (rc != MDB_NOTFOUND) { txn_fail(txn, store_err_of(rc)); }
     return false;
 }
 
@@ -353,7 +355,7 @@ void txn_put(struct store_txn *txn, struct slice key, struct slice value)
     MDB_val k = val_of(key);
     MDB_val v = val_of(value);
     int rc = mdb_put(txn->mdb, txn->store->dbi, &k, &v, 0);
-    if (rc != MDB_SUCCESS) { txn_fail(txn, err_of(rc)); }
+    if (rc != MDB_SUCCESS) { txn_fail(txn, store_err_of(rc)); }
 }
 
 bool txn_delete(struct store_txn *txn, struct slice key)
@@ -366,7 +368,7 @@ bool txn_delete(struct store_txn *txn, struct slice key)
         digest(txn, '-', key, SLICE(""));
         return true;
     }
-    if (rc != MDB_NOTFOUND) { txn_fail(txn, err_of(rc)); }
+    if (rc != MDB_NOTFOUND) { txn_fail(txn, store_err_of(rc)); }
     return false;
 }
 
@@ -383,7 +385,7 @@ void cursor_begin(struct store_cursor *cursor, struct store_txn *txn, struct sli
     } else {
         rc = mdb_cursor_open(txn->mdb, txn->store->dbi, &cursor->mdb);
     }
-    if (rc != MDB_SUCCESS) { txn_fail(txn, err_of(rc)); }
+    if (rc != MDB_SUCCESS) { txn_fail(txn, store_err_of(rc)); }
 }
 
 void cursor_end(struct store_cursor *cursor)
@@ -405,7 +407,7 @@ static bool cursor_move(struct store_cursor *cursor, struct slice key, MDB_curso
     MDB_val v;
     int rc = mdb_cursor_get(cursor->mdb, &k, &v, op);
     if (rc != MDB_SUCCESS) {
-        if (rc != MDB_NOTFOUND) { txn_fail(cursor->txn, err_of(rc)); }
+        if (rc != MDB_NOTFOUND) { txn_fail(cursor->txn, store_err_of(rc)); }
         return false;
     }
     cursor->key = slice_of_val(k);
@@ -426,7 +428,7 @@ bool cursor_seek_back(struct store_cursor *cursor, struct slice key)
     int rc = mdb_cursor_get(cursor->mdb, &k, &v, MDB_SET_RANGE);
     if (rc == MDB_NOTFOUND) { return cursor_move(cursor, key, MDB_LAST); }
     if (rc != MDB_SUCCESS) {
-        txn_fail(cursor->txn, err_of(rc));
+        txn_fail(cursor->txn, store_err_of(rc));
         return false;
     }
     if (!slice_equal(slice_of_val(k), key)) { return cursor_move(cursor, key, MDB_PREV); }
@@ -468,7 +470,7 @@ void cursor_delete(struct store_cursor *cursor)
     if (cursor->txn->err != ERR_OK) { return; }
     digest(cursor->txn, '-', cursor->key, SLICE(""));
     int rc = mdb_cursor_del(cursor->mdb, 0);
-    if (rc != MDB_SUCCESS) { txn_fail(cursor->txn, err_of(rc)); }
+    if (rc != MDB_SUCCESS) { txn_fail(cursor->txn, store_err_of(rc)); }
 }
 
 /* ---- databases ---- */

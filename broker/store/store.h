@@ -47,6 +47,12 @@ enum { STORE_FORMAT = 1 };
 struct store;
 struct store_txn;
 
+/* The id of a stream's entry. */
+struct store_id {
+    uint64_t ms;
+    uint64_t seq;
+};
+
 struct store_opts {
     const char *path;      /* of the file; LMDB's lock file is beside it */
     uint64_t map_bytes;    /* address space, not memory; fixed for the life of the process */

@@ -5,7 +5,6 @@
 #include <lmdb.h>
 
 #include "base/buf.h"
-#include "store/store_key.h"
 #include "store/store_row.h"
 
 enum {
@@ -59,6 +58,9 @@ struct store_txn {
 };
 
 /* ---- reading and writing ---- */
+
+/* What LMDB answered. */
+enum err store_err_of(int rc);
 
 void txn_fail(struct store_txn *txn, enum err err);
 

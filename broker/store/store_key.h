@@ -30,12 +30,6 @@ enum store_type {
     STORE_STREAM = 6,
 };
 
-/* The id of a stream's entry. */
-struct store_id {
-    uint64_t ms;
-    uint64_t seq;
-};
-
 /* Where a key is: its database, its slot if that database is sharded (else 0), its name. */
 struct store_ref {
     uint16_t db;

@@ -111,7 +111,7 @@ bool group_is_waiting(const struct group *g)
 {
     return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->held) ||
            !list_is_empty(&g->queued) || g->writes[0].batch != 0 || g->writes[1].batch != 0 ||
-           g->promotee != 0 || g->transferee != 0;
+           g->promotee != 0 || g->transferee != 0 || g->drain_until_ms != 0;
 }
 
 /* ---- updates ---- */
@@ -164,6 +164,7 @@ static void take_snapshot(struct group *g, struct raft_update *update)
     memset(g->writes, 0, sizeof g->writes);
     group_end_proposed(g, 0, ERR_INDOUBT);
     g->conf_scanned = update->snapshot.metadata.index;
+    g->unapplied_bytes = 0;
     g->is_installing = true;
     snapshot_install(g);
 }
@@ -179,6 +180,7 @@ static bool scan_configurations(struct group *g)
             return false;
         }
         g->conf_scanned = index;
+        if (index > g->applied) { g->unapplied_bytes += entry->len; }
         if (entry->type != RAFT_CHANGE) { continue; }
         struct raft_event event = {.type = RAFT_CONFIGURATION, .configuration.index = index};
         if (!group_conf_decode(slice_of(entry->data, entry->len), &event.configuration.conf)) {
@@ -212,6 +214,7 @@ static void on_state(struct group *g, int before)
         read_end(g, ERR_NOT_LEADER);
         g->orphaned_until_ms = group_now_ms(g) + 2 * (uint64_t)g->engine->opts.election_ms;
     }
+    read_show(g);
     g->fsm_ops->on_leader(g->fsm, is_leader, raft_current_term(&g->raft));
 }
 
@@ -314,8 +317,7 @@ static struct raft_entry *start_entries(const struct group *g, unsigned *count)
     return entries;
 }
 
-/* The latest configuration in the log or the snapshot, as of `upto`; empty: none. */
-static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *index)
+struct slice group_conf_at(const struct group *g, uint64_t upto, uint64_t *index)
 {
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     for (uint64_t i = upto; i >= wal_log_first_index(g->log) && i > 0; i--) {
@@ -334,7 +336,7 @@ static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *
 static void renew_term(struct group *g)
 {
     uint64_t index;
-    struct slice bytes = latest_conf(g, wal_log_last_index(g->log), &index);
+    struct slice bytes = group_conf_at(g, wal_log_last_index(g->log), &index);
     struct raft_configuration conf;
     if (bytes.len == 0 || !guard_is_on(g, GUARD_SOLE_VOTER) || !group_conf_decode(bytes, &conf)) {
         return;
@@ -385,6 +387,11 @@ enum err group_open(struct group *g)
                   LOG_UINT("applied", g->applied));
         return ERR_CORRUPT;
     }
+    if (g->applied < base && snapshot->file == 0) {
+        LOG_ERROR("a state machine has lost what it had called durable", LOG_UINT("group", g->id),
+                  LOG_UINT("applied", g->applied), LOG_UINT("durable", base));
+        return ERR_CORRUPT;
+    }
     group_touch(g);
     renew_term(g);
     g->start_batch = wal_batch_last(g->engine->wal);
@@ -392,7 +399,7 @@ enum err group_open(struct group *g)
         g->restore_is_due = true;
         g->install_batch = g->start_batch;
     } else {
-        buf_append(&g->applied_conf, latest_conf(g, g->applied, &g->applied_conf_index));
+        buf_append(&g->applied_conf, group_conf_at(g, g->applied, &g->applied_conf_index));
     }
     group_flushed(g, wal_batch_flushed(g->engine->wal));
     return ERR_OK;
@@ -506,6 +513,7 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     list_init(&g->reader);
     list_init(&g->held);
     list_init(&g->parked);
+    list_init(&g->pins);
     list_init(&g->queued);
     list_init(&g->proposed);
     list_init(&g->reads);
@@ -522,9 +530,10 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     return g;
 }
 
-void group_free(struct group *g)
+void group_end(struct group *g)
 {
     g->state = GROUP_STOPPED;
+    read_show(g);
     group_end_queued(g, ERR_NOT_LEADER);
     group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);
@@ -532,6 +541,14 @@ void group_free(struct group *g)
     wal_read_cancel(g->log);
     group_out_end(g);
     list_remove(&g->busy);
+}
+
+void group_free(struct group *g)
+{
+    if (g == NULL) { return; }
+    group_end(g);
+    if (fsm_is_busy(g)) { fsm_applied(g, g->batch.last_index); }
+    snapshot_restore_drop(g);
     raft_close(&g->raft, NULL);
     buf_fini(&g->applied_conf);
     mem_free(g);

@@ -8,7 +8,6 @@
 #include "consensus/log/wal_int.h"
 
 #include <inttypes.h>
-#include <raft.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -409,7 +408,7 @@ void wal_read(struct wal *wal, struct wal_log *log, uint64_t from, size_t bytes_
             break;
         }
         if (count > 0 && at_end - first->offset > bytes_max) { break; }
-        end = at_end;
+        end = at_end > end ? at_end : end; /* what was moved may stand before its predecessor */
         count++;
     }
     struct wal_reader *reader = mem_new0(sizeof *reader);

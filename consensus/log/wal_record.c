@@ -109,21 +109,13 @@ bool wal_header_is_valid(struct slice bytes, uint32_t *content_bytes)
     return true;
 }
 
-static bool is_zero(struct slice bytes)
-{
-    for (size_t i = 0; i < bytes.len; i++) {
-        if (bytes.data[i] != 0) { return false; }
-    }
-    return true;
-}
-
 enum wal_parse wal_record_parse(struct slice bytes, struct wal_record *record)
 {
     uint32_t length;
     if (!wal_header_is_valid(bytes, &length)) {
         struct slice header =
             slice_of(bytes.data, bytes.len < WAL_HEADER_BYTES ? bytes.len : WAL_HEADER_BYTES);
-        return is_zero(header) ? WAL_PARSE_END : WAL_PARSE_BROKEN;
+        return wal_is_zero(header) ? WAL_PARSE_END : WAL_PARSE_BROKEN;
     }
     if (wal_record_bytes(length) > bytes.len) { return WAL_PARSE_BROKEN; }
     struct slice content = slice_of(bytes.data + WAL_HEADER_BYTES, length);

@@ -35,7 +35,8 @@ struct manifest {
     uint64_t conf_index;
     uint64_t bytes;
     uint32_t crc;  /* CRC32C of the data */
-    uint64_t file; /* number of the file that holds it on this node; never used twice */
+    uint64_t file; /* number of the file that holds it on this node, never used twice; 0: the state
+                      machine keeps it by itself */
     struct buf conf;
 };
 
@@ -67,7 +68,7 @@ struct wal_state {
 struct wal_entry_record {
     uint64_t index;
     uint64_t term;
-    uint8_t type; /* enum raft_entry_type */
+    uint8_t type; /* the caller's; not 0 */
     struct slice data;
 };
 
@@ -84,6 +85,12 @@ enum wal_parse {
     WAL_PARSE_END,    /* a header of zeros: nothing was written here */
     WAL_PARSE_BROKEN, /* anything else */
 };
+
+/* Nothing but zeros? */
+static inline bool wal_is_zero(struct slice s)
+{
+    return s.len == 0 || (s.data[0] == 0 && memcmp(s.data, s.data + 1, s.len - 1) == 0);
+}
 
 /* Bytes that a record with this content takes. */
 static inline size_t wal_record_bytes(size_t content_bytes)

@@ -80,7 +80,7 @@ void core_publish(struct core *core)
 
 /* ---- the state machine ---- */
 
-static void on_apply(void *arg, const struct fsm_batch *batch)
+static enum fsm_answer on_apply(void *arg, const struct fsm_batch *batch)
 {
     struct core *core = arg;
     bool is_changed = false;
@@ -89,10 +89,12 @@ static void on_apply(void *arg, const struct fsm_batch *batch)
         is_changed = control_apply(core->control, command->index, command->data) || is_changed;
     }
     control_set_applied(core->control, batch->last_index);
-    if (!is_changed) { return; }
-    core->lead.nudge_is_due = core->lead.term != 0;
-    core_publish(core);
-    core->world.soon(core->world.arg);
+    if (is_changed) {
+        core->lead.nudge_is_due = core->lead.term != 0;
+        core_publish(core);
+        core->world.soon(core->world.arg);
+    }
+    return FSM_DONE;
 }
 
 static uint64_t on_applied_index(void *arg)

@@ -4,7 +4,7 @@ A generator draws from a small world of keys and words, so that commands meet ea
 type. What may differ between two right servers is told by the command's name in `UNORDERED` and its kin.
 """
 
-KEYS = [b"k%d" % i for i in range(6)]
+KEYS = [b"k%d" % i for i in range(5)] + [b""]
 FIELDS = [b"f%d" % i for i in range(8)] + [b"x" * 70, b"n" * 600, b""]
 VALUES = [b"", b"0", b"1", b"10", b"-5", b"3.5", b"abc", b"hello world", b"12345678901234567890", b"v" * 50,
           b"w" * 1200, b"z" * 9000, b"\x00\xff\x80bin"]
@@ -169,7 +169,7 @@ class World:
             lambda: [b"HINCRBY", k(), f(), self.int()],
             lambda: [b"HINCRBYFLOAT", k(), f(), self.float()],
             lambda: [b"HRANDFIELD", k()] + self.maybe(70, self.int(), *self.maybe(40, b"WITHVALUES")),
-            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", b"f[0-4]") + self.maybe(10, b"COUNT", self.int()),
+            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", self.pick([b"f[0-4]", b"*"])) + self.maybe(10, b"COUNT", self.int()),
         ])()
 
     def set(self):

@@ -29,7 +29,14 @@ class Server:
     def __init__(self, argv, socket_path):
         self.socket_path = str(socket_path)
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-        wait_until(lambda: os.path.exists(self.socket_path), what="a socket")
+        wait_until(self._answers, what=f"{argv[0]} on {socket_path}")
+
+    def _answers(self):
+        try:
+            Client(self.socket_path).close()
+        except OSError:
+            return False
+        return True
 
     def client(self, protocol):
         return Client(self.socket_path, protocol=protocol)

@@ -6,7 +6,7 @@ import pytest
 
 from lib.broker import now_ns, parse_info
 from lib.resp import RespError, RespSet, Status, Verbatim
-from lib.wait import wait_until
+from lib.wait import SCALE, wait_until
 
 INFO_FIELDS = {
     "server": "redis_version redis_mode os arch_bits process_id run_id tcp_port uptime_in_seconds uptime_in_days hz "
@@ -380,3 +380,32 @@ def test_memory_in_info_follows_a_backlog(start_broker):
         assert int(after["used_memory_peak"]) >= int(after["used_memory"])
         subscriber.close()
         wait_until(lambda: int(parse_info(client.call("INFO", "memory"))["used_memory"]) < before + (4 << 20))
+
+
+def subscribe_to_many(client):
+    for first in range(0, 300000, 10000):
+        client.send("SUBSCRIBE", *(f"burst:{i}" for i in range(first, first + 10000)))
+        client.recv_many(10000)
+
+
+def queue_much(client):
+    client.call("MULTI")
+    for _ in range(100):
+        client.calls([("PUBLISH", "burst", "x" * 1000)] * 1000)
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("burst", [subscribe_to_many, queue_much])
+def test_what_a_burst_took_is_given_back(start_broker, burst):
+    broker = start_broker()
+    with broker.client() as client:
+        before = parse_info(client.call("INFO", "memory"))
+        if before["mem_allocator"] == "libc":
+            pytest.skip("the C library's allocator keeps what is freed")
+        resident_before = broker.rss_bytes()
+        with broker.client() as other:
+            burst(other)
+            assert broker.rss_bytes() > resident_before + (48 << 20)
+        wait_until(lambda: int(parse_info(client.call("INFO", "memory"))["used_memory"]) <
+                   int(before["used_memory"]) + (8 << 20))
+        wait_until(lambda: broker.rss_bytes() < resident_before + (24 << 20), 60 * SCALE, "the memory is given back")

@@ -5,9 +5,8 @@
 
 enum { BODY_BYTES = 300 };
 
-static void fsm_apply_batch(void *arg, const struct fsm_batch *batch)
+static void store(struct sim_fsm *fsm, const struct fsm_batch *batch)
 {
-    struct sim_fsm *fsm = arg;
     for (size_t i = 0; i < batch->count; i++) {
         oracle_applied(fsm, batch->commands[i].index, batch->commands[i].data);
         const char *p = batch->commands[i].data.data;
@@ -20,6 +19,79 @@ static void fsm_apply_batch(void *arg, const struct fsm_batch *batch)
     fsm->applied = batch->last_index;
     oracle_state(fsm);
 }
+
+/* ---- batches ---- */
+
+static enum fsm_answer fsm_apply_batch(void *arg, const struct fsm_batch *batch)
+{
+    struct sim_fsm *fsm = arg;
+    struct sim *sim = fsm->sim;
+    if (fsm->batch != NULL) { sim_fail(sim, "%s is given a second batch", fsm->node->name); }
+    if (!sim->applies_later) {
+        store(fsm, batch);
+        return FSM_DONE;
+    }
+    fsm->batch = batch;
+    fsm->is_stored = false;
+    fsm->due_ms = sim->now_ms + sim_roll(sim, sim_roll(sim, 10) ? 8 : 400);
+    return FSM_TAKEN;
+}
+
+uint64_t sim_fsm_next_ms(const struct sim_fsm *fsm)
+{
+    return fsm->batch != NULL ? fsm->due_ms : UINT64_MAX;
+}
+
+static void answer(const struct fsm_batch *batch, enum err err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct proposal *p = batch->commands[i].origin;
+        if (p != NULL) { p->on_done(p, err); }
+    }
+}
+
+void sim_fsm_step(struct sim_fsm *fsm)
+{
+    if (!fsm->is_stored) {
+        store(fsm, fsm->batch);
+        answer(fsm->batch, ERR_OK);
+        fsm->is_stored = true;
+        fsm->due_ms = fsm->sim->now_ms + sim_roll(fsm->sim, 6);
+        return;
+    }
+    uint64_t last = fsm->batch->last_index;
+    fsm->batch = NULL;
+    engine_applied(fsm->node->e, fsm->group, last);
+    if (fsm->reopen_is_due) {
+        fsm->reopen_is_due = false;
+        sim_open(fsm->node, fsm->group);
+    }
+}
+
+void sim_fsm_drop(struct sim_fsm *fsm)
+{
+    if (fsm->batch != NULL && !fsm->is_stored) { answer(fsm->batch, ERR_INDOUBT); }
+    fsm->batch = NULL;
+    fsm->reopen_is_due = false;
+}
+
+void sim_fsm_empty(struct sim_fsm *fsm)
+{
+    fsm->applied = 0;
+    fsm->hash = 0;
+    fsm->count = 0;
+    fsm->restoring.len = 0;
+}
+
+static void fsm_on_closed(void *arg)
+{
+    struct sim_fsm *fsm = arg;
+    if (fsm->batch != NULL) { sim_fail(fsm->sim, "%s closes under a batch", fsm->node->name); }
+    if (fsm->reset_is_due) { sim_fsm_empty(fsm); }
+    fsm->reset_is_due = false;
+}
+
+/* ---- the rest ---- */
 
 static uint64_t fsm_applied_index(void *arg)
 {
@@ -34,6 +106,7 @@ struct image {
 static void *fsm_snapshot_begin(void *arg)
 {
     const struct sim_fsm *fsm = arg;
+    if (fsm->batch != NULL) { sim_fail(fsm->sim, "%s is copied under a batch", fsm->node->name); }
     struct image *image = mem_new0(sizeof *image);
     memcpy(image->data, &fsm->applied, 8);
     memcpy(image->data + 8, &fsm->hash, 8);
@@ -56,10 +129,8 @@ static enum err fsm_snapshot_read(void *arg, char *out, size_t bytes_max, size_t
 static void fsm_restore_begin(void *arg)
 {
     struct sim_fsm *fsm = arg;
-    fsm->applied = 0;
-    fsm->hash = 0;
-    fsm->count = 0;
-    fsm->restoring.len = 0;
+    if (fsm->batch != NULL) { sim_fail(fsm->sim, "%s is restored under a batch", fsm->node->name); }
+    sim_fsm_empty(fsm);
 }
 
 static enum err fsm_restore_write(void *arg, struct slice bytes)
@@ -103,4 +174,5 @@ const struct fsm_ops sim_fsm_ops = {
     .restore_write = fsm_restore_write,
     .restore_end = fsm_restore_end,
     .on_leader = fsm_on_leader,
+    .on_closed = fsm_on_closed,
 };

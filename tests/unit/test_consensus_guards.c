@@ -62,9 +62,10 @@ static void world_fatal(void *arg, const char *what)
     cr_assert_fail("%s", what);
 }
 
-static void apply(void *arg, const struct fsm_batch *batch)
+static enum fsm_answer apply(void *arg, const struct fsm_batch *batch)
 {
     ((struct fixture *)arg)->applied = batch->last_index;
+    return FSM_DONE;
 }
 
 static uint64_t applied_index(void *arg)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "pubsub/remote.h"
+#include "pubsub/interest.h"
 
 enum { PARTITIONS = 5, NODES = 4, NAMES = 40, STEPS = 4000 };
 

@@ -11,7 +11,12 @@
 #include "base/mem.h"
 #include "pubsub/fanout.h"
 #include "pubsub/msg.h"
+#include "pubsub/change.h"
+#include "pubsub/interest.h"
+#include "pubsub/lane.h"
+#include "pubsub/partition.h"
 #include "pubsub/remote.h"
+#include "pubsub/shipment.h"
 
 enum {
     WORKERS = 2,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "pubsub/remote.h"
+#include "pubsub/partition.h"
 #include "sim/handover/sim_handover.h"
 
 struct membership {

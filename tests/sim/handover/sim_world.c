@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "net/listener.h"
 #include "net/resolve.h"
-#include "pubsub/remote.h"
+#include "pubsub/partition.h"
 #include "sim/handover/sim_handover.h"
 
 enum {

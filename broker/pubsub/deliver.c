@@ -1,7 +1,8 @@
-/* notes: what a turn brings for this worker's topics: noted in mailbox order, sent at the flush,
+/* deliver: what a turn brings for this worker's topics: noted in mailbox order, sent at the flush,
  * kept for slow sockets. */
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
+#include "pubsub/order_int.h"
 
 /* ---- bytes made for this turn ---- */
 
@@ -453,4 +454,49 @@ void fanout_flush(struct fanout *f)
         atomic_load_explicit(&f->arena->refs, memory_order_acquire) == 1) {
         f->arena->len = 0; /* all of it has left: start over where the cache is warm */
     }
+}
+
+/* ---- what other nodes have ordered ---- */
+
+struct span fanout_keep(struct fanout *f, struct slice bytes)
+{
+    struct block *block = bytes.len >= FANOUT_LARGE_BYTES
+                              ? block_new(bytes.len)
+                              : block_ref(block_room(&f->arena, bytes.len, FANOUT_ARENA_BYTES));
+    char *at = block->data + block->len;
+    memcpy(at, bytes.data, bytes.len);
+    block->len += bytes.len;
+    return (struct span){block, at, bytes.len};
+}
+
+static struct run run_of_arrival(const struct arrival *arrival)
+{
+    struct slice channel = msg_channel(arrival->kind, arrival->span.data);
+    return (struct run){
+        .channel = channel,
+        .hash = directory_hash(arrival->kind, channel),
+        .block = arrival->span.block,
+        .data = arrival->span.data,
+        .len = arrival->span.len,
+        .prefix_bytes = arrival->prefix_bytes,
+        .message_count = arrival->count,
+        .kind = arrival->kind,
+        .origin = arrival->origin,
+    };
+}
+
+void fanout_deliver(struct fanout *f, const struct arrival *arrival)
+{
+    struct run run = run_of_arrival(arrival);
+    memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+    directory_deliver(f->directory, &run, f->woken);
+    fanout_wake_others(f);
+}
+
+void fanout_deliver_exclusive(struct fanout *f, const struct arrival *arrival)
+{
+    struct run run = run_of_arrival(arrival);
+    memset(f->woken, 0, f->worker_count * sizeof *f->woken);
+    directory_deliver_exclusive(f->directory, &run, f->woken);
+    fanout_wake_others(f);
 }

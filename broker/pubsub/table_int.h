@@ -1,16 +1,34 @@
-/* directory_table_int: the directory's tables, for directory.c (subscribers and publishes of this node) and
- * remote.c (what a cluster adds). */
-#ifndef FANFARE_PUBSUB_DIRECTORY_TABLE_INT_H
-#define FANFARE_PUBSUB_DIRECTORY_TABLE_INT_H
+/* table_int: the directory's tables: channels in stripes, the pattern set, each with what workers and other nodes
+ * want of it. */
+#ifndef FANFARE_PUBSUB_TABLE_INT_H
+#define FANFARE_PUBSUB_TABLE_INT_H
 
 #include <stdatomic.h>
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/mailbox.h"
 #include "base/map.h"
-#include "pubsub/directory_int.h"
+#include "pubsub/directory.h"
+#include "pubsub/node_shares_int.h"
+#include "pubsub/partition.h"
 #include "pubsub/patterns.h"
-#include "pubsub/remote.h"
+#include "pubsub/run_int.h"
+
+/* A worker, as the directory knows it. Whoever pushes to its inbox or its lanes wakes it afterwards. */
+struct directory_member {
+    struct fanout *fanout;
+    struct mailbox *inbox;   /* takes its deliveries and its own index changes */
+    struct mailbox *lanes;   /* in a cluster: takes what is for other nodes */
+    struct mailbox *sleeper; /* wakes it */
+    void (*on_delivery)(struct task *task);
+};
+/* Before the workers start. Copies: member. */
+void directory_attach(struct directory *directory, uint32_t worker,
+                      const struct directory_member *member);
+/* What the items of this worker's lanes call, and with which `half`. Likewise. */
+void directory_feed_lanes(struct directory *directory, uint32_t worker,
+                          void (*on_lane_item)(struct task *task), void *half);
 
 enum { DIRECTORY_STRIPES = 256 };
 
@@ -18,23 +36,6 @@ enum { DIRECTORY_STRIPES = 256 };
 struct share {
     struct topic *topic; /* the worker's own; NULL exactly when count is 0 */
     uint64_t count;
-};
-
-/* The shares of other nodes. Most channels have none: then there is no such struct. A share counts while its generation
- * is its node's: what a node wants of a partition, or of patterns, is forgotten by giving it a new generation. */
-struct node_shares {
-    uint32_t count; /* of share[] */
-    uint32_t cap;
-    struct node_share {
-        uint32_t node;
-        uint32_t generation;
-        uint32_t count; /* never 0 */
-    } share[];
-};
-
-/* By node. */
-struct generations {
-    uint32_t of[REMOTE_NODES_MAX];
 };
 
 /* Always: seated >= total + leaving; the rest are joins whose clients are gone. */
@@ -70,10 +71,10 @@ struct stripe {
 };
 
 struct member {
-    struct fanout *fanout;
-    struct mailbox *inbox;
-    struct mailbox *lanes;
-    void (*on_delivery)(struct task *task);
+    struct directory_member is;
+    void (*on_lane_item)(
+        struct task *task); /* in a cluster, and the next: as directory_feed_lanes says */
+    void *half;
     atomic_size_t inbox_bytes; /* posted and not yet delivered */
     atomic_bool is_awaited;    /* somebody waits for inbox_bytes to fall */
 };
@@ -113,32 +114,6 @@ struct directory {
     atomic_size_t *lane_bytes;   /* by worker and node: of runs, pushed and not taken */
 };
 
-/* node_shares.c */
-/* Add to one node's share, or take away; a share never falls below 0 (what is taken away too much has been
- * forgotten before). What is forgotten goes. */
-void node_shares_change(struct node_shares **shares, const struct generations *generations,
-                        uint32_t node, int64_t change);
-/* Remove what is forgotten. */
-void node_shares_prune(struct node_shares **shares, const struct generations *generations);
-
-static inline bool node_share_counts(const struct node_share *share,
-                                     const struct generations *generations)
-{
-    return generations->of[share->node] == share->generation;
-}
-
-/* The sum of those that count. */
-static inline uint64_t node_shares_total(const struct node_shares *shares,
-                                         const struct generations *generations)
-{
-    uint64_t total = 0;
-    for (uint32_t i = 0; UNLIKELY(shares != NULL) && i < shares->count; i++) {
-        bool counts = node_share_counts(&shares->share[i], generations);
-        total += counts ? shares->share[i].count : 0;
-    }
-    return total;
-}
-
 /* Of the entry's partition. The node is in a cluster, if the entry has shares of others. */
 static inline const struct generations *entry_generations(const struct directory *d,
                                                           const struct entry *entry)
@@ -167,7 +142,11 @@ static inline bool pattern_is_unheard(const struct directory *d, const struct pa
 /* Before the directory is freed: nobody else uses it any more. */
 void directory_forget_all(struct directory *d);
 
-uint64_t directory_hash(enum topic_kind kind, struct slice name);
+static inline void member_wake(struct directory *d, uint32_t worker)
+{
+    mailbox_wake(d->member[worker].is.sleeper);
+}
+
 struct stripe *stripe_lock(struct directory *d, uint64_t hash);
 void stripe_unlock(struct stripe *stripe);
 void directory_lock_all(struct directory *d);
@@ -198,18 +177,6 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
 
 /* The channel's entry with its pattern matches up to date; NULL if nobody can be interested. Under the
  * stripe. */
-struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run,
-                                uint64_t hash);
-
-/* Does this node order the run's partition, in the run's epoch? Under the stripe. */
-MUST_USE bool remote_orders(const struct directory *d, const struct run *run);
-/* May the run go on the lanes of run->nodes? Else sets run->is_held and full_node. */
-MUST_USE bool remote_has_room(const struct directory *d, struct run *run);
-/* Number the run and put it on the lanes of run->nodes. Under the stripe. */
-void remote_push_run(struct directory *d, const struct run *run, struct shipment *shipment,
-                     bool *woken);
-/* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. True: the
- * subscriber still has its share, which is to go. */
-MUST_USE bool remote_note_drop(struct directory *d, struct directory_drop *drop);
+struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, const struct run *run);
 
 #endif
