@@ -22,6 +22,7 @@
 #include "base/process_stat.h"
 #include "cmd/broker.h"
 #include "cmd/node_name.h"
+#include "cmd/pipeline.h"
 #include "cmd/service.h"
 #include "net/listener.h"
 #include "net/worker.h"
@@ -119,6 +120,7 @@ static void describe(struct server *server)
 {
     struct broker *broker = &server->broker;
     broker->config = server->config;
+    broker->pipeline = &pipeline_ops;
     broker->worker_count = (uint32_t)config_number(server->config, CONFIG_threads);
     CHECK(broker->worker_count <= BROKER_WORKERS_MAX);
     struct buf name = {0};
@@ -397,6 +399,7 @@ enum err server_join(struct server *server)
 void server_hand_over(struct server *server)
 {
     atomic_store(&server->status.unready_because, "draining");
+    atomic_store(&server->broker.is_shutting_down, true);
     if (server->broker.cluster != NULL) { cluster_drain(server->broker.cluster); }
 }
 

@@ -69,8 +69,9 @@ enum {
 /* A question to all owners (PUBSUB CHANNELS, NUMSUB and so on). The asker owns it and what it points to until
  * on_done. Thread: the worker that asks, also for on_done, which is not called from inside cluster_ask. */
 struct cluster_question {
-    enum topic_kind kind; /* TOPIC_CHANNEL or TOPIC_SHARD */
-    bool wants_names;     /* names of channels with a subscriber; else counts of name[] */
+    enum topic_kind
+        kind;         /* TOPIC_CHANNEL or TOPIC_SHARD; of no name, any: can the owners be asked? */
+    bool wants_names; /* names of channels with a subscriber; else counts of name[] */
     bool has_pattern;
     struct slice pattern;
     const struct slice *name;

@@ -3,7 +3,7 @@
 #include "base/heap.h"
 #include "base/metrics.h"
 #include "base/process_stat.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 
 void cmd_memory_usage(struct call *call)
 {
@@ -21,7 +21,7 @@ void cmd_memory_usage(struct call *call)
 void cmd_memory_stats(struct call *call)
 {
     struct process_memory memory = process_memory();
-    uint64_t clients = atomic_load(&call->broker->client_count);
+    uint64_t clients = atomic_load(&call->caller->broker->client_count);
     const struct {
         const char *name;
         uint64_t value;

@@ -38,6 +38,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct worker *worker = arg;
     worker_begins(worker);
+    conn_look_at_stalled(worker);
     if (worker->opts.on_tick != NULL) { worker->opts.on_tick(worker->opts.arg); }
 }
 
@@ -131,6 +132,7 @@ void worker_free(struct worker *worker)
     mem_free(worker->dirty.conn);
     mem_free(worker->resumed.conn);
     mem_free(worker->closing.conn);
+    mem_free(worker->stalled.conn);
     mem_free(worker);
 }
 

@@ -28,7 +28,7 @@ struct interest_change;
 struct subscriber;
 struct batch;
 
-/* Seams, implemented in cmd/session.c. */
+/* Seams, implemented in session/. */
 struct fanout_ops {
     /* Write the batch to the subscriber's connection, or queue what does not fit (batch_keep). It
      * must not subscribe, unsubscribe or free any subscriber before it returns: closing waits for

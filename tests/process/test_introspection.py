@@ -343,6 +343,29 @@ class TestOthers:
         assert client.call("LATENCY", "RESET") == 0
         assert isinstance(client.call("LATENCY", "DOCTOR"), bytes)
 
+    def test_the_latency_histogram_counts_every_call_of_a_command(self, start_broker):
+        broker = start_broker({"threads": 2})
+        clients = [broker.client() for _ in range(2)]  # one on each worker
+        for number, client in enumerate(clients):
+            client.calls([("ECHO", "x")] * (10 + number))
+            client.calls([("PUBLISH", "latency", "x")] * 5)
+        answer = clients[0].call("LATENCY", "HISTOGRAM", "echo", "publish", "pubsub", "nosuch")
+        rows = dict(zip(answer[::2], answer[1::2]))
+        assert set(rows) == {b"echo", b"publish"}
+        for name, calls in ((b"echo", 21), (b"publish", 10)):
+            row = dict(zip(rows[name][::2], rows[name][1::2]))
+            assert row[b"calls"] == calls
+            ends, counts = row[b"histogram_usec"][::2], row[b"histogram_usec"][1::2]
+            assert ends == sorted(ends) and counts == sorted(set(counts)) and counts[-1] == calls
+        with broker.client(3) as client:
+            everything = client.call("LATENCY", "HISTOGRAM")
+            assert everything[b"echo"][b"calls"] == 21 and everything[b"hello"][b"calls"] == 1
+        assert clients[0].call("CONFIG", "RESETSTAT") == "OK"
+        assert clients[1].call("LATENCY", "HISTOGRAM", "echo", "publish") == []
+        clients[0].call("CONFIG", "SET", "latency-tracking", "no")
+        clients[0].call("ECHO", "x")
+        assert clients[1].call("LATENCY", "HISTOGRAM", "echo") == []
+
     def test_memory_usage_of_no_key_is_null_and_stats_are_pairs(self, client):
         assert client.call("MEMORY", "USAGE", "nosuch") is None
         stats = client.call("MEMORY", "STATS")
@@ -364,6 +387,27 @@ class TestOthers:
 
     def test_shutdown_with_a_wrong_argument_is_refused(self, client):
         assert client.call("SHUTDOWN", "nosuch") == RespError("ERR syntax error")
+
+
+@pytest.mark.fanfare_only  # Redis tells cluster clients to ask every node, which must not be said here
+@pytest.mark.parametrize("name,tips", [("client|list", [b"nondeterministic_output"]), ("ping", []),
+                                       ("command|docs", [b"nondeterministic_output_order"]),
+                                       ("pubsub|numsub", [])])
+def test_tips_say_what_may_be_answered_differently_and_nothing_of_other_nodes(name, tips, client):
+    assert list(client.call("COMMAND", "INFO", name)[0][7]) == tips
+
+
+@pytest.mark.memory
+def test_used_memory_is_what_is_in_use_not_what_the_process_keeps(start_broker):
+    broker = start_broker({"threads": 1})
+    with broker.client() as client, broker.client() as other:
+        def used():
+            return int(parse_info(client.call("INFO", "memory"))["used_memory"])
+        before = used()
+        other.calls([("MULTI",), *[("ECHO", b"x" * 1000)] * 20000])
+        assert used() > before + (20 << 20)
+        other.call("DISCARD")
+        assert used() < before + (2 << 20), "at once, whether the system has it back or not"
 
 
 @pytest.mark.memory

@@ -70,6 +70,11 @@ MUTATIONS = [
      [("consensus/group", "if (g->restore_is_due && g->install_batch <= batch) {",
        "if (g->restore_is_due) {"),
       ("consensus/group", "snapshot_install(g);", "snapshot_install(g); group_flushed(g, 0);")], 20),
+    ("what the state machine is still at counts as applied",
+     [("consensus/group", "wal_pin(g->log, g->applied + 1, last);",
+       "wal_pin(g->log, g->applied + 1, last); g->applied = last;")], 60),
+    ("a snapshot is begun while a batch is being applied",
+     [("consensus/snapshot", "if (!fsm_drain(g)) { return; }", "(void)fsm_drain;")], 60),
     # Snapshots.
     ("a fetched snapshot is not checked as a whole",
      [("consensus/snapshot", "fetch->crc != fetch->manifest.crc", "false")], 600),

@@ -1,15 +1,14 @@
 /* answers: the queue of tickets, and the lines that they become. */
-#include "cmd/answers.h"
+#include "session/answers.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/cluster.h"
-#include "cmd/backlog.h"
-#include "cmd/error_stats.h"
-#include "cmd/multi.h"
-#include "cmd/service.h"
-#include "cmd/session.h"
-#include "cmd/waiting.h"
+#include "session/backlog.h"
+#include "session/bar.h"
+#include "session/error_stats.h"
+#include "session/transaction.h"
+#include "session/wait.h"
 
 struct ticket {
     struct session *session; /* NULL: it has gone away */
@@ -30,7 +29,7 @@ static void write_lines(struct session *session, struct slice line, uint32_t cou
     if (!conn_is_open(&session->conn)) { return; }
     bool executes = session->flags & SESSION_EXECUTING;
     struct buf *out =
-        executes ? multi_reply(session->extra->multi) : conn_reply_begin(&session->conn);
+        executes ? &session->extra->transaction->reply : conn_reply_begin(&session->conn);
     char *at = buf_reserve(out, line.len * count);
     for (uint32_t i = 0; i < count; i++, at += line.len) {
         memcpy(at, line.data, line.len);
@@ -38,7 +37,7 @@ static void write_lines(struct session *session, struct slice line, uint32_t cou
     out->len += line.len * count;
     if (executes) { return; }
     conn_reply_end(&session->conn);
-    if (UNLIKELY(session_backlog_bytes(session) > service_of(session)->options.watch_bytes)) {
+    if (UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.watch_bytes)) {
         backlog_grew(session);
     }
 }
@@ -78,28 +77,33 @@ static void write_ticket(struct session *session, const struct ticket *ticket)
 
 /* ---- the queue ---- */
 
-bool answers_are_outstanding(const struct session *session)
+void answers_await(struct session *session)
 {
-    return session->extra != NULL && session->extra->answers.first != NULL;
+    if (session->bar == BAR_NONE) { session_bar(session, BAR_ANSWERS); }
+}
+
+/* EXEC waits for its answers itself when it has come to its end. */
+static void bound(struct session *session)
+{
+    if (UNLIKELY(answers_are_too_many(session)) && !(session->flags & SESSION_EXECUTING)) {
+        answers_await(session);
+    }
 }
 
 static void count_more(struct session *session, uint32_t count)
 {
-    struct answers *answers = &session->extra->answers;
-    answers->count += count;
-    if (answers->count > ANSWERS_MAX) { session_await_answers(session); }
+    session->extra->answers.count += count;
+    bound(session);
 }
 
 static struct ticket *add(struct session *session, uint32_t count)
 {
     struct answers *answers = &session_extra(session)->answers;
-    bool is_publish =
-        session->command < COMMAND_COUNT && command_table[session->command].flags & CMD_PUBLISHES;
     struct ticket *ticket = mem_new(sizeof *ticket);
     *ticket = (struct ticket){
         .session = session,
         .count = count,
-        .command = is_publish ? session->command : COMMAND_publish,
+        .command = session->command,
     };
     if (answers->first == NULL) {
         answers->first = ticket;
@@ -111,19 +115,16 @@ static struct ticket *add(struct session *session, uint32_t count)
     return ticket;
 }
 
-/* All are answered: what waited for that goes on. */
-static void on_drained(struct session *session)
+/* What waited for that goes on. */
+static void on_all_answered(struct session *session)
 {
     session->extra->answers.input_bytes = 0;
-    if (session->flags & SESSION_EXECUTING) {
-        waiting_done(session);
-        return;
-    }
-    session->flags &= ~(uint32_t)SESSION_UNSETTLED;
-    if (session->flags & SESSION_LEAVING) {
-        conn_close_after_flush(&session->conn);
+    if (session->bar == BAR_ANSWERS) {
+        session_unbar(session, BAR_ANSWERS);
+    } else if (session->flags & SESSION_EXECUTING) {
+        wait_over(session);
     } else {
-        session_read_on(session);
+        session_try_to_leave(session);
     }
 }
 
@@ -137,7 +138,7 @@ static void write_settled(struct session *session)
         write_ticket(session, ticket);
         mem_free(ticket);
     }
-    if (answers->first == NULL) { on_drained(session); }
+    if (answers->first == NULL) { on_all_answered(session); }
 }
 
 void session_published(void *publisher, uint64_t receivers, uint32_t count)
@@ -186,12 +187,11 @@ void session_settled(void *ticket_arg, enum err err, uint64_t receivers)
 void answers_count_input(struct session *session, size_t bytes)
 {
     if (!answers_are_outstanding(session)) { return; }
-    struct answers *answers = &session->extra->answers;
-    answers->input_bytes += bytes;
-    struct cluster *cluster = service_of(session)->broker->cluster;
+    session->extra->answers.input_bytes += bytes;
+    struct cluster *cluster = *sessions_of(session)->cluster;
     bool is_congested = cluster != NULL && cluster_is_congested(cluster);
-    if (is_congested || answers->input_bytes > ANSWERS_INPUT_BYTES_MAX) {
-        session_await_answers(session);
+    if ((is_congested || answers_are_too_many(session)) && !(session->flags & SESSION_EXECUTING)) {
+        answers_await(session);
     }
 }
 
@@ -205,4 +205,13 @@ void answers_forget(struct session *session)
         if (ticket->is_settled) { mem_free(ticket); }
     }
     session->extra->answers = (struct answers){0};
+}
+
+bool session_settle(struct session *session)
+{
+    if (LIKELY(!(session->flags & SESSION_PUBLISHED))) { return true; }
+    fanout_commit(sessions_of(session)->fanout);
+    if (UNLIKELY(answers_are_outstanding(session))) { return false; }
+    session->flags &= ~(uint32_t)SESSION_PUBLISHED;
+    return true;
 }

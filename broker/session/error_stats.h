@@ -1,7 +1,7 @@
 /* error_stats: how many error replies were sent, by their code: the first word of the text. Counted
  * in base/metrics, so any thread may read. */
-#ifndef FANFARE_CMD_ERROR_STATS_H
-#define FANFARE_CMD_ERROR_STATS_H
+#ifndef FANFARE_SESSION_ERROR_STATS_H
+#define FANFARE_SESSION_ERROR_STATS_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* error_stats: the codes and their counters. */
-#include "cmd/error_stats.h"
+#include "session/error_stats.h"
 
 #include "base/metrics.h"
 
