@@ -116,7 +116,7 @@ static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame
     case WIRE_SYNC:
         return frame->sync.is_patterns ? interest_on_patterns(inlet, &frame->sync)
                                        : moves_on_sync(inlet, &frame->sync);
-    case WIRE_QUERY: return question_on_query(inlet, &frame->query);
+    case WIRE_QUERY: return ask_owners_on_query(inlet, &frame->query);
     case WIRE_ASK_END: return moves_on_ask_end(inlet, &frame->ask_end);
     case WIRE_HELLO:
     case WIRE_PING:

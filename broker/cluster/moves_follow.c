@@ -53,7 +53,6 @@ static void snapshot_add(void *arg, uint32_t partition, enum topic_kind kind, st
                          uint64_t count)
 {
     struct turnover *t = arg;
-    if (!t->is_concerned[partition]) { return; }
     struct snapshot *snapshot = &t->snapshot[partition];
     if (snapshot->count == snapshot->cap) {
         snapshot->cap = snapshot->cap > 0 ? snapshot->cap * 2 : 16;
@@ -91,8 +90,7 @@ static void take_snapshots(void *arg)
     for (uint32_t p = 0; p < c->partition_count; p++) {
         if (t->is_concerned[p]) { t->is_concerned[p] = tell_owner(c, p); }
     }
-    directory_each_local(c->directory, TOPIC_CHANNEL, snapshot_add, t);
-    directory_each_local(c->directory, TOPIC_SHARD, snapshot_add, t);
+    directory_each_local(c->directory, t->is_concerned, snapshot_add, t);
 }
 
 static struct wire_run *tail_as_runs(const struct tail *tail)
