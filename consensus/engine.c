@@ -382,6 +382,25 @@ enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_op
     return open_log(e, log, ops, fsm);
 }
 
+enum err engine_group_force(struct engine *e, uint64_t group)
+{
+    struct wal_log *log = wal_log_find(e->wal, group);
+    if (log == NULL || engine_group(e, group) != NULL || wal_log_last_index(log) == 0) {
+        return ERR_INVALID;
+    }
+    struct raft_configuration alone;
+    struct buf bytes = {0};
+    raft_configuration_init(&alone);
+    CHECK(raft_configuration_add(&alone, wal_log_self(log), e->opts.node_name, RAFT_VOTER) == 0);
+    group_conf_encode(&alone, &bytes);
+    uint64_t term = wal_log_hard(log).term + 1;
+    wal_put_hard(e->wal, log, (struct wal_hard){term, 0});
+    wal_put_entry(e->wal, log, wal_log_last_index(log) + 1, term, RAFT_CHANGE, buf_slice(&bytes));
+    buf_fini(&bytes);
+    raft_configuration_close(&alone);
+    return ERR_OK;
+}
+
 void engine_group_close(struct engine *e, uint64_t group)
 {
     struct group *g = engine_group(e, group);
