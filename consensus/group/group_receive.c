@@ -127,7 +127,7 @@ static void grant_vote(struct group *g, const char *from_name, const struct mess
     if (!vote->pre_vote) {
         if (vote->term > raft_current_term(&g->raft) && !group_bump_term(g, vote->term)) { return; }
         g->raft.voted_for = vote->candidate_id; /* the library has no event for it */
-        group_put_hard(g);
+        group_put_ballot(g);
     }
     struct message reply = {.kind = MESSAGE_RAFT};
     reply.raft.type = RAFT_REQUEST_VOTE_RESULT;

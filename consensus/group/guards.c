@@ -61,7 +61,7 @@ bool guard_trim_committed(const struct group *g, struct guard_piece *piece)
 /* A vote that is forgotten in a crash is cast twice, and two leaders rule one term. */
 uint64_t guard_term_gate(const struct group *g)
 {
-    return guard_is_on(g, GUARD_TERM_GATE) ? g->hard_batch : 0;
+    return guard_is_on(g, GUARD_TERM_GATE) ? g->ballot_batch : 0;
 }
 
 /* A leader that forgets a CHANGE it has sent comes back with a configuration older than its

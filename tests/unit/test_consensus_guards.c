@@ -352,8 +352,8 @@ Test(consensus_guards, a_replica_that_does_not_know_that_it_votes_grants_one_vot
     const struct sent *reply = last_sent(f, "n2", RAFT_REQUEST_VOTE_RESULT);
     cr_assert_not_null(reply);
     cr_assert(reply->message.raft.request_vote_result.vote_granted);
-    cr_assert_eq(wal_log_hard(group(f)->log).term, 4);
-    cr_assert_eq(wal_log_hard(group(f)->log).vote, 2);
+    cr_assert_eq(wal_log_ballot(group(f)->log).term, 4);
+    cr_assert_eq(wal_log_ballot(group(f)->log).vote, 2);
     receive_vote(f, 3, 4, false);
     settle(f);
     reply = last_sent(f, "n3", RAFT_REQUEST_VOTE_RESULT);
