@@ -393,8 +393,8 @@ enum err engine_group_force(struct engine *e, uint64_t group)
     raft_configuration_init(&alone);
     CHECK(raft_configuration_add(&alone, wal_log_self(log), e->opts.node_name, RAFT_VOTER) == 0);
     group_conf_encode(&alone, &bytes);
-    uint64_t term = wal_log_hard(log).term + 1;
-    wal_put_hard(e->wal, log, (struct wal_hard){term, 0});
+    uint64_t term = wal_log_ballot(log).term + 1;
+    wal_put_ballot(e->wal, log, (struct wal_ballot){term, 0});
     wal_put_entry(e->wal, log, wal_log_last_index(log) + 1, term, RAFT_CHANGE, buf_slice(&bytes));
     buf_fini(&bytes);
     raft_configuration_close(&alone);
