@@ -210,7 +210,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     half->map_task.run = on_map_task;
     half->look_task.run = on_look;
     list_init(&half->inlets);
-    list_init(&half->questions);
+    list_init(&half->askings);
     half->jams =
         (struct jams){.on_ordered = forward_unjammed, .on_refused = forward_unjam, .arg = half};
     jams_init(&half->jams, c->worker_count);
@@ -265,7 +265,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
     outlets_flush(half);
     lanes_turn(half);
     fanout_settle(half->fanout);
-    question_turn(half);
+    ask_owners_turn(half);
     inlets_turn(half);
     if (UNLIKELY(half->stopped != NULL)) { stop_if_done(half); }
 }
@@ -275,7 +275,7 @@ void cluster_tick(struct cluster *c, uint32_t worker)
     struct half *half = c->half[worker];
     forward_tick(half);
     interest_tick(half);
-    question_tick(half);
+    ask_owners_tick(half);
     inlets_tick(half);
     if (worker == 0) { moves_tick(c); }
 }
@@ -335,7 +335,7 @@ static void on_stop(struct event *event)
     if (half->index == 0) { listener_stop(half->cluster->listener); }
     forward_stop(half);
     interest_stop(half);
-    question_stop(half);
+    ask_owners_stop(half);
     peer_hub_close_accepted(half->hub, false);
     outlets_close(half, false);
     half->stopped = event->pointer;

@@ -104,7 +104,7 @@ struct inlet {
     bool is_lane;
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
-    uint32_t outstanding; /* shipments and questions to be answered on it */
+    uint32_t outstanding; /* shipments and queries to be answered on it */
 };
 
 /* A worker's connections to one other node. */
@@ -160,7 +160,7 @@ struct half {
     uint64_t *lane_seq;    /* by partition: the last number put on the lanes */
     uint64_t *lane_stable; /* all up to here have been taken by the sockets */
     bool lane_is_unstable; /* lane_seq is ahead of lane_stable */
-    struct list questions; /* struct question */
+    struct list askings;   /* struct asking */
     struct task map_task;
     atomic_bool map_is_posted;
     const struct pmap *map; /* a reference; NULL: none yet */
@@ -373,12 +373,12 @@ bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync); /* any th
 void moves_tick(struct cluster *c);
 void moves_free(struct cluster *c);
 
-/* question.c */
-bool question_on_query(struct inlet *inlet, const struct wire_ask *ask);
-void question_on_answer(struct outlet *outlet, const struct wire_answer *answer);
-void question_on_down(struct half *half);
-void question_tick(struct half *half);
-void question_turn(struct half *half);
-void question_stop(struct half *half);
+/* ask_owners.c */
+bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask);
+void ask_owners_on_answer(struct outlet *outlet, const struct wire_answer *answer);
+void ask_owners_on_down(struct half *half);
+void ask_owners_tick(struct half *half);
+void ask_owners_turn(struct half *half);
+void ask_owners_stop(struct half *half);
 
 #endif

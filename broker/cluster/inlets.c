@@ -114,7 +114,7 @@ static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame
     case WIRE_SYNC:
         return frame->sync.is_patterns ? interest_on_patterns(inlet, &frame->sync)
                                        : moves_on_sync(inlet, &frame->sync);
-    case WIRE_QUERY: return question_on_query(inlet, &frame->query);
+    case WIRE_QUERY: return ask_owners_on_query(inlet, &frame->query);
     case WIRE_HELLO:
     case WIRE_PING:
     case WIRE_PUBLISHED:

@@ -338,7 +338,7 @@ static void picture_take(void *arg)
 {
     struct picture *picture = arg;
     struct directory *d = picture->half->cluster->directory;
-    directory_each_local(d, TOPIC_PATTERN, picture_add, picture);
+    directory_each_local_pattern(d, picture_add, picture);
     picture->changes = directory_pattern_changes(d);
 }
 

@@ -52,7 +52,6 @@ static void picture_add(void *arg, uint32_t partition, enum topic_kind kind, str
                         uint64_t count)
 {
     struct turnover *t = arg;
-    if (!t->is_concerned[partition]) { return; }
     struct picture *picture = &t->picture[partition];
     if (picture->count == picture->cap) {
         picture->cap = picture->cap > 0 ? picture->cap * 2 : 16;
@@ -70,8 +69,7 @@ static void take_pictures(void *arg)
     for (uint32_t p = 0; p < c->partition_count; p++) {
         if (t->is_concerned[p]) { directory_partition(c->directory, p)->phase = PARTITION_SYNCED; }
     }
-    directory_each_local(c->directory, TOPIC_CHANNEL, picture_add, t);
-    directory_each_local(c->directory, TOPIC_SHARD, picture_add, t);
+    directory_each_local(c->directory, t->is_concerned, picture_add, t);
 }
 
 static struct wire_run *tail_as_runs(const struct place *place, size_t *count)

@@ -55,8 +55,8 @@ static void sweep_channel(struct directory *d, struct entry *entry, struct list 
 {
     if (entry->remote == NULL) { return; }
     node_shares_prune(&entry->remote, entry_generations(d, entry));
-    bool is_kept = !entry_is_unheard(d, entry) || list_is_linked(&entry->remembered);
-    if (!is_kept) { list_push_back(unheard, &entry->remembered); }
+    bool is_kept = !entry_is_unheard(d, entry) || list_is_linked(&entry->link);
+    if (!is_kept) { list_push_back(unheard, &entry->link); }
 }
 
 /* The map may shrink when the first entry goes: they go when all have been looked at. */
@@ -70,7 +70,7 @@ static void sweep_stripe(struct directory *d, struct stripe *stripe)
     }
     LIST_EACH (at, &unheard) {
         list_remove(at);
-        entry_release(d, stripe, CONTAINER_OF(at, struct entry, remembered));
+        entry_release(d, stripe, CONTAINER_OF(at, struct entry, link));
     }
 }
 

@@ -6,12 +6,14 @@
 
 #include "pubsub/partition.h"
 
-/* Each channel with a subscriber of this node, and how many; or each pattern: without the joins and with the
- * leaves that have begun and not ended. Exclusive. */
-void directory_each_local(struct directory *directory, enum topic_kind kind,
-                          void (*visit)(void *arg, uint32_t partition, enum topic_kind kind,
-                                        struct slice name, uint64_t count),
+/* A name that clients of this node are subscribed to, and how often. */
+typedef void local_visit(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
+                         uint64_t count);
+/* Each channel and shard channel of the partitions for which `concerns` is true. Time: their number. Exclusive. */
+void directory_each_local(struct directory *directory, const bool *concerns, local_visit *visit,
                           void *arg);
+/* Each pattern: without the joins and with the leaves that have begun and not ended. Exclusive. */
+void directory_each_local_pattern(struct directory *directory, local_visit *visit, void *arg);
 
 /* How often a pattern has lost a subscriber here: drops of patterns carry the count after them as epoch.
  * Exclusive. */
