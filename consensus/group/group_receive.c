@@ -29,6 +29,7 @@ static bool step_append(struct group *g, const char *from_name, const struct mes
     a->prev_log_index = piece->prev_index;
     a->prev_log_term = piece->prev_term;
     a->n_entries = piece->count;
+    a->leader_commit = guard_kept_commit(g, a->leader_commit, piece);
     a->entries = NULL;
     if (piece->count == 0) { return step_message(g, from_name, &copy); }
     CHECK(piece->count <= MESSAGE_ENTRIES_MAX);

@@ -277,6 +277,20 @@ Test(consensus_guards, committed_entries_are_cut_off_what_a_leader_sends_again)
     fixture_free(f);
 }
 
+Test(consensus_guards, what_comes_late_while_a_snapshot_is_installed_takes_no_commit_back)
+{
+    struct fixture *f = fixture_new(3);
+    receive_append(f, 2, 2, 1, 1, 3, 3);
+    settle(f);
+    cr_assert_eq(group_commit_index(group(f)), 3);
+    group(f)->is_installing = true;
+    group(f)->raft.snapshot.installing = true;
+    receive_append(f, 2, 2, 0, 0, 5, 0);
+    cr_assert_eq(group_commit_index(group(f)), 3);
+    cr_assert_neq(group(f)->state, GROUP_STOPPED);
+    fixture_free(f);
+}
+
 Test(consensus_guards, a_vote_is_durable_before_it_is_told)
 {
     struct fixture *f = fixture_new(3);
