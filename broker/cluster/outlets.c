@@ -84,7 +84,8 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     case WIRE_DELIVER:
     case WIRE_INTEREST_ACK:
     case WIRE_END:
-    case WIRE_READY: return false;
+    case WIRE_READY:
+    case WIRE_ASK_END: return false;
     }
     return false;
 }

@@ -11,10 +11,16 @@ enum {
 
 /* ---- at once, exclusive ---- */
 
+static void forget_share(struct partition *partition, uint32_t node)
+{
+    partition->generations.of[node]++;
+    partition->snapshot[node] = 0;
+}
+
 static void forget_partition(struct directory *d, uint32_t partition)
 {
     for (uint32_t node = 0; node < REMOTE_NODES_MAX; node++) {
-        d->partition[partition].generations.of[node]++;
+        forget_share(&d->partition[partition], node);
     }
 }
 
@@ -30,7 +36,7 @@ void directory_forget_interest(struct directory *d, const bool *concerns)
 
 void directory_forget_node_partition(struct directory *d, uint32_t node, uint32_t partition)
 {
-    d->partition[partition].generations.of[node]++;
+    forget_share(&d->partition[partition], node);
     d->channel_sweep.forgotten++;
 }
 

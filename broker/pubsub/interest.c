@@ -138,21 +138,26 @@ void directory_change_patterns(struct directory *d, uint32_t node,
     directory_unlock_all(d);
 }
 
-bool directory_change_interest(struct directory *d, uint32_t node, enum topic_kind kind,
-                               struct slice name, uint32_t partition, uint64_t epoch,
-                               int32_t change, uint64_t id)
+bool directory_change_interest(struct directory *d, const struct interest_told *told)
 {
-    CHECK(kind != TOPIC_PATTERN);
-    uint64_t hash = directory_hash(kind, name);
+    CHECK(told->kind != TOPIC_PATTERN);
+    uint64_t hash = directory_hash(told->kind, told->name);
     struct stripe *stripe = stripe_lock(d, hash);
-    const struct remote_partition *at = &d->partition[partition].at;
-    bool is_here = at->phase == PARTITION_OWNED && at->epoch == epoch;
+    const struct partition *p = &d->partition[told->partition];
+    bool is_here = p->at.phase == PARTITION_OWNED && p->at.epoch == told->epoch &&
+                   (told->snapshot == 0 || told->snapshot == p->snapshot[told->node]);
     if (is_here) {
-        change_share(d, stripe, hash, node, kind, name, change);
-        if (id != 0) { ack_channel(d, node, kind, partition, id); }
+        change_share(d, stripe, hash, told->node, told->kind, told->name, told->change);
+        if (told->id != 0) { ack_channel(d, told->node, told->kind, told->partition, told->id); }
     }
     stripe_unlock(stripe);
     return is_here;
+}
+
+void directory_set_snapshot(struct directory *d, uint32_t node, uint32_t partition,
+                            uint64_t snapshot)
+{
+    d->partition[partition].snapshot[node] = snapshot;
 }
 
 static uint64_t nodes_of(const struct node_shares *shares, const struct generations *generations)

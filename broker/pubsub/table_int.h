@@ -83,6 +83,8 @@ struct member {
 struct partition {
     struct lock lock; /* inside a stripe's: numbers are given and lanes fed in one step */
     struct remote_partition at;
+    uint64_t
+        snapshot[REMOTE_NODES_MAX]; /* in force, of each node; 0: none. Written under all stripes */
     struct generations generations; /* written under all stripes */
 };
 
