@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cmd/service.h"
 #include "consensus/membership/membership_file.h"
+#include "session/sessions.h"
 
 enum {
     JOIN_MAX = 64,
@@ -101,7 +102,7 @@ static void close_subscribers(void *arg, uint32_t worker,
                               void *concern)
 {
     struct broker *broker = arg;
-    service_close_subscribers(broker->service[worker], concerns, concern);
+    sessions_close_subscribers(&broker->service[worker]->sessions, concerns, concern);
 }
 
 static void read_options(struct server_cluster *sc, const char *dir)

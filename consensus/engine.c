@@ -25,6 +25,8 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
+        .unapplied_bytes_max = 32 << 20,
+        .unapplied_ms_max = 250,
         .cache_bytes = 64 << 20,
         .snapshot_log_bytes = 64 << 20,
         .trailing_entries = 4096,
@@ -174,6 +176,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     e->random = opts->random_seed;
     e->round.number = opts->random_seed >> 1 | 1;
     list_init(&e->groups);
+    list_init(&e->draining);
     list_init(&e->busy);
     list_init(&e->readers);
     e->entries_out = mem_new0(MESSAGE_ENTRIES_MAX * sizeof *e->entries_out);
@@ -189,6 +192,7 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
         .on_failed = on_failed,
         .arg = e,
         .cache_bytes = opts->cache_bytes,
+        .kept_type = RAFT_CHANGE,
     };
     enum err err = wal_open(&e->wal, &wal_opts, report);
     if (err == ERR_OK) { err = snapshot_clean(e); }
@@ -201,11 +205,83 @@ enum err engine_open(struct engine **out, const struct engine_opts *opts,
     return ERR_OK;
 }
 
+/* The log goes, and with it its snapshot's file. */
+static void delete_log(struct engine *e, struct wal_log *log)
+{
+    if (wal_log_snapshot(log) != NULL) { snapshot_forget(e, wal_log_snapshot(log)->file); }
+    wal_log_delete(e->wal, log);
+}
+
+/* Nothing of the group is called any more. */
+static void end_closing(struct engine *e, struct group *g)
+{
+    const struct fsm_ops *ops = g->fsm_ops;
+    struct wal_log *log = g->is_deleted ? g->log : NULL;
+    void *fsm = g->fsm;
+    list_remove(&g->link);
+    group_free(g);
+    if (log != NULL) { delete_log(e, log); }
+    if (ops->on_closed != NULL) { ops->on_closed(fsm); }
+}
+
+/* What its machine holds stays in memory until it has come back. */
+/* Its state machine has nothing of it in hand any more. */
+static void maybe_end_closing(struct engine *e, struct group *g)
+{
+    if (!fsm_is_busy(g) && !snapshot_is_restoring(g)) { end_closing(e, g); }
+}
+
 static void close_group(struct engine *e, struct group *g)
 {
     list_remove(&g->link);
     map_remove(&e->groups_by_id, &g->node);
-    group_free(g);
+    engine_due_remove(e, g);
+    group_end(g);
+    list_push_back(&e->draining, &g->link);
+    maybe_end_closing(e, g);
+}
+
+static struct group *draining_group(const struct engine *e, uint64_t id)
+{
+    LIST_EACH (at, &e->draining) {
+        struct group *g = CONTAINER_OF(at, struct group, link);
+        if (g->id == id) { return g; }
+    }
+    return NULL;
+}
+
+void engine_applied(struct engine *e, uint64_t group, uint64_t index)
+{
+    struct group *g = engine_group(e, group);
+    struct group *closed = draining_group(e, group);
+    CHECK(g != NULL || closed != NULL);
+    fsm_applied(closed != NULL ? closed : g, index);
+    if (closed != NULL) {
+        maybe_end_closing(e, closed);
+        return;
+    }
+    group_touch(g);
+    e->is_behind = true;
+}
+
+void engine_restored(struct engine *e, uint64_t group, enum err err)
+{
+    struct group *closed = draining_group(e, group);
+    struct group *g = closed != NULL ? closed : engine_group(e, group);
+    CHECK(g != NULL);
+    e->is_behind = true;
+    snapshot_restored(g, err);
+    if (closed != NULL) { maybe_end_closing(e, closed); }
+}
+
+void engine_snapshot_begun(struct engine *e, uint64_t group, void *image)
+{
+    snapshot_begun(e, group, image);
+}
+
+bool engine_is_drained(const struct engine *e)
+{
+    return list_is_empty(&e->draining) && !snapshot_is_beginning(e);
 }
 
 void engine_close_groups(struct engine *e)
@@ -219,7 +295,11 @@ void engine_free(struct engine *e)
 {
     if (e == NULL) { return; }
     engine_close_groups(e);
+    while (!list_is_empty(&e->draining)) {
+        group_free(CONTAINER_OF(list_pop_front(&e->draining), struct group, link));
+    }
     engine_metrics_end(e);
+    engine_due_fini(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
@@ -245,6 +325,7 @@ static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm
     g->node.key = id_key(&g->id);
     map_insert(&e->groups_by_id, &g->node, slice_hash(g->node.key));
     list_push_back(&e->groups, &g->link);
+    engine_due_add(e, g);
     return ERR_OK;
 }
 
@@ -260,7 +341,7 @@ static enum err put_first_entry(struct engine *e, struct wal_log *log,
     }
     if (rv == 0) {
         group_conf_encode(&conf, &bytes);
-        wal_put_hard(e->wal, log, (struct wal_hard){1, 0});
+        wal_put_ballot(e->wal, log, (struct wal_ballot){1, 0});
         wal_put_entry(e->wal, log, 1, 1, RAFT_CHANGE, buf_slice(&bytes));
     }
     buf_fini(&bytes);
@@ -297,7 +378,27 @@ enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_op
 {
     struct wal_log *log = wal_log_find(e->wal, group);
     if (log == NULL || engine_group(e, group) != NULL) { return ERR_INVALID; }
+    if (draining_group(e, group) != NULL) { return ERR_SLOW; }
     return open_log(e, log, ops, fsm);
+}
+
+enum err engine_group_force(struct engine *e, uint64_t group)
+{
+    struct wal_log *log = wal_log_find(e->wal, group);
+    if (log == NULL || engine_group(e, group) != NULL || wal_log_last_index(log) == 0) {
+        return ERR_INVALID;
+    }
+    struct raft_configuration alone;
+    struct buf bytes = {0};
+    raft_configuration_init(&alone);
+    CHECK(raft_configuration_add(&alone, wal_log_self(log), e->opts.node_name, RAFT_VOTER) == 0);
+    group_conf_encode(&alone, &bytes);
+    uint64_t term = wal_log_ballot(log).term + 1;
+    wal_put_ballot(e->wal, log, (struct wal_ballot){term, 0});
+    wal_put_entry(e->wal, log, wal_log_last_index(log) + 1, term, RAFT_CHANGE, buf_slice(&bytes));
+    buf_fini(&bytes);
+    raft_configuration_close(&alone);
+    return ERR_OK;
 }
 
 void engine_group_close(struct engine *e, uint64_t group)
@@ -309,11 +410,21 @@ void engine_group_close(struct engine *e, uint64_t group)
 void engine_group_delete(struct engine *e, uint64_t group)
 {
     engine_group_close(e, group);
+    struct group *g = draining_group(e, group);
     struct wal_log *log = wal_log_find(e->wal, group);
-    if (log != NULL && wal_log_snapshot(log) != NULL) {
-        snapshot_forget(e, wal_log_snapshot(log)->file);
+    if (g != NULL) {
+        g->is_deleted = true;
+    } else if (log != NULL) {
+        delete_log(e, log);
     }
-    if (log != NULL) { wal_log_delete(e->wal, log); }
+}
+
+void engine_group_show(struct engine *e, uint64_t group, struct engine_view *view)
+{
+    struct group *g = engine_group(e, group);
+    CHECK(g != NULL);
+    g->view = view;
+    read_show(g);
 }
 
 uint64_t engine_group_next(const struct engine *e, uint64_t group)
@@ -369,7 +480,7 @@ bool engine_status(const struct engine *e, uint64_t group, struct engine_status 
     out->self = wal_log_self(log);
     out->last = wal_log_last_index(log);
     out->snapshot = snapshot != NULL ? snapshot->index : 0;
-    out->term = wal_log_hard(log).term;
+    out->term = wal_log_ballot(log).term;
     if (g == NULL) { return true; }
     out->is_open = true;
     out->is_stopped = g->state == GROUP_STOPPED;
@@ -429,29 +540,11 @@ enum err engine_receive(struct engine *e, const char *from_name, struct slice fr
     return e->is_broken ? ERR_OK : message_decode(frame, &handler, &receiving);
 }
 
-/* Remember when the group wants a tick. Every group that a step may have changed passes here before
- * the turn ends; due_ms may name a moment at which, by now, nobody wants one any more. */
-static void note_due(struct engine *e, const struct group *g)
-{
-    uint64_t due = group_next_ms(g);
-    e->due_ms = due < e->due_ms ? due : e->due_ms;
-}
-
-static void tick_groups(struct engine *e, uint64_t now)
-{
-    e->due_ms = UINT64_MAX;
-    LIST_EACH (at, &e->groups) {
-        struct group *g = CONTAINER_OF(at, struct group, link);
-        group_tick(g, now);
-        note_due(e, g);
-    }
-}
-
 void engine_tick(struct engine *e)
 {
     if (e->is_broken) { return; }
     uint64_t now = now_ms(e);
-    if (now >= e->due_ms) { tick_groups(e, now); }
+    engine_due_tick(e, now);
     snapshot_tick(e, now);
     space_tick(&e->space, now);
     yield_tick(e, now);
@@ -462,7 +555,7 @@ uint64_t engine_next_ms(const struct engine *e)
 {
     if (e->is_behind) { return now_ms(e); }
     uint64_t next = space_next_ms(&e->space);
-    next = e->due_ms < next ? e->due_ms : next;
+    next = engine_due_next_ms(e) < next ? engine_due_next_ms(e) : next;
     bool has_pulls = !list_is_empty(&e->pulls);
     return has_pulls && e->bulk_ms + 1 < next ? e->bulk_ms + 1 : next;
 }
@@ -481,7 +574,7 @@ void engine_turn(struct engine *e)
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
         fsm_apply(g);
-        note_due(e, g);
+        engine_due_note(e, g);
         if (!group_is_waiting(g)) { list_remove(&g->busy); }
     }
     read_service(e);

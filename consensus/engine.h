@@ -3,6 +3,8 @@
 #ifndef FANFARE_CONSENSUS_ENGINE_H
 #define FANFARE_CONSENSUS_ENGINE_H
 
+#include <stdatomic.h>
+
 #include "consensus/disk/disk.h"
 #include "consensus/group/fsm.h"
 #include "consensus/log/wal.h"
@@ -37,12 +39,14 @@ struct engine_opts {
     size_t append_bytes_max;        /* entries in one message, at least one */
     unsigned entries_in_flight_max; /* own entries of a group not committed yet */
     size_t queued_bytes_max;        /* proposals of a group that wait */
-    uint64_t cache_bytes;           /* applied entries of the node kept in memory */
-    uint64_t snapshot_log_bytes;    /* a group takes a snapshot when its log holds this */
-    unsigned trailing_entries;      /* kept behind a snapshot for followers that lag */
-    size_t chunk_bytes;             /* of snapshot data; the same on all nodes */
-    uint64_t bulk_bytes_per_s;      /* snapshot data sent */
-    uint64_t segments_max;  /* of the log, as far as what is needed fits into three quarters */
+    size_t unapplied_bytes_max; /* committed in a group and not applied: more is refused above it */
+    uint32_t unapplied_ms_max;  /* the same for a batch that a state machine has taken */
+    uint64_t cache_bytes;       /* applied entries of the node kept in memory */
+    uint64_t snapshot_log_bytes; /* a group takes a snapshot when its log holds this */
+    unsigned trailing_entries;   /* kept behind a snapshot for followers that lag */
+    size_t chunk_bytes;          /* of snapshot data; the same on all nodes */
+    uint64_t bulk_bytes_per_s;   /* snapshot data sent */
+    uint64_t segments_max;       /* of the log, as far as what is needed fits into three quarters */
     uint64_t ballast_bytes; /* a file that is given up when the disk is full; more than a segment */
     uint64_t free_bytes_min; /* below this proposals are refused */
 };
@@ -71,16 +75,42 @@ MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t
                                       const struct fsm_ops *ops, void *fsm,
                                       const struct engine_server *servers, size_t server_count);
 /* A replica that is in the log. Errors: ERR_INVALID (no such), ERR_CORRUPT (state machine and log
- * do not fit). */
+ * do not fit), ERR_SLOW (it was closed and its batch has not come back). */
 MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops,
                                     void *fsm);
-/* Stop running it here; it stays in the log. The state machine is not touched any more. */
+/* Before it is opened: a replica that is in the log goes on as the only one of its group, with all it
+ * holds; what it does not hold is lost, and the others must never run again. For when a majority of
+ * disks is gone. Errors: ERR_INVALID (no such, or open). */
+MUST_USE enum err engine_group_force(struct engine *e, uint64_t group);
+/* Stop running it here; it stays in the log. fsm->on_closed tells when the state machine is not
+ * touched any more: from inside, but for a machine that holds a batch. */
 void engine_group_close(struct engine *e, uint64_t group);
 void engine_close_groups(struct engine *e); /* all of them */
-/* Remove it from this node for good; open or not. The caller removes the state machine's data. */
+/* Remove it from this node for good; open or not. The caller removes the state machine's data, after
+ * on_closed. */
 void engine_group_delete(struct engine *e, uint64_t group);
+/* A batch that the group's state machine had taken, up to `index`, is applied. */
+void engine_applied(struct engine *e, uint64_t group, uint64_t index);
+bool engine_is_drained(const struct engine *e); /* no group that was closed waits for its batch */
+
+/* What other threads may know of an open group, for reads that need not come by here: whoever loads
+ * `commit`, then `lease_until_ms`, and then finds the clock before it, may answer from a state that
+ * holds `commit`; what is acknowledged anywhere before that is in it. */
+struct engine_view {
+    atomic_uint_fast64_t term;   /* in which this node leads, its first entry applied; else 0 */
+    atomic_uint_fast64_t commit; /* is here before a batch with it is handed over */
+    atomic_uint_fast64_t lease_until_ms; /* 0: none; by engine_world's clock */
+    atomic_uint_fast64_t applied;        /* as the engine knows */
+};
+/* Show the open group there from now on, NULL: no more. Borrows: view, until then or on_closed. */
+void engine_group_show(struct engine *e, uint64_t group, struct engine_view *view);
 /* Walk the groups in the log: the one after `group`, or 0; the first for 0. */
 uint64_t engine_group_next(const struct engine *e, uint64_t group);
+
+/* What the group's state machine does elsewhere (fsm.h) is done: the image that it was asked for, or
+ * a step of a restore. */
+void engine_snapshot_begun(struct engine *e, uint64_t group, void *image);
+void engine_restored(struct engine *e, uint64_t group, enum err err);
 
 /* Takes `p` until on_done, which may be called from inside. Callbacks may propose and read, but not
  * create, close or delete groups: they post a task for that. */

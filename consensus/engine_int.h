@@ -26,6 +26,13 @@ struct engine_gauges {
     uint64_t stuck;
 };
 
+/* The open groups, the one that wants a tick first on top. */
+struct due_heap {
+    struct group **groups;
+    size_t count;
+    size_t cap;
+};
+
 struct engine {
     struct engine_opts opts;
     struct engine_world world;
@@ -33,11 +40,12 @@ struct engine {
     void *note_arg;
     struct wal *wal;
     struct map groups_by_id;
-    struct list groups; /* struct group */
+    struct list groups;   /* struct group */
+    struct list draining; /* those that were closed while their machine held a batch */
     struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
     struct list readers; /* those with reads that wait */
-    uint64_t due_ms;     /* no group wants a tick before */
-    bool is_behind;      /* a request came since the last turn began */
+    struct due_heap due;
+    bool is_behind; /* a request came since the last turn began */
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */
@@ -49,10 +57,12 @@ struct engine {
     struct read_round round;
     bool round_is_wanted;
     struct snapshot_take *taking;    /* the one snapshot that is taken now */
-    struct snapshot_fetch *fetching; /* the one snapshot that is fetched now */
+    unsigned fetch_count;            /* snapshots that are fetched now */
+    struct snapshot_check *checking; /* the one snapshot file that is looked at now */
     uint64_t next_file;              /* number of the next snapshot file */
     struct list stale_files;         /* struct stale_file */
     struct list pulls;               /* struct snapshot_pull, to be served when the rate allows */
+    unsigned serving_count;          /* those that are being read */
     double bulk_tokens;
     uint64_t bulk_ms;
     struct engine_gauges gauges;
@@ -72,6 +82,15 @@ struct engine {
 void engine_fail(struct engine *e, const char *what);
 
 struct group *engine_group(const struct engine *e, uint64_t id);
+
+/* When groups want a tick: engine_due.c. A group may want one earlier than it is filed after any step:
+ * engine_due_note, before the turn ends. */
+void engine_due_add(struct engine *e, struct group *g);
+void engine_due_remove(struct engine *e, struct group *g);
+void engine_due_note(struct engine *e, struct group *g);
+uint64_t engine_due_next_ms(const struct engine *e); /* UINT64_MAX: never */
+void engine_due_tick(struct engine *e, uint64_t now_ms);
+void engine_due_fini(struct engine *e);
 
 void engine_metrics_tick(struct engine *e, uint64_t now_ms);
 void engine_metrics_end(struct engine *e); /* nothing is left of it in the gauges */

@@ -2,11 +2,11 @@
  * costs to add and to remove, and its memory.  usage: micro_patterns [PATTERNS] */
 #include "pubsub/patterns.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/mem.h"
 
 enum { TEXT_BYTES = 40, CHANNELS = 4096, ROUNDS = 5 };
@@ -65,14 +65,14 @@ static void run(const struct shape *shape, struct entry *entry, int count)
         int len = snprintf(entry[i].text, TEXT_BYTES, "%s%d%s", shape->before, i, shape->after);
         entry[i].node.by_text.key = slice_of(entry[i].text, (size_t)len);
     }
-    size_t before_bytes = mallinfo2().uordblks, hits = 0;
+    size_t before_bytes = heap_used_bytes(), hits = 0;
     struct patterns *patterns = patterns_new();
     uint64_t start_ns = clock_mono_ns();
     for (int i = 0; i < count; i++) {
         patterns_insert(patterns, &entry[i].node);
     }
     uint64_t inserted_ns = clock_mono_ns();
-    size_t index_bytes = mallinfo2().uordblks - before_bytes;
+    size_t index_bytes = heap_used_bytes() - before_bytes;
     double match_ns = time_matches(patterns, channel, &hits);
     uint64_t matched_ns = clock_mono_ns();
     for (int i = 0; i < count; i++) {

@@ -47,21 +47,6 @@ struct admin {
 
 /* ---- what is served ---- */
 
-static void serve_live(struct admin *admin, struct answer *answer)
-{
-    health_live(&admin->opts, answer);
-}
-
-static void serve_ready(struct admin *admin, struct answer *answer)
-{
-    health_ready(&admin->opts, answer);
-}
-
-static void serve_started(struct admin *admin, struct answer *answer)
-{
-    health_started(&admin->opts, answer);
-}
-
 static void serve_metrics(struct admin *admin, struct answer *answer)
 {
     const struct http_counts counts = {
@@ -79,13 +64,17 @@ static void serve_index(struct admin *admin, struct answer *answer);
 static const struct route {
     const char *path;
     const char *help;
+    /* One of them. */
+    void (*health)(const struct admin_opts *opts, struct answer *answer);
     void (*serve)(struct admin *admin, struct answer *answer);
 } routes[] = {
-    {"/", "this list", serve_index},
-    {"/livez", "200 while every worker's loop turns: restart the process if not", serve_live},
-    {"/readyz", "200 while clients should be sent here, else 503 and why not", serve_ready},
-    {"/startupz", "200 once the start is over", serve_started},
-    {"/metrics", "counters and gauges in the Prometheus text format", serve_metrics},
+    {"/", "this list", .serve = serve_index},
+    {"/livez", "200 while every worker's loop turns: restart the process if not",
+     .health = health_live},
+    {"/readyz", "200 while clients should be sent here, else 503 and why not",
+     .health = health_ready},
+    {"/startupz", "200 once the start is over", .health = health_started},
+    {"/metrics", "counters and gauges in the Prometheus text format", .serve = serve_metrics},
 };
 
 static void serve_index(struct admin *admin, struct answer *answer)
@@ -151,6 +140,8 @@ static void on_request(struct evhttp_request *req, void *arg)
         answer.code = HTTP_BADMETHOD;
         add_header(req, "Allow", "GET, HEAD");
         buf_append_str(&answer.text, "only GET and HEAD\n");
+    } else if (route->health != NULL) {
+        route->health(&admin->opts, &answer);
     } else {
         route->serve(admin, &answer);
     }

@@ -9,24 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 64 };
+#include "base/address.h"
 
-/* Cut "host:port", "[v6]:port" or "*:port" in two; the host is NULL for "*". */
-static bool cut_address(char *text, const char **host, const char **port)
-{
-    char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text || colon[1] == '\0') { return false; }
-    *colon = '\0';
-    *port = colon + 1;
-    *host = strcmp(text, "*") == 0 ? NULL : text;
-    if (text[0] == '[') {
-        if (colon[-1] != ']') { return false; }
-        colon[-1] = '\0';
-        *host = text + 1;
-        return true;
-    }
-    return strchr(text, ':') == NULL; /* an IPv6 address needs its brackets */
-}
+enum { LISTEN_BACKLOG = 64 };
 
 static enum err bind_first(const struct addrinfo *found, int *out, const char **why)
 {
@@ -64,19 +49,23 @@ static void describe(int fd, char text[ADMIN_ADDRESS_BYTES])
 enum err admin_listen(const char *address, int *fd, char text[ADMIN_ADDRESS_BYTES],
                       const char **why)
 {
-    const char *host, *port;
-    bool fits = snprintf(text, ADMIN_ADDRESS_BYTES, "%s", address) < ADMIN_ADDRESS_BYTES;
-    if (!fits || !cut_address(text, &host, &port)) {
+    char host_text[ADMIN_ADDRESS_BYTES], port_text[8];
+    struct slice host;
+    uint16_t port;
+    if (!address_split(slice_of_str(address), &host, &port) || host.len >= sizeof host_text) {
         *why = "an HTTP address is HOST:PORT, [IPV6]:PORT or *:PORT";
         return ERR_INVALID;
     }
+    snprintf(host_text, sizeof host_text, "%.*s", SLICE_ARG(host));
+    snprintf(port_text, sizeof port_text, "%u", port);
+    bool is_any = slice_equal(host, SLICE("*"));
     const struct addrinfo hints = {
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-        .ai_family = host == NULL ? AF_INET : AF_UNSPEC,
+        .ai_family = is_any ? AF_INET : AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
     struct addrinfo *found = NULL;
-    int failed = getaddrinfo(host, port, &hints, &found);
+    int failed = getaddrinfo(is_any ? NULL : host_text, port_text, &hints, &found);
     if (failed != 0) {
         *why = gai_strerror(failed);
         return ERR_INVALID;

@@ -123,8 +123,7 @@ static void print_redis(struct buf *out, const struct admin_opts *opts,
     print_number(out, "redis_start_time_seconds", "gauge", "Unix time of the start", start_s);
     admin_print_gauge(out, "redis_uptime_in_seconds", "seconds since the start",
                       (uint64_t)((double)clock_wall_us() / 1e6 - start_s));
-    admin_print_gauge(out, "redis_memory_used_bytes", "memory allocated and in RAM",
-                      memory->used_bytes);
+    admin_print_gauge(out, "redis_memory_used_bytes", "memory allocated", memory->used_bytes);
     print_head(out, "redis_instance_info", "gauge", "what runs here");
     buf_appendf(
         out,

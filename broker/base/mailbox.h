@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 struct task {
-    struct task *next;
+    struct task *next; /* while mailbox_run runs it: what is run after it, or NULL */
     void (*run)(struct task *task);
 };
 

@@ -5,6 +5,27 @@
 
 enum { MAP_BUCKETS_MIN = 8 };
 
+/* Others may be in map_prefetch_bucket: what they read is only an address, but it is read whole. */
+static void set_buckets(struct map *map, struct map_node **bucket, size_t bucket_count)
+{
+    __atomic_store_n(&map->bucket, bucket, __ATOMIC_RELAXED);
+    __atomic_store_n(&map->bucket_count, bucket_count, __ATOMIC_RELAXED);
+}
+
+bool map_prefetch_bucket(const struct map *map, uint64_t hash, size_t bucket_count)
+{
+    uintptr_t bucket = (uintptr_t)__atomic_load_n(&map->bucket, __ATOMIC_RELAXED);
+    size_t count = __atomic_load_n(&map->bucket_count, __ATOMIC_RELAXED);
+    if (count < bucket_count) { return false; }
+    __builtin_prefetch((const void *)(bucket + (hash & (count - 1)) * sizeof(struct map_node *)));
+    return true;
+}
+
+void map_prefetch_node(const struct map *map, uint64_t hash)
+{
+    if (map->bucket_count > 0) { __builtin_prefetch(map->bucket[hash & (map->bucket_count - 1)]); }
+}
+
 static void map_rehash(struct map *map, size_t bucket_count)
 {
     struct map_node **bucket = mem_new0(bucket_count * sizeof(struct map_node *));
@@ -19,8 +40,7 @@ static void map_rehash(struct map *map, size_t bucket_count)
         }
     }
     mem_free(map->bucket);
-    map->bucket = bucket;
-    map->bucket_count = bucket_count;
+    set_buckets(map, bucket, bucket_count);
 }
 
 struct map_node *map_find(const struct map *map, struct slice key, uint64_t hash)
@@ -78,5 +98,6 @@ struct map_node *map_next(const struct map *map, const struct map_node *node)
 void map_fini(struct map *map)
 {
     mem_free(map->bucket);
-    *map = (struct map){0};
+    set_buckets(map, NULL, 0);
+    map->count = 0;
 }

@@ -24,6 +24,15 @@ struct map {
  * value derived from it. */
 struct map_node *map_find(const struct map *map, struct slice key, uint64_t hash);
 
+/* Hints for a map_find of this hash that comes soon, worth it for many keys in turn in a map larger than the
+ * cache: each find would wait for memory, one after the other. First the bucket is fetched; once that has
+ * come, the first node in there. */
+
+/* False: the map has less than `bucket_count` buckets, there is nothing to wait for. Thread: any, also while
+ * the map's owner changes it. */
+bool map_prefetch_bucket(const struct map *map, uint64_t hash, size_t bucket_count);
+void map_prefetch_node(const struct map *map, uint64_t hash);
+
 /* Insert a node whose `key` is set and not in the map. Borrows node and key until map_remove. */
 void map_insert(struct map *map, struct map_node *node, uint64_t hash);
 

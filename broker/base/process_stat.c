@@ -1,10 +1,12 @@
-/* process_stat: /proc/self/statm and getrusage. */
+/* process_stat: the allocator, /proc/self/statm and getrusage. */
 #include "base/process_stat.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/heap.h"
 
 struct process_memory process_memory(void)
 {
@@ -23,6 +25,8 @@ struct process_memory process_memory(void)
             memory.used_bytes = (resident - shared) * page_bytes;
         }
     }
+    size_t used_bytes = heap_used_bytes();
+    if (used_bytes > 0) { memory.used_bytes = used_bytes; }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     memory.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;

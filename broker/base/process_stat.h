@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct process_memory {
-    uint64_t used_bytes;     /* resident, of its own: what it allocated and touched */
+    uint64_t used_bytes;     /* allocated; where that is not known: resident and its own */
     uint64_t virtual_bytes;  /* address space */
     uint64_t resident_bytes; /* that, and mapped files */
     uint64_t peak_bytes;     /* the most that was ever resident */

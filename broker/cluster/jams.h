@@ -10,7 +10,8 @@
 #include <stdatomic.h>
 
 #include "base/map.h"
-#include "pubsub/remote.h"
+#include "pubsub/partition.h"
+#include "pubsub/shipment.h"
 
 struct jams {
     struct map channels; /* struct jam, by kind and name */

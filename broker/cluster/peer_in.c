@@ -134,7 +134,7 @@ static void on_close(struct conn *conn)
 
 void peer_in_open(struct peer_hub *hub, int fd)
 {
-    static const struct conn_ops ops = {on_data, on_close};
+    static const struct conn_ops ops = {.on_data = on_data, .on_close = on_close};
     make_room(hub);
     struct peer_in *in = mem_new0(sizeof *in);
     set_name(in, fd);

@@ -122,7 +122,7 @@ static void say_hello(struct peer_out *out)
 
 static void on_dialled(struct dial *dial, int fd, int error)
 {
-    static const struct conn_ops ops = {peer_link_on_data, on_close};
+    static const struct conn_ops ops = {.on_data = peer_link_on_data, .on_close = on_close};
     struct peer_out *out = CONTAINER_OF(dial, struct peer_out, dial);
     if (error != 0) {
         dial_failed(out, strerrordesc_np(error));

@@ -15,6 +15,7 @@
 
 struct cluster;
 struct service;
+struct session_ops;
 
 /* The Redis version whose behaviour clients may expect: INFO, HELLO. */
 #define BROKER_REDIS_VERSION "7.2.0"
@@ -24,7 +25,8 @@ enum { BROKER_WORKERS_MAX = 64, BROKER_ID_HEX = 40, BROKER_PAUSE_ALL = 1 };
 struct broker {
     struct config *config;
     struct directory *directory;
-    struct cluster *cluster; /* NULL: this node is alone */
+    struct cluster *cluster;            /* NULL: this node is alone */
+    const struct session_ops *pipeline; /* through which requests go */
     uint32_t worker_count;
     struct command_index *commands; /* made by service_begin */
     struct worker
@@ -56,6 +58,7 @@ struct broker {
     /* Ask the process to end, as SIGTERM does (SHUTDOWN). Any thread. */
     void (*request_shutdown)(void *arg, bool now);
     void *request_shutdown_arg;
+    atomic_bool is_shutting_down; /* it ends: other nodes take over, then clients are let go */
 };
 
 #endif

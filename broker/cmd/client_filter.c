@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "cmd/call.h"
+#include "session/address.h"
 
 enum { SHOWN_BYTES_MAX = 128 };
 
@@ -134,10 +135,10 @@ static bool has_id(const struct client_filter *filter, uint64_t id)
 bool client_filter_fits(const struct client_filter *filter, const struct session *session)
 {
     char address[SESSION_ADDRESS_BYTES];
-    if (!conn_is_open(&session->conn) || !has_id(filter, session->id)) { return false; }
+    if (!conn_is_alive(&session->conn) || !has_id(filter, session->id)) { return false; }
     if (filter->skips_caller && session->id == filter->caller_id) { return false; }
     if (filter->has_type && client_type_of(session) != filter->type) { return false; }
-    if (service_of(session)->now_s - session->created_s < filter->age_s_min) { return false; }
+    if (sessions_of(session)->now_s - session->created_s < filter->age_s_min) { return false; }
     if (filter->address.len > 0 &&
         !slice_equal(session_address(session, address), buf_slice(&filter->address))) {
         return false;

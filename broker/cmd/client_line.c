@@ -2,9 +2,8 @@
 #include "cmd/client_line.h"
 
 #include "cmd/command.h"
-#include "cmd/multi.h"
-#include "cmd/service.h"
-#include "cmd/session.h"
+#include "session/address.h"
+#include "session/transaction.h"
 
 bool client_type_parse(struct slice word, enum client_type *out)
 {
@@ -38,7 +37,7 @@ static void append_flags(struct buf *out, const struct session *session)
     } flags[] = {
         {'P', subscriber_total(&session->subscriber) > 0},
         {'x', session->flags & (SESSION_MULTI | SESSION_EXECUTING)},
-        {'b', session->flags & SESSION_PARKED},
+        {'b', session->bar == BAR_PAUSE},
         {'c', session->flags & SESSION_LEAVING},
         {'r', session->flags & SESSION_READONLY},
         {'U', session->flags & SESSION_UNIX},
@@ -55,7 +54,7 @@ static void append_flags(struct buf *out, const struct session *session)
 static void append_who(struct buf *out, const struct session *session)
 {
     char address[SESSION_ADDRESS_BYTES];
-    uint32_t now_s = service_of(session)->now_s;
+    uint32_t now_s = sessions_of(session)->now_s;
     buf_appendf(out, "id=%llu addr=", (unsigned long long)session->id);
     buf_append(out, session_address(session, address));
     buf_append(out, SLICE(" laddr="));
@@ -68,10 +67,10 @@ static void append_who(struct buf *out, const struct session *session)
 static void append_state(struct buf *out, const struct session *session)
 {
     const struct subscriber *subscriber = &session->subscriber;
-    const struct multi *multi = session->extra != NULL ? session->extra->multi : NULL;
+    const struct transaction *transaction = transaction_of(session);
     buf_appendf(out, " db=%u sub=%u psub=%u ssub=%u multi=%d", session->database,
                 subscriber->count[TOPIC_CHANNEL], subscriber->count[TOPIC_PATTERN],
-                subscriber->count[TOPIC_SHARD], multi != NULL ? (int)multi_count(multi) : -1);
+                subscriber->count[TOPIC_SHARD], transaction != NULL ? (int)transaction->count : -1);
 }
 
 /* The request at hand counts as unread input: it has not been answered. */
@@ -80,18 +79,18 @@ static void append_buffers(struct buf *out, const struct session *session)
     static const struct outbuf nothing;
     const struct conn *conn = &session->conn;
     const struct outbuf *queue = conn->out != NULL ? conn->out : &nothing;
-    const struct multi *multi = session->extra != NULL ? session->extra->multi : NULL;
     size_t own_bytes = queue->own.len - queue->own_sent;
     size_t shared_bytes = queue->bytes > own_bytes ? queue->bytes - own_bytes : 0;
     size_t input_bytes =
         conn->in.len > session->request_bytes ? conn->in.len : session->request_bytes;
     size_t total = sizeof *session + (session->extra != NULL ? sizeof *session->extra : 0) +
-                   conn->in.cap + queue->own.cap + shared_bytes + multi_bytes(multi);
+                   conn->in.cap + queue->own.cap + shared_bytes + transaction_bytes(session) +
+                   subscriber_bytes(&session->subscriber);
     buf_appendf(out,
                 " qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%zu rbp=0 obl=%zu oll=%u "
                 "omem=%zu tot-mem=%zu",
-                input_bytes, conn->in.cap - conn->in.len, multi_bytes(multi), queue->own.cap,
-                own_bytes, queue->seg_end - queue->seg_first, shared_bytes, total);
+                input_bytes, conn->in.cap - conn->in.len, transaction_bytes(session),
+                queue->own.cap, own_bytes, queue->seg_end - queue->seg_first, shared_bytes, total);
 }
 
 void client_line_append(struct buf *out, const struct session *session)
@@ -105,7 +104,7 @@ void client_line_append(struct buf *out, const struct session *session)
     buf_appendf(
         out, " events=%s%s cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s watch=%u\n",
         session->conn.is_paused ? "" : "r", session->conn.write_event != NULL ? "w" : "",
-        session->command == COMMAND_COUNT ? "NULL" : command_full_names[session->command],
+        session->command == SESSION_NO_COMMAND ? "NULL" : command_full_names[session->command],
         session->subscriber.resp_version, lib_name, lib_version,
         extra != NULL ? extra->watch_count : 0);
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "base/slot.h"
+#include "cmd/caller.h"
+#include "session/address.h"
 
 enum { BUS_PORT_OFFSET = 10000 }; /* where Redis's cluster clients look for the peer port */
 
@@ -11,9 +13,9 @@ enum { BUS_PORT_OFFSET = 10000 }; /* where Redis's cluster clients look for the 
  * room for SESSION_ADDRESS_BYTES. */
 static struct slice own_host(const struct call *call, char *text)
 {
-    if (call->broker->host[0] != '\0') { return slice_of_str(call->broker->host); }
-    if ((call->session->flags & SESSION_UNIX) != 0) { return SLICE("127.0.0.1"); }
-    struct slice address = session_local_address(call->session, text);
+    if (call->caller->broker->host[0] != '\0') { return slice_of_str(call->caller->broker->host); }
+    if ((call->caller->session->flags & SESSION_UNIX) != 0) { return SLICE("127.0.0.1"); }
+    struct slice address = session_local_address(call->caller->session, text);
     const char *colon = memrchr(address.data, ':', address.len);
     size_t len = colon != NULL ? (size_t)(colon - address.data) : address.len;
     if (len > 2 && address.data[0] == '[') { return slice_of(address.data + 1, len - 2); }
@@ -22,7 +24,7 @@ static struct slice own_host(const struct call *call, char *text)
 
 static const struct pmap *map_of_one(const struct call *call, bool owns_all)
 {
-    const struct broker *broker = call->broker;
+    const struct broker *broker = call->caller->broker;
     char text[SESSION_ADDRESS_BYTES];
     struct pmap *map = pmap_new(1, 1);
     struct pmap_node *node = &map->node[0];
@@ -41,7 +43,7 @@ static const struct pmap *map_of_one(const struct call *call, bool owns_all)
 
 void cluster_view_open(struct cluster_view *view, const struct call *call)
 {
-    struct cluster *cluster = call->broker->cluster;
+    struct cluster *cluster = call->caller->broker->cluster;
     view->map = cluster != NULL ? cluster_map(cluster, &view->self) : NULL;
     if (view->map == NULL) {
         view->map = map_of_one(call, cluster == NULL);

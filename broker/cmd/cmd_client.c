@@ -1,10 +1,10 @@
 /* cmd_client: CLIENT, but for LIST and KILL (cmd_client_all.c). */
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/client_line.h"
 #include "cmd/client_text.h"
-#include "cmd/gather.h"
+#include "cmd/ask_workers.h"
 
 static void set_flag(struct session *session, uint32_t flag, bool is_on)
 {
@@ -25,20 +25,20 @@ static bool read_switch(struct call *call, bool *is_on)
 
 void cmd_client_id(struct call *call)
 {
-    reply_int(call->reply, (int64_t)call->session->id);
+    reply_int(call->reply, (int64_t)call->caller->session->id);
 }
 
 void cmd_client_info(struct call *call)
 {
     struct buf line = {0};
-    client_line_append(&line, call->session);
+    client_line_append(&line, call->caller->session);
     reply_verbatim(call->reply, buf_slice(&line));
     buf_fini(&line);
 }
 
 void cmd_client_getname(struct call *call)
 {
-    const char *name = session_name(call->session);
+    const char *name = session_name(call->caller->session);
     if (name[0] == '\0') {
         reply_null(call->reply);
     } else {
@@ -53,13 +53,13 @@ void cmd_client_setname(struct call *call)
                     "ERR Client names cannot contain spaces, newlines or special characters.");
         return;
     }
-    client_text_set(&session_extra(call->session)->name, call->argv[2]);
+    client_text_set(&session_extra(call->caller->session)->name, call->argv[2]);
     reply_ok(call->reply);
 }
 
 void cmd_client_setinfo(struct call *call)
 {
-    struct session_extra *extra = session_extra(call->session);
+    struct session_extra *extra = session_extra(call->caller->session);
     struct slice option = call->argv[2];
     bool is_name = slice_equal_nocase(option, SLICE("lib-name"));
     if (!is_name && !slice_equal_nocase(option, SLICE("lib-ver"))) {
@@ -82,7 +82,7 @@ void cmd_client_no_evict(struct call *call)
 {
     bool is_on;
     if (!read_switch(call, &is_on)) { return; }
-    set_flag(call->session, SESSION_NO_EVICT, is_on);
+    set_flag(call->caller->session, SESSION_NO_EVICT, is_on);
     reply_ok(call->reply);
 }
 
@@ -90,14 +90,14 @@ void cmd_client_no_touch(struct call *call)
 {
     bool is_on;
     if (!read_switch(call, &is_on)) { return; }
-    set_flag(call->session, SESSION_NO_TOUCH, is_on);
+    set_flag(call->caller->session, SESSION_NO_TOUCH, is_on);
     reply_ok(call->reply);
 }
 
 /* OFF and SKIP take effect at once, so they have no answer. */
 void cmd_client_reply(struct call *call)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     if (slice_equal_nocase(call->argv[2], SLICE("on"))) {
         set_flag(session, SESSION_REPLY_OFF | SESSION_REPLY_SKIP | SESSION_REPLY_SKIPPING, false);
         reply_ok(call->reply);
@@ -194,7 +194,7 @@ void cmd_client_pause(struct call *call)
     } else if (timeout_ms < 0) {
         reply_error(call->reply, "ERR timeout is negative");
     } else {
-        pause_until(call->broker, clock_mono_ns() + (uint64_t)timeout_ms * NS_PER_MS, all);
+        pause_until(call->caller->broker, clock_mono_ns() + (uint64_t)timeout_ms * NS_PER_MS, all);
         reply_ok(call->reply);
     }
 }
@@ -202,7 +202,7 @@ void cmd_client_pause(struct call *call)
 static void visit_unpause(void *question, struct service *service)
 {
     (void)question;
-    service_unpark(service);
+    service_unpause(service);
 }
 
 static void finish_unpause(void *question, struct call *call)
@@ -211,14 +211,9 @@ static void finish_unpause(void *question, struct call *call)
     reply_ok(call->reply);
 }
 
-static void free_nothing(void *question)
-{
-    (void)question;
-}
-
 void cmd_client_unpause(struct call *call)
 {
-    static const struct gather_ops ops = {visit_unpause, finish_unpause, free_nothing};
-    atomic_store(&call->broker->pause, 0);
-    gather_start(call, &ops, NULL);
+    static const struct ask_ops ops = {visit_unpause, finish_unpause, NULL};
+    atomic_store(&call->caller->broker->pause, 0);
+    ask_workers(call, &ops, NULL);
 }

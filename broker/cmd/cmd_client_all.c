@@ -2,10 +2,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/client_filter.h"
 #include "cmd/client_line.h"
-#include "cmd/gather.h"
+#include "session/bar.h"
+#include "cmd/ask_workers.h"
 
 /* ---- LIST ---- */
 
@@ -27,7 +28,7 @@ struct list_question {
 static void visit_list(void *arg, struct service *service)
 {
     struct list_question *question = arg;
-    LIST_EACH (link, &service->sessions) {
+    LIST_EACH (link, &service->sessions.all) {
         const struct session *session = CONTAINER_OF(link, struct session, link);
         if (!client_filter_fits(&question->filter, session)) { continue; }
         if (question->count == question->cap) {
@@ -74,10 +75,10 @@ static void free_list(void *arg)
 
 void cmd_client_list(struct call *call)
 {
-    static const struct gather_ops ops = {visit_list, finish_list, free_list};
+    static const struct ask_ops ops = {visit_list, finish_list, free_list};
     struct list_question *question = mem_new0(sizeof *question);
     if (client_filter_parse_list(call, &question->filter)) {
-        gather_start(call, &ops, question);
+        ask_workers(call, &ops, question);
     } else {
         free_list(question);
     }
@@ -95,7 +96,7 @@ struct kill_question {
 static void visit_kill(void *arg, struct service *service)
 {
     struct kill_question *question = arg;
-    LIST_EACH (link, &service->sessions) {
+    LIST_EACH (link, &service->sessions.all) {
         struct session *session = CONTAINER_OF(link, struct session, link);
         if (!client_filter_fits(&question->filter, session)) { continue; }
         question->count++;
@@ -117,7 +118,7 @@ static void finish_kill(void *arg, struct call *call)
     } else {
         reply_error(call->reply, "ERR No such client");
     }
-    if (question->kills_caller) { session_leave(call->session); }
+    if (question->kills_caller) { session_leave(call->caller->session); }
 }
 
 static void free_kill(void *arg)
@@ -129,9 +130,9 @@ static void free_kill(void *arg)
 
 void cmd_client_kill(struct call *call)
 {
-    static const struct gather_ops ops = {visit_kill, finish_kill, free_kill};
+    static const struct ask_ops ops = {visit_kill, finish_kill, free_kill};
     struct kill_question *question = mem_new0(sizeof *question);
-    question->filter.caller_id = call->session->id;
+    question->filter.caller_id = call->caller->session->id;
     question->is_old_form = call->argc == 3;
     question->filter.skips_caller = !question->is_old_form;
     bool is_good = true;
@@ -141,7 +142,7 @@ void cmd_client_kill(struct call *call)
         is_good = client_filter_parse_kill(call, &question->filter);
     }
     if (is_good) {
-        gather_start(call, &ops, question);
+        ask_workers(call, &ops, question);
     } else {
         free_kill(question);
     }

@@ -1,9 +1,12 @@
 /* cmd_cluster: CLUSTER's questions about slots and nodes, answered for cluster-mode clients from the map.
  * What is for people is in cmd_cluster_text.c. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "base/slot.h"
 #include "cluster/cluster.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/cluster_view.h"
 
 /* ---- slots to nodes ---- */
@@ -128,13 +131,31 @@ void cmd_cluster_getkeysinslot(struct call *call)
 
 void cmd_cluster_myid(struct call *call)
 {
-    reply_bulk_str(call->reply, call->broker->node_id);
+    reply_bulk_str(call->reply, call->caller->broker->node_id);
+}
+
+/* What a node must remember is on disk before it acts on it. */
+void cmd_cluster_saveconfig(struct call *call)
+{
+    reply_ok(call->reply);
+}
+
+/* Epochs are terms of Raft: nobody but the nodes together begins one. */
+void cmd_cluster_bumpepoch(struct call *call)
+{
+    struct cluster_view view;
+    cluster_view_open(&view, call);
+    uint64_t epoch = cluster_view_epoch(&view, view.self);
+    cluster_view_close(&view);
+    char text[32];
+    snprintf(text, sizeof text, "STILL %" PRIu64, epoch);
+    reply_status(call->reply, text);
 }
 
 /* Each member is a shard of its own: the node's id names it. */
 void cmd_cluster_myshardid(struct call *call)
 {
-    reply_bulk_str(call->reply, call->broker->node_id);
+    reply_bulk_str(call->reply, call->caller->broker->node_id);
 }
 
 static void refuse_node(struct call *call, struct slice name)
@@ -190,12 +211,12 @@ static void reply_link(struct reply *reply, const struct cluster_link_status *li
 
 void cmd_cluster_links(struct call *call)
 {
-    if (call->broker->cluster == NULL) {
+    if (call->caller->broker->cluster == NULL) {
         reply_array(call->reply, 0);
         return;
     }
     struct cluster_status *status = mem_new0(sizeof *status);
-    cluster_status(call->broker->cluster, status);
+    cluster_status(call->caller->broker->cluster, status);
     uint32_t up = 0;
     for (uint32_t i = 0; i < status->link_count; i++) {
         up += status->link[i].is_up;
@@ -231,7 +252,7 @@ static void on_forgotten(void *arg, const char *error)
         return;
     }
     if (error != NULL) { buf_append_str(&forgetting->error, error); }
-    waiting_done(forgetting->session);
+    wait_over(forgetting->session);
 }
 
 static void finish_forgetting(void *arg, struct call *call)
@@ -255,7 +276,7 @@ static void forget_session(void *arg)
 
 void cmd_cluster_forget(struct call *call)
 {
-    static const struct waiting_ops ops = {finish_forgetting, forget_session};
+    static const struct wait_ops ops = {finish_forgetting, forget_session};
     struct cluster_view view;
     cluster_view_open(&view, call);
     uint32_t node = cluster_view_find(&view, call->argv[2]);
@@ -265,10 +286,10 @@ void cmd_cluster_forget(struct call *call)
         reply_error(call->reply, "ERR I tried hard but I can't forget myself...");
     } else {
         struct forgetting *forgetting = mem_new0(sizeof *forgetting);
-        forgetting->session = call->session;
+        forgetting->session = call->caller->session;
         memcpy(forgetting->name, view.map->node[node].name, sizeof forgetting->name);
-        waiting_start(call, &ops, forgetting);
-        cluster_forget(call->broker->cluster, worker_index(call->service->worker),
+        call_wait(call, &ops, forgetting);
+        cluster_forget(call->caller->broker->cluster, worker_index(call->caller->service->worker),
                        slice_of_str(forgetting->name), on_forgotten, forgetting);
     }
     cluster_view_close(&view);

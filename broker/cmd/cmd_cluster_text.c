@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "cluster/cluster.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/cluster_view.h"
 
 static const struct cluster_link_status *link_of(const struct cluster_status *status, uint64_t id)
@@ -20,7 +20,9 @@ static const struct cluster_link_status *link_of(const struct cluster_status *st
 static struct cluster_status *status_new(const struct call *call)
 {
     struct cluster_status *status = mem_new0(sizeof *status);
-    if (call->broker->cluster != NULL) { cluster_status(call->broker->cluster, status); }
+    if (call->caller->broker->cluster != NULL) {
+        cluster_status(call->caller->broker->cluster, status);
+    }
     return status;
 }
 
@@ -97,13 +99,13 @@ static void append_link(struct buf *out, uint32_t index, const struct cluster_li
 void cluster_info_append(struct buf *out, const struct call *call)
 {
     buf_append_str(out, "cluster_enabled:1\r\n");
-    if (call->broker->cluster == NULL) { return; }
+    if (call->caller->broker->cluster == NULL) { return; }
     struct cluster_view view;
     cluster_view_open(&view, call);
     struct cluster_counts counts = cluster_view_count(&view);
     struct cluster_status *status = status_new(call);
     buf_appendf(out, "fanfare_cluster_state:%s\r\n", counts.unowned == 0 ? "ok" : "fail");
-    append_membership(out, status, cluster_unready_because(call->broker->cluster));
+    append_membership(out, status, cluster_unready_because(call->caller->broker->cluster));
     buf_appendf(out, "fanfare_cluster_members:%" PRIu32 "\r\n", counts.members);
     buf_appendf(out, "fanfare_cluster_members_up:%" PRIu32 "\r\n", counts.up);
     buf_appendf(out, "fanfare_cluster_voters:%" PRIu32 "\r\n", counts.voters);
@@ -191,16 +193,19 @@ static void append_member(struct buf *out, const struct cluster_view *view, uint
                 node->raft.port, index == view->self ? " myself" : "");
 }
 
-static void append_partition(struct buf *out, const struct pmap *map, uint32_t index)
+/* What this node can use has moved, as far as it can see. */
+static void append_partition(struct buf *out, struct cluster *cluster, const struct pmap *map,
+                             uint32_t index)
 {
     const struct pmap_partition *partition = &map->partition[index];
+    bool has_moved = cluster == NULL || cluster_serves(cluster, index, partition->epoch);
     buf_appendf(out,
                 "partition %" PRIu32 " slots=%" PRIu32 "-%" PRIu32 " owner=%s epoch=%" PRIu64
                 " moving-from=%s\n",
                 index, pmap_first_slot(map->partition_count, index),
                 pmap_first_slot(map->partition_count, index + 1) - 1,
                 name_of(map, partition->owner), partition->epoch,
-                name_of(map, partition->previous));
+                name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
 }
 
 /* Ours: the map for people. */
@@ -216,7 +221,7 @@ void cmd_cluster_partitions(struct call *call)
         append_member(&text, &view, i);
     }
     for (uint32_t i = 0; i < view.map->partition_count; i++) {
-        append_partition(&text, view.map, i);
+        append_partition(&text, call->caller->broker->cluster, view.map, i);
     }
     reply_verbatim(call->reply, buf_slice(&text));
     buf_fini(&text);

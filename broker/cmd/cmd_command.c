@@ -1,7 +1,7 @@
 /* cmd_command: COMMAND, COMMAND COUNT, INFO, LIST, GETKEYS, GETKEYSANDFLAGS, from the command
  * table. */
 #include "base/glob.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/cmd_command_int.h"
 
 /* Channels are given where keys would be, so that clients can find their slot, but they are no
@@ -9,6 +9,15 @@
 static bool keys_are_channels(const struct command *command)
 {
     return (command->flags & CMD_PUBSUB) != 0;
+}
+
+static uint32_t key_rule_count(const struct command *command)
+{
+    uint32_t count = 0;
+    while (count < KEY_RULES && command->keys[count].from > 0) {
+        count++;
+    }
+    return count;
 }
 
 uint32_t command_subcommand_count(const struct command *command)
@@ -45,35 +54,89 @@ static void write_categories(struct reply *reply, const struct command *command)
     }
 }
 
-static void write_key_specs(struct reply *reply, const struct command *command)
+/* Only what is about answers. Redis's tips about policies would have a cluster's client ask every node and add
+ * up; here each node answers for all. */
+static void write_tips(struct reply *reply, const struct command *command)
 {
-    const struct command_keys *keys = &command->keys;
-    reply_set(reply, keys->first != 0);
-    if (keys->first == 0) { return; }
+    static const struct {
+        uint32_t flag;
+        const char *tip;
+    } tips[] = {
+        {CMD_VARIES, "nondeterministic_output"},
+        {CMD_VARIES_ORDER, "nondeterministic_output_order"},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(tips); i++) {
+        count += (command->flags & tips[i].flag) != 0;
+    }
+    reply_set(reply, count);
+    for (size_t i = 0; i < COUNT_OF(tips); i++) {
+        if (command->flags & tips[i].flag) { reply_bulk_str(reply, tips[i].tip); }
+    }
+}
+
+/* A part of a key's specification: {name: {type: t, spec: {count numbers, which follow}}}. */
+static void write_part(struct reply *reply, const char *name, const char *type, size_t count)
+{
+    reply_bulk_str(reply, name);
+    reply_map(reply, 2);
+    reply_bulk_str(reply, "type");
+    reply_bulk_str(reply, type);
+    reply_bulk_str(reply, "spec");
+    reply_map(reply, count);
+}
+
+static void write_number(struct reply *reply, const char *name, int64_t number)
+{
+    reply_bulk_str(reply, name);
+    reply_int(reply, number);
+}
+
+static void write_key_rule(struct reply *reply, const struct key_rule *rule, const char *flag)
+{
     reply_map(reply, 3);
     reply_bulk_str(reply, "flags");
     reply_set(reply, 1);
-    reply_status(reply, keys_are_channels(command) ? "not_key" : "RO");
-    reply_bulk_str(reply, "begin_search");
-    reply_map(reply, 2);
-    reply_bulk_str(reply, "type");
-    reply_bulk_str(reply, "index");
-    reply_bulk_str(reply, "spec");
-    reply_map(reply, 1);
-    reply_bulk_str(reply, "index");
-    reply_int(reply, keys->first);
-    reply_bulk_str(reply, "find_keys");
-    reply_map(reply, 2);
-    reply_bulk_str(reply, "type");
-    reply_bulk_str(reply, "range");
-    reply_bulk_str(reply, "spec");
-    reply_map(reply, 3);
-    reply_bulk_str(reply, "lastkey"); /* counted from the first key, or from the end */
-    reply_int(reply, keys->last > 0 ? keys->last - keys->first : keys->last);
-    reply_bulk_str(reply, "keystep");
-    reply_int(reply, keys->step);
-    reply_bulk_str(reply, "limit");
-    reply_int(reply, 0);
+    reply_status(reply, flag);
+    if (rule->word == NULL) {
+        write_part(reply, "begin_search", "index", 1);
+        write_number(reply, "index", rule->from);
+    } else {
+        write_part(reply, "begin_search", "keyword", 2);
+        reply_bulk_str(reply, "keyword");
+        reply_bulk_str(reply, rule->word);
+        write_number(reply, "startfrom", rule->from);
+    }
+    if (rule->is_counted) {
+        write_part(reply, "find_keys", "keynum", 3);
+        write_number(reply, "keynumidx", 0);
+        write_number(reply, "firstkey", 1);
+        write_number(reply, "keystep", rule->step);
+    } else {
+        write_part(reply, "find_keys", "range", 3);
+        write_number(reply, "lastkey", rule->last);
+        write_number(reply, "keystep", rule->step);
+        write_number(reply, "limit", rule->limit);
+    }
+}
+
+static void write_key_specs(struct reply *reply, const struct command *command)
+{
+    reply_set(reply, key_rule_count(command));
+    for (uint32_t i = 0; i < key_rule_count(command); i++) {
+        write_key_rule(reply, &command->keys[i], keys_are_channels(command) ? "not_key" : "RO");
+    }
+}
+
+/* First, last and step as before there were specifications: of a plain range, else zeros. */
+static void write_key_places(struct reply *reply, const struct command *command)
+{
+    const struct key_rule *rule = &command->keys[0];
+    bool is_plain = rule->from > 0 && rule->word == NULL && !rule->is_counted;
+    int last = rule->last < 0 ? rule->last : rule->from + rule->last;
+    reply_int(reply, is_plain ? rule->from : 0);
+    reply_int(reply, is_plain ? last : 0);
+    reply_int(reply, is_plain ? rule->step : 0);
 }
 
 /* One row; its subcommands, whose rows are alike but have none of their own, are the caller's. */
@@ -83,11 +146,9 @@ static void write_row(struct reply *reply, const struct command *command, uint32
     reply_bulk_str(reply, command->full_name);
     reply_int(reply, command->arity);
     write_flags(reply, command);
-    reply_int(reply, command->keys.first);
-    reply_int(reply, command->keys.last);
-    reply_int(reply, command->keys.step);
+    write_key_places(reply, command);
     write_categories(reply, command);
-    reply_set(reply, 0); /* tips */
+    write_tips(reply, command);
     write_key_specs(reply, command);
     reply_set(reply, subcommands);
 }
@@ -149,7 +210,8 @@ void cmd_command_info(struct call *call)
     }
     reply_array(call->reply, call->argc - 2);
     for (uint32_t i = 2; i < call->argc; i++) {
-        const struct command *command = command_find_full(call->broker->commands, call->argv[i]);
+        const struct command *command =
+            command_find_full(call->caller->broker->commands, call->argv[i]);
         if (command == NULL) {
             reply_null(call->reply);
         } else {
@@ -213,7 +275,7 @@ void cmd_command_list(struct call *call)
  * written. */
 static const struct command *keyed_command(struct call *call)
 {
-    const struct command_index *index = call->broker->commands;
+    const struct command_index *index = call->caller->broker->commands;
     const struct command *command = command_find(index, call->argv[2]);
     if (command != NULL && command_has_subcommands(command) && call->argc > 3) {
         const struct command *sub = command_find_sub(index, command, call->argv[3]);
@@ -221,7 +283,7 @@ static const struct command *keyed_command(struct call *call)
     }
     if (command == NULL) {
         reply_error(call->reply, "ERR Invalid command specified");
-    } else if (command->keys.first == 0 || keys_are_channels(command)) {
+    } else if (key_rule_count(command) == 0 || keys_are_channels(command)) {
         reply_error(call->reply, "ERR The command has no key arguments");
     } else if (!command_arity_fits(command, call->argc - 2)) {
         reply_error(call->reply, "ERR Invalid number of arguments specified for command");
@@ -231,24 +293,34 @@ static const struct command *keyed_command(struct call *call)
     return NULL;
 }
 
-static void get_keys(struct call *call, bool with_flags)
+static void write_keys(struct call *call, const struct key_range *range, bool with_flags)
 {
-    const struct command *command = keyed_command(call);
-    if (command == NULL) { return; }
-    uint32_t argc = call->argc - 2;
-    uint32_t first = (uint32_t)command->keys.first;
-    uint32_t step = (uint32_t)command->keys.step;
-    uint32_t last = command->keys.last >= 0 ? (uint32_t)command->keys.last
-                                            : argc - (uint32_t)-command->keys.last;
-    uint32_t count = (last - first) / step + 1;
-    reply_array(call->reply, count);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < range->count; i++) {
         if (with_flags) { reply_array(call->reply, 2); }
-        reply_bulk(call->reply, call->argv[2 + first + i * step]);
+        reply_bulk(call->reply, call->argv[2 + range->first + i * range->step]);
         if (with_flags) {
             reply_set(call->reply, 1);
             reply_status(call->reply, "RO");
         }
+    }
+}
+
+static void get_keys(struct call *call, bool with_flags)
+{
+    const struct command *command = keyed_command(call);
+    if (command == NULL) { return; }
+    struct key_range range[KEY_RULES];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < KEY_RULES; i++) {
+        if (!key_rule_find(&command->keys[i], call->argv + 2, call->argc - 2, &range[i])) {
+            reply_error(call->reply, "ERR Invalid arguments specified for command");
+            return;
+        }
+        count += range[i].count;
+    }
+    reply_array(call->reply, count);
+    for (uint32_t i = 0; i < KEY_RULES; i++) {
+        write_keys(call, &range[i], with_flags);
     }
 }
 

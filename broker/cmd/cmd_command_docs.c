@@ -4,7 +4,7 @@
  * ["..."] `X [X ...]` means that X may be repeated. */
 #include <ctype.h>
 
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/cmd_command_int.h"
 
 enum item_kind { ITEM_TOKEN, ITEM_NAME, ITEM_BLOCK, ITEM_ONE_OF };
@@ -249,7 +249,7 @@ static void write_docs(struct reply *reply, const struct command *command, uint3
 void cmd_command_docs(struct call *call)
 {
     struct reply *reply = call->reply;
-    const struct command_index *index = call->broker->commands;
+    const struct command_index *index = call->caller->broker->commands;
     size_t count = 0;
     if (call->argc == 2) {
         for (uint32_t id = 0; id < COMMAND_COUNT; id++) {

@@ -4,7 +4,8 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "cmd/call.h"
+#include "cmd/ask_workers.h"
+#include "cmd/caller.h"
 
 /* One walk counts, the next writes: the set of names is constant. */
 static void count_option(void *arg, struct slice name, struct slice value)
@@ -23,7 +24,7 @@ static void write_option(void *arg, struct slice name, struct slice value)
 
 void cmd_config_get(struct call *call)
 {
-    struct config *config = call->broker->config;
+    struct config *config = call->caller->broker->config;
     size_t count = 0;
     config_each(config, call->argv + 2, call->argc - 2, count_option, &count);
     reply_map(call->reply, count);
@@ -50,10 +51,10 @@ void cmd_config_set(struct call *call)
     }
     struct buf why = {0};
     buf_append_str(&why, "ERR ");
-    if (config_set(call->broker->config, name, value, count, &why)) {
+    if (config_set(call->caller->broker->config, name, value, count, &why)) {
         for (uint32_t i = 0; i < count; i++) { /* the name alone: a value may be a secret */
             LOG_LIMITED(LOG_LEVEL_INFO, "option set by a client", LOG_SLICE("option", name[i]),
-                        LOG_UINT("client", call->session->id));
+                        LOG_UINT("client", call->caller->session->id));
         }
         reply_ok(call->reply);
     } else {
@@ -62,17 +63,30 @@ void cmd_config_set(struct call *call)
     buf_fini(&why);
 }
 
+static void visit_reset(void *question, struct service *service)
+{
+    (void)question;
+    service->latency = (struct latency){0};
+}
+
+static void finish_reset(void *question, struct call *call)
+{
+    (void)question;
+    reply_ok(call->reply);
+}
+
 void cmd_config_resetstat(struct call *call)
 {
+    static const struct ask_ops ops = {visit_reset, finish_reset, NULL};
     metrics_reset();
-    reply_ok(call->reply);
+    ask_workers(call, &ops, NULL);
 }
 
 void cmd_config_rewrite(struct call *call)
 {
-    enum err err = config_rewrite(call->broker->config);
+    enum err err = config_rewrite(call->caller->broker->config);
     if (err == ERR_OK) {
-        LOG_INFO("config file rewritten", LOG_STR("file", call->broker->config_file));
+        LOG_INFO("config file rewritten", LOG_STR("file", call->caller->broker->config_file));
         reply_ok(call->reply);
         return;
     }
@@ -82,7 +96,7 @@ void cmd_config_rewrite(struct call *call)
     }
     char reason[128];
     const char *text = strerror_r(errno, reason, sizeof reason);
-    LOG_ERROR("cannot rewrite the config file", LOG_STR("file", call->broker->config_file),
+    LOG_ERROR("cannot rewrite the config file", LOG_STR("file", call->caller->broker->config_file),
               LOG_STR("why", text));
     reply_errorf(call->reply, "ERR Rewriting config file: %s", text);
 }

@@ -1,7 +1,9 @@
 /* cmd_conn: what a client says about its own connection: who it is, which protocol, which
  * database. */
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/client_text.h"
+#include "session/bar.h"
+#include "session/life.h"
 
 enum { DATABASES = 16 };
 
@@ -22,7 +24,7 @@ static bool equal_in_constant_time(struct slice guess, struct slice secret)
 static bool credentials_fit(const struct call *call, struct slice user, struct slice password)
 {
     struct buf secret = {0};
-    config_text(call->broker->config, CONFIG_requirepass, &secret);
+    config_text(call->caller->broker->config, CONFIG_requirepass, &secret);
     bool fit = secret.len == 0 || equal_in_constant_time(password, buf_slice(&secret));
     buf_fini(&secret);
     return slice_equal(user, SLICE("default")) && fit;
@@ -34,7 +36,7 @@ static bool authenticate(struct call *call, struct slice user, struct slice pass
         reply_error(call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
         return false;
     }
-    call->session->flags |= SESSION_AUTHENTICATED;
+    call->caller->session->flags |= SESSION_AUTHENTICATED;
     return true;
 }
 
@@ -44,7 +46,7 @@ void cmd_auth(struct call *call)
         reply_error(call->reply, "ERR syntax error");
         return;
     }
-    if (call->argc == 2 && config_text_is_empty(call->broker->config, CONFIG_requirepass)) {
+    if (call->argc == 2 && config_text_is_empty(call->caller->broker->config, CONFIG_requirepass)) {
         reply_error(
             call->reply,
             "ERR AUTH <password> called without any password configured for the default user. "
@@ -90,7 +92,7 @@ static bool hello_options(struct call *call, struct hello *hello)
 
 static bool hello_version(struct call *call, int64_t *version)
 {
-    *version = call->session->subscriber.resp_version;
+    *version = call->caller->session->subscriber.resp_version;
     if (call->argc == 1) { return true; }
     if (!slice_to_int64(call->argv[1], version)) {
         reply_error(call->reply, "ERR Protocol version is not an integer or out of range");
@@ -113,7 +115,7 @@ static void describe_server(struct call *call)
     reply_bulk_str(call->reply, "proto");
     reply_int(call->reply, call->reply->version);
     reply_bulk_str(call->reply, "id");
-    reply_int(call->reply, (int64_t)call->session->id);
+    reply_int(call->reply, (int64_t)call->caller->session->id);
     reply_bulk_str(call->reply, "mode");
     reply_bulk_str(call->reply, "standalone");
     reply_bulk_str(call->reply, "role");
@@ -126,12 +128,13 @@ static void describe_server(struct call *call)
 
 void cmd_hello(struct call *call)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     int64_t version;
     struct hello hello = {{0}, {0}, {0}};
     if (!hello_version(call, &version) || !hello_options(call, &hello)) { return; }
     if (hello.user.data != NULL && !authenticate(call, hello.user, hello.password)) { return; }
-    if (!(session->flags & SESSION_AUTHENTICATED) && call->service->options.needs_password) {
+    if (!(session->flags & SESSION_AUTHENTICATED) &&
+        call->caller->service->sessions.limits.needs_password) {
         reply_error(call->reply, "NOAUTH HELLO must be called with the client already "
                                  "authenticated, otherwise the HELLO "
                                  "<proto> AUTH <user> <pass> option can be used to authenticate "
@@ -141,7 +144,8 @@ void cmd_hello(struct call *call)
     }
     if (hello.name.data != NULL) { client_text_set(&session_extra(session)->name, hello.name); }
     if (version != session->subscriber.resp_version) {
-        subscriber_set_version(call->service->fanout, &session->subscriber, (uint8_t)version);
+        subscriber_set_version(call->caller->service->fanout, &session->subscriber,
+                               (uint8_t)version);
     }
     call->reply->version = (uint8_t)version;
     describe_server(call);
@@ -154,7 +158,7 @@ void cmd_ping(struct call *call)
     if (call->argc > 2) {
         reply_error(call->reply, "ERR wrong number of arguments for 'ping' command");
     } else if (session_in_subscribe_mode(
-                   call->session)) { /* there, an answer looks like a message */
+                   call->caller->session)) { /* there, an answer looks like a message */
         reply_array(call->reply, 2);
         reply_bulk_str(call->reply, "pong");
         reply_bulk(call->reply, call->argc == 2 ? call->argv[1] : SLICE(""));
@@ -173,12 +177,12 @@ void cmd_echo(struct call *call)
 void cmd_quit(struct call *call)
 {
     reply_ok(call->reply);
-    session_leave(call->session);
+    session_leave(call->caller->session);
 }
 
 void cmd_reset(struct call *call)
 {
-    session_reset(call->session);
+    session_reset(call->caller->session);
     call->reply->version = 2;
     reply_status(call->reply, "RESET");
 }
@@ -191,7 +195,7 @@ void cmd_select(struct call *call)
     } else if (index < 0 || index >= DATABASES) {
         reply_error(call->reply, "ERR DB index is out of range");
     } else {
-        call->session->database = (uint8_t)index;
+        call->caller->session->database = (uint8_t)index;
         reply_ok(call->reply);
     }
 }
@@ -205,12 +209,12 @@ void cmd_asking(struct call *call)
 
 void cmd_readonly(struct call *call)
 {
-    call->session->flags |= SESSION_READONLY;
+    call->caller->session->flags |= SESSION_READONLY;
     reply_ok(call->reply);
 }
 
 void cmd_readwrite(struct call *call)
 {
-    call->session->flags &= ~(uint32_t)SESSION_READONLY;
+    call->caller->session->flags &= ~(uint32_t)SESSION_READONLY;
     reply_ok(call->reply);
 }

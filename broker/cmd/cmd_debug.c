@@ -3,16 +3,17 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "cmd/call.h"
+#include "cmd/caller.h"
+#include "session/address.h"
 
 static bool debug_is_allowed(const struct call *call)
 {
     enum { DEBUG_NO, DEBUG_YES, DEBUG_LOCAL }; /* the option's choices */
-    int64_t choice = config_number(call->broker->config, CONFIG_enable_debug_command);
+    int64_t choice = config_number(call->caller->broker->config, CONFIG_enable_debug_command);
     if (choice != DEBUG_LOCAL) { return choice == DEBUG_YES; }
     char text[SESSION_ADDRESS_BYTES];
-    struct slice address = session_address(call->session, text);
-    return (call->session->flags & SESSION_UNIX) != 0 ||
+    struct slice address = session_address(call->caller->session, text);
+    return (call->caller->session->flags & SESSION_UNIX) != 0 ||
            slice_starts_with(address, SLICE("127.")) || slice_starts_with(address, SLICE("[::1]:"));
 }
 

@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/metrics.h"
 #include "base/process_stat.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "cmd/cmd_cluster_text.h"
-#include "cmd/error_stats.h"
+#include "session/error_stats.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
 {
@@ -41,7 +42,7 @@ static void put_bytes(struct buf *out, const char *name, uint64_t bytes)
 
 static void print_server(const struct call *call, struct buf *out)
 {
-    const struct broker *broker = call->broker;
+    const struct broker *broker = call->caller->broker;
     struct utsname system;
     CHECK(uname(&system) == 0);
     uint64_t up_s = (clock_mono_ns() - broker->started_mono_ns) / NS_PER_S;
@@ -76,7 +77,7 @@ static void print_server(const struct call *call, struct buf *out)
 
 static void print_clients(const struct call *call, struct buf *out)
 {
-    const struct broker *broker = call->broker;
+    const struct broker *broker = call->caller->broker;
     put_uint(out, "connected_clients", atomic_load(&broker->client_count));
     put_uint(out, "cluster_connections", 0);
     put_uint(out, "maxclients", (uint64_t)config_number(broker->config, CONFIG_max_clients));
@@ -97,7 +98,7 @@ static void print_memory(const struct call *call, struct buf *out)
         out, "used_memory_peak_perc:%.2f%%\r\n",
         memory.peak_bytes > 0 ? 100.0 * (double)memory.used_bytes / (double)memory.peak_bytes : 0);
     put_uint(out, "used_memory_overhead", memory.used_bytes);
-    put_uint(out, "used_memory_startup", call->broker->started_memory_bytes);
+    put_uint(out, "used_memory_startup", call->caller->broker->started_memory_bytes);
     put_uint(out, "used_memory_dataset", 0);
     put_bytes(out, "total_system_memory", memory.system_bytes);
     put_bytes(out, "maxmemory", 0);
@@ -105,10 +106,12 @@ static void print_memory(const struct call *call, struct buf *out)
     buf_appendf(out, "mem_fragmentation_ratio:%.2f\r\n",
                 memory.used_bytes > 0 ? (double)memory.resident_bytes / (double)memory.used_bytes
                                       : 0);
-    put_uint(out, "mem_fragmentation_bytes", memory.resident_bytes - memory.used_bytes);
+    buf_appendf(out,
+                "mem_fragmentation_bytes:%lld\r\n", /* below 0: allocated, and not touched yet */
+                (long long)memory.resident_bytes - (long long)memory.used_bytes);
     put_uint(out, "mem_clients_normal", metric_sum(METRIC_backlog_bytes));
     put_uint(out, "mem_clients_slaves", 0);
-    put_text(out, "mem_allocator", "libc");
+    put_text(out, "mem_allocator", heap_name());
     put_uint(out, "lazyfree_pending_objects", 0);
 }
 
@@ -118,7 +121,7 @@ static void print_persistence(const struct call *call, struct buf *out)
     put_uint(out, "async_loading", 0);
     put_uint(out, "rdb_changes_since_last_save", 0);
     put_uint(out, "rdb_bgsave_in_progress", 0);
-    put_uint(out, "rdb_last_save_time", call->broker->started_wall_us / 1000000);
+    put_uint(out, "rdb_last_save_time", call->caller->broker->started_wall_us / 1000000);
     put_text(out, "rdb_last_bgsave_status", "ok");
     put_uint(out, "aof_enabled", 0);
     put_uint(out, "aof_rewrite_in_progress", 0);
@@ -128,7 +131,7 @@ static void print_persistence(const struct call *call, struct buf *out)
 
 static void print_stats(const struct call *call, struct buf *out)
 {
-    const struct broker *broker = call->broker;
+    const struct broker *broker = call->caller->broker;
     put_uint(out, "total_connections_received",
              metric_sum(METRIC_redis_connections_received_total));
     put_uint(out, "total_commands_processed", metric_sum(METRIC_redis_commands_processed_total));
@@ -169,7 +172,7 @@ static void print_replication(const struct call *call, struct buf *out)
     put_text(out, "role", "master");
     put_uint(out, "connected_slaves", 0);
     put_text(out, "master_failover_state", "no-failover");
-    put_text(out, "master_replid", call->broker->run_id);
+    put_text(out, "master_replid", call->caller->broker->run_id);
     put_text(out, "master_replid2", "0000000000000000000000000000000000000000");
     put_uint(out, "master_repl_offset", 0);
     put_text(out, "second_repl_offset", "-1");

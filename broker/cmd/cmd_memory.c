@@ -1,12 +1,9 @@
 /* cmd_memory: MEMORY DOCTOR, MALLOC-STATS, PURGE, STATS, USAGE: what is known without counting
  * every allocation. */
-#include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "base/heap.h"
 #include "base/metrics.h"
 #include "base/process_stat.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 
 void cmd_memory_usage(struct call *call)
 {
@@ -24,7 +21,7 @@ void cmd_memory_usage(struct call *call)
 void cmd_memory_stats(struct call *call)
 {
     struct process_memory memory = process_memory();
-    uint64_t clients = atomic_load(&call->broker->client_count);
+    uint64_t clients = atomic_load(&call->caller->broker->client_count);
     const struct {
         const char *name;
         uint64_t value;
@@ -62,18 +59,14 @@ void cmd_memory_doctor(struct call *call)
 
 void cmd_memory_malloc_stats(struct call *call)
 {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *stream = open_memstream(&text, &len);
-    CHECK(stream != NULL);
-    CHECK(malloc_info(0, stream) == 0);
-    CHECK(fclose(stream) == 0);
-    reply_verbatim(call->reply, slice_of(text, len));
-    free(text);
+    struct buf text = {0};
+    heap_report(&text);
+    reply_verbatim(call->reply, buf_slice(&text));
+    buf_fini(&text);
 }
 
 void cmd_memory_purge(struct call *call)
 {
-    malloc_trim(0);
+    heap_purge();
     reply_ok(call->reply);
 }

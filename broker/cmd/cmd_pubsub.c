@@ -2,7 +2,7 @@
 #include "base/glob.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 
 /* ---- PUBLISH, SPUBLISH ---- */
 
@@ -10,16 +10,16 @@
  * none, because the answers there are counted. */
 static void publish(struct call *call, enum topic_kind kind)
 {
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     if (UNLIKELY(call->argv[1].len + call->argv[2].len > CLUSTER_MESSAGE_BYTES_MAX) &&
-        call->broker->cluster != NULL) {
+        call->caller->broker->cluster != NULL) {
         reply_error(call->reply, "ERR a message in a cluster is at most 512 MB long");
         return;
     }
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) &&
                      !(session->flags & SESSION_EXECUTING);
-    session->flags |= SESSION_PUBLISHED;
-    struct fanout *fanout = call->service->fanout;
+    session->flags |= SESSION_PUBLISHED | SESSION_LOADS;
+    struct fanout *fanout = call->caller->service->fanout;
     if (is_silent) {
         fanout_publish_silent(fanout, kind, call->argv[1], call->argv[2], session);
     } else {
@@ -60,7 +60,7 @@ static void list_own_names(struct call *call, enum topic_kind kind)
 {
     struct listing listing = {0};
     if (call->argc == 3) { glob_init(&listing.pattern, call->argv[2]); }
-    directory_each(call->broker->directory, kind, list_name, &listing);
+    directory_each(call->caller->broker->directory, kind, list_name, &listing);
     glob_fini(&listing.pattern);
     reply_array(call->reply, listing.count);
     buf_append(call->reply->out, buf_slice(&listing.names));
@@ -72,8 +72,8 @@ static void count_own_subscribers(struct call *call, enum topic_kind kind)
     reply_array(call->reply, 2 * ((size_t)call->argc - 2));
     for (uint32_t i = 2; i < call->argc; i++) {
         reply_bulk(call->reply, call->argv[i]);
-        reply_int(call->reply,
-                  (int64_t)directory_subscribers(call->broker->directory, kind, call->argv[i]));
+        reply_int(call->reply, (int64_t)directory_subscribers(call->caller->broker->directory, kind,
+                                                              call->argv[i]));
     }
 }
 
@@ -102,7 +102,7 @@ static void on_answered(struct cluster_question *question)
     struct inquiry *inquiry = CONTAINER_OF(question, struct inquiry, question);
     inquiry->is_answered = true;
     if (inquiry->session != NULL) {
-        waiting_done(inquiry->session);
+        wait_over(inquiry->session);
     } else {
         inquiry_free(inquiry);
     }
@@ -142,11 +142,19 @@ static void write_counts(struct call *call, struct inquiry *inquiry)
     }
 }
 
+static void write_pattern_count(struct call *call)
+{
+    uint64_t count = directory_count(call->caller->broker->directory, TOPIC_PATTERN);
+    reply_int(call->reply, (int64_t)count);
+}
+
 static void finish(void *arg, struct call *call)
 {
     struct inquiry *inquiry = arg;
     if (inquiry->question.err != ERR_OK) {
         reply_error(call->reply, err_wire(inquiry->question.err));
+    } else if (inquiry->question.kind == TOPIC_PATTERN) {
+        write_pattern_count(call);
     } else if (inquiry->question.wants_names) {
         write_names(call, inquiry);
     } else {
@@ -174,9 +182,9 @@ static void keep_arguments(struct inquiry *inquiry, const struct call *call)
 
 static void ask(struct call *call, enum topic_kind kind, bool wants_names)
 {
-    static const struct waiting_ops ops = {finish, forget_session};
+    static const struct wait_ops ops = {finish, forget_session};
     struct inquiry *inquiry = mem_new0(sizeof *inquiry);
-    inquiry->session = call->session;
+    inquiry->session = call->caller->session;
     keep_arguments(inquiry, call);
     struct cluster_question *question = &inquiry->question;
     question->kind = kind;
@@ -190,8 +198,9 @@ static void ask(struct call *call, enum topic_kind kind, bool wants_names)
         question->name_count = call->argc - 2;
         question->count = inquiry->count;
     }
-    waiting_start(call, &ops, inquiry);
-    cluster_ask(call->broker->cluster, worker_index(call->service->worker), question);
+    call_wait(call, &ops, inquiry);
+    cluster_ask(call->caller->broker->cluster, worker_index(call->caller->service->worker),
+                question);
 }
 
 /* ---- PUBSUB ---- */
@@ -201,7 +210,7 @@ static void list_names(struct call *call, enum topic_kind kind)
     if (call->argc > 3) {
         reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command",
                      call->command->full_name);
-    } else if (call->broker->cluster != NULL) {
+    } else if (call->caller->broker->cluster != NULL) {
         ask(call, kind, true);
     } else {
         list_own_names(call, kind);
@@ -220,9 +229,9 @@ static bool is_too_much_to_ask(const struct call *call)
 
 static void count_subscribers(struct call *call, enum topic_kind kind)
 {
-    if (call->broker->cluster != NULL && is_too_much_to_ask(call)) {
+    if (call->caller->broker->cluster != NULL && is_too_much_to_ask(call)) {
         reply_error(call->reply, "ERR too many names for one question to a cluster");
-    } else if (call->broker->cluster != NULL && call->argc > 2) {
+    } else if (call->caller->broker->cluster != NULL && call->argc > 2) {
         ask(call, kind, false);
     } else {
         count_own_subscribers(call, kind);
@@ -249,8 +258,13 @@ void cmd_pubsub_shardnumsub(struct call *call)
     count_subscribers(call, TOPIC_SHARD);
 }
 
-/* Every node knows every pattern. */
+/* Every node knows every pattern; but only one that the owners answer knows that nothing has passed it by: it
+ * asks them for the subscribers of no channel. */
 void cmd_pubsub_numpat(struct call *call)
 {
-    reply_int(call->reply, (int64_t)directory_count(call->broker->directory, TOPIC_PATTERN));
+    if (call->caller->broker->cluster != NULL) {
+        ask(call, TOPIC_PATTERN, false);
+    } else {
+        write_pattern_count(call);
+    }
 }

@@ -1,10 +1,10 @@
-/* cmd_server: ACL's few answers, DBSIZE, FLUSHALL and its kin, LATENCY, LOLWUT, REPLICAOF, ROLE,
+/* cmd_server: ACL's few answers, DBSIZE, FLUSHALL and its kin, LOLWUT, REPLICAOF, ROLE,
  * SHUTDOWN, TIME. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 
 static void syntax_error(struct call *call)
 {
@@ -105,47 +105,13 @@ void cmd_shutdown(struct call *call)
     }
     if ((saves && saves_not) || (aborts && call->argc > 2)) {
         syntax_error(call);
+    } else if (aborts && atomic_load(&call->caller->broker->is_shutting_down)) {
+        reply_error(call->reply, "ERR The shutdown goes on: other nodes take over from this one.");
     } else if (aborts) {
         reply_error(call->reply, "ERR No shutdown in progress.");
     } else { /* the answer is the end of the connection */
-        call->broker->request_shutdown(call->broker->request_shutdown_arg, is_now);
+        call->caller->broker->request_shutdown(call->caller->broker->request_shutdown_arg, is_now);
     }
-}
-
-/* ---- LATENCY: events are not recorded one by one ---- */
-
-void cmd_latency_latest(struct call *call)
-{
-    reply_array(call->reply, 0);
-}
-
-void cmd_latency_history(struct call *call)
-{
-    reply_array(call->reply, 0);
-}
-
-void cmd_latency_reset(struct call *call)
-{
-    reply_int(call->reply, 0);
-}
-
-void cmd_latency_histogram(struct call *call)
-{
-    reply_map(call->reply, 0);
-}
-
-void cmd_latency_graph(struct call *call)
-{
-    reply_errorf(call->reply, "ERR No samples available for event '%.*s'",
-                 (int)(call->argv[2].len < 128 ? call->argv[2].len : 128), call->argv[2].data);
-}
-
-void cmd_latency_doctor(struct call *call)
-{
-    reply_verbatim(call->reply, SLICE("Single events are not recorded here. SLOWLOG GET lists slow "
-                                      "commands, and the histogram\n"
-                                      "fanfare_loop_turn_seconds of the metrics page shows how "
-                                      "long clients wait for a worker.\n"));
 }
 
 /* ---- ACL: there is one user ---- */

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "cmd/call.h"
-#include "cmd/gather.h"
+#include "cmd/caller.h"
+#include "cmd/ask_workers.h"
 
 enum { ENTRIES_DEFAULT = 10 };
 
@@ -94,12 +94,12 @@ static void finish_get(void *arg, struct call *call)
  * */
 static uint64_t entries_max(const struct call *call)
 {
-    return (uint64_t)config_number(call->broker->config, CONFIG_slowlog_max_len);
+    return (uint64_t)config_number(call->caller->broker->config, CONFIG_slowlog_max_len);
 }
 
 void cmd_slowlog_get(struct call *call)
 {
-    static const struct gather_ops ops = {visit_get, finish_get, free_question};
+    static const struct ask_ops ops = {visit_get, finish_get, free_question};
     int64_t wanted = ENTRIES_DEFAULT;
     if (call->argc > 3) {
         reply_error(call->reply, "ERR syntax error");
@@ -111,7 +111,7 @@ void cmd_slowlog_get(struct call *call)
     }
     uint64_t max = entries_max(call);
     bool is_all = wanted == -1 || (uint64_t)wanted > max;
-    gather_start(call, &ops, question_new(is_all ? max : (uint64_t)wanted));
+    ask_workers(call, &ops, question_new(is_all ? max : (uint64_t)wanted));
 }
 
 static void visit_len(void *arg, struct service *service)
@@ -129,8 +129,8 @@ static void finish_len(void *arg, struct call *call)
 
 void cmd_slowlog_len(struct call *call)
 {
-    static const struct gather_ops ops = {visit_len, finish_len, free_question};
-    gather_start(call, &ops, question_new(entries_max(call)));
+    static const struct ask_ops ops = {visit_len, finish_len, free_question};
+    ask_workers(call, &ops, question_new(entries_max(call)));
 }
 
 static void visit_reset(void *arg, struct service *service)
@@ -147,6 +147,6 @@ static void finish_reset(void *arg, struct call *call)
 
 void cmd_slowlog_reset(struct call *call)
 {
-    static const struct gather_ops ops = {visit_reset, finish_reset, free_question};
-    gather_start(call, &ops, question_new(0));
+    static const struct ask_ops ops = {visit_reset, finish_reset, free_question};
+    ask_workers(call, &ops, question_new(0));
 }

@@ -3,13 +3,14 @@
  * confirm on, they are items of a list, and are answered when all of them have their fate. A command
  * may have any number of names: the next part is begun in a later turn, when the one before it has
  * been confirmed. */
-#include "cmd/cmd_subscribe.h"
-
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "cmd/call.h"
-#include "cmd/error_stats.h"
+#include "cmd/caller.h"
+#include "session/error_stats.h"
+#include "session/life.h"
+#include "session/output.h"
+#include "session/sessions.h"
 
 /* Names of a command that are changed in one turn. Patterns cost a node alone all stripes each. */
 enum { NAMES_AT_ONCE = 1024, PATTERNS_AT_ONCE = 256 };
@@ -43,8 +44,8 @@ static void confirm(struct call *call, const char *word, const struct slice *nam
         reply_null(call->reply);
     }
     reply_int(call->reply, count);
-    if (!(call->session->flags & SESSION_EXECUTING)) {
-        session_answer(call->session, call->reply->out, true);
+    if (!(call->caller->session->flags & SESSION_EXECUTING)) {
+        session_answer(call->caller->session, call->reply->out, true);
     }
 }
 
@@ -53,7 +54,8 @@ static void confirm(struct call *call, const char *word, const struct slice *nam
 enum item_state { ITEM_PENDING, ITEM_DONE, ITEM_NOTHING, ITEM_FAILED };
 
 struct item {
-    struct map_node node; /* by name, if the name was pending */
+    struct session_change change; /* told when a pending one is decided */
+    struct map_node node;         /* by name, if the name was pending */
     struct changes *all;
     const struct item *same; /* the item of that name before it: its fate is this one's; or NULL */
     enum item_state state;
@@ -73,8 +75,8 @@ struct changes {
     struct session *session;
     enum topic_kind kind;
     bool is_join;
-    uint32_t first_count; /* what the confirmation before these counted */
-    size_t held_before;   /* bytes held for the client when it began */
+    uint32_t first_count;    /* what the confirmation before these counted */
+    size_t postponed_before; /* bytes postponed for the client when it began */
     uint32_t pending_count;
     uint32_t count;
     uint32_t cap;
@@ -83,12 +85,24 @@ struct changes {
     struct rest *rest; /* what comes after it; NULL: nothing */
 };
 
+static void on_changed(struct session_change *change, enum err err)
+{
+    struct item *item = CONTAINER_OF(change, struct item, change);
+    struct changes *all = item->all;
+    CHECK(item->state == ITEM_PENDING);
+    item->state = err == ERR_OK ? ITEM_DONE : ITEM_FAILED;
+    item->err = err;
+    all->pending_count--;
+    if (all->pending_count == 0) { wait_over(all->session); }
+}
+
 static struct item *item_new(struct slice name)
 {
     struct item *item = mem_new0(sizeof *item + name.len);
     char *bytes = (char *)(item + 1);
     if (name.len > 0) { memcpy(bytes, name.data, name.len); }
     item->name = slice_of(bytes, name.len);
+    item->change.on_changed = on_changed;
     return item;
 }
 
@@ -154,17 +168,6 @@ static const struct item *find_pending(const struct changes *all, struct slice n
     return node != NULL ? CONTAINER_OF(node, struct item, node) : NULL;
 }
 
-void session_changed(void *waiter, enum err err)
-{
-    struct item *item = waiter;
-    struct changes *all = item->all;
-    CHECK(item->state == ITEM_PENDING);
-    item->state = err == ERR_OK ? ITEM_DONE : ITEM_FAILED;
-    item->err = err;
-    all->pending_count--;
-    if (all->pending_count == 0) { waiting_done(all->session); }
-}
-
 /* An error in the place of a confirmation. */
 static void refuse(struct call *call, enum err err)
 {
@@ -174,15 +177,15 @@ static void refuse(struct call *call, enum err err)
     error_stats_add(slice_of(reply.out->data + before, reply.out->len - before), 1);
     metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(call->command),
                       1);
-    if (!(call->session->flags & SESSION_EXECUTING)) {
-        session_answer(call->session, call->reply->out, false);
+    if (!(call->caller->session->flags & SESSION_EXECUTING)) {
+        session_answer(call->caller->session, call->reply->out, false);
     }
 }
 
 /* A pattern shows messages of the owners that count it, until it is refused. */
-static void forget_held(const struct changes *all, struct slice name)
+static void forget_postponed(const struct changes *all, struct slice name)
 {
-    session_forget_held(all->session, all->held_before, all->kind, name);
+    session_forget_postponed(all->session, all->postponed_before, all->kind, name);
 }
 
 /* Every item as if the changes had come one after the other. */
@@ -196,7 +199,7 @@ static void confirm_items(const struct changes *all, struct call *call)
         const struct item *decided = item->same != NULL ? item->same : item;
         if (item->state == ITEM_DONE) { count += all->is_join ? 1 : UINT32_MAX; }
         if (decided->state == ITEM_FAILED) {
-            if (all->is_join) { forget_held(all, item->name); }
+            if (all->is_join) { forget_postponed(all, item->name); }
             refuse(call, decided->err);
         } else {
             confirm(call, word, &item->name, count);
@@ -214,10 +217,11 @@ struct changing {
     struct rest *rest;   /* for later; NULL: nothing */
 };
 
-static enum fanout_change apply(const struct changing *changing, struct slice name, void *waiter)
+static enum fanout_change apply(const struct changing *changing, struct slice name,
+                                struct session_change *waiter)
 {
-    struct fanout *fanout = changing->call->service->fanout;
-    struct subscriber *subscriber = &changing->call->session->subscriber;
+    struct fanout *fanout = changing->call->caller->service->fanout;
+    struct subscriber *subscriber = &changing->call->caller->session->subscriber;
     return changing->is_join ? fanout_subscribe(fanout, subscriber, changing->kind, name, waiter)
                              : fanout_unsubscribe(fanout, subscriber, changing->kind, name, waiter);
 }
@@ -227,13 +231,13 @@ static void confirm_now(const struct changing *changing, struct slice name)
     const char *word = changing->is_join ? kind_word[changing->kind].subscribed
                                          : kind_word[changing->kind].unsubscribed;
     confirm(changing->call, word, &name,
-            confirmed_count(&changing->call->session->subscriber, changing->kind));
+            confirmed_count(&changing->call->caller->session->subscriber, changing->kind));
 }
 
 static struct changes *changes_new(struct changing *changing)
 {
     struct changes *all = mem_new0(sizeof *all);
-    all->session = changing->call->session;
+    all->session = changing->call->caller->session;
     all->kind = changing->kind;
     all->is_join = changing->is_join;
     changing->all = all;
@@ -244,12 +248,12 @@ static struct changes *changes_new(struct changing *changing)
  * is to come first; where names are left it may not, and messages go before the confirmation. */
 static void begin_waiting(struct changing *changing, uint32_t count)
 {
-    struct session *session = changing->call->session;
+    struct session *session = changing->call->caller->session;
     struct changes *all = changes_new(changing);
     all->first_count = count;
     if (all->is_join) {
-        session_hold(session);
-        all->held_before = session->extra->held.len;
+        session_postpone(session);
+        all->postponed_before = session->extra->postponed.len;
     }
 }
 
@@ -262,8 +266,8 @@ static void change_in_cluster(struct changing *changing, struct slice name)
         items_add(changing->all, item);
         return;
     }
-    uint32_t before = confirmed_count(&changing->call->session->subscriber, changing->kind);
-    enum fanout_change change = apply(changing, name, item);
+    uint32_t before = confirmed_count(&changing->call->caller->session->subscriber, changing->kind);
+    enum fanout_change change = apply(changing, name, &item->change);
     if (change == FANOUT_PENDING) {
         if (changing->all == NULL) { begin_waiting(changing, before); }
         add_pending(changing->all, item);
@@ -279,7 +283,7 @@ static void change_in_cluster(struct changing *changing, struct slice name)
 static void change_one(void *arg, struct slice name)
 {
     struct changing *changing = arg;
-    if (changing->call->broker->cluster != NULL) {
+    if (changing->call->caller->broker->cluster != NULL) {
         change_in_cluster(changing, name);
         return;
     }
@@ -292,19 +296,19 @@ static void finish(void *question, struct call *call);
 /* The end of a part. */
 static void end_changing(struct changing *changing)
 {
-    static const struct waiting_ops ops = {finish, changes_free};
-    struct session *session = changing->call->session;
+    static const struct wait_ops ops = {finish, changes_free};
+    struct session *session = changing->call->caller->session;
     session_count_subscriptions(session);
     if (changing->rest != NULL && changing->all == NULL) { changes_new(changing); }
     if (changing->all == NULL) { return; }
     changing->all->rest = changing->rest;
-    waiting_start(changing->call, &ops, changing->all);
-    if (changing->all->pending_count == 0) { waiting_done(session); }
+    call_wait(changing->call, &ops, changing->all);
+    if (changing->all->pending_count == 0) { wait_over(session); }
 }
 
 static uint32_t names_at_once(const struct changing *changing)
 {
-    bool is_alone = changing->call->broker->cluster == NULL;
+    bool is_alone = changing->call->caller->broker->cluster == NULL;
     return is_alone && changing->kind == TOPIC_PATTERN ? PATTERNS_AT_ONCE : NAMES_AT_ONCE;
 }
 
@@ -325,7 +329,7 @@ static void change_rest(struct changing *changing)
 static void finish(void *question, struct call *call)
 {
     struct changes *all = question;
-    struct session *session = call->session;
+    struct session *session = call->caller->session;
     confirm_items(all, call);
     session_count_subscriptions(session);
     struct changing changing = {
@@ -333,7 +337,7 @@ static void finish(void *question, struct call *call)
     all->rest = NULL;
     changes_free(all);
     if (changing.rest == NULL) { return; }
-    if (!(session->flags & SESSION_EXECUTING)) { session_release(session); }
+    if (!(session->flags & SESSION_EXECUTING)) { session_deliver_postponed(session); }
     change_rest(&changing);
 }
 
@@ -366,7 +370,7 @@ static void leave_later(void *arg, struct slice name)
 
 static void unsubscribe(struct call *call, enum topic_kind kind)
 {
-    struct subscriber *subscriber = &call->session->subscriber;
+    struct subscriber *subscriber = &call->caller->session->subscriber;
     struct changing changing = {.call = call, .kind = kind};
     if (call->argc > 1) {
         change_names(&changing, call->argv + 1, call->argc - 1);

@@ -4,13 +4,18 @@
 
 #include "base/mem.h"
 
+/* The places of a row: none; or from one place to another, below 0: counted from the end. */
 #define NO_KEYS \
     {           \
-        0, 0, 0 \
+        {       \
+            0   \
+        }       \
     }
-#define KEYS(first, last, step) \
-    {                           \
-        first, last, step       \
+#define KEYS(first, end, each)                                                       \
+    {                                                                                \
+        {                                                                            \
+            .from = first, .last = (end) < 0 ? (end) : (end) - (first), .step = each \
+        }                                                                            \
     }
 
 const struct command command_table[COMMAND_COUNT] = {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "cmd/keys.h"
 
 struct call;
 
@@ -37,7 +38,9 @@ typedef void command_handler(struct call *call);
     FLAG(PUBLISHES, "")      /* in flight with its neighbours; the fan-out brings its answer */   \
     FLAG(PUSHES, "")         /* its answers are pushes: CLIENT REPLY OFF does not silence them */ \
     FLAG(SUBSCRIBE_MODE, "") /* a RESP2 client with subscriptions may run it */                   \
-    FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */
+    FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */                                      \
+    FLAG(VARIES, "")         /* tip: the same question may be answered differently */             \
+    FLAG(VARIES_ORDER, "")   /* tip: or in another order */
 
 /* CATEGORY(name, word): ACL categories. Those that follow from flags are added by command_acl. */
 #define COMMAND_CATEGORIES(CATEGORY)    \
@@ -100,14 +103,6 @@ enum command_id {
     COMMAND_COUNT
 };
 
-/* The positions in argv of a command's keys or shard channels; last below 0 counts from the end;
- * first 0: none. */
-struct command_keys {
-    int8_t first;
-    int8_t last;
-    int8_t step;
-};
-
 struct command {
     const char *name;         /* lower case; of a subcommand, its second word: "list" */
     const char *full_name;    /* "client|list" */
@@ -120,8 +115,8 @@ struct command {
     uint32_t categories; /* enum command_category; see command_acl */
     int16_t arity;       /* words including the name(s); below 0: at least that many */
     uint16_t container; /* enum command_id of a subcommand's container; COMMAND_COUNT: it is none */
-    struct command_keys keys;
-    uint8_t group; /* enum command_group */
+    struct key_rule keys[KEY_RULES]; /* of its keys or shard channels */
+    uint8_t group;                   /* enum command_group */
 };
 
 /* Every row by its id. */
@@ -168,7 +163,7 @@ uint32_t command_acl(const struct command *command);
 /* Words for COMMAND INFO and DOCS: the word of flag or category number `at` ("" for an inner flag),
  * and of a group. */
 enum {
-    COMMAND_FLAG_COUNT = COMMAND_FLAG_AT_NOT_QUEUED + 1,
+    COMMAND_FLAG_COUNT = COMMAND_FLAG_AT_VARIES_ORDER + 1,
     COMMAND_CATEGORY_COUNT = COMMAND_CATEGORY_AT_TRANSACTION + 1
 };
 extern const char *const command_flag_word[COMMAND_FLAG_COUNT];

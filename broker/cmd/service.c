@@ -12,66 +12,12 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/cluster.h"
-#include "cmd/cmd_subscribe.h"
-#include "cmd/error_stats.h"
-#include "cmd/session.h"
-
-enum {
-    INLINE_BYTES_MAX = 64 << 10, /* as in Redis */
-    TICKS_PER_WALK = 10,         /* every session is looked at about once a second */
-};
-
-static const struct fanout_ops fanout_ops = {.deliver = session_deliver,
-                                             .published = session_published,
-                                             .deferred = session_deferred,
-                                             .settled = session_settled,
-                                             .changed = session_changed,
-                                             .dropped = session_dropped};
-
-/* ---- options ---- */
-
-static uint64_t lowest_limit(const struct config_output_limit *limit, uint64_t bytes)
-{
-    if (limit->hard_bytes > 0 && limit->hard_bytes < bytes) { bytes = limit->hard_bytes; }
-    if (limit->soft_bytes > 0 && limit->soft_bytes < bytes) { bytes = limit->soft_bytes; }
-    return bytes;
-}
-
-void service_refresh_options(struct service *service)
-{
-    const struct config *config = service->broker->config;
-    struct service_options *options = &service->options;
-    uint64_t version = config_version(config);
-    if (LIKELY(version == options->config_version)) { return; }
-    options->config_version = version;
-    options->limits = (struct resp_limits){
-        .inline_bytes_max = INLINE_BYTES_MAX,
-        .bulk_bytes_max = (size_t)config_number(config, CONFIG_proto_max_bulk_len),
-        .args_count_max = INT32_MAX,
-    };
-    options->query_bytes_max = (uint64_t)config_number(config, CONFIG_query_buffer_limit);
-    options->watch_bytes = BACKLOG_WATCH_BYTES;
-    for (enum config_client_class class = 0; class < CONFIG_CLIENT_CLASSES; class ++) {
-        options->output_limit[class] = config_output_limit(config, class);
-        options->watch_bytes = lowest_limit(&options->output_limit[class], options->watch_bytes);
-    }
-    options->slow_us = config_number(config, CONFIG_slowlog_log_slower_than);
-    options->needs_password = !config_text_is_empty(config, CONFIG_requirepass);
-}
+#include "session/bar.h"
+#include "session/error_stats.h"
+#include "session/life.h"
+#include "session/sessions.h"
 
 /* ---- the turn ---- */
-
-static void drain(struct service *service)
-{
-    service->is_draining = false;
-    LIST_EACH (link, &service->sessions) {
-        struct session *session = CONTAINER_OF(link, struct session, link);
-        session_leave(session);
-        if (!(session->flags & SESSION_WAITS) && !answers_are_outstanding(session)) {
-            conn_close_after_flush(&session->conn);
-        }
-    }
-}
 
 /* Order, answer the publishers, then deliver: their next publishes are on their way while the
  * subscribers are written. */
@@ -81,130 +27,43 @@ static void on_turn_end(void *arg)
     struct cluster *cluster = service->broker->cluster;
     fanout_commit(service->fanout);
     if (cluster != NULL) { cluster_turn(cluster, worker_index(service->worker)); }
-    if (UNLIKELY(service->due.count > 0)) { waiting_turn_end(service); }
+    sessions_before_flush(&service->sessions);
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
-    if (UNLIKELY(service->held.count > 0)) { held_turn_end(service); }
-    if (UNLIKELY(service->is_draining)) { drain(service); }
-    service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
+    sessions_after_flush(&service->sessions);
+    if (UNLIKELY(service->is_draining)) {
+        service->is_draining = false;
+        sessions_leave(&service->sessions);
+    }
 }
 
 static bool is_idle(void *arg)
 {
     struct service *service = arg;
-    bool may_release = service->held.count > 0 && !held_is_congested(service);
-    return !may_release && service->due.count == 0 && fanout_is_idle(service->fanout);
-}
-
-/* Close clients that have been silent for too long; never subscribers, nor those that we keep
- * waiting. */
-static void close_if_silent(struct session *session, uint64_t timeout_s)
-{
-    uint32_t silent_s = service_of(session)->now_s - session->active_s;
-    bool may_be_silent = subscriber_total(&session->subscriber) > 0 ||
-                         session->flags & SESSION_BARRED || answers_are_outstanding(session);
-    if (!may_be_silent && silent_s > timeout_s) {
-        LOG_DEBUG("client closed", LOG_STR("reason", "timeout"), LOG_UINT("id", session->id));
-        conn_close(&session->conn);
-    }
-}
-
-/* A part of the sessions at each tick; the list turns under the walk. */
-static void walk_sessions(struct service *service)
-{
-    uint64_t timeout_s = (uint64_t)config_number(service->broker->config, CONFIG_timeout);
-    if (timeout_s == 0) { return; }
-    uint32_t count =
-        atomic_load_explicit(&service->session_count, memory_order_relaxed) / TICKS_PER_WALK + 1;
-    for (uint32_t i = 0; i < count && !list_is_empty(&service->sessions); i++) {
-        struct list *link = list_pop_front(&service->sessions);
-        list_push_back(&service->sessions, link);
-        close_if_silent(CONTAINER_OF(link, struct session, link), timeout_s);
-    }
+    return sessions_are_idle(&service->sessions) && fanout_is_idle(service->fanout);
 }
 
 static void on_tick(void *arg)
 {
     struct service *service = arg;
-    service->now_s = (uint32_t)(worker_now_ns(service->worker) / NS_PER_S);
-    service_refresh_options(service);
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
-    backlog_tick(service);
     fanout_tick(service->fanout);
-    walk_sessions(service);
-}
-
-/* ---- clients that may have missed something ---- */
-
-struct concern {
-    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
-    void *arg;
-    enum topic_kind kind;
-    bool is_concerned;
-};
-
-static void ask_concern(void *arg, struct slice name)
-{
-    struct concern *concern = arg;
-    concern->is_concerned =
-        concern->is_concerned || concern->concerns(concern->arg, concern->kind, name);
-}
-
-static bool is_concerned(struct session *session, struct concern *concern)
-{
-    concern->is_concerned = false;
-    for (unsigned kind = 0; kind < TOPIC_KINDS && !concern->is_concerned; kind++) {
-        concern->kind = (enum topic_kind)kind;
-        if (session->subscriber.count[kind] > 0) {
-            fanout_each_subscription(&session->subscriber, concern->kind, ask_concern, concern);
-        }
-    }
-    return concern->is_concerned;
-}
-
-void service_close_subscribers(struct service *service,
-                               bool (*concerns)(void *concern, enum topic_kind kind,
-                                                struct slice name),
-                               void *arg)
-{
-    struct concern concern = {.concerns = concerns, .arg = arg};
-    uint64_t count = 0;
-    LIST_EACH (link, &service->sessions) {
-        struct session *session = CONTAINER_OF(link, struct session, link);
-        if (conn_is_open(&session->conn) && is_concerned(session, &concern)) {
-            conn_close(&session->conn);
-            count++;
-        }
-    }
-    if (count > 0) {
-        metric_add(METRIC_subscribers_interrupted_total, count);
-        LOG_WARN("subscribers closed", LOG_STR("reason", "they may have missed a message"),
-                 LOG_UINT("clients", count), LOG_UINT("worker", worker_index(service->worker)));
-    }
+    sessions_tick(&service->sessions, service_client_count(service));
 }
 
 /* ---- CLIENT PAUSE ---- */
 
-void service_unpark(struct service *service)
+void service_unpause(struct service *service)
 {
     worker_timer_cancel(&service->pause_timer);
-    if (service->parked_count == 0) { return; }
-    service->parked_count = 0;
-    LIST_EACH (link, &service->sessions) {
-        struct session *session = CONTAINER_OF(link, struct session, link);
-        if (session->flags & SESSION_PARKED) {
-            session->flags &= ~(uint32_t)SESSION_PARKED;
-            metric_sub(METRIC_redis_blocked_clients, 1);
-            session_read_on(session);
-        }
-    }
+    sessions_unbar(&service->sessions, BAR_PAUSE);
 }
 
 static void on_pause_end(struct worker_timer *timer)
 {
-    service_unpark(CONTAINER_OF(timer, struct service, pause_timer));
+    service_unpause(CONTAINER_OF(timer, struct service, pause_timer));
 }
 
 void service_await_pause_end(struct service *service)
@@ -225,6 +84,12 @@ struct arrival {
     int fd;
 };
 
+void service_client_came(struct service *service)
+{
+    atomic_fetch_add_explicit(&service->broker->client_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&service->session_count, 1, memory_order_relaxed);
+}
+
 void service_client_left(struct service *service)
 {
     atomic_fetch_sub_explicit(&service->session_count, 1, memory_order_release);
@@ -242,7 +107,7 @@ static void on_arrival(struct task *task)
         service_client_left(service);
         return;
     }
-    session_open(service, fd);
+    session_open(&service->sessions, fd);
 }
 
 /* Does the peer live on this machine: a unix socket or a loopback address? */
@@ -359,24 +224,28 @@ void service_end(struct broker *broker)
 void service_new(struct broker *broker, uint32_t index)
 {
     struct service *service = mem_new0(sizeof *service);
-    service->broker = broker;
-    service->conn_ops = (struct conn_ops){.on_data = session_on_data, .on_close = session_on_close};
-    service->options.config_version = UINT64_MAX; /* none yet */
-    list_init(&service->sessions);
     const struct worker_opts opts = {.index = index,
                                      .on_turn_end = on_turn_end,
                                      .on_tick = on_tick,
                                      .is_idle = is_idle,
                                      .arg = service};
+    service->broker = broker;
     service->worker = worker_new(&opts);
-    service->parser = resp_parser_new();
-    service->now_s = (uint32_t)(clock_mono_ns() / NS_PER_S);
-    service_refresh_options(service);
     broker->service[index] = service;
     broker->worker[index] = service->worker;
     broker->mailbox[index] = worker_mailbox(service->worker);
-    service->fanout =
-        fanout_new(broker->directory, broker->mailbox, broker->worker_count, index, &fanout_ops);
+    service->fanout = fanout_new(broker->directory, broker->mailbox, broker->worker_count, index,
+                                 &session_fanout_ops);
+    service->sessions = (struct sessions){
+        .ops = broker->pipeline,
+        .worker = service->worker,
+        .fanout = service->fanout,
+        .config = broker->config,
+        .cluster = &broker->cluster,
+        .next_id = &broker->next_client_id,
+        .worker_count = broker->worker_count,
+    };
+    sessions_init(&service->sessions);
 }
 
 void service_start(struct service *service)
@@ -408,9 +277,7 @@ static void on_abort(struct task *task)
 {
     struct service *service = CONTAINER_OF(task, struct service, abort_task);
     service->is_leaving = true;
-    LIST_EACH (link, &service->sessions) {
-        conn_close(&CONTAINER_OF(link, struct session, link)->conn);
-    }
+    sessions_close(&service->sessions);
 }
 
 void service_abort(struct service *service)
@@ -430,15 +297,10 @@ void service_stop(struct service *service)
 void service_free(struct service *service)
 {
     if (service == NULL) { return; }
-    CHECK(list_is_empty(&service->sessions));
     worker_timer_cancel(&service->pause_timer);
+    sessions_fini(&service->sessions);
     fanout_free(service->fanout);
-    resp_parser_free(service->parser);
-    buf_fini(&service->reply);
     slowlog_clear(&service->slowlog);
-    backlog_fini(&service->backlog);
-    held_fini(&service->held);
-    due_fini(&service->due);
     worker_free(service->worker);
     mem_free(service);
 }

@@ -1,5 +1,5 @@
-/* service: what one worker serves: its sessions, its half of the fan-out, its parser, its slow log;
- * and the end of each turn.
+/* service: one worker's share of the house, wired: its sessions, its half of the fan-out, its slow log; the
+ * arrival of clients and the end of each turn.
  * Thread: service_begin, service_end, service_new, service_start, service_stop, service_free: main.
  * Everything else: its worker, unless stated. */
 #ifndef FANFARE_CMD_SERVICE_H
@@ -9,49 +9,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/buf.h"
-#include "base/list.h"
 #include "base/mailbox.h"
-#include "cmd/backlog.h"
 #include "cmd/broker.h"
-#include "cmd/held.h"
-#include "cmd/session.h"
+#include "cmd/latency.h"
 #include "cmd/slowlog.h"
-#include "config/config.h"
 #include "net/worker.h"
 #include "pubsub/fanout.h"
-#include "resp/resp_parse.h"
-
-/* Copies of options that every request looks at, as of config_version. */
-struct service_options {
-    uint64_t config_version;
-    struct resp_limits limits;
-    uint64_t query_bytes_max;
-    struct config_output_limit output_limit[CONFIG_CLIENT_CLASSES];
-    uint64_t watch_bytes; /* the backlog from which a session is watched */
-    int64_t slow_us;      /* slowlog-log-slower-than */
-    bool needs_password;
-};
+#include "session/session.h"
 
 struct service {
     struct broker *broker;
-    struct conn_ops conn_ops; /* of its sessions, which find their service by it */
     struct worker *worker;
     struct fanout *fanout;
-    struct resp_parser *parser; /* shared by all sessions without an unfinished request */
-    struct buf reply;           /* the answer of the command at hand; empty between commands */
-    struct list sessions;       /* every one of this worker */
-    struct backlog backlog;
-    struct held held;
-    struct due due;
+    struct sessions sessions; /* every one of this worker */
     struct slowlog slowlog;
-    struct service_options options;
+    struct latency latency;
     uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */
     uint32_t publishes_command;  /* enum command_id of that run */
-    uint32_t parked_count;       /* sessions that CLIENT PAUSE holds */
-    uint32_t now_s;              /* monotonic, as of this turn */
-    bool is_leaving;             /* draining: no new client */
-    bool is_draining;            /* sessions are to be closed at the end of this turn */
+    uint32_t publishes_count;
+    bool is_leaving;  /* draining: no new client */
+    bool is_draining; /* sessions are to be closed at the end of this turn */
     struct worker_timer pause_timer;
     struct task drain_task;
     struct task abort_task;
@@ -60,10 +37,15 @@ struct service {
     atomic_uint session_count; /* accepted for it and not yet gone; any thread */
 };
 
-/* The service that a session belongs to. */
+/* The service that sessions belong to. */
+static inline struct service *service_with(struct sessions *sessions)
+{
+    return CONTAINER_OF(sessions, struct service, sessions);
+}
+
 static inline struct service *service_of(const struct session *session)
 {
-    return CONTAINER_OF((uintptr_t)session->conn.ops, struct service, conn_ops);
+    return service_with(sessions_of(session));
 }
 
 /* Once before any service_new: the command index, the labels of the metrics. service_end: after all
@@ -88,7 +70,9 @@ void service_abort(struct service *service);
 /* Clients connected now; 0 after a drain or an abort means that it is done. Any thread. */
 uint32_t service_client_count(const struct service *service);
 
-/* One is gone: its session is closed and nothing of it is on its way between workers any more. */
+/* One more thing counts as a client until it is gone: a session, or what one has left on its way between
+ * workers. Any thread; the worker. */
+void service_client_came(struct service *service);
 void service_client_left(struct service *service);
 
 /* End its thread; its clients are gone. For all services, before the first service_free. */
@@ -102,21 +86,11 @@ void service_free(struct service *service);
  * any worker. */
 void service_on_accept(void *broker, int fd);
 
-/* The parked sessions of this worker go on (CLIENT UNPAUSE, or the pause is over); those still held
- * park again. */
-void service_unpark(struct service *service);
+/* CLIENT UNPAUSE, or the pause is over: the paused sessions of this worker go on; those still held pause
+ * again. */
+void service_unpause(struct service *service);
 
-/* See to it that parked sessions go on when the pause ends. */
+/* See to it that paused sessions go on when the pause ends. */
 void service_await_pause_end(struct service *service);
-
-/* Close every client that has subscribed to something that `concerns` says: it may have missed a
- * message. Thread: the worker, not from inside a call into the fan-out. */
-void service_close_subscribers(struct service *service,
-                               bool (*concerns)(void *concern, enum topic_kind kind,
-                                                struct slice name),
-                               void *concern);
-
-/* Read the options again if they have changed. */
-void service_refresh_options(struct service *service);
 
 #endif

@@ -55,7 +55,6 @@ const struct compat_row compat_rows[] = {
     {"daemonize", "no", NULL},
     {"databases", "16", NULL},
     {"latency-monitor-threshold", "0", NULL},
-    {"latency-tracking", "no", NULL},
     {"lazyfree-lazy-user-flush", "no", NULL},
     {"logfile", "", NULL},
     {"masterauth", "", NULL},

@@ -4,6 +4,7 @@
 #ifndef FANFARE_CONFIG_CONFIG_INT_H
 #define FANFARE_CONFIG_CONFIG_INT_H
 
+#include "base/address.h"
 #include "config/config.h"
 
 enum option_group {
@@ -86,10 +87,6 @@ bool value_equal(const struct option_row *row, const struct value *a, const stru
 
 /* What the row accepts, for people: "a whole number from 1 to 65535". */
 void option_allowed(const struct option_row *row, struct buf *out);
-
-/* Split host and port of "host:port", "[ipv6]:port", "*:port". False if it is none of them (a
- * "unix:" path is not). */
-bool address_split(struct slice address, struct slice *host, uint16_t *port);
 
 /* ---- config_source.c: where values come from ---- */
 

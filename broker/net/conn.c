@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 enum {
     CONN_READ_LARGE_BYTES = 1 << 20, /* of a large argument, per turn */
     CONN_FLUSH_TURN_BYTES = 4 << 20, /* of one connection's backlog, per writable event */
+    CONN_LOOKS_PER_TICK = 4096,      /* at sockets of paused connections; */
+    CONN_LOOKS_AT_ONCE = 256,        /* with one call of the kernel */
 };
 
 static const uint8_t conn_moves[CONN_STATES] = {
@@ -100,18 +103,87 @@ static char *read_target(struct conn *conn, size_t *room)
  * turn finds again; a socket tells its error once. */
 static void input_ended(struct conn *conn, int error)
 {
-    if (error == 0 && conn->resumed_at > 0) { return; }
+    if (error == 0 && conn->waiting_at > 0) { return; }
     conn->has_ended = error == 0;
     conn->error = (uint8_t)error;
-    conn_close(conn);
+    if (error == 0 && conn->ops->on_end != NULL) {
+        CHECK(event_del(&conn->read_event) == 0);
+        conn->ops->on_end(conn);
+    } else {
+        conn_close(conn);
+    }
 }
+
+/* ---- paused, with something to read ---- */
+
+static void leave_resumed(struct conn *conn)
+{
+    conn->worker->resumed.conn[conn->waiting_at - 1] = NULL;
+    conn->waiting_at = 0;
+}
+
+static void stall(struct conn *conn)
+{
+    CHECK(event_del(&conn->read_event) == 0);
+    if (conn->waiting_at > 0) { leave_resumed(conn); }
+    conn->waiting_at = conn_array_push(&conn->worker->stalled, conn);
+    conn->is_stalled = true;
+}
+
+/* The last one takes its place: the array lives for long. */
+static void leave_stalled(struct conn *conn)
+{
+    struct conn_array *stalled = &conn->worker->stalled;
+    struct conn *last = stalled->conn[--stalled->count];
+    stalled->conn[conn->waiting_at - 1] = last;
+    last->waiting_at = conn->waiting_at;
+    conn->waiting_at = 0;
+    conn->is_stalled = false;
+}
+
+/* Look at up to CONN_LOOKS_AT_ONCE of them, from number `first` on. */
+static void look_for_ends(struct worker *worker, uint32_t first)
+{
+    struct pollfd look[CONN_LOOKS_AT_ONCE];
+    struct conn *conn[CONN_LOOKS_AT_ONCE];
+    nfds_t count = 0;
+    for (uint32_t i = first; i < worker->stalled.count && count < CONN_LOOKS_AT_ONCE; i++) {
+        if (worker->stalled.conn[i]->ops->on_end_ahead == NULL) { continue; }
+        conn[count] = worker->stalled.conn[i];
+        look[count] = (struct pollfd){.fd = conn[count]->fd, .events = POLLRDHUP};
+        count++;
+    }
+    if (count == 0 || poll(look, count, 0) <= 0) { return; }
+    for (nfds_t i = 0; i < count; i++) {
+        if (look[i].revents != 0 && conn[i]->is_stalled) { conn[i]->ops->on_end_ahead(conn[i]); }
+    }
+}
+
+void conn_look_at_stalled(struct worker *worker)
+{
+    for (uint32_t looks = 0; looks < CONN_LOOKS_PER_TICK; looks += CONN_LOOKS_AT_ONCE) {
+        if (worker->stalled_look_at >= worker->stalled.count) {
+            worker->stalled_look_at = 0; /* all have been looked at: again with the next tick */
+            return;
+        }
+        uint32_t first = worker->stalled_look_at;
+        worker->stalled_look_at += CONN_LOOKS_AT_ONCE;
+        look_for_ends(worker, first);
+    }
+}
+
+/* ---- reading ---- */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct conn *conn = arg;
     worker_begins(conn->worker);
-    if (conn->state != CONN_OPEN || conn->is_paused) { return; }
+    if (conn->state != CONN_OPEN) { return; }
+    if (conn->is_paused) {
+        stall(conn);
+        return;
+    }
     size_t room;
     char *at = read_target(conn, &room);
     ssize_t n = recv(fd, at, room, 0);
@@ -276,18 +348,18 @@ void worker_flush_replies(struct worker *worker)
 
 void conn_pause(struct conn *conn)
 {
-    if (!conn->is_paused && conn->state == CONN_OPEN) {
-        conn->is_paused = true;
-        CHECK(event_del(&conn->read_event) == 0);
-    }
+    if (conn->state == CONN_OPEN) { conn->is_paused = true; }
 }
 
 void conn_resume(struct conn *conn)
 {
     if (!conn->is_paused || conn->state != CONN_OPEN) { return; }
     conn->is_paused = false;
-    CHECK(event_add(&conn->read_event, NULL) == 0);
-    if (conn->resumed_at == 0) { conn->resumed_at = conn_array_push(&conn->worker->resumed, conn); }
+    if (conn->is_stalled) {
+        leave_stalled(conn);
+        CHECK(event_add(&conn->read_event, NULL) == 0);
+    }
+    if (conn->waiting_at == 0) { conn->waiting_at = conn_array_push(&conn->worker->resumed, conn); }
 }
 
 void conn_present_resumed(struct worker *worker)
@@ -297,14 +369,14 @@ void conn_present_resumed(struct worker *worker)
     for (uint32_t i = 0; i < count; i++) {
         struct conn *conn = resumed->conn[i];
         if (conn == NULL) { continue; }
-        conn->resumed_at = 0;
+        conn->waiting_at = 0;
         if (conn->state == CONN_OPEN && !conn->is_paused && conn->in.len > 0) {
             present(conn, buf_slice(&conn->in), true);
         }
     }
     for (uint32_t i = count; i < resumed->count; i++) {
         resumed->conn[i - count] = resumed->conn[i];
-        if (resumed->conn[i] != NULL) { resumed->conn[i]->resumed_at = i - count + 1; }
+        if (resumed->conn[i] != NULL) { resumed->conn[i]->waiting_at = i - count + 1; }
     }
     resumed->count -= count;
 }
@@ -321,9 +393,10 @@ static void leave_arrays(struct conn *conn)
         conn->worker->dirty.conn[conn->dirty_at - 1] = NULL;
         conn->dirty_at = 0;
     }
-    if (conn->resumed_at > 0) {
-        conn->worker->resumed.conn[conn->resumed_at - 1] = NULL;
-        conn->resumed_at = 0;
+    if (conn->is_stalled) {
+        leave_stalled(conn);
+    } else if (conn->waiting_at > 0) {
+        leave_resumed(conn);
     }
 }
 
@@ -359,6 +432,7 @@ void conn_close_after_flush(struct conn *conn)
     }
     conn_move(conn, CONN_FLUSHING);
     CHECK(event_del(&conn->read_event) == 0);
+    if (conn->is_stalled) { leave_stalled(conn); }
     mark_dirty(conn);
 }
 

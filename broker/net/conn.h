@@ -22,7 +22,7 @@ struct conn;
 
 enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_CLOSING, CONN_STATES };
 
-/* Seam: implemented above (cmd/session.c, cluster/peer.c). */
+/* Seam: implemented above (session/input.c, cluster/peer.c). */
 struct conn_ops {
     /* `input` is everything not yet consumed. Returns how many bytes from its start are done with;
      * the rest comes again with what arrives next, or at conn_resume. The slice is valid for the
@@ -30,6 +30,12 @@ struct conn_ops {
     size_t (*on_data)(struct conn *conn, struct slice input);
     /* The last reference and the descriptor are about to go; free what embeds the conn. */
     void (*on_close)(struct conn *conn);
+    /* The peer sends no more, and on_data has had all of it. It may still read: close when what is
+     * under way is answered. NULL: closed at once. */
+    void (*on_end)(struct conn *conn);
+    /* The same, seen while paused: what came before the end may be unread. Told again at each look.
+     * NULL: found when it is resumed. */
+    void (*on_end_ahead)(struct conn *conn);
 };
 
 struct conn {
@@ -44,12 +50,14 @@ struct conn {
         size_t lost_bytes;  /* in on_close: what was queued and the socket has not taken */
     };
     int fd;
-    uint32_t dirty_at;   /* place in the worker's dirty array plus one; 0: not in it */
-    uint32_t resumed_at; /* likewise: its kept input is presented again at the end of this turn's
-                            events */
+    uint32_t dirty_at; /* place in the worker's dirty array plus one; 0: not in it */
+    uint32_t
+        waiting_at; /* likewise in its array of resumed ones, whose kept input is presented again at the
+                            end of this turn's events; if is_stalled in that of stalled ones */
     uint8_t state;       /* enum conn_state */
-    bool is_paused;      /* not read until conn_resume */
-    bool has_ended;      /* closed because the peer has sent its FIN, after all of its input */
+    bool is_paused : 1;  /* not read until conn_resume */
+    bool is_stalled : 1; /* paused, and the socket has something to be read */
+    bool has_ended : 1;  /* the peer has sent its FIN, after all of its input */
     uint8_t error;       /* closed because of this errno; 0: not because of one */
 };
 
@@ -81,7 +89,9 @@ static inline size_t conn_backlog_bytes(const struct conn *conn)
 void conn_flush(struct conn *conn);
 void worker_flush_replies(struct worker *worker);
 
-/* Stop and restart presenting input. Kept input is presented again within the same turn's end. */
+/* Stop and restart presenting input. Kept input is presented again within the same turn's end. A pause
+ * costs nothing until something comes to be read; then the socket is looked at every 100 ms, for its end
+ * (on_end_ahead) and no more. */
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
 
@@ -103,6 +113,12 @@ void conn_close_after_flush(struct conn *conn);
 static inline bool conn_is_open(const struct conn *conn)
 {
     return conn->state == CONN_OPEN;
+}
+
+/* Open, or closing once everything queued has left. */
+static inline bool conn_is_alive(const struct conn *conn)
+{
+    return conn->state != CONN_CLOSING;
 }
 
 #endif

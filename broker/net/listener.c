@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/worker_int.h"
@@ -33,28 +34,8 @@ struct listener {
     char address[LISTENER_ADDRESS_BYTES];
 };
 
-/* Split "host:port", "[v6]:port" or "*:port"; the host is NULL for "*". False if it is neither. */
-static bool split_address(char *text, const char **host, const char **port)
-{
-    char *colon = strrchr(text, ':');
-    if (colon == NULL || colon[1] == '\0') { return false; }
-    *colon = '\0';
-    *port = colon + 1;
-    *host = text;
-    size_t len = strlen(text);
-    if (text[0] == '[' && len > 2 && text[len - 1] == ']') {
-        text[len - 1] = '\0';
-        *host = text + 1;
-    } else if (strchr(text, ':') != NULL || len == 0) {
-        return false; /* an IPv6 address needs its brackets */
-    } else if (strcmp(text, "*") == 0) {
-        *host = NULL;
-    }
-    return true;
-}
-
-static enum err bind_and_listen(struct listener *listener, const struct sockaddr *addr,
-                                socklen_t len, const char **why)
+static enum err bind_to(struct listener *listener, const struct sockaddr *addr, socklen_t len,
+                        const char **why)
 {
     listener->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (listener->fd < 0) {
@@ -68,13 +49,21 @@ static enum err bind_and_listen(struct listener *listener, const struct sockaddr
     if (addr->sa_family == AF_INET6) {
         CHECK(setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
     }
-    if (bind(listener->fd, addr, len) != 0 || listen(listener->fd, listener->opts.backlog) != 0) {
+    if (bind(listener->fd, addr, len) != 0) {
         *why = strerror(errno);
         return ERR_SYSTEM;
     }
     return ERR_OK;
 }
 
+static enum err begin_listening(struct listener *listener, const char **why)
+{
+    if (listen(listener->fd, listener->opts.backlog) == 0) { return ERR_OK; }
+    *why = strerror(errno);
+    return ERR_SYSTEM;
+}
+
+/* Nobody can connect before it listens, and by then its mode is the one asked for. */
 static enum err open_unix(struct listener *listener, const char *path, const char **why)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -87,7 +76,7 @@ static enum err open_unix(struct listener *listener, const char *path, const cha
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         (void)unlink(path); /* left by a process that was killed; if it cannot go, bind says so */
     }
-    enum err err = bind_and_listen(listener, (const struct sockaddr *)&addr, sizeof addr, why);
+    enum err err = bind_to(listener, (const struct sockaddr *)&addr, sizeof addr, why);
     if (err != ERR_OK) { return err; }
     strcpy(listener->unix_path, path);
     if (chmod(path, listener->opts.unix_mode) != 0) {
@@ -95,7 +84,7 @@ static enum err open_unix(struct listener *listener, const char *path, const cha
         return ERR_SYSTEM;
     }
     snprintf(listener->address, sizeof listener->address, "unix:%s", path);
-    return ERR_OK;
+    return begin_listening(listener, why);
 }
 
 /* The bound address as text, with the port that the kernel chose. */
@@ -116,26 +105,30 @@ static void describe(struct listener *listener)
 
 static enum err open_tcp(struct listener *listener, const char *address, const char **why)
 {
-    char text[LISTENER_ADDRESS_BYTES];
-    const char *host;
-    const char *port;
-    if (snprintf(text, sizeof text, "%s", address) >= (int)sizeof text ||
-        !split_address(text, &host, &port)) {
+    char host_text[LISTENER_ADDRESS_BYTES];
+    char port_text[8];
+    struct slice host;
+    uint16_t port;
+    if (!address_split(slice_of_str(address), &host, &port) || host.len >= sizeof host_text) {
         *why = "an address is HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH";
         return ERR_INVALID;
     }
+    snprintf(host_text, sizeof host_text, "%.*s", SLICE_ARG(host));
+    snprintf(port_text, sizeof port_text, "%u", port);
+    bool is_any = slice_equal(host, SLICE("*"));
     const struct addrinfo hints = {
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-        .ai_family = host == NULL ? AF_INET : AF_UNSPEC,
+        .ai_family = is_any ? AF_INET : AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
     struct addrinfo *found = NULL;
-    int failed = getaddrinfo(host, port, &hints, &found);
+    int failed = getaddrinfo(is_any ? NULL : host_text, port_text, &hints, &found);
     if (failed != 0) {
         *why = gai_strerror(failed);
         return ERR_INVALID;
     }
-    enum err err = bind_and_listen(listener, found->ai_addr, found->ai_addrlen, why);
+    enum err err = bind_to(listener, found->ai_addr, found->ai_addrlen, why);
+    if (err == ERR_OK) { err = begin_listening(listener, why); }
     freeaddrinfo(found);
     if (err == ERR_OK) { describe(listener); }
     return err;
@@ -170,6 +163,17 @@ static void rest(struct listener *listener)
     worker_timer_start(listener->worker, &listener->rest_timer, LISTENER_REST_MS, on_rested);
 }
 
+/* Each fails on a peer that is gone already. */
+static void set_options(int fd, int unsent_bytes_max)
+{
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (unsent_bytes_max > 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes_max,
+                         sizeof unsent_bytes_max);
+    }
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -185,9 +189,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
             return;
         }
         if (listener->unix_path[0] == '\0') {
-            const int on = 1;
-            (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on,
-                             sizeof on); /* fails on a peer already gone */
+            set_options(client, listener->opts.unsent_bytes_max);
         }
         listener->opts.on_accept(listener->opts.arg, client);
     }

@@ -38,6 +38,8 @@ struct worker {
     struct conn_array dirty; /* something queued since its last flush */
     struct conn_array resumed;
     struct conn_array closing;
+    struct conn_array stalled; /* paused, with something to read; without gaps */
+    uint32_t stalled_look_at;  /* the next one to look at */
     struct outbuf_pool outbufs;
     char read_buffer[WORKER_READ_BYTES];
 };
@@ -53,8 +55,10 @@ static inline void worker_begins(struct worker *worker)
 
 uint32_t conn_array_push(struct conn_array *array, struct conn *conn);
 
-/* conn.c: present kept input of resumed connections; end those that are closing. */
+/* conn.c: present kept input of resumed connections; end those that are closing; look whether peers of
+ * stalled ones have gone. */
 void conn_present_resumed(struct worker *worker);
+void conn_look_at_stalled(struct worker *worker);
 void conn_end_closing(struct worker *worker);
 
 #endif

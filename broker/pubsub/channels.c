@@ -9,24 +9,6 @@ enum {
     SEATS_MIN = 4,
 };
 
-struct topic *topic_new(enum topic_kind kind, struct slice name)
-{
-    struct topic *topic = mem_new0(sizeof *topic + name.len + 1);
-    topic->kind = (uint8_t)kind;
-    topic->note_first = NOTE_NONE;
-    topic->note_last = NOTE_NONE;
-    topic->name_len = (uint32_t)name.len;
-    memcpy(topic->name, name.data, name.len);
-    return topic;
-}
-
-void topic_free(struct topic *topic)
-{
-    CHECK(topic->solo.count == 0 && topic->multi.count == 0 && topic->transits == NULL);
-    block_unref(topic->backlog);
-    mem_free(topic);
-}
-
 /* ---- the set of subscriptions ---- */
 
 static uint32_t slot_home(const struct subscription_table *table,

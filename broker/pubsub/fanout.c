@@ -1,9 +1,11 @@
-/* fanout: publish, order, subscribe. What a turn brings is noted and flushed in notes.c. */
+/* fanout: publish, order, subscribe. What a turn brings is noted and flushed in deliver.c. */
 #include "pubsub/fanout.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "pubsub/fanout_int.h"
+#include "pubsub/order_int.h"
+#include "pubsub/table_int.h"
 
 void subscriber_init(struct subscriber *subscriber, uint8_t resp_version)
 {
@@ -74,6 +76,7 @@ static void append(struct fanout *f, enum topic_kind kind, struct slice channel,
         frame = run->block->data + run->block->len;
         at = msg_write_prefix(frame, kind, channel);
         run->channel = msg_channel(kind, frame);
+        run->hash = directory_hash(kind, run->channel);
         if (UNLIKELY(f->remote != NULL)) {
             run->partition = directory_partition_of(f->directory, run->channel);
         }
@@ -108,9 +111,24 @@ void fanout_forget(struct fanout *f, void *publisher)
 
 /* ---- order ---- */
 
+enum { RUNS_WORTH_A_PREFETCH = 4, CACHE_LINE_BYTES = 64 };
+
+static void on_delivery(struct task *task);
+
+/* The channel of a delivery that comes soon is fetched meanwhile. */
+static void delivery_foresee(struct task *task)
+{
+    if (task == NULL || task->run != on_delivery) { return; }
+    const char *channel = (const char *)CONTAINER_OF(task, struct delivery, task)->channel;
+    if (channel == NULL) { return; }
+    __builtin_prefetch(channel);
+    __builtin_prefetch(channel + CACHE_LINE_BYTES);
+}
+
 static void on_delivery(struct task *task)
 {
     struct delivery *d = CONTAINER_OF(task, struct delivery, task);
+    if (task->next != NULL) { delivery_foresee(task->next->next); }
     note_delivery(d->fanout, d);
     d->fanout->taken_bytes += d->len;
     block_unref(d->block);
@@ -119,7 +137,7 @@ static void on_delivery(struct task *task)
 
 static void on_change(struct task *task)
 {
-    struct change *change = CONTAINER_OF(task, struct change, task);
+    struct index_change *change = CONTAINER_OF(task, struct index_change, task);
     struct subscription *subscription = change->subscription;
     change->subscription = NULL;
     if (change->is_join) {
@@ -151,6 +169,14 @@ static void runs_release(struct fanout *f)
     f->run_count = 0;
 }
 
+void runs_foresee(struct fanout *f, uint32_t at)
+{
+    uint32_t left = f->run_count - at;
+    if (at % DIRECTORY_PREFETCH_MAX != 0 || left < RUNS_WORTH_A_PREFETCH) { return; }
+    directory_prefetch(f->directory, &f->run[at],
+                       left < DIRECTORY_PREFETCH_MAX ? left : DIRECTORY_PREFETCH_MAX);
+}
+
 void fanout_commit(struct fanout *f)
 {
     if (f->run_count > 0 && UNLIKELY(f->remote != NULL)) {
@@ -159,6 +185,7 @@ void fanout_commit(struct fanout *f)
     } else if (f->run_count > 0) {
         memset(f->woken, 0, f->worker_count * sizeof *f->woken);
         for (uint32_t i = 0; i < f->run_count; i++) {
+            runs_foresee(f, i);
             directory_post(f->directory, &f->run[i], f->woken);
         }
         for (uint32_t worker = 0; worker < f->worker_count; worker++) {
@@ -266,6 +293,43 @@ size_t subscriber_bytes(const struct subscriber *subscriber)
     return subscriber_total(subscriber) * one + subscriber->pending_cap * sizeof(uint32_t);
 }
 
+/* ---- with the cluster ---- */
+
+void fanout_set_remote(struct fanout *f, const struct fanout_remote_ops *ops, void *arg)
+{
+    f->remote = ops;
+    f->remote_arg = arg;
+    directory_feed_lanes(f->directory, f->index, ops->on_lane_item, arg);
+}
+
+void fanout_wake(struct fanout *f)
+{
+    mailbox_wake(f->mailbox[f->index]);
+}
+
+void fanout_wake_others(struct fanout *f)
+{
+    for (uint32_t worker = 0; worker < f->worker_count; worker++) {
+        if (f->woken[worker] && worker != f->index) { mailbox_wake(f->mailbox[worker]); }
+    }
+}
+
+struct mailbox *fanout_lanes(struct fanout *f)
+{
+    return &f->lanes;
+}
+
+void fanout_push(struct fanout *f, struct task *task)
+{
+    mailbox_push(&f->inbox, task);
+}
+
+void fanout_settle(struct fanout *f)
+{
+    shipments_settle(f);
+    changes_tell(f);
+}
+
 /* ---- life ---- */
 
 void fanout_tick(struct fanout *f)
@@ -300,11 +364,13 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     f->index = index;
     f->ops = ops;
     f->woken = mem_new0(mailbox_count * sizeof *f->woken);
-    f->change = (struct change){.task.run = on_change, .fanout = f};
+    f->change = (struct index_change){.task.run = on_change, .fanout = f};
     mailbox_init(&f->inbox, never_called, f);
     mailbox_init(&f->lanes, never_called, f);
-    fanout_remote_init(f);
-    directory_attach(directory, index, f, &f->inbox, &f->lanes, on_delivery);
+    list_init(&f->changed);
+    shipments_init(f);
+    const struct directory_member member = {f, &f->inbox, &f->lanes, mailbox[index], on_delivery};
+    directory_attach(directory, index, &member);
     return f;
 }
 
@@ -315,7 +381,9 @@ void fanout_free(struct fanout *f)
     CHECK(subscription_set_count(&f->subscriptions) == 0);
     fanout_commit(f);
     fanout_flush(f);
-    fanout_remote_fini(f);
+    shipments_fini(f);
+    changes_tell(f);
+    CHECK(f->change_count == 0);
     block_unref(f->arena);
     block_unref(f->scratch);
     mem_free(f->scratch_full);

@@ -1,19 +1,22 @@
-/* fanout_int: one worker's index (channels.c) and its turn (fanout.c).
+/* fanout_int: one worker's index (channels.c), its turn (fanout.c) and what it hands out (deliver.c).
  *
  * What a turn brings for a topic is a chain of notes, in the order of the mailbox. A subscriber
  * with a single subscription has a solo seat: it is written straight from its topic's chain. One
  * with several has multi seats and a list of its own, so that it sees its channels in their common
  * order. Seats change only when the chain is flushed, so a note is for exactly those who sat when
  * it was noted. */
-#ifndef FANFARE_PUBSUB_FANOUT_INT_H
-#define FANFARE_PUBSUB_FANOUT_INT_H
+#ifndef FANFARE_PUBSUB_FANOUT_INT_H_NEW
+#define FANFARE_PUBSUB_FANOUT_INT_H_NEW
 
 #include "base/block.h"
 #include "base/mailbox.h"
-#include "pubsub/directory_int.h"
+#include "pubsub/change.h"
+#include "pubsub/change_int.h"
 #include "pubsub/fanout.h"
 #include "pubsub/msg.h"
 #include "pubsub/remote.h"
+#include "pubsub/run_int.h"
+#include "pubsub/topic_int.h"
 
 enum {
     FANOUT_ARENA_BYTES =
@@ -27,7 +30,6 @@ enum {
     FANOUT_ARRAY_KEPT = 4096,           /* larger arrays are given back when they stand empty */
     FANOUT_GATHER_NOTES =
         4, /* more small notes than this are copied together before they are sent */
-    NOTE_NONE = UINT32_MAX,
 };
 
 enum { VERSION_RESP2, VERSION_RESP3, VERSIONS };
@@ -51,43 +53,6 @@ struct note {
     size_t prefix_bytes; /* of each frame in a small head */
     uint32_t message_count;
     uint32_t next; /* in the topic's chain */
-};
-
-struct seat {
-    struct subscriber *subscriber;
-    struct subscription *subscription;
-};
-
-/* Most channels have one subscriber on a worker: it sits in the struct itself. */
-struct seats {
-    union {
-        struct seat one;
-        struct seat *many;
-    };
-    uint32_t count;
-    uint32_t cap; /* of `many`; 0: `one` is in use */
-};
-
-static inline struct seat *seats_begin(struct seats *seats)
-{
-    return seats->cap > 0 ? seats->many : &seats->one;
-}
-
-/* A channel or pattern that this worker's clients have subscribed to. */
-struct topic {
-    struct seats solo;
-    struct seats multi;
-    struct block
-        *backlog; /* where slow subscribers' small messages are kept: one copy for all of them */
-    uint32_t note_first; /* the chain; NOTE_NONE: empty */
-    uint32_t note_last;
-    uint32_t note_count;
-    uint32_t name_len;
-    struct transit *transits; /* of a pattern in a cluster; NULL: none */
-    uint8_t kind;
-    bool is_dirty; /* in the fanout's dirty list */
-    bool is_dead;  /* out of the directory; freed at the end of the turn */
-    char name[];
 };
 
 struct subscription {
@@ -140,7 +105,7 @@ struct publish_record {
 };
 
 /* The worker's own index change, on its way through its inbox. */
-struct change {
+struct index_change {
     struct task task;
     struct fanout *fanout;
     struct subscription *subscription;
@@ -154,7 +119,7 @@ struct fanout {
     uint32_t index;
     uint32_t worker_count;
     struct mailbox inbox;
-    struct change change;
+    struct index_change change;
     struct subscription_set subscriptions;
     bool *woken; /* by worker; scratch of a commit */
 
@@ -200,14 +165,7 @@ struct fanout {
     struct shipment *spare;
 };
 
-static inline struct slice topic_name(const struct topic *topic)
-{
-    return slice_of(topic->name, topic->name_len);
-}
-
 /* channels.c */
-struct topic *topic_new(enum topic_kind kind, struct slice name);
-void topic_free(struct topic *topic);
 struct subscription *subscription_find(const struct fanout *fanout,
                                        const struct subscriber *subscriber,
                                        const struct topic *topic);
@@ -228,7 +186,7 @@ void transit_end(struct interest_change *change);
 /* The subscription is about to be freed. */
 void transit_forget(const struct subscription *subscription);
 
-/* notes.c */
+/* deliver.c */
 /* Note what one delivery brings. Borrows it. */
 void note_delivery(struct fanout *fanout, const struct delivery *delivery);
 /* The topic is looked at again at the end of the turn. */
@@ -240,7 +198,12 @@ void fanout_flush_topic(struct fanout *fanout, struct topic *topic);
 void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscriber);
 
 /* fanout.c */
+/* Before run `at` of the turn is ordered: what it and those behind it need is fetched. */
+void runs_foresee(struct fanout *fanout, uint32_t at);
 void topic_retire_if_empty(struct fanout *fanout, struct topic *topic);
+void fanout_wake(struct fanout *fanout);                    /* any thread */
+void fanout_wake_others(struct fanout *fanout);             /* those who are in fanout->woken */
+void fanout_push(struct fanout *fanout, struct task *task); /* into its inbox; any thread */
 
 /* leave.c */
 /* A turn's share of what those who are on their way out had. */
@@ -248,20 +211,20 @@ void fanout_leave_turn(struct fanout *fanout);
 /* All of it. */
 void fanout_leave_all(struct fanout *fanout);
 
-/* fanout_remote.c */
-void fanout_remote_init(struct fanout *fanout);
-void fanout_remote_fini(struct fanout *fanout);
-uint32_t fanout_index(const struct fanout *fanout);
-void fanout_wake(struct fanout *fanout);                                   /* any thread */
-void fanout_lane_item_init(struct fanout *fanout, struct lane_item *item); /* any thread */
+/* shipments.c */
+void shipments_init(struct fanout *fanout);
+void shipments_fini(struct fanout *fanout);
+void shipments_settle(struct fanout *fanout); /* tell those whose fate is known */
 /* In a cluster: order all runs, answer or defer. */
 void fanout_commit_remote(struct fanout *fanout);
+
+/* changes.c */
+void changes_tell(struct fanout *fanout); /* those that have ended */
 /* Ask the cluster for a change. */
 void fanout_change_elsewhere(struct fanout *fanout, struct subscriber *subscriber,
                              enum topic_kind kind, struct slice name, bool is_join, void *waiter);
 /* Its client is going away, and is not told. */
 void fanout_forget_change(struct interest_change *change);
-void fanout_push(struct fanout *fanout, struct task *task); /* into its inbox; any thread */
 void fanout_tell_drop(struct fanout *fanout, const struct directory_drop *drop);
 
 /* Room for one more element in a growable array. */

@@ -1,6 +1,6 @@
 /* node_shares: how much of a channel or a pattern each other node wants. */
 #include "base/mem.h"
-#include "pubsub/directory_table_int.h"
+#include "pubsub/node_shares_int.h"
 
 static struct node_share *share_find(struct node_shares *shares, uint32_t node)
 {

@@ -124,12 +124,9 @@ void reply_bulk_str(struct reply *reply, const char *str)
 void reply_double(struct reply *reply, double v)
 {
     char text[DOUBLE_BYTES_MAX];
-    struct slice s = slice_of(text, 0);
-    if (isnan(v)) {
-        s = SLICE("nan"); /* printf may show its sign */
-    } else {
-        s.len = (size_t)snprintf(text, sizeof text, "%.17g", v);
-    }
+    int len = isnan(v) ? snprintf(text, sizeof text, "nan") /* printf may show its sign */
+                       : snprintf(text, sizeof text, "%.17g", v);
+    struct slice s = slice_of(text, (size_t)len);
     if (!is_resp3(reply)) {
         reply_bulk(reply, s);
         return;

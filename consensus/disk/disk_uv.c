@@ -27,19 +27,30 @@ static enum err failed(const char *what, const char *name)
     return ERR_SYSTEM;
 }
 
-static enum err write_all(int fd, const struct disk_job *job)
+bool disk_write_at(int fd, struct slice data, uint64_t offset)
+{
+    while (data.len > 0) {
+        ssize_t n = pwrite(fd, data.data, data.len, (off_t)offset);
+        if (n < 0 && errno != EINTR) { return false; }
+        size_t bytes = n > 0 ? (size_t)n : 0;
+        data = slice_of(data.data + bytes, data.len - bytes);
+        offset += bytes;
+    }
+    return true;
+}
+
+static enum err write_data(int fd, const struct disk_job *job)
 {
     static const char zeros[64 << 10];
-    size_t all = job->len + job->zero_bytes;
-    for (size_t at = 0; at < all;) {
-        size_t rest = all - at < sizeof zeros ? all - at : sizeof zeros;
-        ssize_t n = at < job->len
-                        ? pwrite(fd, job->data + at, job->len - at, (off_t)(job->offset + at))
-                        : pwrite(fd, zeros, rest, (off_t)(job->offset + at));
-        if (n < 0 && errno != EINTR) { return failed("write", job->name); }
-        at += n > 0 ? (size_t)n : 0;
+    uint64_t at = job->offset + job->len;
+    bool ok = disk_write_at(fd, slice_of(job->data, job->len), job->offset);
+    for (size_t rest = job->zero_bytes; rest > 0 && ok;) {
+        size_t bytes = rest < sizeof zeros ? rest : sizeof zeros;
+        ok = disk_write_at(fd, slice_of(zeros, bytes), at);
+        at += bytes;
+        rest -= bytes;
     }
-    return ERR_OK;
+    return ok ? ERR_OK : failed("write", job->name);
 }
 
 static enum err flush(const struct disk_uv *du, int fd, const struct disk_job *job)
@@ -81,7 +92,7 @@ static enum err run_write(struct disk_uv *du, const struct disk_job *job)
         errno = posix_fallocate(fd, 0, (off_t)job->create_bytes);
         err = errno != 0 ? failed("reserve", job->name) : ERR_OK;
     }
-    if (err == ERR_OK) { err = write_all(fd, job); }
+    if (err == ERR_OK) { err = write_data(fd, job); }
     if (err == ERR_OK) { err = flush(du, fd, job); }
     if (!job->keep_open) { close(fd); }
     return err;

@@ -30,6 +30,9 @@ struct disk_uv {
     struct disk_uv_log log;
 };
 
+/* Write all of `data` at `offset` of a file. False: errno says why. Thread: any; blocks. */
+MUST_USE bool disk_write_at(int fd, struct slice data, uint64_t offset);
+
 /* Open the directory, which is made if it is missing and there is a loop. Errors: ERR_SYSTEM
  * (logged). */
 MUST_USE enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir);

@@ -1,15 +1,21 @@
 /* fsm: feeds committed entries to a state machine.
- * Owns: nothing; the position is group->applied. Thread: the raft thread.
+ * Owns: the batch in flight; the position is group->applied, what the machine is known to hold.
+ * Thread: the raft thread.
  * Always: entries are applied once, in order, and only when they are committed and durable on this
- * node. */
+ * node; the entries of a batch in flight are pinned in memory. */
 #include "consensus/group/fsm.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
+#include "consensus/group/read.h"
 
-enum { BATCH_COMMANDS_MAX = 4096, BATCH_BYTES_MAX = 4 << 20 };
+enum {
+    BATCH_COMMANDS_MAX = 4096,
+    BATCH_BYTES_MAX = 4 << 20,
+    DRAIN_MS = 50, /* that nothing is handed over for the sake of who waits for the machine */
+};
 
 void fsm_command_encode(struct buf *out, struct slice command)
 {
@@ -39,6 +45,8 @@ struct collected {
     struct engine *engine;
     size_t count;
     size_t bytes;
+    size_t entry_bytes;
+    uint64_t conf_index; /* of the last configuration among the entries; 0: none */
 };
 
 static void collect(struct collected *c, const struct fsm_command *command)
@@ -63,8 +71,8 @@ static bool collect_entry(struct collected *c, uint64_t index, const struct wal_
     return true;
 }
 
-/* Give the commands of an entry that was proposed here their proposals: both are in the same order.
- * */
+/* Give the commands of an entry that was proposed here their proposals, which leave the group's list:
+ * both are in the same order. */
 static void match_origins(struct group *g, struct fsm_command *commands, size_t count)
 {
     struct list *at = g->proposed.next;
@@ -77,18 +85,27 @@ static void match_origins(struct group *g, struct fsm_command *commands, size_t 
         } else {
             commands[i++].origin = p;
             at = at->next;
+            list_remove(&p->link);
         }
     }
 }
 
-static void end_origins(struct group *g, uint64_t upto)
+/* Those whose entry was not what was committed at its index. */
+static void end_overtaken(struct group *g, uint64_t upto)
 {
     while (!list_is_empty(&g->proposed)) {
         struct proposal *p = CONTAINER_OF(g->proposed.next, struct proposal, link);
         if (p->index > upto) { return; }
         list_remove(&p->link);
-        bool is_ours = wal_log_term(g->log, p->index) == p->term;
-        p->on_done(p, is_ours ? ERR_OK : ERR_INDOUBT);
+        p->on_done(p, ERR_INDOUBT);
+    }
+}
+
+static void end_origins(const struct fsm_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct proposal *p = batch->commands[i].origin;
+        if (p != NULL) { p->on_done(p, ERR_OK); }
     }
 }
 
@@ -113,29 +130,108 @@ static uint64_t collect_all(struct group *g, struct collected *c, uint64_t limit
             return g->applied;
         }
         index++;
-        if (entry->type == RAFT_CHANGE) {
-            g->applied_conf_index = index;
-            g->applied_conf.len = 0;
-            buf_append(&g->applied_conf, slice_of(entry->data, entry->len));
-        }
+        c->entry_bytes += entry->len;
+        if (entry->type == RAFT_CHANGE) { c->conf_index = index; }
     }
     return index;
 }
 
+bool fsm_is_busy(const struct group *g)
+{
+    return g->batch.last_index != 0;
+}
+
+bool fsm_drain(struct group *g)
+{
+    bool is_busy = fsm_is_busy(g);
+    g->drain_until_ms = is_busy ? group_now_ms(g) + DRAIN_MS : 0;
+    return !is_busy;
+}
+
+bool fsm_lags(const struct group *g)
+{
+    const struct engine_opts *opts = &g->engine->opts;
+    bool is_late =
+        fsm_is_busy(g) && group_now_ms(g) >= g->batch_ms + (uint64_t)opts->unapplied_ms_max;
+    return is_late || g->unapplied_bytes > opts->unapplied_bytes_max;
+}
+
+/* The machine holds the batch: so far the group is applied. */
+static void advance(struct group *g)
+{
+    metric_add(METRIC_raft_commands_applied_total, g->batch.count);
+    metric_add(METRIC_raft_entries_applied_total, g->batch.last_index - g->applied);
+    g->applied = g->batch.last_index;
+    g->unapplied_bytes -= g->batch_bytes < g->unapplied_bytes ? g->batch_bytes : g->unapplied_bytes;
+    if (g->batch_conf_index != 0) {
+        const struct wal_entry *entry = wal_log_entry(g->log, g->batch_conf_index);
+        g->applied_conf_index = g->batch_conf_index;
+        g->applied_conf.len = 0;
+        buf_append(&g->applied_conf, slice_of(entry->data, entry->len));
+    }
+    g->batch = (struct fsm_batch){0};
+    wal_pin(g->log, 0, 0);
+    wal_evict(g->engine->wal, g->log, g->applied);
+}
+
+/* The machine keeps the commands: the engine makes itself others. */
+static void give_commands(struct engine *e)
+{
+    e->apply_commands = NULL;
+    e->apply_cap = 0;
+}
+
+void fsm_applied(struct group *g, uint64_t index)
+{
+    CHECK(fsm_is_busy(g) && g->batch.last_index == index);
+    union {
+        const struct fsm_command *in;
+        struct fsm_command *out;
+    } commands = {g->batch.commands};
+    mem_free(commands.out);
+    advance(g);
+}
+
+/* May a batch be handed over now? */
+static bool may_hand_over(struct group *g)
+{
+    if (g->state != GROUP_RUNNING || g->is_installing || fsm_is_busy(g)) { return false; }
+    if (g->drain_until_ms == 0) { return true; }
+    if (group_now_ms(g) < g->drain_until_ms) { return false; }
+    g->drain_until_ms = 0; /* whoever wanted it does not want it any more */
+    return true;
+}
+
+/* False: there is nothing, or the machine has it now. */
+static bool hand_over(struct group *g)
+{
+    struct engine *e = g->engine;
+    struct collected c = {.engine = e};
+    uint64_t last = collect_all(g, &c, guard_apply_durable(g));
+    if (g->state != GROUP_RUNNING || last == g->applied) { return false; }
+    match_origins(g, e->apply_commands, c.count);
+    end_overtaken(g, last);
+    g->batch = (struct fsm_batch){e->apply_commands, c.count, last};
+    g->batch_bytes = c.entry_bytes;
+    g->batch_conf_index = c.conf_index;
+    g->batch_ms = group_now_ms(g);
+    wal_pin(g->log, g->applied + 1, last);
+    if (g->fsm_ops->apply(g->fsm, &g->batch) == FSM_TAKEN) {
+        give_commands(e);
+        return false;
+    }
+    struct fsm_batch done = g->batch;
+    advance(g);
+    end_origins(&done);
+    return true;
+}
+
 void fsm_apply(struct group *g)
 {
-    while (g->state == GROUP_RUNNING && !g->is_installing) {
-        struct collected c = {.engine = g->engine};
-        uint64_t last = collect_all(g, &c, guard_apply_durable(g));
-        if (g->state != GROUP_RUNNING || last == g->applied) { return; }
-        struct fsm_command *commands = g->engine->apply_commands;
-        match_origins(g, commands, c.count);
-        struct fsm_batch batch = {commands, c.count, last};
-        g->fsm_ops->apply(g->fsm, &batch);
-        metric_add(METRIC_raft_commands_applied_total, c.count);
-        metric_add(METRIC_raft_entries_applied_total, last - g->applied);
-        g->applied = last;
-        end_origins(g, last);
-        wal_evict(g->engine->wal, g->log, last);
+    read_show(g);
+    bool is_changed = false;
+    while (may_hand_over(g) && hand_over(g)) {
+        is_changed = true;
     }
+    if (is_changed) { read_show(g); }
 }

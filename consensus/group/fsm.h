@@ -1,6 +1,7 @@
 /* fsm: the seam to a replicated state machine, and how committed entries reach it.
  * Entries are applied in order, each once, in batches; a batch is one transaction that also stores
- * its last index. */
+ * its last index. A machine applies a batch at once, or takes it and says later that it is done; then
+ * one batch is in flight, and what is committed meanwhile becomes the next. */
 #ifndef FANFARE_CONSENSUS_FSM_H
 #define FANFARE_CONSENSUS_FSM_H
 
@@ -28,7 +29,12 @@ struct fsm_command {
     uint64_t index; /* of the entry; commands of one entry share it */
     uint64_t term;
     struct slice data;
-    struct proposal *origin; /* proposed here and still waiting for its reply; else NULL */
+    struct proposal *origin; /* proposed here, waits for its reply; else NULL */
+};
+
+enum fsm_answer {
+    FSM_DONE,  /* applied: the batch is the engine's again, who answers the proposals */
+    FSM_TAKEN, /* being applied elsewhere: see apply */
 };
 
 struct fsm_batch {
@@ -40,18 +46,29 @@ struct fsm_batch {
 /* Thread: the raft thread, but where it says "pool". Never called for one group at the same time.
  * */
 struct fsm_ops {
-    void (*apply)(void *fsm, const struct fsm_batch *batch);
+    /* FSM_TAKEN: until engine_applied is called with last_index, on the raft thread, the batch and
+     * all it points to stay as they are, for one thread at a time to read; and nothing else is asked
+     * of the machine that would change it. The proposals that are origins are the machine's from the
+     * beginning of this call: it answers each, with ERR_OK, on whatever thread; so what is committed
+     * here and handed over is never in doubt. */
+    enum fsm_answer (*apply)(void *fsm, const struct fsm_batch *batch);
     uint64_t (*applied_index)(void *fsm); /* what the store holds at start; 0: nothing */
 
+    /* What the machine's own store would keep over a power cut; the log before it may go without an
+     * image, which is then made when a peer needs one. NULL: nothing, the image is what keeps it. */
+    uint64_t (*durable_index)(void *fsm);
+
     /* An unchanging image of the state, read as a stream while apply goes on; it may outlive the
-     * group's closing. */
+     * group's closing. NULL: the machine makes it elsewhere, of the state before whatever it is asked
+     * for later, and gives it to engine_snapshot_begun. */
     void *(*snapshot_begin)(void *fsm);
     enum err (*snapshot_read)(void *image, char *out, size_t bytes_max,
                               size_t *bytes); /* pool; 0 bytes: the end */
     void (*snapshot_end)(void *image);
 
     /* Replace the whole state by a stream; nothing else is called between begin and end. A crash
-     * before the end leaves an applied_index below `index`. */
+     * before the end leaves an applied_index below `index`. ERR_SLOW: the machine does it elsewhere,
+     * has the bytes until then, and says so by engine_restored; no other step is asked for before. */
     void (*restore_begin)(void *fsm);
     enum err (*restore_write)(void *fsm, struct slice bytes);
     enum err (*restore_end)(void *fsm, uint64_t index);
@@ -61,6 +78,10 @@ struct fsm_ops {
     /* The leadership is about to be offered to another, who may have it at any moment from now on:
      * what rests on this replica's lease ends here. May be NULL. */
     void (*on_transfer)(void *fsm);
+
+    /* The group was closed or deleted and nothing of it will be called any more: in the call that
+     * closed it, or, with a batch in flight, once that has come back. May be NULL. */
+    void (*on_closed)(void *fsm);
 
     /* Nothing of it outlives the process: it may be given what is committed before that is durable
      * here, so that a node whose disk is stuck goes on. */
@@ -72,6 +93,15 @@ struct group;
 /* Apply what may be applied: committed, durable here, in memory (else it is fetched and applied
  * later). */
 void fsm_apply(struct group *group);
+/* The batch in flight was applied. */
+void fsm_applied(struct group *group, uint64_t index);
+/* Is a batch in flight? */
+bool fsm_is_busy(const struct group *group);
+/* For who needs the machine as of group->applied, for itself: true if no batch is in flight; else
+ * none is handed over for a while, and the caller asks again at the next tick. */
+MUST_USE bool fsm_drain(struct group *group);
+/* Is so much committed and not applied that nothing more may be proposed for now? */
+bool fsm_lags(const struct group *group);
 
 /* Pack a command into the data of an entry; an entry holds any number. */
 enum { FSM_COMMAND_HEAD_BYTES = 4 };

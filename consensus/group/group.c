@@ -111,16 +111,16 @@ bool group_is_waiting(const struct group *g)
 {
     return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->held) ||
            !list_is_empty(&g->queued) || g->writes[0].batch != 0 || g->writes[1].batch != 0 ||
-           g->promotee != 0 || g->transferee != 0;
+           g->promotee != 0 || g->transferee != 0 || g->drain_until_ms != 0;
 }
 
 /* ---- updates ---- */
 
-void group_put_hard(struct group *g)
+void group_put_ballot(struct group *g)
 {
-    struct wal_hard hard = {raft_current_term(&g->raft), raft_voted_for(&g->raft)};
-    wal_put_hard(g->engine->wal, g->log, hard);
-    g->hard_batch = wal_batch(g->engine->wal);
+    struct wal_ballot ballot = {raft_current_term(&g->raft), raft_voted_for(&g->raft)};
+    wal_put_ballot(g->engine->wal, g->log, ballot);
+    g->ballot_batch = wal_batch(g->engine->wal);
 }
 
 /* Entries from `index` on were replaced; the newest is now `last`. */
@@ -164,6 +164,7 @@ static void take_snapshot(struct group *g, struct raft_update *update)
     memset(g->writes, 0, sizeof g->writes);
     group_end_proposed(g, 0, ERR_INDOUBT);
     g->conf_scanned = update->snapshot.metadata.index;
+    g->unapplied_bytes = 0;
     g->is_installing = true;
     snapshot_install(g);
 }
@@ -179,6 +180,7 @@ static bool scan_configurations(struct group *g)
             return false;
         }
         g->conf_scanned = index;
+        if (index > g->applied) { g->unapplied_bytes += entry->len; }
         if (entry->type != RAFT_CHANGE) { continue; }
         struct raft_event event = {.type = RAFT_CONFIGURATION, .configuration.index = index};
         if (!group_conf_decode(slice_of(entry->data, entry->len), &event.configuration.conf)) {
@@ -212,6 +214,7 @@ static void on_state(struct group *g, int before)
         read_end(g, ERR_NOT_LEADER);
         g->orphaned_until_ms = group_now_ms(g) + 2 * (uint64_t)g->engine->opts.election_ms;
     }
+    read_show(g);
     g->fsm_ops->on_leader(g->fsm, is_leader, raft_current_term(&g->raft));
 }
 
@@ -258,7 +261,7 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
         }
         return false;
     }
-    if (update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) { group_put_hard(g); }
+    if (update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) { group_put_ballot(g); }
     if (update.flags & (RAFT_UPDATE_ENTRIES)) {
         take_entries(g, &update);
         raft_free(update.entries.batch[0].batch);
@@ -314,8 +317,7 @@ static struct raft_entry *start_entries(const struct group *g, unsigned *count)
     return entries;
 }
 
-/* The latest configuration in the log or the snapshot, as of `upto`; empty: none. */
-static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *index)
+struct slice group_conf_at(const struct group *g, uint64_t upto, uint64_t *index)
 {
     const struct manifest *snapshot = wal_log_snapshot(g->log);
     for (uint64_t i = upto; i >= wal_log_first_index(g->log) && i > 0; i--) {
@@ -334,13 +336,14 @@ static struct slice latest_conf(const struct group *g, uint64_t upto, uint64_t *
 static void renew_term(struct group *g)
 {
     uint64_t index;
-    struct slice bytes = latest_conf(g, wal_log_last_index(g->log), &index);
+    struct slice bytes = group_conf_at(g, wal_log_last_index(g->log), &index);
     struct raft_configuration conf;
     if (bytes.len == 0 || !guard_is_on(g, GUARD_SOLE_VOTER) || !group_conf_decode(bytes, &conf)) {
         return;
     }
     if (guard_sole_voter_in(&conf, g->self)) {
-        wal_put_hard(g->engine->wal, g->log, (struct wal_hard){wal_log_hard(g->log).term + 1, 0});
+        wal_put_ballot(g->engine->wal, g->log,
+                       (struct wal_ballot){wal_log_ballot(g->log).term + 1, 0});
     }
     raft_configuration_close(&conf);
 }
@@ -361,8 +364,8 @@ static bool try_start(struct group *g)
         }
         event.start.metadata = &meta;
     }
-    event.start.term = wal_log_hard(g->log).term;
-    event.start.voted_for = wal_log_hard(g->log).vote;
+    event.start.term = wal_log_ballot(g->log).term;
+    event.start.voted_for = wal_log_ballot(g->log).vote;
     event.start.start_index = wal_log_first_index(g->log);
     event.start.entries = start_entries(g, &event.start.n_entries);
     struct raft_entry *entries = event.start.entries;
@@ -385,6 +388,11 @@ enum err group_open(struct group *g)
                   LOG_UINT("applied", g->applied));
         return ERR_CORRUPT;
     }
+    if (g->applied < base && snapshot->file == 0) {
+        LOG_ERROR("a state machine has lost what it had called durable", LOG_UINT("group", g->id),
+                  LOG_UINT("applied", g->applied), LOG_UINT("durable", base));
+        return ERR_CORRUPT;
+    }
     group_touch(g);
     renew_term(g);
     g->start_batch = wal_batch_last(g->engine->wal);
@@ -392,7 +400,7 @@ enum err group_open(struct group *g)
         g->restore_is_due = true;
         g->install_batch = g->start_batch;
     } else {
-        buf_append(&g->applied_conf, latest_conf(g, g->applied, &g->applied_conf_index));
+        buf_append(&g->applied_conf, group_conf_at(g, g->applied, &g->applied_conf_index));
     }
     group_flushed(g, wal_batch_flushed(g->engine->wal));
     return ERR_OK;
@@ -463,11 +471,21 @@ bool group_bump_term(struct group *g, uint64_t term)
     return true;
 }
 
+/* The heartbeats of all leaders of a node leave together, and each to all of its followers: at a
+ * multiple of the interval. The library takes a follower for lost that did not answer between two of
+ * its leader's ticks, so that ticks with a phase for each follower would give up snapshots. */
+static uint64_t on_grid(const struct engine *e, uint64_t due_ms)
+{
+    uint64_t grid_ms = e->opts.heartbeat_ms;
+    return due_ms > UINT64_MAX - grid_ms ? due_ms : (due_ms + grid_ms - 1) / grid_ms * grid_ms;
+}
+
 uint64_t group_next_ms(const struct group *g)
 {
     if (g->state != GROUP_RUNNING) { return UINT64_MAX; }
     uint64_t spaced = g->tick_ms + 1 + g->engine->opts.heartbeat_ms / 10;
     uint64_t due = raft_timeout(&g->raft);
+    if (g->raft.state == RAFT_LEADER) { due = on_grid(g->engine, due); }
     if (g->orphaned_until_ms != 0 && g->orphaned_until_ms < due) { due = g->orphaned_until_ms; }
     return due > spaced ? due : spaced;
 }
@@ -506,6 +524,7 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     list_init(&g->reader);
     list_init(&g->held);
     list_init(&g->parked);
+    list_init(&g->pins);
     list_init(&g->queued);
     list_init(&g->proposed);
     list_init(&g->reads);
@@ -514,7 +533,7 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     e->random = e->random * 6364136223846793005ULL + 1442695040888963407ULL;
     raft_seed(&g->raft, (unsigned)(e->random >> 33));
     raft_set_election_timeout(&g->raft, e->opts.election_ms);
-    raft_set_heartbeat_timeout(&g->raft, e->opts.heartbeat_ms);
+    raft_set_heartbeat_timeout(&g->raft, 1); /* the grid says when: on_grid */
     raft_set_install_snapshot_timeout(&g->raft, e->opts.election_ms * INSTALL_TIMEOUT_FACTOR);
     raft_set_max_catch_up_round_duration(&g->raft, e->opts.election_ms * CATCH_UP_FACTOR);
     raft_set_max_inflight_entries(&g->raft, IN_FLIGHT_MAX);
@@ -522,9 +541,10 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     return g;
 }
 
-void group_free(struct group *g)
+void group_end(struct group *g)
 {
     g->state = GROUP_STOPPED;
+    read_show(g);
     group_end_queued(g, ERR_NOT_LEADER);
     group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);
@@ -532,6 +552,14 @@ void group_free(struct group *g)
     wal_read_cancel(g->log);
     group_out_end(g);
     list_remove(&g->busy);
+}
+
+void group_free(struct group *g)
+{
+    if (g == NULL) { return; }
+    group_end(g);
+    if (fsm_is_busy(g)) { fsm_applied(g, g->batch.last_index); }
+    snapshot_restore_drop(g);
     raft_close(&g->raft, NULL);
     buf_fini(&g->applied_conf);
     mem_free(g);

@@ -11,7 +11,10 @@ struct group;
 /* A group over `log`, not yet started. */
 struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_ops *ops,
                         void *fsm);
-void group_free(struct group *g); /* what waits ends with an error */
+/* What waits ends with an error, and nothing is done any more. With a batch in flight it must live on
+ * until that has come back. */
+void group_end(struct group *g);
+void group_free(struct group *g); /* the same, and all of its memory; NULL is allowed */
 
 /* Check that log and state machine fit, and start as soon as everything is durable. Errors:
  * ERR_CORRUPT. */

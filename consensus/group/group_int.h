@@ -28,6 +28,12 @@ struct group_write {
     uint64_t last_index;
 };
 
+/* After a failure: not again before `until_ms`, which is further off with each. */
+struct snapshot_backoff {
+    uint64_t until_ms;
+    unsigned failure_count;
+};
+
 struct group_peer {
     uint64_t id;
     uint64_t stamp_ms; /* the newest stamp of ours that it acknowledged in this term */
@@ -51,7 +57,7 @@ struct group {
 
     /* durability */
     struct group_write writes[2]; /* older, newer */
-    uint64_t hard_batch;          /* the batch with the last term or vote */
+    uint64_t ballot_batch;        /* the batch with the last term or vote */
     uint64_t start_batch;         /* START waits for it */
 
     /* messages out */
@@ -73,6 +79,8 @@ struct group {
     uint64_t started_ms;
     uint64_t heard_ms; /* last message of a leader */
     uint64_t tick_ms;
+    uint64_t due_ms; /* filed in engine->due under this, at this place */
+    size_t due_at;
 
     /* proposals */
     struct list queued;   /* no entry yet */
@@ -96,6 +104,14 @@ struct group {
     const struct fsm_ops *fsm_ops;
     void *fsm;
     uint64_t applied;
+    struct fsm_batch batch;      /* in flight; last_index 0: none; the commands are this group's */
+    size_t batch_bytes;          /* of its entries */
+    uint64_t batch_conf_index;   /* of the last configuration among them; 0: none */
+    uint64_t batch_ms;           /* handed over then */
+    size_t unapplied_bytes;      /* of entries committed and not applied */
+    uint64_t drain_until_ms;     /* nothing is handed over before; 0: no matter */
+    bool is_deleted;             /* so is its log, once the batch in flight has come back */
+    struct engine_view *view;    /* NULL: nobody looks */
     uint64_t applied_conf_index; /* the configuration as of `applied` */
     struct buf applied_conf;
 
@@ -106,7 +122,13 @@ struct group {
     bool is_installing;  /* a snapshot replaces log and state: nothing is applied or read */
     bool restore_is_due; /* once install_batch is durable */
     uint64_t install_batch;
-    uint64_t pulled_ms; /* somebody last asked for a piece of our snapshot */
+    uint64_t pulled_ms;    /* a piece of our snapshot was last asked for, or handed out */
+    struct list pins;      /* struct snapshot_pin: former snapshots that somebody still fetches */
+    uint64_t damaged_file; /* this file of our snapshot is damaged: a new one is due; 0: none */
+    bool image_is_wanted;  /* somebody needs our snapshot, which has no file */
+    uint64_t checked_ms;   /* somebody said so, and the file was read */
+    struct snapshot_backoff take_backoff;
+    struct snapshot_backoff fetch_backoff;
 };
 
 /* Log view helpers. */
@@ -152,7 +174,7 @@ void group_end_proposed(struct group *g, uint64_t index, enum err err);
 enum err group_submit(struct group *g, int type, struct slice data);
 
 /* Term and vote, as the library has them, to the log. */
-void group_put_hard(struct group *g);
+void group_put_ballot(struct group *g);
 /* Take a higher term without being elected and without a vote. False: the group was stopped. */
 bool group_bump_term(struct group *g, uint64_t term);
 
@@ -162,6 +184,8 @@ void group_restored(struct group *g);
 bool group_metadata(struct raft_snapshot_metadata *meta, const struct manifest *manifest);
 void group_conf_encode(const struct raft_configuration *conf, struct buf *out);
 bool group_conf_decode(struct slice bytes, struct raft_configuration *conf);
+/* The configuration in force at `upto`; empty: none. */
+struct slice group_conf_at(const struct group *g, uint64_t upto, uint64_t *index);
 /* Bytes for the library, which does not write to them. */
 struct raft_buffer group_borrow(struct slice bytes);
 

@@ -47,7 +47,7 @@ static enum err judge(const struct group *g, const struct proposal *p)
     const struct engine_opts *opts = &g->engine->opts;
     if (!group_is_leader(g) || g->transferee != 0) { return ERR_NOT_LEADER; }
     if (g->engine->space.is_low) { return ERR_FULL; }
-    bool is_too_much = p->data.len > opts->entry_bytes_max ||
+    bool is_too_much = p->data.len > opts->entry_bytes_max || fsm_lags(g) ||
                        g->queued_bytes + packed_bytes(p) > opts->queued_bytes_max;
     return is_too_much ? ERR_SLOW : ERR_OK;
 }
@@ -109,7 +109,6 @@ static void service_transfer(struct group *g)
     if (match == wal_log_last_index(g->log)) {
         struct raft_event event = {.type = RAFT_TRANSFER, .transfer.server_id = g->transferee};
         g->transferee = 0;
-        if (g->fsm_ops->on_transfer != NULL) { g->fsm_ops->on_transfer(g->fsm); }
         (void)group_step(g, &event, NULL);
     }
 }

@@ -7,6 +7,7 @@
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
+#include "consensus/group/read.h"
 #include "consensus/group/yield.h"
 #include "consensus/snapshot/snapshot.h"
 
@@ -201,6 +202,15 @@ static void take_append(struct group *g, const struct raft_message *message)
     } while (rest.n_entries > 0 && rest.prev_log_term != 0);
 }
 
+/* Before the word that lets another one lead leaves this node. */
+static void void_lease(struct group *g)
+{
+    g->lease_is_void = true;
+    g->void_ms = group_now_ms(g);
+    read_show(g);
+    if (g->fsm_ops->on_transfer != NULL) { g->fsm_ops->on_transfer(g->fsm); }
+}
+
 void group_take_message(struct group *g, const struct raft_message *from)
 {
     if (from->server_id == GROUP_NOBODY) { return; }
@@ -220,10 +230,7 @@ void group_take_message(struct group *g, const struct raft_message *from)
         message.stamp_ms = g->heard_stamp_ms;
     }
     message.is_ailing = is_reply && yield_is_ailing(g->engine);
-    if (from->type == RAFT_TIMEOUT_NOW) {
-        g->lease_is_void = true;
-        g->void_ms = group_now_ms(g);
-    }
+    if (from->type == RAFT_TIMEOUT_NOW) { void_lease(g); }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
 }
 

@@ -29,6 +29,7 @@ static bool step_append(struct group *g, const char *from_name, const struct mes
     a->prev_log_index = piece->prev_index;
     a->prev_log_term = piece->prev_term;
     a->n_entries = piece->count;
+    a->leader_commit = guard_kept_commit(g, a->leader_commit, piece);
     a->entries = NULL;
     if (piece->count == 0) { return step_message(g, from_name, &copy); }
     CHECK(piece->count <= MESSAGE_ENTRIES_MAX);
@@ -95,6 +96,19 @@ static void receive_append(struct group *g, const char *from_name, const struct 
     } while (rest.count > 0 && may_go_on(g, &rest, a->term));
 }
 
+/* The library offers a snapshot once and then waits long for it to be installed, also where it was
+ * lost, or replaced by another one. A follower to whom the log has nothing to say gets it offered
+ * whenever it says so. */
+static void offer_what_it_lacks(struct group *g, const char *from_name, const struct message *m)
+{
+    const struct raft_append_entries_result *result = &m->raft.append_entries_result;
+    bool is_answer = group_is_leader(g) && result->term == raft_current_term(&g->raft);
+    bool lacks = result->rejected != 0 && result->last_log_index + 1 < wal_log_first_index(g->log);
+    if (is_answer && lacks && wal_log_snapshot(g->log) != NULL) {
+        snapshot_offer(g, m->from, from_name);
+    }
+}
+
 static void receive_append_reply(struct group *g, const char *from_name, const struct message *m)
 {
     struct message copy = *m;
@@ -104,6 +118,7 @@ static void receive_append_reply(struct group *g, const char *from_name, const s
     }
     guard_old_rejection(g, m->from, result);
     (void)step_message(g, from_name, &copy);
+    offer_what_it_lacks(g, from_name, &copy);
 }
 
 /* The vote that the library would deny: by Raft's rules, durable before it is told. */
@@ -113,7 +128,7 @@ static void grant_vote(struct group *g, const char *from_name, const struct mess
     if (!vote->pre_vote) {
         if (vote->term > raft_current_term(&g->raft) && !group_bump_term(g, vote->term)) { return; }
         g->raft.voted_for = vote->candidate_id; /* the library has no event for it */
-        group_put_hard(g);
+        group_put_ballot(g);
     }
     struct message reply = {.kind = MESSAGE_RAFT};
     reply.raft.type = RAFT_REQUEST_VOTE_RESULT;
@@ -162,6 +177,7 @@ void group_receive(struct group *g, const char *from_name, const struct message 
     case MESSAGE_SNAPSHOT_OFFER: snapshot_on_offer(g, from_name, m); return;
     case MESSAGE_SNAPSHOT_PULL: snapshot_on_pull(g, from_name, m); return;
     case MESSAGE_SNAPSHOT_CHUNK: snapshot_on_chunk(g, m); return;
+    case MESSAGE_SNAPSHOT_DAMAGED: snapshot_on_damaged(g, m); return;
     case MESSAGE_TERM_QUERY:
     case MESSAGE_TERM_REPLY:
     case MESSAGE_NONE: return;

@@ -86,6 +86,26 @@ uint64_t read_lease_until_ms(const struct group *g)
     return since + (uint64_t)opts->election_ms * (100 - opts->lease_margin_percent) / 100;
 }
 
+/* A word that only this thread writes. */
+static void put(atomic_uint_fast64_t *word, uint64_t value)
+{
+    atomic_store_explicit(word, value, memory_order_release);
+}
+
+void read_show(struct group *g)
+{
+    struct engine_view *view = g->view;
+    if (view == NULL) { return; }
+    uint64_t term = raft_current_term(&g->raft);
+    bool leads = group_owns_term(g) && wal_log_term(g->log, g->applied) == term;
+    uint64_t lease_ms = leads ? read_lease_until_ms(g) : 0;
+    if (lease_ms == 0) { put(&view->lease_until_ms, 0); }
+    put(&view->applied, g->applied);
+    put(&view->commit, group_commit_index(g));
+    put(&view->term, leads ? term : 0);
+    put(&view->lease_until_ms, lease_ms);
+}
+
 static void request_end(struct group *g, struct read_request *request, enum err err)
 {
     list_remove(&request->link);

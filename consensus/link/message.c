@@ -208,6 +208,7 @@ static void encode_pull(struct buf *out, Fanfare__Raft__Message *wire, const str
     Fanfare__Raft__SnapshotPull body = FANFARE__RAFT__SNAPSHOT_PULL__INIT;
     body.index = m->index;
     body.offset = m->offset;
+    body.snapshot_crc = m->snapshot_crc;
     wire->body_case = FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_PULL;
     wire->snapshot_pull = &body;
     pack_message(out, wire);
@@ -220,8 +221,19 @@ static void encode_chunk(struct buf *out, Fanfare__Raft__Message *wire, const st
     body.offset = m->offset;
     body.data = binary(m->data);
     body.crc = m->crc;
+    body.snapshot_crc = m->snapshot_crc;
     wire->body_case = FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_CHUNK;
     wire->snapshot_chunk = &body;
+    pack_message(out, wire);
+}
+
+static void encode_damaged(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
+{
+    Fanfare__Raft__SnapshotDamaged body = FANFARE__RAFT__SNAPSHOT_DAMAGED__INIT;
+    body.index = m->index;
+    body.snapshot_crc = m->snapshot_crc;
+    wire->body_case = FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_DAMAGED;
+    wire->snapshot_damaged = &body;
     pack_message(out, wire);
 }
 
@@ -271,6 +283,7 @@ void message_encode(struct buf *out, const struct message *m)
     case MESSAGE_SNAPSHOT_OFFER: encode_offer(out, &wire, m); return;
     case MESSAGE_SNAPSHOT_PULL: encode_pull(out, &wire, m); return;
     case MESSAGE_SNAPSHOT_CHUNK: encode_chunk(out, &wire, m); return;
+    case MESSAGE_SNAPSHOT_DAMAGED: encode_damaged(out, &wire, m); return;
     case MESSAGE_TERM_QUERY:
     case MESSAGE_TERM_REPLY: encode_terms(out, &wire, m); return;
     case MESSAGE_NONE: break;
@@ -433,6 +446,7 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
         m->kind = MESSAGE_SNAPSHOT_PULL;
         m->index = wire->snapshot_pull->index;
         m->offset = wire->snapshot_pull->offset;
+        m->snapshot_crc = wire->snapshot_pull->snapshot_crc;
         return true;
     case FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_CHUNK:
         m->kind = MESSAGE_SNAPSHOT_CHUNK;
@@ -440,6 +454,12 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
         m->offset = wire->snapshot_chunk->offset;
         m->data = view(wire->snapshot_chunk->data);
         m->crc = wire->snapshot_chunk->crc;
+        m->snapshot_crc = wire->snapshot_chunk->snapshot_crc;
+        return true;
+    case FANFARE__RAFT__MESSAGE__BODY_SNAPSHOT_DAMAGED:
+        m->kind = MESSAGE_SNAPSHOT_DAMAGED;
+        m->index = wire->snapshot_damaged->index;
+        m->snapshot_crc = wire->snapshot_damaged->snapshot_crc;
         return true;
     case FANFARE__RAFT__MESSAGE__BODY_TERM_QUERY:
     case FANFARE__RAFT__MESSAGE__BODY_TERM_REPLY: return decode_terms(wire, m);
@@ -456,7 +476,8 @@ static bool has_ends(const struct message *m)
     case MESSAGE_RAFT:
     case MESSAGE_SNAPSHOT_OFFER:
     case MESSAGE_SNAPSHOT_PULL:
-    case MESSAGE_SNAPSHOT_CHUNK: return m->group != 0 && m->from != 0 && m->to != 0;
+    case MESSAGE_SNAPSHOT_CHUNK:
+    case MESSAGE_SNAPSHOT_DAMAGED: return m->group != 0 && m->from != 0 && m->to != 0;
     case MESSAGE_TERM_QUERY:
     case MESSAGE_TERM_REPLY:
     case MESSAGE_NONE: return true;

@@ -17,6 +17,7 @@ enum message_kind {
     MESSAGE_SNAPSHOT_OFFER,
     MESSAGE_SNAPSHOT_PULL,
     MESSAGE_SNAPSHOT_CHUNK,
+    MESSAGE_SNAPSHOT_DAMAGED,
     MESSAGE_TERM_QUERY,
     MESSAGE_TERM_REPLY,
 };
@@ -35,7 +36,8 @@ struct message {
     bool is_ailing;           /* of its result: the sender's disk is not fit to lead */
     uint64_t term;            /* offer */
     struct manifest manifest; /* offer; conf is borrowed */
-    uint64_t index;           /* pull, chunk */
+    uint64_t index;           /* pull, chunk, damaged */
+    uint32_t snapshot_crc;    /* the same: of all of the data */
     uint64_t offset;
     struct slice data; /* chunk */
     uint32_t crc;

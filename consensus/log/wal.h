@@ -22,6 +22,7 @@ struct wal_opts {
                       const char *file); /* the disk broke: the process must stop */
     void *arg;
     uint64_t cache_bytes; /* of the node's entries that wal_evict leaves in memory */
+    uint8_t kept_type;    /* entries of this type never leave memory; 0: none */
 };
 
 /* One entry in memory. data is NULL while it is on the disk only. */
@@ -31,7 +32,7 @@ struct wal_entry {
     uint32_t len;
     uint32_t segment; /* where its record is */
     uint32_t offset;
-    uint8_t type; /* enum raft_entry_type */
+    uint8_t type; /* the caller's; not 0 */
 };
 
 /* What recovery found; after ERR_CORRUPT it names the damage. */
@@ -68,7 +69,7 @@ struct wal_log *wal_log_next(struct wal *wal, const struct wal_log *log); /* wal
 
 uint64_t wal_log_group(const struct wal_log *log);
 uint64_t wal_log_self(const struct wal_log *log);
-struct wal_hard wal_log_hard(const struct wal_log *log);
+struct wal_ballot wal_log_ballot(const struct wal_log *log);
 const struct manifest *wal_log_snapshot(const struct wal_log *log); /* NULL: none yet */
 uint64_t
 wal_log_first_index(const struct wal_log *log); /* of the first entry held, or the one to come */
@@ -80,13 +81,10 @@ uint64_t wal_log_term(const struct wal_log *log,
                       uint64_t index); /* entry's or snapshot's term; 0: not known */
 uint64_t wal_log_cached_bytes(const struct wal_log *log);
 uint64_t wal_log_live_bytes(const struct wal_log *log); /* of all entries held */
-/* Entries from `index` on stay behind the snapshot, if there are any: somebody is to get them. 0:
- * they may go. */
-void wal_log_keep(struct wal_log *log, uint64_t index);
 
 /* Put. Entries: all from `index` on are removed first, then one is appended; its index is the last
  * one's + 1. */
-void wal_put_hard(struct wal *wal, struct wal_log *log, struct wal_hard hard);
+void wal_put_ballot(struct wal *wal, struct wal_log *log, struct wal_ballot ballot);
 void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term,
                    uint8_t type, struct slice data);
 /* The data of `snapshot` is durable: entries below first_index go. Installed: all entries go. */
@@ -115,12 +113,14 @@ void wal_read_cancel(struct wal_log *log); /* on_done will not be called */
 /* The data of entries up to `upto`, which are flushed, is not needed in memory: of all such data on
  * this node, more than cache_bytes is forgotten. */
 void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto);
+/* The data of these entries, which are in memory, stays there; 0 and 0: no matter. */
+void wal_pin(struct wal_log *log, uint64_t from, uint64_t upto);
 
 /* Where segments_max are passed, make the oldest segment removable, a piece at each call: what is
  * behind its group's snapshot goes, and what is needed is written again at the end of the log. A
  * group that does nothing, or is not even open, keeps no segment. */
 void wal_clean(struct wal *wal, uint64_t segments_max);
-/* Drop all that is behind a snapshot and not kept. */
+/* Drop all that is behind a snapshot. */
 void wal_drop_trailing(struct wal *wal);
 uint64_t wal_live_bytes(const struct wal *wal); /* of all entries of all groups */
 uint64_t wal_segment_count(const struct wal *wal);

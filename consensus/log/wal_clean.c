@@ -13,19 +13,12 @@ enum { PIECE_BYTES = 1 << 20 };
 
 /* ---- what is behind a snapshot ---- */
 
-/* The first entry that a log with a snapshot has to hold. */
-static uint64_t first_needed(const struct wal_log *log)
-{
-    uint64_t next = log->snapshot.index + 1;
-    return log->keep_from != 0 && log->keep_from < next ? log->keep_from : next;
-}
-
 static void drop_trailing(struct wal *wal, struct wal_log *log)
 {
-    if (!log->has_snapshot || log->count == 0 || log->first_index >= first_needed(log)) { return; }
+    if (!log->has_snapshot || log->count == 0 || log->first_index > log->snapshot.index) { return; }
     struct manifest same;
     manifest_copy(&same, &log->snapshot);
-    wal_put_snapshot(wal, log, &same, first_needed(log), false);
+    wal_put_snapshot(wal, log, &same, log->snapshot.index + 1, false);
     manifest_fini(&same);
 }
 

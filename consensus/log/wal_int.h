@@ -10,7 +10,7 @@ struct wal_log {
     struct list link; /* wal->logs, in order of creation */
     uint64_t group;
     uint64_t self;
-    struct wal_hard hard;
+    struct wal_ballot ballot;
     bool has_snapshot;
     struct manifest snapshot;
     uint64_t first_index;      /* of entries[head], or of the entry to come */
@@ -20,10 +20,11 @@ struct wal_log {
     size_t cap;
     uint64_t cached_bytes;
     uint64_t live_bytes;
-    uint64_t evict_from;   /* entries below have no data, but for configurations */
-    uint64_t evict_upto;   /* entries above are needed in memory */
+    uint64_t evict_from;  /* entries below have no data, but for configurations */
+    uint64_t evict_upto;  /* entries above are needed in memory */
+    uint64_t pinned_from; /* to pinned_upto: their data is being read elsewhere; 0: none */
+    uint64_t pinned_upto;
     struct list evictable; /* wal->evictable, while there may be something to evict */
-    uint64_t keep_from;    /* entries behind the snapshot that stay; 0: none */
     struct wal_reader *reader;
 };
 

@@ -2,8 +2,6 @@
  * bytes.
  * Owns: struct wal_log. Not: records and files. Thread: the raft thread.
  * Always: the same changes happen when something is put and when it is read back at start. */
-#include <raft.h>
-
 #include "base/mem.h"
 #include "consensus/log/wal_int.h"
 
@@ -202,9 +200,9 @@ uint64_t wal_log_self(const struct wal_log *log)
     return log->self;
 }
 
-struct wal_hard wal_log_hard(const struct wal_log *log)
+struct wal_ballot wal_log_ballot(const struct wal_log *log)
 {
-    return log->hard;
+    return log->ballot;
 }
 
 const struct manifest *wal_log_snapshot(const struct wal_log *log)
@@ -250,11 +248,6 @@ uint64_t wal_live_bytes(const struct wal *wal)
     return wal->live_bytes;
 }
 
-void wal_log_keep(struct wal_log *log, uint64_t index)
-{
-    log->keep_from = index;
-}
-
 /* ---- memory ---- */
 
 /* Is its record on the disk, so that it can be read back? A moved one may not be. */
@@ -273,8 +266,11 @@ static bool evict(struct wal *wal, struct wal_log *log)
             log->evict_from <= log->evict_upto && log->evict_from - log->first_index < log->count;
         if (!has_more) { return false; }
         struct wal_entry *entry = entry_at(log, log->evict_from);
-        if (!is_flushed(wal, entry)) { return true; }
-        if (entry->data != NULL && entry->type != RAFT_CHANGE) { data_free(wal, log, entry); }
+        bool is_pinned = log->evict_from >= log->pinned_from && log->evict_from <= log->pinned_upto;
+        if (is_pinned || !is_flushed(wal, entry)) { return true; }
+        if (entry->data != NULL && entry->type != wal->opts.kept_type) {
+            data_free(wal, log, entry);
+        }
     }
     return true;
 }
@@ -287,6 +283,12 @@ void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto)
         if (wal->cached_bytes <= wal->opts.cache_bytes) { return; }
         if (!evict(wal, CONTAINER_OF(at, struct wal_log, evictable))) { list_remove(at); }
     }
+}
+
+void wal_pin(struct wal_log *log, uint64_t from, uint64_t upto)
+{
+    log->pinned_from = from;
+    log->pinned_upto = upto;
 }
 
 void wal_log_set_data(struct wal *wal, struct wal_log *log, uint64_t index, const char *data)

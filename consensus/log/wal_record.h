@@ -19,7 +19,7 @@ enum {
 enum wal_type {
     WAL_SEGMENT = 1, /* first record of a segment: node id */
     WAL_STATE,       /* a group, all but its entries; repeated at the start of each segment */
-    WAL_HARD,        /* term and vote of a group */
+    WAL_BALLOT,      /* term and vote of a group */
     WAL_ENTRY,       /* one entry; removes what the log held from its index on */
     WAL_SNAPSHOT,    /* a snapshot is on disk: entries below first_index are not needed any more */
     WAL_DELETE,      /* the group is gone from this node */
@@ -35,11 +35,13 @@ struct manifest {
     uint64_t conf_index;
     uint64_t bytes;
     uint32_t crc;  /* CRC32C of the data */
-    uint64_t file; /* number of the file that holds it on this node; never used twice */
+    uint64_t file; /* number of the file that holds it on this node, never used twice; 0: the state
+                      machine keeps it by itself */
     struct buf conf;
 };
 
-struct wal_hard {
+/* A replica's term, and its vote in it; 0: none. */
+struct wal_ballot {
     uint64_t term;
     uint64_t vote;
 };
@@ -56,7 +58,7 @@ struct wal_record {
 
 /* WAL_STATE, decoded. */
 struct wal_state {
-    struct wal_hard hard;
+    struct wal_ballot ballot;
     uint64_t self;       /* this replica's raft id in the group */
     uint64_t next_index; /* of the entry that the log would append */
     bool has_snapshot;
@@ -67,7 +69,7 @@ struct wal_state {
 struct wal_entry_record {
     uint64_t index;
     uint64_t term;
-    uint8_t type; /* enum raft_entry_type */
+    uint8_t type; /* the caller's; not 0 */
     struct slice data;
 };
 
@@ -84,6 +86,12 @@ enum wal_parse {
     WAL_PARSE_END,    /* a header of zeros: nothing was written here */
     WAL_PARSE_BROKEN, /* anything else */
 };
+
+/* Nothing but zeros? */
+static inline bool wal_is_zero(struct slice s)
+{
+    return s.len == 0 || (s.data[0] == 0 && memcmp(s.data, s.data + 1, s.len - 1) == 0);
+}
 
 /* Bytes that a record with this content takes. */
 static inline size_t wal_record_bytes(size_t content_bytes)
@@ -104,8 +112,8 @@ MUST_USE bool wal_header_is_valid(struct slice bytes, uint32_t *content_bytes);
 
 /* Contents. The decoders return false on anything malformed, and accept what the encoders append.
  * A decoded manifest owns its conf: release it with manifest_fini. */
-void wal_hard_encode(struct buf *out, const struct wal_hard *hard);
-MUST_USE bool wal_hard_decode(struct slice content, struct wal_hard *hard);
+void wal_ballot_encode(struct buf *out, const struct wal_ballot *ballot);
+MUST_USE bool wal_ballot_decode(struct slice content, struct wal_ballot *ballot);
 void wal_entry_encode(struct buf *out, const struct wal_entry_record *entry);
 MUST_USE bool wal_entry_decode(struct slice content, struct wal_entry_record *entry);
 void wal_state_encode(struct buf *out, const struct wal_state *state);

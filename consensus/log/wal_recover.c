@@ -9,7 +9,6 @@
 #include "consensus/log/wal_int.h"
 
 #include <inttypes.h>
-#include <raft.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -90,17 +89,23 @@ static enum err apply_state(struct scan *scan, const struct wal_record *record)
     struct wal_log *log = wal_log_find(scan->wal, record->group);
     if (log == NULL) {
         log = wal_log_add(scan->wal, record->group, state.self, state.next_index);
-        log->hard = state.hard;
+        log->ballot = state.ballot;
         if (state.has_snapshot) {
             log->snapshot = state.snapshot;
             log->has_snapshot = true;
             return ERR_OK;
         }
     }
-    bool same = log->self == state.self && log->hard.term == state.hard.term &&
-                log->hard.vote == state.hard.vote;
+    bool same = log->self == state.self && log->ballot.term == state.ballot.term &&
+                log->ballot.vote == state.ballot.vote;
     manifest_fini(&state.snapshot);
     return same ? ERR_OK : ERR_CORRUPT;
+}
+
+/* The data of an entry, if it is to be in memory from the start; else NULL. */
+static const char *kept_data(const struct scan *scan, const struct wal_entry_record *e)
+{
+    return e->type == scan->wal->opts.kept_type ? e->data.data : NULL;
 }
 
 static enum err apply_entry(struct scan *scan, struct wal_log *log, const struct wal_record *record,
@@ -118,7 +123,7 @@ static enum err apply_entry(struct scan *scan, struct wal_log *log, const struct
         .offset = (uint32_t)offset,
         .type = e.type,
     };
-    wal_log_append(scan->wal, log, &entry, e.type == RAFT_CHANGE ? e.data.data : NULL);
+    wal_log_append(scan->wal, log, &entry, kept_data(scan, &e));
     scan->report->entry_count++;
     return ERR_OK;
 }
@@ -147,7 +152,7 @@ static enum err apply_moved(struct scan *scan, struct wal_log *log, const struct
         .offset = (uint32_t)offset,
         .type = e.type,
     };
-    wal_log_fill(scan->wal, log, e.index, &entry, e.type == RAFT_CHANGE ? e.data.data : NULL);
+    wal_log_fill(scan->wal, log, e.index, &entry, kept_data(scan, &e));
     return ERR_OK;
 }
 
@@ -170,14 +175,14 @@ static enum err apply(struct scan *scan, const struct wal_record *record, uint64
     }
     switch (record->type) {
     case WAL_SEGMENT: {
-        struct wal_hard id;
+        struct wal_ballot id;
         uint64_t want = scan->wal->opts.node_id;
-        return wal_hard_decode(record->content, &id) && (want == 0 || id.term == want)
+        return wal_ballot_decode(record->content, &id) && (want == 0 || id.term == want)
                    ? ERR_OK
                    : ERR_CORRUPT;
     }
     case WAL_STATE: return apply_state(scan, record);
-    case WAL_HARD: return wal_hard_decode(record->content, &log->hard) ? ERR_OK : ERR_CORRUPT;
+    case WAL_BALLOT: return wal_ballot_decode(record->content, &log->ballot) ? ERR_OK : ERR_CORRUPT;
     case WAL_ENTRY: return apply_entry(scan, log, record, offset);
     case WAL_SNAPSHOT: return apply_snapshot(scan, log, record);
     case WAL_DELETE: wal_log_remove(scan->wal, log); return ERR_OK;
@@ -212,18 +217,13 @@ static enum err check_logs(struct scan *scan)
 
 /* ---- torn or damaged ---- */
 
-static bool is_zero(const char *data, size_t bytes)
-{
-    return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
-}
-
 /* Does a sector, or the part of one that lies inside, hold nothing but zeros? */
 static bool has_unwritten_sector(struct slice file, size_t from, size_t to)
 {
     while (from < to) {
         size_t end = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
         end = end < to ? end : to;
-        if (is_zero(file.data + from, end - from)) { return true; }
+        if (wal_is_zero(slice_of(file.data + from, end - from))) { return true; }
         from = end;
     }
     return false;
@@ -328,7 +328,8 @@ static enum err scan_segment(struct scan *scan, size_t file, size_t *at)
 static enum err continues(struct scan *scan, size_t file, size_t at, bool *out)
 {
     *out = false;
-    if (file + 1 == scan->file_count || !is_zero(scan->data.data + at, scan->data.len - at)) {
+    if (file + 1 == scan->file_count ||
+        !wal_is_zero(slice_of(scan->data.data + at, scan->data.len - at))) {
         return ERR_OK;
     }
     struct buf next = {0};

@@ -13,7 +13,10 @@
 #include "base/mem.h"
 #include "consensus/membership/membership_int.h"
 
-enum { SAVE_RETRY_MS = 5000 };
+enum {
+    SAVE_RETRY_MS = 5000,
+    TELL_MS = 10000, /* between log lines about what goes on */
+};
 
 /* ---- the map ---- */
 
@@ -80,7 +83,7 @@ void core_publish(struct core *core)
 
 /* ---- the state machine ---- */
 
-static void on_apply(void *arg, const struct fsm_batch *batch)
+static enum fsm_answer on_apply(void *arg, const struct fsm_batch *batch)
 {
     struct core *core = arg;
     bool is_changed = false;
@@ -89,10 +92,12 @@ static void on_apply(void *arg, const struct fsm_batch *batch)
         is_changed = control_apply(core->control, command->index, command->data) || is_changed;
     }
     control_set_applied(core->control, batch->last_index);
-    if (!is_changed) { return; }
-    core->lead.nudge_is_due = core->lead.term != 0;
-    core_publish(core);
-    core->world.soon(core->world.arg);
+    if (is_changed) {
+        core->lead.nudge_is_due = core->lead.term != 0;
+        core_publish(core);
+        core->world.soon(core->world.arg);
+    }
+    return FSM_DONE;
 }
 
 static uint64_t on_applied_index(void *arg)
@@ -336,6 +341,9 @@ static void on_member_note(struct core *core, struct node *from, const struct no
     case NOTE_SUSPECT:
         lead_on_suspect(core, note->node_id, note->suspect.node_id, note->suspect.incarnation);
         return;
+    case NOTE_UNSERVED:
+        lead_on_unserved(core, from->name, note->unserved.partition, note->unserved.epoch);
+        return;
     case NOTE_FORGET: forget_on_request(core, note); return;
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
     case NOTE_NONE:
@@ -357,6 +365,7 @@ static void on_any_note(struct core *core, struct node *from, const struct note 
     case NOTE_PING:
     case NOTE_ECHO:
     case NOTE_SUSPECT:
+    case NOTE_UNSERVED:
     case NOTE_FORGET:
     case NOTE_FORGET_REPLY: break;
     }
@@ -370,7 +379,10 @@ void core_note(struct core *core, const char *from_name, struct slice bytes)
         LOG_LIMITED(LOG_LEVEL_WARN, garbage, LOG_STR("from", from_name != NULL ? from_name : "-"));
         return;
     }
-    if (note.node_id == core->opts.node_id) { return; } /* the join list names this node, too */
+    if (note.node_id == core->opts.node_id) {
+        core->is_in_join = core->is_in_join || from_name == NULL;
+        return;
+    }
     core_refresh(core);
     struct node *from = node_of_note(core, &note);
     if (from_name == NULL) {
@@ -427,6 +439,13 @@ static void keep_file(struct core *core)
 }
 
 /* ---- status ---- */
+
+bool core_may_tell(const struct core *core, uint64_t *told_ms)
+{
+    if (*told_ms != 0 && core->now_ms < *told_ms + TELL_MS) { return false; }
+    *told_ms = core->now_ms;
+    return true;
+}
 
 void core_refresh(struct core *core)
 {
@@ -551,6 +570,12 @@ static enum err open_group(struct core *core)
     struct engine_status status;
     enum cluster_state state = core->file.state;
     bool is_there = engine_status(core->engine, CONTROL_GROUP, &status);
+    if (is_there && state == CLUSTER_RECOVERING) {
+        LOG_WARN("this node goes on alone, with what it holds: its cluster's majority was given up",
+                 LOG_STR("node", core->opts.name), LOG_UINT("last", status.last));
+        enum err err = engine_group_force(core->engine, CONTROL_GROUP);
+        if (err != ERR_OK) { return err; }
+    }
     if (is_there && state >= CLUSTER_FOUNDING) {
         return engine_group_open(core->engine, CONTROL_GROUP, &fsm_ops, core);
     }
@@ -560,7 +585,7 @@ static enum err open_group(struct core *core)
                   LOG_STR("node", core->opts.name));
         return ERR_CORRUPT;
     }
-    if (state == CLUSTER_MEMBER) {
+    if (state >= CLUSTER_MEMBER) {
         LOG_ERROR("the raft log is gone; remove the whole data directory to join as a new node",
                   LOG_STR("node", core->opts.name));
         return ERR_CORRUPT;
@@ -632,6 +657,20 @@ void core_leave(struct core *core)
     core_refresh(core);
     lease_drop(core); /* before anybody may hear that it is over */
     lease_ping(core);
+}
+
+void core_unserved(struct core *core, uint32_t partition, uint64_t epoch)
+{
+    core_refresh(core);
+    if (core->status.is_leader) {
+        lead_on_unserved(core, core->opts.name, partition, epoch);
+        return;
+    }
+    const char *leader = core_leader_name(core);
+    if (leader == NULL || core->incarnation == 0) { return; }
+    struct note note = core_note_new(core, NOTE_UNSERVED);
+    note.unserved = (struct note_unserved){partition, epoch};
+    core_send(core, leader, &note);
 }
 
 void core_suspect(struct core *core, uint64_t id, uint64_t incarnation)

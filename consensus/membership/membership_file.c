@@ -11,12 +11,14 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "consensus/disk/disk_uv.h"
 
 enum { FILE_BYTES_MAX = 64 << 10 };
 
 static const char *const words[] = {
-    [CLUSTER_NONE] = "none",       [CLUSTER_PROMISED] = "promised", [CLUSTER_FOUNDING] = "founding",
-    [CLUSTER_JOINING] = "joining", [CLUSTER_MEMBER] = "member",
+    [CLUSTER_NONE] = "none",         [CLUSTER_PROMISED] = "promised",
+    [CLUSTER_FOUNDING] = "founding", [CLUSTER_JOINING] = "joining",
+    [CLUSTER_MEMBER] = "member",     [CLUSTER_RECOVERING] = "recovering",
 };
 
 static enum err fail(const char *dir, const char *what)
@@ -125,22 +127,12 @@ bool cluster_file_equal(const struct cluster_file *a, const struct cluster_file 
     return equal;
 }
 
-static enum err write_all(int fd, const char *dir, struct slice bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t n = write(fd, bytes.data, bytes.len);
-        if (n < 0 && errno == EINTR) { continue; }
-        if (n < 0) { return fail(dir, "write"); }
-        bytes = slice_of(bytes.data + n, bytes.len - (size_t)n);
-    }
-    return fsync(fd) == 0 ? ERR_OK : fail(dir, "fsync");
-}
-
 static enum err write_file(int dir_fd, const char *dir, struct slice bytes)
 {
     int fd = openat(dir_fd, "cluster.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) { return fail(dir, "create"); }
-    enum err err = write_all(fd, dir, bytes);
+    bool ok = disk_write_at(fd, bytes, 0) && fsync(fd) == 0;
+    enum err err = ok ? ERR_OK : fail(dir, "write");
     close(fd);
     if (err != ERR_OK) { return err; }
     if (renameat(dir_fd, "cluster.tmp", dir_fd, "cluster") != 0) { return fail(dir, "rename"); }

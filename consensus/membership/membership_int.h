@@ -68,7 +68,9 @@ struct lead {
     uint64_t created_ms;  /* when there was a map first */
     bool is_reading;
     uint32_t assigning_count; /* ASSIGN commands under way */
-    bool nudge_is_due;        /* followers learn of a commit with the next entry only: make one */
+    uint64_t
+        started_over_ms; /* when a partition was given away last because a node could not use it */
+    bool nudge_is_due;   /* followers learn of a commit with the next entry only: make one */
     bool is_transferring;
     uint32_t suspicion_count;
     struct suspicion suspicion[SUSPICIONS_MAX];
@@ -102,6 +104,8 @@ struct core {
     uint64_t attempt; /* cluster id; 0: none */
     uint64_t hail_next_ms;
     uint64_t quiet_log_ms;
+    uint64_t expect_told_ms;
+    bool is_in_join; /* the join list names this node, too */
 
     /* joining */
     uint64_t join_cluster;  /* NONE, PROMISED: this one exists, so it is to be joined; 0 */
@@ -110,6 +114,9 @@ struct core {
     bool is_proposing_self; /* own JOIN is under way */
     bool is_forgotten;
     uint64_t join_next_ms;
+    uint64_t look_next_ms;
+    uint64_t refused_told_ms; /* the log was told so then; 0: not yet */
+    uint64_t foreign_told_ms;
     uint64_t challenge;
     struct pmap_address leader_hint;   /* port 0: none */
     uint64_t hint_ms;                  /* when the leader itself gave the hint */
@@ -145,6 +152,8 @@ struct core {
 
 /* ---- core ---- */
 
+/* May the log be told once more what it was told at *told_ms? What goes on is told now and then. */
+bool core_may_tell(const struct core *core, uint64_t *told_ms);
 /* Bring status and now_ms up to date. */
 void core_refresh(struct core *core);
 struct node *core_node_find(struct core *core, uint64_t id);
@@ -223,6 +232,8 @@ void lease_read(struct core *core);   /* leader: begin a read point for the ping
 void lead_tick(struct core *core);
 void lead_on_leader(struct core *core, bool is_leader, uint64_t term);
 void lead_on_suspect(struct core *core, uint64_t by, uint64_t of, uint64_t incarnation);
+/* That node cannot use the partition: another one is to own it, from anew. */
+void lead_on_unserved(struct core *core, const char *by, uint32_t partition, uint64_t epoch);
 void lead_place(struct core *core); /* owners */
 /* Does some node own what it does not order yet, or not know that it owns it? */
 MUST_USE bool lead_is_unfinished(struct core *core, const struct pmap *map);

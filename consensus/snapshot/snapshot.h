@@ -14,12 +14,20 @@ void snapshot_offer(struct group *g, uint64_t id, const char *node_name);
 void snapshot_install(struct group *g);
 /* Put the state machine to the log's snapshot; group_restored when done. */
 void snapshot_restore_start(struct group *g);
+/* The state machine made the image that it was asked for; did the step of a restore. */
+void snapshot_begun(struct engine *e, uint64_t group, void *image);
+void snapshot_restored(struct group *g, enum err err);
+/* Has a state machine an image to make, or a step of a restore in hand? */
+bool snapshot_is_beginning(const struct engine *e);
+bool snapshot_is_restoring(const struct group *g);
+void snapshot_restore_drop(struct group *g); /* the engine ends, whoever has it in hand */
 /* The group goes away: whatever is in flight ends without it. */
 void snapshot_cancel(struct group *g);
 
 void snapshot_on_offer(struct group *g, const char *from_name, const struct message *m);
 void snapshot_on_pull(struct group *g, const char *from_name, const struct message *m);
 void snapshot_on_chunk(struct group *g, const struct message *m);
+void snapshot_on_damaged(struct group *g, const struct message *m);
 
 /* Timeouts, pulls that may be served now, snapshots that are due. */
 void snapshot_tick(struct engine *e, uint64_t now_ms);

@@ -269,10 +269,12 @@ class Cluster:
             raise DeadlineError(f"{exc}\n{self.describe()}") from exc
 
     def is_settled(self):
-        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly?"""
+        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given?"""
         running = self.running()
         maps = [n.slots() for n in running]
         if not maps[0] or any(m != maps[0] for m in maps) or not all(n.is_ready() for n in running):
+            return False
+        if any(int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
             return False
         owned = collections.Counter({n.name: 0 for n in running})
         for (first, last), name in maps[0].items():
@@ -280,6 +282,11 @@ class Cluster:
         partition = SLOTS / self.partitions
         even = max(owned.values()) - min(owned.values()) < 1.5 * partition
         return even and sum(owned.values()) == SLOTS and set(owned) == {n.name for n in running}
+
+    @staticmethod
+    def voters_due(count):
+        """So many of this many nodes vote in the end: before, a single death may cost the majority."""
+        return min(count, 5) - (min(count, 5) + 1) % 2
 
     def describe(self):
         """What each node says of itself: for the report of a failure."""

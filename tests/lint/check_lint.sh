@@ -19,7 +19,8 @@ write() {
 plant_clean_tree() {
     rm -rf "$tree"
     mkdir -p "$tree/tests/lint"
-    cp "$lint/check_layers.sh" "$lint/check_size.sh" "$lint/layers.txt" "$tree/tests/lint/"
+    cp "$lint/check_layers.sh" "$lint/check_size.sh" "$lint/check_rings.sh" "$lint/layers.txt" "$tree/tests/lint/"
+    : >"$tree/tests/lint/rings.txt"
     awk '!/^</ { sub(/:/, " "); print }' "$lint/layers.txt" | while read -r module allowed; do
         name=${module##*/}
         case $module in
@@ -119,6 +120,22 @@ plant_clean_tree
 { echo 'static const int table[] = {' && awk 'BEGIN { for (i = 0; i < 200; i++) print "    1," }' &&
     echo '};'; } | write broker/base/table.c
 expect check_size.sh ''
+
+# ring COUNT: so many headers of one module, each of which includes the next.
+ring() {
+    for at in $(seq "$1"); do
+        printf '#include "net/r%d.h"\n' $((at % $1 + 1)) | write "broker/net/r$at.h"
+    done
+}
+plant_clean_tree
+ring 3
+expect check_rings.sh ''
+ring 4
+expect check_rings.sh 'broker/net: a ring of 4, at most 3: '
+echo 'broker/net: 4' >"$tree/tests/lint/rings.txt"
+expect check_rings.sh ''
+echo 'broker/net: 5' >"$tree/tests/lint/rings.txt"
+expect check_rings.sh 'rings.txt: broker/net allows 5, 4 would do'
 
 # An empty tree is a mistake of the caller, not a clean one.
 rm -rf "${tree:?}/broker" "$tree/consensus" "$tree/proto"

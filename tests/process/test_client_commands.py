@@ -84,6 +84,14 @@ class TestClientList:
         mine = entry(asker, queuing_id)
         assert mine["multi"] == "2" and "x" in mine["flags"]
 
+    def test_the_memory_of_a_client_counts_its_subscriptions(self, connect):
+        asker, subscriber = connect(), connect()
+        subscriber_id = subscriber.call("CLIENT", "ID")
+        before = int(entry(asker, subscriber_id)["tot-mem"])
+        subscriber.send("SUBSCRIBE", *(f"memory:{n}" for n in range(5000)))
+        subscriber.recv_many(5000)
+        assert int(entry(asker, subscriber_id)["tot-mem"]) > before + 5000 * 16
+
     def test_the_list_names_the_last_command_of_each_client(self, connect):
         asker, other = connect(), connect()
         other_id = other.call("CLIENT", "ID")
@@ -168,6 +176,7 @@ class TestClientKill:
 
     def test_the_old_form_kills_by_address(self, connect):
         killer, victim = connect(), connect()
+        assert victim.call("PING") == "PONG", "it has arrived"
         host, port = victim.sock.getsockname()
         assert killer.call("CLIENT", "KILL", f"{host}:{port}") == "OK"
         assert is_closed(victim)
@@ -177,6 +186,7 @@ class TestClientKill:
         killer, by_id, by_addr, spared = connect(), connect(), connect(), connect()
         assert killer.call("CLIENT", "KILL", "ID", by_id.call("CLIENT", "ID")) == 1
         assert is_closed(by_id)
+        assert by_addr.call("PING") == "PONG", "it has arrived"
         host, port = by_addr.sock.getsockname()
         spared_id = spared.call("CLIENT", "ID")
         assert killer.call("CLIENT", "KILL", "ADDR", f"{host}:{port}", "ID", spared_id) == 0

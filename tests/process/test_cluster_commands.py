@@ -102,6 +102,11 @@ def test_what_cluster_clients_send_at_connect_is_accepted(asker):
     assert asker.call("ASKING") == "OK"
 
 
+def test_the_configuration_is_always_saved_and_the_epoch_is_raised_by_the_nodes_alone(asker):
+    assert asker.call("CLUSTER", "SAVECONFIG") == "OK"
+    assert re.fullmatch(r"(STILL|BUMPED) \d+", asker.call("CLUSTER", "BUMPEPOCH"))
+
+
 def test_shard_channels_of_any_slot_are_served_without_a_redirection(node, asker):
     with node.client() as subscriber:
         for number in range(50):

@@ -6,7 +6,7 @@ import pytest
 
 from lib.broker import now_ns, parse_info
 from lib.resp import RespError, RespSet, Status, Verbatim
-from lib.wait import wait_until
+from lib.wait import SCALE, wait_until
 
 INFO_FIELDS = {
     "server": "redis_version redis_mode os arch_bits process_id run_id tcp_port uptime_in_seconds uptime_in_days hz "
@@ -343,6 +343,29 @@ class TestOthers:
         assert client.call("LATENCY", "RESET") == 0
         assert isinstance(client.call("LATENCY", "DOCTOR"), bytes)
 
+    def test_the_latency_histogram_counts_every_call_of_a_command(self, start_broker):
+        broker = start_broker({"threads": 2})
+        clients = [broker.client() for _ in range(2)]  # one on each worker
+        for number, client in enumerate(clients):
+            client.calls([("ECHO", "x")] * (10 + number))
+            client.calls([("PUBLISH", "latency", "x")] * 5)
+        answer = clients[0].call("LATENCY", "HISTOGRAM", "echo", "publish", "pubsub", "nosuch")
+        rows = dict(zip(answer[::2], answer[1::2]))
+        assert set(rows) == {b"echo", b"publish"}
+        for name, calls in ((b"echo", 21), (b"publish", 10)):
+            row = dict(zip(rows[name][::2], rows[name][1::2]))
+            assert row[b"calls"] == calls
+            ends, counts = row[b"histogram_usec"][::2], row[b"histogram_usec"][1::2]
+            assert ends == sorted(ends) and counts == sorted(set(counts)) and counts[-1] == calls
+        with broker.client(3) as client:
+            everything = client.call("LATENCY", "HISTOGRAM")
+            assert everything[b"echo"][b"calls"] == 21 and everything[b"hello"][b"calls"] == 1
+        assert clients[0].call("CONFIG", "RESETSTAT") == "OK"
+        assert clients[1].call("LATENCY", "HISTOGRAM", "echo", "publish") == []
+        clients[0].call("CONFIG", "SET", "latency-tracking", "no")
+        clients[0].call("ECHO", "x")
+        assert clients[1].call("LATENCY", "HISTOGRAM", "echo") == []
+
     def test_memory_usage_of_no_key_is_null_and_stats_are_pairs(self, client):
         assert client.call("MEMORY", "USAGE", "nosuch") is None
         stats = client.call("MEMORY", "STATS")
@@ -366,6 +389,27 @@ class TestOthers:
         assert client.call("SHUTDOWN", "nosuch") == RespError("ERR syntax error")
 
 
+@pytest.mark.fanfare_only  # Redis tells cluster clients to ask every node, which must not be said here
+@pytest.mark.parametrize("name,tips", [("client|list", [b"nondeterministic_output"]), ("ping", []),
+                                       ("command|docs", [b"nondeterministic_output_order"]),
+                                       ("pubsub|numsub", [])])
+def test_tips_say_what_may_be_answered_differently_and_nothing_of_other_nodes(name, tips, client):
+    assert list(client.call("COMMAND", "INFO", name)[0][7]) == tips
+
+
+@pytest.mark.memory
+def test_used_memory_is_what_is_in_use_not_what_the_process_keeps(start_broker):
+    broker = start_broker({"threads": 1})
+    with broker.client() as client, broker.client() as other:
+        def used():
+            return int(parse_info(client.call("INFO", "memory"))["used_memory"])
+        before = used()
+        other.calls([("MULTI",), *[("ECHO", b"x" * 1000)] * 20000])
+        assert used() > before + (20 << 20)
+        other.call("DISCARD")
+        assert used() < before + (2 << 20), "at once, whether the system has it back or not"
+
+
 @pytest.mark.memory
 def test_memory_in_info_follows_a_backlog(start_broker):
     broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
@@ -380,3 +424,32 @@ def test_memory_in_info_follows_a_backlog(start_broker):
         assert int(after["used_memory_peak"]) >= int(after["used_memory"])
         subscriber.close()
         wait_until(lambda: int(parse_info(client.call("INFO", "memory"))["used_memory"]) < before + (4 << 20))
+
+
+def subscribe_to_many(client):
+    for first in range(0, 300000, 10000):
+        client.send("SUBSCRIBE", *(f"burst:{i}" for i in range(first, first + 10000)))
+        client.recv_many(10000)
+
+
+def queue_much(client):
+    client.call("MULTI")
+    for _ in range(100):
+        client.calls([("PUBLISH", "burst", "x" * 1000)] * 1000)
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("burst", [subscribe_to_many, queue_much])
+def test_what_a_burst_took_is_given_back(start_broker, burst):
+    broker = start_broker()
+    with broker.client() as client:
+        before = parse_info(client.call("INFO", "memory"))
+        if before["mem_allocator"] == "libc":
+            pytest.skip("the C library's allocator keeps what is freed")
+        resident_before = broker.rss_bytes()
+        with broker.client() as other:
+            burst(other)
+            assert broker.rss_bytes() > resident_before + (48 << 20)
+        wait_until(lambda: int(parse_info(client.call("INFO", "memory"))["used_memory"]) <
+                   int(before["used_memory"]) + (8 << 20))
+        wait_until(lambda: broker.rss_bytes() < resident_before + (24 << 20), 60 * SCALE, "the memory is given back")

@@ -193,6 +193,19 @@ def test_the_backlog_is_shown_in_the_client_list(start_broker):
     slow.close()
 
 
+@pytest.mark.fanfare_only  # redis lets the kernel take megabytes
+def test_the_kernel_takes_little_of_what_a_subscriber_does_not_read(start_broker):
+    broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
+    slow = [slow_subscriber(broker, "slow:kernel") for _ in range(4)]
+    with broker.client() as publisher:
+        for number in range(64):
+            publisher.call("PUBLISH", "slow:kernel", payload(number, 64 * KIB))
+        least = len(slow) * (4 * MIB - 64 * KIB - MIB)  # but for what is unsent in the kernel, or on its way
+        wait_until(lambda: int(broker.info("clients")["fanfare_backlog_bytes"]) > least)
+    for client in slow:
+        client.close()
+
+
 @pytest.mark.memory
 def test_a_backlog_counts_as_memory_and_goes_away_with_its_client(start_broker):
     broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
@@ -304,3 +317,30 @@ def test_publishers_are_not_read_while_another_thread_is_too_busy_to_deliver(sta
     sender.join(60 * SCALE)
     assert metrics(broker).value("fanfare_publishers_held") == 0
     reader.finish(publisher, "busy:elsewhere")
+
+
+@pytest.mark.fanfare_only
+def test_publishers_that_end_each_turn_with_another_command_are_held_as_well(start_broker):
+    """Whatever comes behind a publish, what waits for a worker that stands still has a bound."""
+    rounds, size = 2000, 30 * KIB
+    broker = start_broker({"output-buffer-limit": "pubsub 0 0 0", "threads": 2})
+    subscriber = broker.client(3, timeout_s=60 * SCALE)  # one connection on each worker
+    publisher = broker.client(timeout_s=60 * SCALE)
+    subscriber.send("SUBSCRIBE", "busy")
+    subscriber.recv()
+    requests = [encode("PUBLISH", "busy", payload(n, size)) + encode("PING") for n in range(rounds)]
+    subscriber.send("DEBUG", "SLEEP", "3")
+
+    def publish():
+        for request in requests:  # one read each: the next is sent when this one has been answered
+            publisher.send_raw(request)
+            assert publisher.recv_many(2) == [1, "PONG"]
+
+    sender = threading.Thread(target=publish, daemon=True)
+    sender.start()
+    wait_until(lambda: metrics(broker).value("fanfare_publishers_held") > 0, what="the publisher is held")
+    messages = [m for m in subscriber.recv_many(rounds + 1) if m != "OK"]  # DEBUG's answer
+    assert [int(m[2][:12]) for m in messages] == list(range(rounds))
+    sender.join(60 * SCALE)
+    assert not sender.is_alive()
+    assert metrics(broker).value("fanfare_publishers_held") == 0

@@ -290,8 +290,8 @@ static const struct scenario {
     {GUARD_UNAWARE_VOTER, promotion_unheard_of, "makes no progress"},
     {GUARD_PREVOTE_DENIAL, unequal_terms, "makes no progress"},
     {GUARD_PREVOTE_STALE, answer_after_a_restart, "was deposed"},
-    {GUARD_RESTART_HOLD, vote_after_a_restart, "was acknowledged before"},
-    {GUARD_TRANSFER_LEASE, read_after_a_transfer, "was acknowledged before"},
+    {GUARD_RESTART_HOLD, vote_after_a_restart, "has a lease of term"},
+    {GUARD_TRANSFER_LEASE, read_after_a_transfer, "has a lease of term"},
 };
 
 /* True: it went well, or, with the guard off, it failed as it should. */

@@ -67,13 +67,13 @@ static void report(const struct options *o, uint64_t seeds, const struct sim_sta
     printf("seeds %lu from %lu, events %lu, applied %lu, acked %lu, reads %lu (%lu by lease), "
            "elections %lu, power cuts %lu, "
            "kills %lu, disks lost %lu (%lu by flipped bits), snapshots %lu, installed %lu, changes "
-           "%lu, transfers %lu\n",
+           "%lu, transfers %lu, looks %lu\n",
            (unsigned long)seeds, (unsigned long)o->first, (unsigned long)s->events,
            (unsigned long)s->applied, (unsigned long)s->acked, (unsigned long)s->reads,
            (unsigned long)s->lease_reads, (unsigned long)s->elections, (unsigned long)s->crashes,
            (unsigned long)s->kills, (unsigned long)s->wipes, (unsigned long)s->corrupt,
            (unsigned long)s->snapshots, (unsigned long)s->installs, (unsigned long)s->changes,
-           (unsigned long)s->transfers);
+           (unsigned long)s->transfers, (unsigned long)s->views);
 }
 
 int main(int argc, char **argv)

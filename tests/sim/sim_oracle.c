@@ -36,6 +36,29 @@ struct sim_node *oracle_leader(struct sim *sim, uint64_t group)
     return leader;
 }
 
+/* Now that this one leads, nobody has a lease of an earlier term. (Votes may arrive late: somebody
+ * may lead in a later one.) */
+static void check_leases(const struct sim_node *leader, const struct group *lg)
+{
+    struct sim *sim = leader->sim;
+    for (int i = 1; i <= sim->node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        struct engine_status status;
+        if (node == leader || node->e == NULL || !engine_status(node->e, lg->id, &status)) {
+            continue;
+        }
+        uint64_t clock_ms = sim_node_clock_ms(node);
+        bool is_earlier = status.term < raft_current_term(&lg->raft);
+        if (status.is_leader && is_earlier && status.lease_until_ms > clock_ms) {
+            sim_fail(sim,
+                     "%s has a lease of term %lu in group %lu for %lu ms more; %s leads term %lu",
+                     node->name, (unsigned long)status.term, (unsigned long)lg->id,
+                     (unsigned long)(status.lease_until_ms - clock_ms), leader->name,
+                     (unsigned long)raft_current_term(&lg->raft));
+        }
+    }
+}
+
 /* One leader per term, who has all that was committed in the terms before it. */
 static void check_leader(struct sim_node *node, const struct group *g)
 {
@@ -63,6 +86,7 @@ static void check_leader(struct sim_node *node, const struct group *g)
         sim_fail(sim, "the leader of term %lu of group %lu lacks the committed end",
                  (unsigned long)term, (unsigned long)g->id);
     }
+    check_leases(node, g);
 }
 
 static void note_configuration(struct sim *sim, uint64_t group, uint64_t index,
@@ -204,5 +228,29 @@ void oracle_fate(struct sim *sim, uint64_t value, enum sim_fate fate)
     }
     if (fate == FATE_ACKED && !v->is_applied) {
         sim_fail(sim, "value %lu was acknowledged and is not applied", (unsigned long)value);
+    }
+}
+
+/* Whoever loads the commit index and then finds the clock before the lease answers from the state
+ * that holds this index: nothing newer was acknowledged anywhere. */
+void oracle_views(struct sim *sim)
+{
+    for (int i = 1; i <= sim->node_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        for (uint64_t id = 1; id <= SIM_GROUPS && node->e != NULL; id++) {
+            struct sim_fsm *fsm = &node->replicas[id].fsm;
+            uint64_t commit = atomic_load(&fsm->view.commit);
+            if (sim_node_clock_ms(node) >= atomic_load(&fsm->view.lease_until_ms) ||
+                fsm->applied < commit) {
+                continue;
+            }
+            sim->stats.views++;
+            if (fsm->applied < sim->truth[id].acked) {
+                sim_fail(sim,
+                         "who looks at %s sees %lu of group %lu, but %lu was acknowledged before",
+                         node->name, (unsigned long)fsm->applied, (unsigned long)id,
+                         (unsigned long)sim->truth[id].acked);
+            }
+        }
     }
 }

@@ -137,7 +137,7 @@ void sim_end(struct sim *sim)
 {
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        engine_free(node->e);
+        if (node->e != NULL) { sim_engine_free(node); }
         sim_disk_fini(&node->sd);
         for (int g = 1; g <= SIM_GROUPS; g++) {
             buf_fini(&node->replicas[g].fsm.restoring);

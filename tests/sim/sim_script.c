@@ -22,6 +22,7 @@ void script_begin(struct script *s, int voters, int nodes, uint32_t guards_off, 
     sim->node_count = nodes;
     sim->route = route;
     sim->script = s;
+    sim->applies_later = false;
     sim->next_client_ms = UINT64_MAX;
     sim->next_operator_ms = UINT64_MAX;
     sim->next_storm_ms = UINT64_MAX;

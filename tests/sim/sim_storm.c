@@ -20,6 +20,7 @@ void storm_begin(struct sim *sim)
     sim->disk_delay_ms = sim_roll(sim, 3) ? 4 : 10 + sim_roll(sim, 60);
     sim->sync_delay_ms = sim_roll(sim, 3) ? 0 : sim_roll(sim, 60);
     sim->stop_per_mille = 100;
+    sim->applies_later = sim->seed % 3 == 1;
     sim->next_storm_ms = sim->now_ms + 400;
     sim->next_client_ms = sim->now_ms + 50;
     sim->next_operator_ms = sim->now_ms + 600;
@@ -205,15 +206,13 @@ void storm_faults(struct sim *sim)
     } else if (what < 86 && node->e != NULL &&
                node->paused_until_ms <= sim->now_ms) { /* close and open in a live process */
         uint64_t group = 1 + sim_roll(sim, SIM_GROUPS);
-        if (sim_group(node, group) != NULL && sim_group(node, group)->restore == NULL) {
+        const struct group *g = sim_group(node, group);
+        if (g != NULL && (g->restore == NULL || node->replicas[group].fsm.is_restored)) {
             node->sd.now_ms = sim->now_ms;
             engine_group_close(node->e, group);
             node->replicas[group].commit_seen = 0;
             node->replicas[group].checked = 0;
-            if (engine_group_open(node->e, group, &sim_fsm_ops, &node->replicas[group].fsm) !=
-                ERR_OK) {
-                sim_fail(sim, "%s cannot open a group again", node->name);
-            }
+            sim_open(node, group);
             sim_settle(node);
         }
     }

@@ -172,10 +172,46 @@ static void campaign_early(struct sim_node *node)
     }
 }
 
+void sim_open(struct sim_node *node, uint64_t group)
+{
+    struct sim_fsm *fsm = &node->replicas[group].fsm;
+    enum err err = engine_group_open(node->e, group, &sim_fsm_ops, fsm);
+    if (err == ERR_SLOW && sim_fsm_is_busy(fsm)) {
+        fsm->reopen_is_due = true;
+    } else if (err != ERR_OK) {
+        sim_fail(node->sim, "%s group %lu does not open: %s", node->name, (unsigned long)group,
+                 err_word(err));
+    }
+}
+
+void sim_engine_free(struct sim_node *node)
+{
+    for (int g = 1; g <= SIM_GROUPS; g++) {
+        sim_fsm_drop(&node->replicas[g].fsm);
+    }
+    engine_free(node->e);
+    node->e = NULL;
+    for (int g = 1; g <= SIM_GROUPS; g++) {
+        node->replicas[g].fsm.reset_is_due = false;
+    }
+}
+
+/* Every open group is shown to who looks. */
+static void show_groups(struct sim_node *node)
+{
+    for (uint64_t id = 1; id <= SIM_GROUPS; id++) {
+        struct group *g = sim_group(node, id);
+        if (g != NULL && g->view == NULL) {
+            engine_group_show(node->e, id, &node->replicas[id].fsm.view);
+        }
+    }
+}
+
 void sim_settle(struct sim_node *node)
 {
     if (node->e == NULL) { return; }
     if (node->sim->hunt == HUNT_READS && !node->sim->is_calm) { campaign_early(node); }
+    show_groups(node);
     engine_turn(node->e);
     oracle_check(node);
 }
@@ -197,11 +233,7 @@ static void open_replicas(struct sim_node *node)
         replica->checked = 0;
         replica->commit_seen = 0;
         found[id] = true;
-        enum err err = engine_group_open(node->e, id, &sim_fsm_ops, &replica->fsm);
-        if (err != ERR_OK) {
-            sim_fail(node->sim, "%s group %lu does not open: %s", node->name, (unsigned long)id,
-                     err_word(err));
-        }
+        sim_open(node, id);
     }
     for (uint64_t id = 1; id <= SIM_GROUPS; id++) {
         if (!found[id]) {
@@ -286,8 +318,7 @@ void sim_crash(struct sim_node *node, bool is_power_cut)
     if (node->e == NULL) { return; }
     SIM_LOG(sim, "%s %s", node->name, is_power_cut ? "loses power" : "is killed");
     sim_disk_interrupt(&node->sd);
-    engine_free(node->e);
-    node->e = NULL;
+    sim_engine_free(node);
     process_ended(node, is_power_cut);
 }
 
@@ -307,12 +338,10 @@ static void end_failed(struct sim_node *node)
 void sim_forget(struct sim_node *node, uint64_t group)
 {
     struct sim_replica *replica = &node->replicas[group];
+    replica->fsm.reset_is_due = true;
     engine_group_delete(node->e, group);
     promise_end(replica);
     replica->self = 0;
-    replica->fsm.applied = 0;
-    replica->fsm.hash = 0;
-    replica->fsm.count = 0;
     node->sd.now_ms = node->sim->now_ms;
     sim_settle(node);
 }
@@ -320,10 +349,7 @@ void sim_forget(struct sim_node *node, uint64_t group)
 void sim_wipe(struct sim_node *node)
 {
     struct sim *sim = node->sim;
-    if (node->e != NULL) {
-        engine_free(node->e);
-        node->e = NULL;
-    }
+    if (node->e != NULL) { sim_engine_free(node); }
     SIM_LOG(sim, "%s loses its disk", node->name);
     sim->stats.wipes++;
     sim_disk_fini(&node->sd);
@@ -347,6 +373,7 @@ enum event {
     EVENT_PACKET,
     EVENT_DISK,
     EVENT_TICK,
+    EVENT_STORE,
     EVENT_UP,
     EVENT_CLIENT,
     EVENT_OPERATOR,
@@ -357,11 +384,12 @@ struct next {
     uint64_t at_ms;
     enum event event;
     struct sim_node *node;
+    struct sim_fsm *fsm;
 };
 
 static void earlier(struct next *next, uint64_t at_ms, enum event event, struct sim_node *node)
 {
-    if (at_ms < next->at_ms) { *next = (struct next){at_ms, event, node}; }
+    if (at_ms < next->at_ms) { *next = (struct next){at_ms, event, node, NULL}; }
 }
 
 static uint64_t not_before(uint64_t at_ms, uint64_t min_ms)
@@ -369,9 +397,20 @@ static uint64_t not_before(uint64_t at_ms, uint64_t min_ms)
     return at_ms > min_ms ? at_ms : min_ms;
 }
 
+static void earlier_store(struct next *next, struct sim_node *node)
+{
+    for (int g = 1; g <= SIM_GROUPS; g++) {
+        struct sim_fsm *fsm = &node->replicas[g].fsm;
+        uint64_t due_ms = sim_fsm_next_ms(fsm);
+        if (due_ms == UINT64_MAX) { continue; }
+        due_ms = not_before(due_ms, node->paused_until_ms);
+        if (due_ms < next->at_ms) { *next = (struct next){due_ms, EVENT_STORE, node, fsm}; }
+    }
+}
+
 static struct next find_next(struct sim *sim, uint64_t until_ms)
 {
-    struct next next = {until_ms, EVENT_NONE, NULL};
+    struct next next = {until_ms, EVENT_NONE, NULL, NULL};
     if (sim->packet_count > 0) { earlier(&next, sim->packets[0].due_ms, EVENT_PACKET, NULL); }
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
@@ -385,6 +424,7 @@ static struct next find_next(struct sim *sim, uint64_t until_ms)
         }
         earlier(&next, not_before(world_ms(node, engine_next_ms(node->e)), node->paused_until_ms),
                 EVENT_TICK, node);
+        earlier_store(&next, node);
     }
     earlier(&next, sim->next_client_ms, EVENT_CLIENT, NULL);
     earlier(&next, sim->next_operator_ms, EVENT_OPERATOR, NULL);
@@ -436,11 +476,16 @@ bool sim_step(struct sim *sim, uint64_t until_ms)
         engine_tick(next.node->e);
         sim_settle(next.node);
         break;
+    case EVENT_STORE:
+        sim_fsm_step(next.fsm);
+        sim_settle(next.node);
+        break;
     case EVENT_UP: sim_start(next.node); break;
     case EVENT_CLIENT: client_step(sim); break;
     case EVENT_OPERATOR: operator_step(sim); break;
     case EVENT_STORM: storm_faults(sim); break;
     }
+    oracle_views(sim);
     if (sim->route == NULL) { client_pursue(sim); } /* a script leaves nothing to itself */
     return sim->failure == NULL;
 }

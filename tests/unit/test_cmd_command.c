@@ -109,11 +109,10 @@ Test(cmd_command, arities_and_key_positions_fit_each_other)
         const struct command *row = &command_table[id];
         int words = row->arity < 0 ? -row->arity : row->arity;
         cr_assert_geq(words, command_is_subcommand(row) ? 2 : 1, "%s", row->full_name);
-        if (row->keys.first > 0) {
-            cr_assert_gt(row->keys.step, 0, "%s", row->full_name);
-            cr_assert(row->keys.last < 0 || row->keys.last >= row->keys.first, "%s",
-                      row->full_name);
-            cr_assert(row->keys.last >= 0 || row->arity < 0, "%s", row->full_name);
+        const struct key_rule *rule = &row->keys[0];
+        if (rule->from > 0) {
+            cr_assert_gt(rule->step, 0, "%s", row->full_name);
+            cr_assert(rule->last >= 0 || row->arity < 0, "%s", row->full_name);
         }
     }
 }

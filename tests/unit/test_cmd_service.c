@@ -1,4 +1,4 @@
-/* service, session, dispatch and gather in one process: real workers, clients over socket pairs. */
+/* service, sessions, the pipeline and questions to all workers in one process: real workers, clients over socket pairs. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,9 +9,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cmd/answers.h"
+#include "cmd/pipeline.h"
 #include "cmd/service.h"
 #include "pubsub/directory.h"
+#include "session/answers.h"
 
 enum { WORKERS = 3, WAIT_MS = 10000 };
 
@@ -32,6 +33,7 @@ static void start(void)
     char *environment[] = {NULL};
     cr_assert_eq(config_load(&broker.config, 1, argv, environment), CONFIG_RUN);
     broker.worker_count = WORKERS;
+    broker.pipeline = &pipeline_ops;
     broker.directory = directory_new(WORKERS);
     service_begin(&broker);
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -216,6 +218,7 @@ Test(cmd_service, a_question_to_all_workers_answers_for_all_and_holds_up_what_fo
 
 Test(cmd_service, exec_goes_on_after_each_command_that_waits)
 {
+    set_option("slowlog-log-slower-than", "-1"); /* however slow the machine is */
     int fd = connect_client();
     send_text(
         fd,
@@ -350,7 +353,7 @@ struct visit {
 static void run_visit(struct task *task)
 {
     struct visit *visit = CONTAINER_OF(task, struct visit, task);
-    struct list *first = visit->service->sessions.next;
+    struct list *first = visit->service->sessions.all.next;
     visit->look(CONTAINER_OF(first, struct session, link), visit);
     atomic_store(&visit->is_done, true);
 }
@@ -376,12 +379,12 @@ static void defer(struct session *session, struct visit *visit)
 {
     session->flags |= SESSION_PUBLISHED;
     visit->ticket = session_deferred(session, visit->count, false);
-    visit->is_held = session->flags & SESSION_UNSETTLED;
+    visit->is_held = session->bar == BAR_ANSWERS;
 }
 
 static void look_whether_held(struct session *session, struct visit *visit)
 {
-    visit->is_held = session->flags & SESSION_UNSETTLED;
+    visit->is_held = session->bar == BAR_ANSWERS;
 }
 
 /* The session may have gone away. */
@@ -472,14 +475,36 @@ Test(cmd_service, a_client_with_too_many_open_publishes_is_not_read)
     close(fd);
 }
 
+static void kill_client(struct session *session, struct visit *visit)
+{
+    (void)visit;
+    conn_close(&session->conn);
+}
+
 Test(cmd_service, a_publish_may_outlive_its_client)
 {
     struct visit visit;
     int fd = connect_with_open_publishes(&visit, 3);
     send_text(fd, "PUBLISH a 1\r\n");
-    close(fd);
+    visit_client(&visit, kill_client);
     await_no_clients();
     visit_client(&visit, settle);
+    close(fd);
+}
+
+Test(cmd_service, a_client_that_sends_no_more_has_its_open_publishes_answered)
+{
+    struct visit visit;
+    int fd = connect_with_open_publishes(&visit, 2);
+    send_text(fd, "PUBLISH a 1\r\n");
+    cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+    visit_client(&visit, look_whether_held); /* a turn later */
+    visit_client(&visit, look_whether_held);
+    visit_client(&visit, settle);
+    expect(fd, ":7\r\n:7\r\n:0\r\n");
+    expect_end(fd);
+    await_no_clients();
+    close(fd);
 }
 
 Test(cmd_service, a_drain_waits_for_open_publishes)

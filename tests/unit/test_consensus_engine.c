@@ -17,6 +17,9 @@ struct fixture {
     uint64_t now_ms;
     uint64_t applied;
     uint64_t command_count;
+    bool takes_batches;
+    const struct fsm_batch *batch; /* taken */
+    int closed_count;
 };
 
 struct request {
@@ -45,11 +48,16 @@ static void world_fatal(void *arg, const char *what)
     cr_assert_fail("%s", what);
 }
 
-static void apply(void *arg, const struct fsm_batch *batch)
+static enum fsm_answer apply(void *arg, const struct fsm_batch *batch)
 {
     struct fixture *f = arg;
+    if (f->takes_batches) {
+        f->batch = batch;
+        return FSM_TAKEN;
+    }
     f->applied = batch->last_index;
     f->command_count += batch->count;
+    return FSM_DONE;
 }
 
 static uint64_t applied_index(void *arg)
@@ -64,8 +72,13 @@ static void on_leader(void *arg, bool is_leader, uint64_t term)
     (void)term;
 }
 
+static void on_closed(void *arg)
+{
+    ((struct fixture *)arg)->closed_count++;
+}
+
 static const struct fsm_ops ops = {
-    .apply = apply, .applied_index = applied_index, .on_leader = on_leader};
+    .apply = apply, .applied_index = applied_index, .on_leader = on_leader, .on_closed = on_closed};
 
 static void settle(struct fixture *f)
 {
@@ -346,5 +359,164 @@ Test(consensus_engine, who_is_no_member_takes_no_place_among_those_that_a_lease_
     cr_assert_eq(g->peer_count, 0);
     read_note_reply(g, &(struct message){.from = 1, .stamp_ms = 7});
     cr_assert_eq(g->peer_count, 1);
+    fixture_free(f);
+}
+
+/* The machine is done with what it took: it answers, then the engine hears of it. */
+static void finish_batch(struct fixture *f)
+{
+    const struct fsm_batch *batch = f->batch;
+    f->batch = NULL;
+    f->applied = batch->last_index;
+    f->command_count += batch->count;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct proposal *p = batch->commands[i].origin;
+        if (p != NULL) { p->on_done(p, ERR_OK); }
+    }
+    engine_applied(f->e, GROUP, batch->last_index);
+}
+
+Test(consensus_engine, one_batch_is_in_flight_and_what_is_committed_meanwhile_is_the_next)
+{
+    struct fixture *f = fixture_new();
+    struct request requests[3];
+    struct engine_status status;
+    f->takes_batches = true;
+    for (int i = 0; i < 3; i++) {
+        propose(f, &requests[i], SLICE("command"));
+        engine_turn(f->e);
+        sim_disk_drain(&f->sd);
+        engine_turn(f->e);
+    }
+    cr_assert_not_null(f->batch);
+    cr_assert_eq(f->batch->count, 1);
+    cr_assert_eq(f->batch->commands[0].origin, &requests[0].proposal);
+    cr_assert(engine_status(f->e, GROUP, &status));
+    cr_assert_lt(status.applied, f->batch->last_index, "nobody said that it is applied");
+    finish_batch(f);
+    engine_turn(f->e);
+    cr_assert_eq(f->batch->count, 2);
+    cr_assert(requests[0].is_done && !requests[1].is_done);
+    finish_batch(f);
+    cr_assert(requests[2].is_done && requests[2].err == ERR_OK);
+    cr_assert(engine_status(f->e, GROUP, &status));
+    cr_assert_eq(status.applied, status.commit);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_group_with_a_batch_in_flight_closes_when_it_comes_back_and_loses_nothing)
+{
+    struct fixture *f = fixture_new();
+    struct request taken;
+    struct request waits;
+    f->takes_batches = true;
+    propose(f, &taken, SLICE("taken"));
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    engine_turn(f->e);
+    propose(f, &waits, SLICE("waits"));
+    engine_turn(f->e);
+    engine_group_close(f->e, GROUP);
+    cr_assert(!taken.is_done, "it is committed, and in no doubt");
+    cr_assert(waits.is_done && waits.err == ERR_INDOUBT);
+    cr_assert_eq(f->closed_count, 0);
+    cr_assert_not(engine_is_drained(f->e));
+    cr_assert_eq(engine_group_open(f->e, GROUP, &ops, f), ERR_SLOW);
+    finish_batch(f);
+    cr_assert(taken.is_done && taken.err == ERR_OK);
+    cr_assert_eq(f->closed_count, 1);
+    cr_assert(engine_is_drained(f->e));
+    f->takes_batches = false;
+    cr_assert_eq(engine_group_open(f->e, GROUP, &ops, f), ERR_OK);
+    settle(f);
+    cr_assert_eq(f->command_count, 2);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_deleted_groups_log_stays_until_its_batch_comes_back)
+{
+    struct fixture *f = fixture_new();
+    struct request request;
+    f->takes_batches = true;
+    propose(f, &request, SLICE("last words"));
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    engine_turn(f->e);
+    engine_group_delete(f->e, GROUP);
+    cr_assert(slice_equal(f->batch->commands[0].data, SLICE("last words")));
+    cr_assert_eq(engine_group_next(f->e, 0), GROUP);
+    finish_batch(f);
+    cr_assert_eq(engine_group_next(f->e, 0), 0);
+    cr_assert_eq(f->closed_count, 1);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_machine_that_lags_behind_refuses_more)
+{
+    struct fixture *f = fixture_new();
+    struct request first;
+    struct request next;
+    f->takes_batches = true;
+    propose(f, &first, SLICE("first"));
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    engine_turn(f->e);
+    f->now_ms += engine_opts_default().unapplied_ms_max - 1;
+    propose(f, &next, SLICE("still taken"));
+    cr_assert_not(next.is_done);
+    f->now_ms++;
+    struct request late;
+    propose(f, &late, SLICE("too much"));
+    cr_assert(late.is_done && late.err == ERR_SLOW);
+    finish_batch(f);
+    propose(f, &late, SLICE("taken again"));
+    cr_assert_not(late.is_done);
+    f->takes_batches = false;
+    settle(f);
+    cr_assert(next.is_done && late.is_done && late.err == ERR_OK);
+    fixture_free(f);
+}
+
+Test(consensus_engine, who_looks_sees_a_commit_index_under_a_lease_while_it_leads)
+{
+    struct fixture *f = fixture_new();
+    struct engine_view view = {0};
+    struct engine_status status;
+    struct request request;
+    engine_group_show(f->e, GROUP, &view);
+    settle(f);
+    cr_assert_gt(atomic_load(&view.lease_until_ms), f->now_ms);
+    propose(f, &request, SLICE("command"));
+    settle(f);
+    cr_assert(engine_status(f->e, GROUP, &status));
+    cr_assert_eq(atomic_load(&view.commit), status.commit);
+    cr_assert_eq(atomic_load(&view.applied), status.commit);
+    cr_assert_eq(atomic_load(&view.term), status.term);
+    engine_group_close(f->e, GROUP);
+    cr_assert_eq(atomic_load(&view.lease_until_ms), 0);
+    cr_assert_eq(atomic_load(&view.term), 0);
+    fixture_free(f);
+}
+
+Test(consensus_engine, a_forced_replica_goes_on_alone_with_all_it_holds)
+{
+    static const struct engine_server three[] = {{1, "n1"}, {2, "n2"}, {3, "n3"}};
+    struct fixture *f = fixture_new();
+    struct fixture other = {0};
+    struct engine_status status;
+    uint64_t group = GROUP + 1;
+    cr_assert_eq(engine_group_force(f->e, group), ERR_INVALID, "there is none");
+    cr_assert_eq(engine_group_create(f->e, group, 1, &ops, &other, three, 3), ERR_OK);
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    cr_assert_eq(engine_group_force(f->e, group), ERR_INVALID, "it is open");
+    engine_group_close(f->e, group);
+    cr_assert_eq(engine_group_force(f->e, group), ERR_OK);
+    cr_assert_eq(engine_group_open(f->e, group, &ops, &other), ERR_OK);
+    settle(f);
+    cr_assert(engine_status(f->e, group, &status));
+    cr_assert(status.owns_term);
+    cr_assert_eq(status.server_count, 1);
+    cr_assert_eq(status.applied, status.last);
     fixture_free(f);
 }

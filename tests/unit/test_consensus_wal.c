@@ -41,7 +41,7 @@ static void on_failed(void *arg, enum err err, const char *file)
 
 static enum err reopen(struct fixture *f)
 {
-    struct wal_opts opts = {&f->sd.disk, 7, 16384, on_flushed, on_failed, f, 0};
+    struct wal_opts opts = {&f->sd.disk, 7, 16384, on_flushed, on_failed, f, 0, RAFT_CHANGE};
     wal_free(f->wal);
     f->wal = NULL;
     f->flushed = 0;
@@ -104,7 +104,7 @@ Test(consensus_wal, what_was_flushed_is_there_after_a_crash)
 {
     struct fixture *f = fixture_new(1);
     struct wal_log *log = wal_log_create(f->wal, 5, 50);
-    wal_put_hard(f->wal, log, (struct wal_hard){3, 9});
+    wal_put_ballot(f->wal, log, (struct wal_ballot){3, 9});
     put_text(f, log, 2, "first");
     put_text(f, log, 3, "second");
     flush(f);
@@ -113,8 +113,8 @@ Test(consensus_wal, what_was_flushed_is_there_after_a_crash)
     log = wal_log_find(f->wal, 5);
     cr_assert_not_null(log);
     cr_assert_eq(wal_log_self(log), 50);
-    cr_assert_eq(wal_log_hard(log).term, 3);
-    cr_assert_eq(wal_log_hard(log).vote, 9);
+    cr_assert_eq(wal_log_ballot(log).term, 3);
+    cr_assert_eq(wal_log_ballot(log).vote, 9);
     cr_assert_eq(wal_log_last_index(log), 2);
     cr_assert(slice_equal(entry_data(f, log, 2), SLICE("second")));
     cr_assert_eq(wal_log_term(log, 1), 2);
@@ -251,7 +251,7 @@ Test(consensus_wal, a_group_that_does_nothing_keeps_no_segment)
     fixture_free(f);
 }
 
-Test(consensus_wal, entries_that_are_kept_for_somebody_are_moved_and_not_dropped)
+Test(consensus_wal, what_is_behind_a_snapshot_goes_where_the_log_is_too_long)
 {
     struct fixture *f = fixture_new(10);
     struct wal_log *log = wal_log_create(f->wal, 5, 50);
@@ -261,16 +261,12 @@ Test(consensus_wal, entries_that_are_kept_for_somebody_are_moved_and_not_dropped
         put_text(f, log, 1, text);
         flush(f);
     }
-    struct manifest m = manifest_at(99);
+    struct manifest m = manifest_at(90);
     wal_put_snapshot(f->wal, log, &m, 1, false);
-    wal_log_keep(log, 91);
+    flush(f);
     clean(f, 3);
     cr_assert_eq(wal_log_first_index(log), 91);
     cr_assert_leq(wal_segment_count(f->wal), 3);
-    wal_log_keep(log, 0);
-    wal_drop_trailing(f->wal);
-    flush(f);
-    cr_assert_eq(wal_log_first_index(log), 100);
     manifest_fini(&m);
     fixture_free(f);
 }
@@ -395,7 +391,7 @@ Test(consensus_wal, a_log_of_another_node_is_refused)
     struct fixture *f = fixture_new(7);
     (void)wal_log_create(f->wal, 5, 50);
     flush(f);
-    struct wal_opts opts = {&f->sd.disk, 8, 16384, on_flushed, on_failed, f, 0};
+    struct wal_opts opts = {&f->sd.disk, 8, 16384, on_flushed, on_failed, f, 0, RAFT_CHANGE};
     struct wal *other = NULL;
     cr_assert_eq(wal_open(&other, &opts, &f->report), ERR_CORRUPT);
     cr_assert_neq(f->report.damage[0], 0);
@@ -430,7 +426,7 @@ Test(consensus_wal, a_log_in_a_directory_is_told_by_wal_check_and_its_damage_too
     cr_assert_not_null(mkdtemp(dir));
     cr_assert_eq(uv_loop_init(&loop), 0);
     cr_assert_eq(disk_uv_init(&du, &loop, dir), ERR_OK);
-    struct wal_opts opts = {&du.disk, 7, 1 << 20, on_flushed, on_failed, &f, 0};
+    struct wal_opts opts = {&du.disk, 7, 1 << 20, on_flushed, on_failed, &f, 0, RAFT_CHANGE};
     cr_assert_eq(wal_open(&wal, &opts, &report), ERR_OK);
     struct wal_log *log = wal_log_create(wal, 5, 50);
     wal_put_entry(wal, log, 1, 1, RAFT_COMMAND, SLICE("some data"));
@@ -490,7 +486,7 @@ static uint64_t state_hash(struct fixture *f)
     for (struct wal_log *log = wal_log_next(f->wal, NULL); log != NULL;
          log = wal_log_next(f->wal, log)) {
         uint64_t h = mix64(1469598103934665603ULL, wal_log_group(log));
-        h = mix64(mix64(h, wal_log_hard(log).term), wal_log_hard(log).vote);
+        h = mix64(mix64(h, wal_log_ballot(log).term), wal_log_ballot(log).vote);
         h = mix64(h, wal_log_snapshot(log) != NULL ? wal_log_snapshot(log)->index : 0);
         h = mix64(h, wal_log_first_index(log));
         for (uint64_t i = wal_log_first_index(log); i <= wal_log_last_index(log); i++) {
@@ -516,7 +512,7 @@ static void walk_entry(struct fixture *f, struct wal_log *log)
         index = base + 1 + sim_random(&f->random, last - base);
     }
     index = index < wal_log_first_index(log) ? wal_log_first_index(log) : index;
-    wal_put_entry(f->wal, log, index, 1 + wal_log_hard(log).term, RAFT_COMMAND,
+    wal_put_entry(f->wal, log, index, 1 + wal_log_ballot(log).term, RAFT_COMMAND,
                   slice_of(data, len));
 }
 
@@ -530,8 +526,8 @@ static void walk_op(struct fixture *f)
     } else if (what < 75) {
         walk_entry(f, log);
     } else if (what < 88) {
-        struct wal_hard hard = {wal_log_hard(log).term + 1, sim_random(&f->random, 4)};
-        wal_put_hard(f->wal, log, hard);
+        struct wal_ballot ballot = {wal_log_ballot(log).term + 1, sim_random(&f->random, 4)};
+        wal_put_ballot(f->wal, log, ballot);
     } else if (what < 98 && wal_log_last_index(log) > 2) {
         uint64_t base = wal_log_snapshot(log) != NULL ? wal_log_snapshot(log)->index : 1;
         uint64_t index = base + sim_random(&f->random, wal_log_last_index(log) - base + 1);

@@ -17,10 +17,12 @@ struct echo {
     struct conn conn;
     struct task task;
     struct worker *worker;
+    const struct conn_ops *ops;
     int fd;
     unsigned calls;
     atomic_bool is_paused;
     atomic_bool is_closed;
+    atomic_bool has_end_ahead;
 };
 
 static size_t on_data(struct conn *conn, struct slice input)
@@ -50,7 +52,21 @@ static void on_close(struct conn *conn)
     atomic_store(&CONTAINER_OF(conn, struct echo, conn)->is_closed, true);
 }
 
-static const struct conn_ops echo_ops = {on_data, on_close};
+static void on_end(struct conn *conn)
+{
+    buf_append(conn_reply_begin(conn), SLICE("bye\n"));
+    conn_reply_end(conn);
+    conn_close_after_flush(conn);
+}
+
+static void on_end_ahead(struct conn *conn)
+{
+    atomic_store(&CONTAINER_OF(conn, struct echo, conn)->has_end_ahead, true);
+}
+
+static const struct conn_ops echo_ops = {.on_data = on_data, .on_close = on_close};
+static const struct conn_ops patient_ops = {
+    .on_data = on_data, .on_close = on_close, .on_end = on_end, .on_end_ahead = on_end_ahead};
 
 static void on_turn_end(void *arg)
 {
@@ -60,7 +76,7 @@ static void on_turn_end(void *arg)
 static void on_open_task(struct task *task)
 {
     struct echo *echo = CONTAINER_OF(task, struct echo, task);
-    conn_open(&echo->conn, echo->worker, echo->fd, &echo_ops);
+    conn_open(&echo->conn, echo->worker, echo->fd, echo->ops);
 }
 
 static void on_resume_task(struct task *task)
@@ -85,7 +101,7 @@ static void post(struct fixture *f, void (*run)(struct task *task))
     mailbox_post(worker_mailbox(f->worker), &f->echo.task);
 }
 
-static void set_up(struct fixture *f)
+static void set_up_with(struct fixture *f, const struct conn_ops *ops)
 {
     int fd[2];
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
@@ -94,8 +110,14 @@ static void set_up(struct fixture *f)
     f->worker = worker_new(&opts);
     f->echo.worker = f->worker;
     f->echo.fd = fd[0];
+    f->echo.ops = ops;
     worker_start(f->worker);
     post(f, on_open_task);
+}
+
+static void set_up(struct fixture *f)
+{
+    set_up_with(f, &echo_ops);
 }
 
 static void wait_for(const atomic_bool *flag)
@@ -215,5 +237,49 @@ Test(conn, a_peer_that_leaves_closes_once)
     send_all(f.peer, SLICE("unfinished"));
     shutdown(f.peer, SHUT_RDWR);
     wait_for(&f.echo.is_closed);
+    tear_down(&f);
+}
+
+Test(conn, the_end_is_told_behind_all_input_and_what_is_then_written_still_leaves)
+{
+    struct fixture f;
+    set_up_with(&f, &patient_ops);
+    char back[32];
+    send_all(f.peer, SLICE("last\nunfinished"));
+    cr_assert_eq(shutdown(f.peer, SHUT_WR), 0);
+    cr_assert_eq(receive(f.peer, back, sizeof back), 9);
+    cr_assert_eq(memcmp(back, "last\nbye\n", 9), 0);
+    wait_for(&f.echo.is_closed);
+    tear_down(&f);
+}
+
+Test(conn, the_end_is_seen_past_unread_input_of_a_paused_one_which_is_presented_all_the_same)
+{
+    struct fixture f;
+    set_up_with(&f, &patient_ops);
+    char back[32];
+    send_all(f.peer, SLICE("wait\n"));
+    cr_assert_eq(receive(f.peer, back, 5), 5);
+    wait_for(&f.echo.is_paused);
+    send_all(f.peer, SLICE("unread\n"));
+    cr_assert_eq(shutdown(f.peer, SHUT_WR), 0);
+    wait_for(&f.echo.has_end_ahead);
+    post(&f, on_resume_task);
+    cr_assert_eq(receive(f.peer, back, sizeof back), 11);
+    cr_assert_eq(memcmp(back, "unread\nbye\n", 11), 0);
+    wait_for(&f.echo.is_closed);
+    tear_down(&f);
+}
+
+Test(conn, a_paused_one_may_be_closed_while_something_waits_to_be_read)
+{
+    struct fixture f;
+    set_up_with(&f, &patient_ops);
+    char back[32];
+    send_all(f.peer, SLICE("wait\n"));
+    cr_assert_eq(receive(f.peer, back, 5), 5);
+    send_all(f.peer, SLICE("unread\n"));
+    shutdown(f.peer, SHUT_RDWR);
+    wait_for(&f.echo.has_end_ahead);
     tear_down(&f);
 }

@@ -1,0 +1,74 @@
+/* interest: what other nodes want, counted for when this node orders; and what this node's clients want, for others.
+ * A node's changes are counted, and acknowledged on its lane, under the lock under which messages are ordered: so it
+ * sees in its lane exactly the messages for which it was counted, between the acknowledgements of its changes. */
+#ifndef FANFARE_PUBSUB_INTEREST_H
+#define FANFARE_PUBSUB_INTEREST_H
+
+#include "pubsub/partition.h"
+
+/* A name that clients of this node are subscribed to, and how often. */
+typedef void local_visit(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
+                         uint64_t count);
+/* Each channel and shard channel of the partitions for which `concerns` is true. Time: their number. Exclusive. */
+void directory_each_local(struct directory *directory, const bool *concerns, local_visit *visit,
+                          void *arg);
+/* Each pattern: without the joins and with the leaves that have begun and not ended. Exclusive. */
+void directory_each_local_pattern(struct directory *directory, local_visit *visit, void *arg);
+
+/* How often a pattern has lost a subscriber here: drops of patterns carry the count after them as epoch.
+ * Exclusive. */
+uint64_t directory_pattern_changes(struct directory *directory);
+
+/* Forgetting takes no longer for many names than for few: it is removed by directory_sweep. */
+/* Forget what other nodes want of the partitions for which `concerns` is true. Exclusive. */
+void directory_forget_interest(struct directory *directory, const bool *concerns);
+/* Forget what one node wants, of channels and patterns. Exclusive. */
+void directory_forget_node(struct directory *directory, uint32_t node);
+/* The node wants so much of a channel or pattern; added to what is counted. Exclusive. */
+void directory_add_interest(struct directory *directory, uint32_t node, enum topic_kind kind,
+                            struct slice name, uint32_t count);
+/* Before a new picture of it: forget what one node wants of one partition, or of patterns. Exclusive. */
+void directory_forget_node_partition(struct directory *directory, uint32_t node,
+                                     uint32_t partition);
+void directory_forget_node_patterns(struct directory *directory, uint32_t node);
+
+/* Remove a part of what is forgotten: some milliseconds at most for a million names. False: there is nothing left.
+ * Thread: worker 0, at its ticks. */
+bool directory_sweep(struct directory *directory);
+
+/* A node's change of interest in a channel, +n or -n. Counted and acknowledged (id not 0) under the stripe. False:
+ * the partition is not ordered here in this epoch; nothing has happened. */
+struct interest_told {
+    uint32_t node;
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t snapshot; /* that it adds to; 0: any */
+    enum topic_kind kind;
+    struct slice name;
+    int32_t change;
+    uint64_t id;
+};
+MUST_USE bool directory_change_interest(struct directory *directory,
+                                        const struct interest_told *told);
+
+/* From now on what the node wants of the partition is what its snapshot of that number said, and what it adds to
+ * that. Exclusive. */
+void directory_set_snapshot(struct directory *directory, uint32_t node, uint32_t partition,
+                            uint64_t snapshot);
+
+/* Patterns change while nobody publishes: in groups of at most so many. */
+enum { PATTERN_STEPS_MAX = 256 };
+
+/* A node's changes of interest in patterns, counted and acknowledged at one point of the order. */
+struct pattern_delta {
+    struct slice name;
+    int32_t change; /* +n or -n */
+    uint64_t id;    /* 0: nobody waits for an acknowledgement */
+};
+void directory_change_patterns(struct directory *directory, uint32_t node,
+                               const struct pattern_delta *delta, uint32_t count);
+
+/* The nodes that have interest in a channel now. For recovered runs. Exclusive. */
+uint64_t directory_interested(struct directory *directory, enum topic_kind kind, struct slice name);
+
+#endif

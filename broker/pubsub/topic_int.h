@@ -1,0 +1,62 @@
+/* topic_int: a channel or pattern as one worker's clients have subscribed to it. Its seats are filled in channels.c,
+ * its chain of notes in deliver.c. */
+#ifndef FANFARE_PUBSUB_TOPIC_INT_H
+#define FANFARE_PUBSUB_TOPIC_INT_H
+
+#include "base/block.h"
+#include "pubsub/directory.h"
+
+struct subscriber;
+struct subscription;
+struct transit;
+
+enum { NOTE_NONE = UINT32_MAX };
+
+struct seat {
+    struct subscriber *subscriber;
+    struct subscription *subscription;
+};
+
+/* Most channels have one subscriber on a worker: it sits in the struct itself. */
+struct seats {
+    union {
+        struct seat one;
+        struct seat *many;
+    };
+    uint32_t count;
+    uint32_t cap; /* of `many`; 0: `one` is in use */
+};
+
+static inline struct seat *seats_begin(struct seats *seats)
+{
+    return seats->cap > 0 ? seats->many : &seats->one;
+}
+
+/* A channel or pattern that this worker's clients have subscribed to. */
+struct topic {
+    struct seats solo;
+    struct seats multi;
+    struct block
+        *backlog; /* where slow subscribers' small messages are kept: one copy for all of them */
+    uint32_t note_first; /* the chain; NOTE_NONE: empty */
+    uint32_t note_last;
+    uint32_t note_count;
+    uint32_t name_len;
+    struct transit *transits; /* of a pattern in a cluster; NULL: none */
+    uint8_t kind;
+    bool is_dirty; /* in the fanout's dirty list */
+    bool is_dead;  /* out of the directory; freed at the end of the turn */
+    char name[];
+};
+
+static inline struct slice topic_name(const struct topic *topic)
+{
+    return slice_of(topic->name, topic->name_len);
+}
+
+/* Gives: without seats. */
+struct topic *topic_new(enum topic_kind kind, struct slice name);
+/* Nobody sits in it any more. */
+void topic_free(struct topic *topic);
+
+#endif

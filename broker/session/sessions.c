@@ -1,0 +1,174 @@
+/* sessions: set up, turn, tick, the end of all. */
+#include "session/sessions.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "session/answers.h"
+#include "session/backlog.h"
+#include "session/bar.h"
+#include "session/congestion.h"
+#include "session/input.h"
+#include "session/life.h"
+#include "session/limits.h"
+#include "session/output.h"
+#include "session/wait.h"
+
+enum { TICKS_PER_WALK = 10 }; /* every session is looked at about once a second */
+
+/* ---- set up ---- */
+
+static void on_changed(void *waiter, enum err err)
+{
+    struct session_change *change = waiter;
+    change->on_changed(change, err);
+}
+
+const struct fanout_ops session_fanout_ops = {.deliver = session_deliver,
+                                              .published = session_published,
+                                              .deferred = session_deferred,
+                                              .settled = session_settled,
+                                              .changed = on_changed,
+                                              .dropped = session_dropped};
+
+void sessions_init(struct sessions *sessions)
+{
+    sessions->conn_ops = (struct conn_ops){.on_data = session_on_data,
+                                           .on_close = session_on_close,
+                                           .on_end = session_on_end,
+                                           .on_end_ahead = session_on_end_ahead};
+    sessions->limits.config_version = UINT64_MAX; /* none yet */
+    sessions->parser = resp_parser_new();
+    sessions->now_s = (uint32_t)(clock_mono_ns() / NS_PER_S);
+    list_init(&sessions->all);
+    list_init(&sessions->over);
+    list_init(&sessions->watched);
+    for (unsigned bar = 0; bar < BARS; bar++) {
+        list_init(&sessions->barred[bar]);
+    }
+    limits_refresh(sessions);
+}
+
+void sessions_fini(struct sessions *sessions)
+{
+    CHECK(list_is_empty(&sessions->all));
+    resp_parser_free(sessions->parser);
+    buf_fini(&sessions->reply);
+}
+
+/* ---- the turn ---- */
+
+void sessions_before_flush(struct sessions *sessions)
+{
+    if (UNLIKELY(!list_is_empty(&sessions->over))) { wait_turn_end(sessions); }
+}
+
+void sessions_after_flush(struct sessions *sessions)
+{
+    congestion_turn_end(sessions);
+    sessions->now_s = (uint32_t)(worker_now_ns(sessions->worker) / NS_PER_S);
+}
+
+bool sessions_are_idle(struct sessions *sessions)
+{
+    return list_is_empty(&sessions->over) && !congestion_is_over(sessions);
+}
+
+/* Close clients that have been silent for too long; never subscribers, nor those that we keep
+ * waiting. */
+static void close_if_silent(struct session *session, uint64_t timeout_s)
+{
+    uint32_t silent_s = sessions_of(session)->now_s - session->active_s;
+    bool is_leaving = !conn_is_open(&session->conn);
+    bool may_be_silent = (subscriber_total(&session->subscriber) > 0 && !is_leaving) ||
+                         session->bar != BAR_NONE || answers_are_outstanding(session);
+    if (!may_be_silent && silent_s > timeout_s) {
+        LOG_DEBUG("client closed", LOG_STR("reason", "timeout"), LOG_UINT("id", session->id));
+        conn_close(&session->conn);
+    }
+}
+
+/* A part of the sessions at each tick; the list turns under the walk. */
+static void walk(struct sessions *sessions, uint32_t count)
+{
+    uint64_t timeout_s = (uint64_t)config_number(sessions->config, CONFIG_timeout);
+    if (timeout_s == 0) { return; }
+    for (uint32_t i = 0; i <= count / TICKS_PER_WALK && !list_is_empty(&sessions->all); i++) {
+        struct list *link = list_pop_front(&sessions->all);
+        list_push_back(&sessions->all, link);
+        close_if_silent(CONTAINER_OF(link, struct session, link), timeout_s);
+    }
+}
+
+void sessions_tick(struct sessions *sessions, uint32_t count)
+{
+    sessions->now_s = (uint32_t)(worker_now_ns(sessions->worker) / NS_PER_S);
+    limits_refresh(sessions);
+    backlog_tick(sessions);
+    walk(sessions, count);
+}
+
+/* ---- all at once ---- */
+
+void sessions_leave(struct sessions *sessions)
+{
+    LIST_EACH (link, &sessions->all) {
+        struct session *session = CONTAINER_OF(link, struct session, link);
+        session_leave(session);
+        session_try_to_leave(session);
+    }
+}
+
+void sessions_close(struct sessions *sessions)
+{
+    LIST_EACH (link, &sessions->all) {
+        conn_close(&CONTAINER_OF(link, struct session, link)->conn);
+    }
+}
+
+struct concern {
+    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
+    void *arg;
+    enum topic_kind kind;
+    bool is_concerned;
+};
+
+static void ask_concern(void *arg, struct slice name)
+{
+    struct concern *concern = arg;
+    concern->is_concerned =
+        concern->is_concerned || concern->concerns(concern->arg, concern->kind, name);
+}
+
+static bool is_concerned(struct session *session, struct concern *concern)
+{
+    concern->is_concerned = false;
+    for (unsigned kind = 0; kind < TOPIC_KINDS && !concern->is_concerned; kind++) {
+        concern->kind = (enum topic_kind)kind;
+        if (session->subscriber.count[kind] > 0) {
+            fanout_each_subscription(&session->subscriber, concern->kind, ask_concern, concern);
+        }
+    }
+    return concern->is_concerned;
+}
+
+void sessions_close_subscribers(struct sessions *sessions,
+                                bool (*concerns)(void *concern, enum topic_kind kind,
+                                                 struct slice name),
+                                void *arg)
+{
+    struct concern concern = {.concerns = concerns, .arg = arg};
+    uint64_t count = 0;
+    LIST_EACH (link, &sessions->all) {
+        struct session *session = CONTAINER_OF(link, struct session, link);
+        if (conn_is_open(&session->conn) && is_concerned(session, &concern)) {
+            conn_close(&session->conn);
+            count++;
+        }
+    }
+    if (count > 0) {
+        metric_add(METRIC_subscribers_interrupted_total, count);
+        LOG_WARN("subscribers closed", LOG_STR("reason", "they may have missed a message"),
+                 LOG_UINT("clients", count), LOG_UINT("worker", worker_index(sessions->worker)));
+    }
+}

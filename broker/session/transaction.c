@@ -1,0 +1,77 @@
+/* transaction: the queue. */
+#include "session/transaction.h"
+
+#include "base/mem.h"
+
+void transaction_begin(struct session *session)
+{
+    struct session_extra *extra = session_extra(session);
+    CHECK(extra->transaction == NULL);
+    extra->transaction = mem_new0(sizeof *extra->transaction);
+    session->flags |= SESSION_MULTI;
+}
+
+static struct queued *queued_new(const struct slice *argv, uint32_t argc, size_t *bytes)
+{
+    *bytes = sizeof(struct queued) + argc * sizeof(struct slice);
+    for (uint32_t i = 0; i < argc; i++) {
+        *bytes += argv[i].len;
+    }
+    struct queued *queued = mem_new(*bytes);
+    queued->argc = argc;
+    char *at = (char *)&queued->argv[argc];
+    for (uint32_t i = 0; i < argc; i++) {
+        if (argv[i].len > 0) { memcpy(at, argv[i].data, argv[i].len); }
+        queued->argv[i] = slice_of(at, argv[i].len);
+        at += argv[i].len;
+    }
+    return queued;
+}
+
+void transaction_add(struct transaction *transaction, uint16_t command, uint32_t flags,
+                     const struct slice *argv, uint32_t argc)
+{
+    if (transaction->count == transaction->cap) {
+        transaction->cap = transaction->cap > 0 ? transaction->cap * 2 : 8;
+        transaction->queue =
+            mem_resize(transaction->queue, transaction->cap * sizeof(struct queued *));
+    }
+    size_t bytes;
+    struct queued *queued = queued_new(argv, argc, &bytes);
+    queued->command = command;
+    transaction->queue[transaction->count++] = queued;
+    transaction->bytes += bytes + sizeof(struct queued *);
+    transaction->flags |= flags;
+}
+
+static void transaction_free(struct transaction *transaction)
+{
+    if (transaction == NULL) { return; }
+    for (uint32_t i = 0; i < transaction->count; i++) {
+        mem_free(transaction->queue[i]);
+    }
+    mem_free(transaction->queue);
+    buf_fini(&transaction->reply);
+    mem_free(transaction);
+}
+
+void transaction_discard(struct session *session)
+{
+    session->flags &= ~(uint32_t)(SESSION_MULTI | SESSION_EXECUTING);
+    if (session->extra == NULL) { return; }
+    transaction_free(session->extra->transaction);
+    session->extra->transaction = NULL;
+    session->extra->watch_count = 0;
+}
+
+uint32_t transaction_flags(const struct session *session)
+{
+    const struct transaction *transaction = transaction_of(session);
+    return transaction != NULL ? transaction->flags : 0;
+}
+
+size_t transaction_bytes(const struct session *session)
+{
+    const struct transaction *transaction = transaction_of(session);
+    return transaction != NULL ? transaction->bytes : 0;
+}

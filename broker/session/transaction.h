@@ -1,0 +1,48 @@
+/* transaction: the requests queued between MULTI and EXEC, and the answer while EXEC runs.
+ * Owns: copies of the arguments. Thread: the session's worker.
+ * Bound: the queue counts as unread input (query-buffer-limit). */
+#ifndef FANFARE_SESSION_TRANSACTION_H
+#define FANFARE_SESSION_TRANSACTION_H
+
+#include "session/session.h"
+
+/* One allocation: the slices, then the bytes that they name. */
+struct queued {
+    uint16_t command; /* the pipeline's number */
+    uint32_t argc;
+    struct slice argv[];
+};
+
+struct transaction {
+    struct queued **queue;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t next;   /* of EXEC: the one to run next */
+    uint32_t flags;  /* of all commands, as given */
+    size_t bytes;    /* of the queue */
+    bool is_refused; /* a command was: EXEC will be, too */
+    struct buf reply;
+    /* EXEC goes on behind a command that waited. */
+    void (*go_on)(struct call *call);
+};
+
+static inline struct transaction *transaction_of(const struct session *session)
+{
+    return session->extra != NULL ? session->extra->transaction : NULL;
+}
+
+/* Begin one: the session has none. */
+void transaction_begin(struct session *session);
+
+/* Queue a request that has passed the checks. */
+void transaction_add(struct transaction *transaction, uint16_t command, uint32_t flags,
+                     const struct slice *argv, uint32_t argc);
+
+/* Forget it, if there is one, and what is watched. */
+void transaction_discard(struct session *session);
+
+/* The flags of all queued commands, or-ed; the memory they take; 0 without a transaction. */
+uint32_t transaction_flags(const struct session *session);
+size_t transaction_bytes(const struct session *session);
+
+#endif
