@@ -120,6 +120,7 @@ static void delivery_foresee(struct task *task)
 {
     if (task == NULL || task->run != on_delivery) { return; }
     const char *channel = (const char *)CONTAINER_OF(task, struct delivery, task)->channel;
+    if (channel == NULL) { return; }
     __builtin_prefetch(channel);
     __builtin_prefetch(channel + CACHE_LINE_BYTES);
 }
