@@ -89,6 +89,9 @@ static void print_own(struct buf *out, const struct cluster_status *status)
                       status->owned);
     admin_print_gauge(out, "fanfare_cluster_partitions_warming",
                       "partitions of this node that are not ready yet", status->warming);
+    admin_print_gauge(out, "fanfare_partitions_unserved",
+                      "partitions that this node cannot use for longer than cluster-timeout",
+                      status->unserved);
     admin_print_gauge(out, "fanfare_cluster_waiting_publishes",
                       "publishes that wait for an owner or for a full link",
                       status->waiting_publishes);

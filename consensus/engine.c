@@ -338,7 +338,7 @@ static enum err put_first_entry(struct engine *e, struct wal_log *log,
     }
     if (rv == 0) {
         group_conf_encode(&conf, &bytes);
-        wal_put_hard(e->wal, log, (struct wal_hard){1, 0});
+        wal_put_ballot(e->wal, log, (struct wal_ballot){1, 0});
         wal_put_entry(e->wal, log, 1, 1, RAFT_CHANGE, buf_slice(&bytes));
     }
     buf_fini(&bytes);
@@ -458,7 +458,7 @@ bool engine_status(const struct engine *e, uint64_t group, struct engine_status 
     out->self = wal_log_self(log);
     out->last = wal_log_last_index(log);
     out->snapshot = snapshot != NULL ? snapshot->index : 0;
-    out->term = wal_log_hard(log).term;
+    out->term = wal_log_ballot(log).term;
     if (g == NULL) { return true; }
     out->is_open = true;
     out->is_stopped = g->state == GROUP_STOPPED;

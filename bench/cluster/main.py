@@ -12,9 +12,10 @@ import sys
 import faults
 import report
 import throughput
+import turns
 from systems import SYSTEMS, Fanfare, SystemFailed
 
-PARTS = ("throughput", "hop", "failover", "drain")
+PARTS = ("throughput", "hop", "failover", "drain", "turns")
 NODES_MAX = 7
 
 
@@ -33,6 +34,8 @@ def parse_options():
     parser.add_argument("--quick", action="store_true", help="3 nodes, fewer rows, one round, three faults of a kind")
     parser.add_argument("--rounds", type=int, help="repetitions, of which the median counts (default 3)")
     parser.add_argument("--faults", type=int, help="how many kills and how many drains (default 10)")
+    parser.add_argument("--channels", type=int, help="subscribed to in the part turns (default 1000000)")
+    parser.add_argument("--patterns", type=int, help="likewise (default 100000)")
     parser.add_argument("--shapes", metavar="LIST", help=f"of {','.join(throughput.SHAPES)} (default all)")
     parser.add_argument("--systems", default="fanfare,redis,nats", metavar="LIST", help="default %(default)s")
     parser.add_argument("--fanfare", default="build/fanfare", metavar="PATH", help="the broker (default %(default)s)")
@@ -42,6 +45,8 @@ def parse_options():
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.faults = options.faults or (3 if options.quick else 10)
+    options.channels = options.channels or (100000 if options.quick else 1000000)
+    options.patterns = options.patterns or (10000 if options.quick else 100000)
     options.only = options.only or list(PARTS)
     try:
         options.sizes = [3] if options.quick else [int(word) for word in options.nodes.split(",")]
@@ -110,6 +115,9 @@ def measure(options, bench):
         if part in options.only:
             seen[part] = with_fanfare(options, size, None, lambda system, number=number: faults.measure(
                 system, number, options.faults, say))
+    if "turns" in options.only:
+        seen["turns"] = with_fanfare(options, size, None, lambda system: turns.measure(
+            system, options.channels, options.patterns, say))
     return seen
 
 

@@ -163,6 +163,14 @@ def print_drain(results, asked):
     return _print_soundness(results, asked)
 
 
+def print_turns(acts):
+    """How long the loops stood still."""
+    over = sum(act["over_20_ms"] for act in acts)
+    print(f"\nTurns of the workers' loops: goal none over 20 ms; there were {over}: {verdict(over == 0)}")
+    rows = [[act["act"], f"{act['seconds']:.1f}", str(act["over_20_ms"]), f"{act['longest_s'] * 1e3:.0f}"] for act in acts]
+    print_columns([["what happened", "s", "over 20 ms", "longest, ms, at most"], *rows], 1)
+
+
 def print_all(options, bench, seen):
     """Everything that was measured. Returns whether all ran and no message was wrong."""
     is_sound = not bench.failures
@@ -174,6 +182,8 @@ def print_all(options, bench, seen):
         is_sound &= print_failover(seen["failover"], options.faults)
     if seen.get("drain"):
         is_sound &= print_drain(seen["drain"], options.faults)
+    if seen.get("turns"):
+        print_turns(seen["turns"])
     for failure in bench.failures:
         print(f"FAILED: {failure}")
     return is_sound

@@ -132,10 +132,7 @@ static void places_init(struct cluster *c)
     for (uint32_t p = 0; p < c->partition_count; p++) {
         struct place *place = &c->place[p];
         lock_init(&place->lock);
-        list_init(&place->tail);
-        place->owner = REMOTE_NOBODY;
-        place->previous_owner = REMOTE_NOBODY;
-        place->broken.node = ORIGIN_NOBODY;
+        handover_init(&place->handover);
     }
 }
 
@@ -154,6 +151,7 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     lock_init(&c->lock);
     interest_init(c);
     places_init(c);
+    moves_init(c);
     const struct listener_opts listen = {
         .address = c->peer_listen, .backlog = 511, .on_accept = inlets_accept, .arg = c};
     const char *why = "";
@@ -210,7 +208,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     half->map_task.run = on_map_task;
     half->look_task.run = on_look;
     list_init(&half->inlets);
-    list_init(&half->questions);
+    list_init(&half->askings);
     half->jams =
         (struct jams){.on_ordered = forward_unjammed, .on_refused = forward_unjam, .arg = half};
     jams_init(&half->jams, c->worker_count);
@@ -265,7 +263,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
     outlets_flush(half);
     lanes_turn(half);
     fanout_settle(half->fanout);
-    question_turn(half);
+    ask_owners_turn(half);
     inlets_turn(half);
     if (UNLIKELY(half->stopped != NULL)) { stop_if_done(half); }
 }
@@ -275,7 +273,7 @@ void cluster_tick(struct cluster *c, uint32_t worker)
     struct half *half = c->half[worker];
     forward_tick(half);
     interest_tick(half);
-    question_tick(half);
+    ask_owners_tick(half);
     inlets_tick(half);
     if (worker == 0) { moves_tick(c); }
 }
@@ -335,7 +333,7 @@ static void on_stop(struct event *event)
     if (half->index == 0) { listener_stop(half->cluster->listener); }
     forward_stop(half);
     interest_stop(half);
-    question_stop(half);
+    ask_owners_stop(half);
     peer_hub_close_accepted(half->hub, false);
     outlets_close(half, false);
     half->stopped = event->pointer;
@@ -383,12 +381,11 @@ void cluster_free(struct cluster *c)
 {
     if (c == NULL) { return; }
     membership_stop(c->membership);
-    moves_free(c);
     for (uint32_t i = 0; i < c->worker_count; i++) {
         half_free(c->half[i]);
     }
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        tail_clear(&c->place[p].tail);
+        handover_fini(&c->place[p].handover);
         lock_fini(&c->place[p].lock);
     }
     mem_free(c->place);
@@ -458,6 +455,7 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
     *out = (struct cluster_status){
         .owned = atomic_load(&c->owned),
         .warming = atomic_load(&c->warming),
+        .unserved = atomic_load(&c->unserved),
         .last_warmup_us = atomic_load(&c->last_warmup_us),
         .waiting_publishes = atomic_load(&c->waiting_publishes),
     };
@@ -470,6 +468,12 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         }
     }
     pmap_unref(map);
+}
+
+bool cluster_serves(struct cluster *c, uint32_t partition, uint64_t epoch)
+{
+    const struct remote_partition at = directory_partition_peek(c->directory, partition);
+    return at.epoch == epoch && (at.phase == PARTITION_OWNED || at.phase == PARTITION_READY);
 }
 
 const char *cluster_unready_because(struct cluster *c)
@@ -490,5 +494,6 @@ const char *cluster_unready_because(struct cluster *c)
         }
     }
     pmap_unref(map);
-    return why;
+    bool is_unserved = atomic_load(&c->unserved_here) > 0;
+    return why == NULL && is_unserved ? "it cannot use some partitions" : why;
 }

@@ -105,12 +105,17 @@ struct cluster_status {
     struct membership_status membership;
     uint32_t owned; /* partitions, and how many of them are not ready yet */
     uint32_t warming;
+    uint32_t
+        unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
     struct cluster_link_status link[PMAP_NODES_MAX];
 };
 void cluster_status(struct cluster *cluster, struct cluster_status *out);
+
+/* Does this node know the partition's owner in that epoch, and can use it? Thread: any. */
+bool cluster_serves(struct cluster *cluster, uint32_t partition, uint64_t epoch);
 
 /* Why this node is not ready to serve, static; NULL: it is. Thread: any. */
 const char *cluster_unready_because(struct cluster *cluster);

@@ -13,6 +13,7 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "cluster/cluster.h"
+#include "cluster/handover.h"
 #include "cluster/jams.h"
 #include "cluster/peer.h"
 #include "net/listener.h"
@@ -27,7 +28,6 @@ enum {
     /* Messages kept for a crash of their owners: of all partitions together, and at least of one. */
     TAILS_BYTES_MAX = 16 << 20,
     TAIL_BYTES_MIN = 64 << 10,
-    TAIL_RUNS_MAX = 8192,     /* and so many of them */
     SYNC_FRAME_BYTES = 60000, /* names in one part of a Sync */
     LANES_MAX = 64,           /* workers of a node */
     PATIENCE =
@@ -38,59 +38,15 @@ enum {
     DEAD_LANE_NS = 300000000, /* what a member that is down has sent gets so long to arrive */
 };
 
-/* One message run that may not be everywhere yet. */
-struct tail_run {
-    struct list link;
-    uint64_t seq;
-    enum topic_kind kind;
-    uint32_t count;
-    struct span span; /* owns a reference */
-};
-
-/* What a node has told its partition's owner, not taken over yet. The owner's. */
-struct staged_entry {
-    enum topic_kind kind;
-    uint32_t count;
-    uint32_t name_len;
-    size_t name_at; /* in names */
-};
-struct staged {
-    uint64_t epoch;
-    bool is_done;
-    bool is_taken; /* in force already */
-    struct buf names;
-    struct staged_entry *entry;
-    uint32_t entry_count;
-    uint32_t entry_cap;
-    uint64_t seq;
-    uint64_t tail_from;
-    struct list tail; /* struct tail_run */
-};
-
-/* This node's place in a partition's stream. */
+/* A partition's handover, and its lock. */
 struct place {
     struct lock lock;
-    uint32_t owner; /* whose stream it is; REMOTE_NOBODY: nobody's, or this node's own */
-    uint64_t epoch;
-    bool is_own;          /* this node is the owner */
-    bool is_ended;        /* the owner has said END */
-    bool has_stream;      /* the owner knows our interest, and its lane has not broken since */
-    uint64_t incarnation; /* of the owner then */
-    bool is_followed; /* in this life of the node some owner has known our interest; worker 0's */
-    bool is_broken;   /* a stream has ended without END: some of it may come again, recovered */
-    struct origin broken;    /* that stream */
-    uint32_t previous_owner; /* whose stream is to end before we sync; REMOTE_NOBODY: none */
-    uint64_t previous_epoch;
-    uint64_t seq;    /* the highest number seen */
-    uint64_t stable; /* all up to here are where they are to be */
-    uint64_t
-        tail_from; /* 0: the tail holds everything above stable; else it has lost what is below this */
-    size_t tail_bytes;
-    uint32_t tail_count;
-    struct list tail; /* struct tail_run */
-    /* Of the owner: */
-    struct staged *staged[PMAP_NODES_MAX];
-    uint64_t warming_since_ns; /* 0: not warming */
+    struct handover handover;
+    bool
+        is_followed; /* in this life of the node some owner has known our interest; worker 0's, and the next */
+    uint64_t warming_since_ns;  /* of the owner; 0: not warming */
+    uint64_t unserved_since_ns; /* it cannot be used here; 0: it can */
+    uint64_t acted_ns;          /* and something was done about that, or it began */
 };
 
 /* An accepted connection's object. Its worker's. */
@@ -102,9 +58,11 @@ struct inlet {
     uint64_t node_id;
     uint64_t incarnation;
     bool is_lane;
+    uint64_t number;  /* of a lane: no other one of this process has it */
+    bool is_ended;    /* a lane from which nothing more comes; under cluster.lock */
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
-    uint32_t outstanding; /* shipments and questions to be answered on it */
+    uint32_t outstanding; /* shipments and queries to be answered on it */
 };
 
 /* A worker's connections to one other node. */
@@ -139,8 +97,9 @@ struct waiting {
     struct list sent;      /* struct interest_change: sent, and not applied yet */
     uint32_t in_flight;
     uint32_t in_flight_to; /* node */
+    uint64_t in_flight_epoch;
     uint64_t refused_epoch;
-    uint64_t stale_seen; /* remote_partition.stale_count when changes were sent last */
+    uint64_t snapshot_seen; /* remote_partition.snapshot when changes were sent last */
 };
 
 /* A worker's half. */
@@ -160,7 +119,7 @@ struct half {
     uint64_t *lane_seq;    /* by partition: the last number put on the lanes */
     uint64_t *lane_stable; /* all up to here have been taken by the sockets */
     bool lane_is_unstable; /* lane_seq is ahead of lane_stable */
-    struct list questions; /* struct question */
+    struct list askings;   /* struct asking */
     struct task map_task;
     atomic_bool map_is_posted;
     const struct pmap *map; /* a reference; NULL: none yet */
@@ -237,7 +196,10 @@ struct cluster {
         struct inlet *request[LANES_MAX]; /* by its worker */
         uint32_t worker_count;            /* 0: not known */
     } from[PMAP_NODES_MAX];
+    uint64_t lane_number; /* the last one given */
 
+    struct task progress_task; /* worker 0: moves_progress */
+    atomic_bool progress_is_posted;
     /* Worker 0's: */
     struct pattern_sync pattern_sync;
     uint64_t
@@ -250,6 +212,8 @@ struct cluster {
     uint32_t next_worker; /* for accepted connections; worker 0's */
     atomic_uint owned;
     atomic_uint warming;
+    atomic_uint unserved;      /* partitions that cannot be used here for too long, */
+    atomic_uint unserved_here; /* and those of them of which this node is the reason, or may be */
     atomic_uint_fast64_t last_warmup_us;
     atomic_uint_fast64_t waiting_publishes;
     atomic_bool is_draining;
@@ -339,8 +303,8 @@ bool lanes_on_frame(struct inlet *inlet, const struct wire_frame *frame);
 void lanes_on_closed(struct inlet *inlet, bool is_clean);
 /* How many lanes a node has to us if all of them are open; else 0. Any thread. */
 uint32_t lanes_complete(struct cluster *c, uint32_t node);
-void tail_clear(struct list *tail);
-void place_forget_tail(struct place *place);
+/* Of the lane on which a node's stream of a partition comes; 0: it is not open. Under cluster.lock. */
+uint64_t lane_number(const struct cluster *c, uint32_t node, uint32_t partition);
 
 /* interest_channels.c, interest_patterns.c: changes of our clients' subscriptions, and of other nodes' */
 void interest_change(void *arg, struct interest_change *change);
@@ -360,25 +324,27 @@ void interest_look(struct half *half); /* streams have begun or ended */
 bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync);
 
 /* moves.c: owners come and go. Worker 0, unless stated */
+void moves_init(struct cluster *c);
 void moves_follow_map(struct cluster *c);
 void moves_progress(struct cluster *c);
+void moves_soon(struct cluster *c); /* any thread: moves_progress, in one of the next turns */
 /* Does every partition's stream come to us, and is no other one on its way? Worker 0. */
 bool moves_are_settled(struct cluster *c);
 void moves_request_lost(struct cluster *c, uint32_t node);
-void moves_lane_lost(struct cluster *c, uint32_t node, uint32_t lane, uint32_t lane_count,
+void moves_lane_lost(const struct inlet *inlet, uint32_t lane_count,
                      bool is_clean); /* any thread */
 void moves_on_ready(struct cluster *c, uint32_t node,
-                    const struct wire_ready *ready);                   /* any thread */
-bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync); /* any thread */
+                    const struct wire_ready *ready);                            /* any thread */
+bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync);          /* any thread */
+bool moves_on_ask_end(struct inlet *inlet, const struct wire_ask_end *ask_end); /* any thread */
 void moves_tick(struct cluster *c);
-void moves_free(struct cluster *c);
 
-/* question.c */
-bool question_on_query(struct inlet *inlet, const struct wire_ask *ask);
-void question_on_answer(struct outlet *outlet, const struct wire_answer *answer);
-void question_on_down(struct half *half);
-void question_tick(struct half *half);
-void question_turn(struct half *half);
-void question_stop(struct half *half);
+/* ask_owners.c */
+bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask);
+void ask_owners_on_answer(struct outlet *outlet, const struct wire_answer *answer);
+void ask_owners_on_down(struct half *half);
+void ask_owners_tick(struct half *half);
+void ask_owners_turn(struct half *half);
+void ask_owners_stop(struct half *half);
 
 #endif

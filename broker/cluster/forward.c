@@ -37,9 +37,15 @@ static void take_out(struct half *half, struct shipment *s)
     count_out(half, s);
 }
 
+static bool is_own(const struct shipment *s)
+{
+    return s->arg == NULL; /* else it is an inlet's */
+}
+
 /* One of this node's own publishes is not this worker's to wait for any more. */
 static void part_from(struct half *half, const struct shipment *s)
 {
+    if (!is_own(s)) { return; }
     atomic_fetch_sub_explicit(&half->unanswered_bytes, s->span.len, memory_order_relaxed);
 }
 
@@ -57,12 +63,34 @@ void forward_ship(void *arg, struct shipment *s)
     half_due(half, s->partition);
 }
 
+static bool is_waiting(const struct waiting *w)
+{
+    return w->in_flight > 0 || !list_is_empty(&w->shipments) || !list_is_empty(&w->refused);
+}
+
 bool forward_must_wait(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel)
 {
     const struct half *half = arg;
-    const struct waiting *w = &half->waiting[partition];
-    return w->in_flight > 0 || !list_is_empty(&w->shipments) || !list_is_empty(&w->refused) ||
-           jams_hold(&half->jams, kind, channel);
+    return is_waiting(&half->waiting[partition]) || jams_hold(&half->jams, kind, channel);
+}
+
+/* Another node's, which waits here for the lease: not if that node has lost its connection, for what it sends on its
+ * next one may be ordered before; and not if this node is not the owner in that epoch any more. */
+static bool is_to_go_back(const struct shipment *s, const struct remote_partition *at)
+{
+    if (is_own(s)) { return false; }
+    const struct inlet *inlet = s->arg;
+    return inlet->in == NULL || at->phase != PARTITION_OWNED || at->epoch != s->epoch;
+}
+
+static void give_back(struct half *half, struct list *list, const struct remote_partition *at)
+{
+    LIST_EACH (link, list) {
+        struct shipment *s = shipment_at(link);
+        if (!is_to_go_back(s, at)) { continue; }
+        take_out(half, s);
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    }
 }
 
 static enum shipment_result order(struct half *half, struct shipment *s)
@@ -89,12 +117,14 @@ static bool order_all(struct half *half, struct list *list)
     return true;
 }
 
-/* A jam has an end. Own publishes wait like others for their owner, before what has come later. */
+/* A jam has an end. Its publishes wait like others for their owner or its lease, before what has come later. */
 void forward_unjam(void *arg, struct shipment *s)
 {
     struct half *half = arg;
+    const struct remote_partition at =
+        directory_partition_peek(half->cluster->directory, s->partition);
     count_out(half, s);
-    if (s->arg != NULL) {
+    if (is_to_go_back(s, &at)) {
         shipment_settle(s, ERR_CLUSTER_DOWN, 0);
         return;
     }
@@ -106,7 +136,7 @@ void forward_unjammed(void *arg, const struct shipment *s)
 {
     struct half *half = arg;
     count_out(half, s);
-    if (s->arg == NULL) { part_from(half, s); }
+    part_from(half, s);
 }
 
 static struct slice key_of(const uint64_t *id)
@@ -136,12 +166,13 @@ static void send_one(struct half *half, struct outlet *outlet, struct waiting *w
     map_insert(&outlet->in_flight_by_id, &s->by_id, slice_hash(s->by_id.key));
     w->in_flight++;
     w->in_flight_to = outlet->node;
+    w->in_flight_epoch = epoch;
     atomic_fetch_add_explicit(&half->cluster->stat[outlet->node].sent_publishes, s->message_count,
                               memory_order_relaxed);
 }
 
-/* Send what waits, if the partition's owner can take it, and if nothing is on its way to another one: a
- * publisher's order would be lost. */
+/* Send what waits, if the partition's owner can take it, and if nothing is on its way to another one, or to the same
+ * in another epoch: a publisher's order would be lost. */
 void forward_flush(struct half *half, uint32_t partition)
 {
     struct waiting *w = &half->waiting[partition];
@@ -149,9 +180,9 @@ void forward_flush(struct half *half, uint32_t partition)
     if (list_is_empty(&w->shipments) && list_is_empty(&w->refused) && !is_jammed) { return; }
     struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
     if (is_jammed && at.phase != PARTITION_OWNED) { jams_leave(&half->jams, partition); }
-    if (w->in_flight > 0 && (w->in_flight_to != at.owner || !list_is_empty(&w->refused))) {
-        return;
-    }
+    give_back(half, &w->shipments, &at);
+    bool may_follow = w->in_flight_to == at.owner && w->in_flight_epoch == at.epoch;
+    if (w->in_flight > 0 && (!may_follow || !list_is_empty(&w->refused))) { return; }
     if (at.phase == PARTITION_OWNED) {
         if (order_all(half, &w->refused)) { (void)order_all(half, &w->shipments); }
         return;
@@ -167,11 +198,21 @@ void forward_flush(struct half *half, uint32_t partition)
     }
 }
 
-/* The owner did not execute it: it goes before everything that came after it. */
+/* The owner did not execute it: it goes before everything that came after it, also of what was refused earlier. */
 static void refuse(struct half *half, struct shipment *s, uint64_t epoch)
 {
     struct waiting *w = &half->waiting[s->partition];
-    put_in(half, &w->refused, s);
+    uint64_t timeout_ns = (uint64_t)half->cluster->opts.timeout_ms * NS_PER_MS;
+    if (clock_mono_ns() - s->since_ns >=
+        timeout_ns) { /* what came after it may have been executed */
+        settle(half, s, ERR_CLUSTER_DOWN, 0);
+        return;
+    }
+    struct list *before = w->refused.prev;
+    while (before != &w->refused && shipment_at(before)->id > s->id) {
+        before = before->prev;
+    }
+    put_in(half, before->next, s);
     w->refused_epoch = epoch;
 }
 
@@ -282,7 +323,16 @@ bool forward_on_publish(struct inlet *inlet, const struct wire_run *run)
     s->on_settled = answer;
     s->arg = inlet;
     inlet->outstanding++;
-    if (order(half, s) == SHIPMENT_ELSEWHERE) { shipment_settle(s, ERR_CLUSTER_DOWN, 0); }
+    bool must_wait = is_waiting(&half->waiting[s->partition]);
+    if (!must_wait && order(half, s) != SHIPMENT_ELSEWHERE) { return true; }
+    /* What is refused is sent again behind all that was sent in the same epoch: of that, none may be ordered. */
+    const struct remote_partition at = directory_partition_peek(c->directory, s->partition);
+    if (is_to_go_back(s, &at)) {
+        shipment_settle(s, ERR_CLUSTER_DOWN, 0);
+    } else {
+        put_in(half, &half->waiting[s->partition].shipments, s);
+        half_due(half, s->partition);
+    }
     return true;
 }
 

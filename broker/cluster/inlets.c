@@ -54,12 +54,21 @@ static const char *enter(struct inlet *inlet, uint32_t worker_count)
     struct inlet *old = *place;
     if (old == NULL) {
         *place = inlet;
+        if (inlet->is_lane) { inlet->number = ++c->lane_number; }
         c->from[inlet->node].worker_count = worker_count;
     }
     lock_release(&c->lock);
     if (old == NULL) { return NULL; }
     event_post(old_half, (struct event){.run = close_inlet, .pointer = old});
     return "its previous connection has not ended yet";
+}
+
+static void lane_end(struct inlet *inlet)
+{
+    struct cluster *c = inlet->half->cluster;
+    lock_take(&c->lock);
+    inlet->is_ended = true;
+    lock_release(&c->lock);
 }
 
 static void leave(struct inlet *inlet)
@@ -70,11 +79,6 @@ static void leave(struct inlet *inlet)
     CHECK(*place == inlet);
     *place = NULL;
     lock_release(&c->lock);
-}
-
-static void on_lane_entered(struct event *event)
-{
-    moves_progress(event->half->cluster);
 }
 
 static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *hello,
@@ -97,9 +101,7 @@ static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *he
         mem_free(inlet);
         return NULL;
     }
-    if (inlet->is_lane) {
-        event_post(half_0(half->cluster), (struct event){.run = on_lane_entered});
-    }
+    if (inlet->is_lane) { moves_soon(half->cluster); }
     list_push_back(&half->inlets, &inlet->link);
     return inlet;
 }
@@ -114,7 +116,8 @@ static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame
     case WIRE_SYNC:
         return frame->sync.is_patterns ? interest_on_patterns(inlet, &frame->sync)
                                        : moves_on_sync(inlet, &frame->sync);
-    case WIRE_QUERY: return question_on_query(inlet, &frame->query);
+    case WIRE_QUERY: return ask_owners_on_query(inlet, &frame->query);
+    case WIRE_ASK_END: return moves_on_ask_end(inlet, &frame->ask_end);
     case WIRE_HELLO:
     case WIRE_PING:
     case WIRE_PUBLISHED:
@@ -149,12 +152,13 @@ static void on_closed(void *object, bool is_clean)
     struct inlet *inlet = object;
     inlet->in = NULL;
     list_remove(&inlet->link);
-    leave(inlet);
-    if (inlet->is_lane) {
+    if (inlet
+            ->is_lane) { /* no stream begins on it; then those that it had end; then there may be a new one */
+        lane_end(inlet);
         lanes_on_closed(inlet, is_clean);
-    } else {
-        forward_on_closed(inlet);
     }
+    leave(inlet);
+    if (!inlet->is_lane) { forward_on_closed(inlet); }
     inlet_free_if_done(inlet);
 }
 

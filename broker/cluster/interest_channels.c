@@ -4,13 +4,14 @@
  * decides what becomes of it: the acknowledgement, or its worker when it has to be sent again. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cluster/handover.h"
 #include "cluster/interest_int.h"
 
 struct change_key {
     struct map_node node;
     uint64_t id;
     struct interest_change *change;
-    uint64_t stale_count; /* the partition's when it was sent */
+    uint64_t snapshot; /* the partition's when it was sent */
 };
 
 static uint64_t change_register(struct half *half, struct interest_change *change,
@@ -19,7 +20,7 @@ static uint64_t change_register(struct half *half, struct interest_change *chang
     struct change_key *key = mem_new0(sizeof *key);
     key->id = ++half->next_id << 8 | half->index;
     key->change = change;
-    key->stale_count = at->stale_count;
+    key->snapshot = at->snapshot;
     key->node.key = interest_id(&key->id);
     struct cluster *c = half->cluster;
     lock_take(&c->lock);
@@ -36,7 +37,7 @@ static void one_less_sent(struct half *half)
 }
 
 /* Gives: the change that was sent with the id, or NULL if it is not waited for (any more). */
-static struct interest_change *change_take(struct cluster *c, uint64_t id, uint64_t *stale_count)
+static struct interest_change *change_take(struct cluster *c, uint64_t id, uint64_t *snapshot)
 {
     struct interest_change *change = NULL;
     lock_take(&c->lock);
@@ -45,7 +46,7 @@ static struct interest_change *change_take(struct cluster *c, uint64_t id, uint6
         struct change_key *key = CONTAINER_OF(node, struct change_key, node);
         map_remove(&c->changes, node);
         change = key->change;
-        *stale_count = key->stale_count;
+        *snapshot = key->snapshot;
         mem_free(key);
     }
     lock_release(&c->lock);
@@ -54,13 +55,14 @@ static struct interest_change *change_take(struct cluster *c, uint64_t id, uint6
 }
 
 void interest_send(struct outlet *outlet, const struct interest_change *change, uint64_t id,
-                   uint64_t epoch, int32_t delta)
+                   const struct remote_partition *at, int32_t delta)
 {
     const struct wire_frame frame = {
         .type = WIRE_INTEREST,
         .interest = {.id = id,
                      .partition = change->partition,
-                     .epoch = epoch,
+                     .epoch = at != NULL ? at->epoch : 0,
+                     .snapshot = at != NULL ? at->snapshot : 0,
                      .kind = change->kind,
                      .name = interest_change_name(change),
                      .change = delta},
@@ -85,10 +87,8 @@ void interest_change(void *arg, struct interest_change *change)
 static void flush_orphan(struct outlet *outlet, struct interest_change *change,
                          const struct remote_partition *at)
 {
-    bool is_right = change->is_drop && change->stale_count == at->stale_count;
-    if (is_right && at->phase == PARTITION_READY) {
-        interest_send(outlet, change, 0, at->epoch, -1);
-    }
+    bool is_right = change->is_drop && change->snapshot == at->snapshot;
+    if (is_right && at->phase == PARTITION_READY) { interest_send(outlet, change, 0, at, -1); }
     list_remove(&change->link);
     interest_change_free(change);
 }
@@ -114,10 +114,10 @@ static void flush_change(struct half *half, struct outlet *outlet, struct intere
     change->is_sent = true;
     if (at->phase != PARTITION_OWNED) {
         change->id = change_register(half, change, at);
-        interest_send(outlet, change, change->id, at->epoch, change->is_join ? 1 : -1);
+        interest_send(outlet, change, change->id, at, change->is_join ? 1 : -1);
         return;
     }
-    switch (directory_apply_change(half->cluster->directory, change, at->stale_count)) {
+    switch (directory_apply_change(half->cluster->directory, change, at->snapshot)) {
     case CHANGE_APPLIED: return;
     case CHANGE_IS_STALE: unsend(w, change); return;
     case CHANGE_IS_VOID: UNREACHABLE(); /* its client is there, and this is its worker */
@@ -142,8 +142,8 @@ void interest_flush(struct half *half, uint32_t partition)
     struct waiting *w = &half->waiting[partition];
     if (list_is_empty(&w->changes) && list_is_empty(&w->sent)) { return; }
     struct remote_partition at = directory_partition_peek(half->cluster->directory, partition);
-    if (w->stale_seen != at.stale_count) { /* what was sent before may be lost: it is sent again */
-        w->stale_seen = at.stale_count;
+    if (w->snapshot_seen != at.snapshot) { /* what was sent before may be lost: it is sent again */
+        w->snapshot_seen = at.snapshot;
         interest_stale(half, partition);
     }
     struct outlet *outlet = at.owner < PMAP_NODES_MAX ? half->outlet[at.owner] : NULL;
@@ -166,11 +166,27 @@ void interest_stale(struct half *half, uint32_t partition)
     while (at != &w->sent) {
         struct list *earlier = at->prev;
         struct interest_change *change = CONTAINER_OF(at, struct interest_change, link);
-        uint64_t stale_count;
-        if (change_take(half->cluster, change->id, &stale_count) != NULL) { /* else acknowledged */
+        uint64_t snapshot;
+        if (change_take(half->cluster, change->id, &snapshot) != NULL) { /* else acknowledged */
             unsend(w, change);
         }
         at = earlier;
+    }
+}
+
+/* What was sent to an owner that cannot answer any more, or not now, is not waited for longer than the rest. */
+static void fail_old_sent(struct half *half, uint32_t partition, uint64_t since_ns)
+{
+    struct cluster *c = half->cluster;
+    enum partition_phase phase = directory_partition_peek(c->directory, partition).phase;
+    if (phase != PARTITION_STALE && phase != PARTITION_SYNCED) { return; }
+    LIST_EACH (link, &half->waiting[partition].sent) {
+        struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
+        uint64_t snapshot;
+        if (change->since_ns > since_ns || change->subscriber == NULL) { continue; }
+        if (change_take(c, change->id, &snapshot) == NULL) { continue; } /* acknowledged */
+        list_remove(&change->link);
+        interest_change_end(change, ERR_CLUSTER_DOWN);
     }
 }
 
@@ -197,6 +213,7 @@ void interest_tick(struct half *half)
         if (list_is_empty(&w->changes) && list_is_empty(&w->sent)) { continue; }
         half_due(half, p);
         fail_old(half, p, since_ns);
+        fail_old_sent(half, p, since_ns);
     }
     if (half->index == 0) {
         interest_tick_patterns(half, since_ns);
@@ -211,8 +228,8 @@ static void take_back(struct event *event)
     struct remote_partition at =
         directory_partition_peek(event->half->cluster->directory, change->partition);
     bool is_right =
-        at.phase == PARTITION_READY && at.owner == event->node && at.stale_count == event->a;
-    if (is_right && outlet_can_ask(outlet)) { interest_send(outlet, change, 0, at.epoch, -1); }
+        at.phase == PARTITION_READY && at.owner == event->node && at.snapshot == event->a;
+    if (is_right && outlet_can_ask(outlet)) { interest_send(outlet, change, 0, &at, -1); }
     mem_free(change);
 }
 
@@ -245,8 +262,7 @@ static void note_seq(struct cluster *c, uint32_t node, uint32_t partition, uint6
 {
     struct place *place = &c->place[partition];
     lock_take(&place->lock);
-    bool is_its = place->owner == node || place->previous_owner == node;
-    if (is_its && seq > place->seq) { place->seq = seq; }
+    handover_note_seq(&place->handover, node, seq);
     lock_release(&place->lock);
 }
 
@@ -273,12 +289,12 @@ void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack)
         interest_on_pattern_ack(inlet, ack->id);
         return;
     }
-    uint64_t stale_count = 0;
-    struct interest_change *change = change_take(c, ack->id, &stale_count);
+    uint64_t snapshot = 0;
+    struct interest_change *change = change_take(c, ack->id, &snapshot);
     if (change == NULL) { return; }
     struct half *owner = c->half[ack->id & 0xff];
-    struct event event = {.node = inlet->node, .a = stale_count, .pointer = interest_copy(change)};
-    switch (directory_apply_change(c->directory, change, stale_count)) {
+    struct event event = {.node = inlet->node, .a = snapshot, .pointer = interest_copy(change)};
+    switch (directory_apply_change(c->directory, change, snapshot)) {
     case CHANGE_APPLIED: mem_free(event.pointer); return;
     case CHANGE_IS_VOID: event.run = take_back; break;
     case CHANGE_IS_STALE:
@@ -310,9 +326,17 @@ bool interest_on_request(struct inlet *inlet, const struct wire_interest *intere
     }
     /* Not counted when this node does not order the partition any more: the sender, when it learns of the
      * move, asks the new owner. */
-    (void)!directory_change_interest(c->directory, inlet->node, interest->kind, interest->name,
-                                     interest->partition, interest->epoch, interest->change,
-                                     interest->id);
+    const struct interest_told told = {
+        .node = inlet->node,
+        .partition = interest->partition,
+        .epoch = interest->epoch,
+        .snapshot = handover_rule(RULE_SNAPSHOT) ? interest->snapshot : 0,
+        .kind = interest->kind,
+        .name = interest->name,
+        .change = interest->change,
+        .id = interest->id,
+    };
+    (void)!directory_change_interest(c->directory, &told);
     return true;
 }
 

@@ -10,8 +10,9 @@ static inline struct slice interest_id(const uint64_t *id)
 }
 
 /* interest_channels.c */
+/* `at`: the channel's partition, as it is at its owner; NULL: a pattern. */
 void interest_send(struct outlet *outlet, const struct interest_change *change, uint64_t id,
-                   uint64_t epoch, int32_t delta);
+                   const struct remote_partition *at, int32_t delta);
 /* A join was counted whose client has gone: it is to be taken back. A change is its worker's from the applying on,
  * so what is needed is copied before. Gives: kind, partition and name, the rest zero; mem_free it. */
 MUST_USE struct interest_change *interest_copy(const struct interest_change *change);

@@ -75,7 +75,7 @@ static void op_ask(struct half *half, struct pattern_op *op, uint32_t node)
     *asked = (struct pattern_asked){.remaining = lanes_complete(half->cluster, node)};
     if (asked->remaining == 0 || !outlet_can_ask(half->outlet[node])) { return; }
     asked->id = op->id << 8 | op->asked_count++;
-    interest_send(half->outlet[node], op->change, asked->id, 0, op->change->is_join ? 1 : -1);
+    interest_send(half->outlet[node], op->change, asked->id, NULL, op->change->is_join ? 1 : -1);
 }
 
 /* ---- beginning ---- */
@@ -126,7 +126,7 @@ static void tell_all(struct half *half, const struct interest_change *change, ui
         uint64_t told = half->cluster->patterns_told[node];
         struct outlet *outlet = half->outlet[node];
         if (told == 0 || told > seq || !outlet_can_ask(outlet)) { continue; }
-        interest_send(outlet, change, 0, 0, -1);
+        interest_send(outlet, change, 0, NULL, -1);
     }
 }
 
@@ -161,7 +161,7 @@ static void join_take_back(struct half *half, const struct interest_change *chan
 {
     for (; nodes != 0; nodes &= nodes - 1) {
         struct outlet *outlet = half->outlet[__builtin_ctzll(nodes)];
-        if (outlet_can_ask(outlet)) { interest_send(outlet, change, 0, 0, -1); }
+        if (outlet_can_ask(outlet)) { interest_send(outlet, change, 0, NULL, -1); }
     }
 }
 
@@ -338,7 +338,7 @@ static void picture_take(void *arg)
 {
     struct picture *picture = arg;
     struct directory *d = picture->half->cluster->directory;
-    directory_each_local(d, TOPIC_PATTERN, picture_add, picture);
+    directory_each_local_pattern(d, picture_add, picture);
     picture->changes = directory_pattern_changes(d);
 }
 

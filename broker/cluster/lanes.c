@@ -45,6 +45,7 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
     return (struct wire_frame){.type = WIRE_READY,
                                .ready = {.partition = item->partition,
                                          .epoch = item->epoch,
+                                         .snapshot = item->snapshot,
                                          .is_missed = item->is_missed,
                                          .seq = item->seq}};
 }
@@ -162,78 +163,19 @@ void lanes_on_down(struct outlet *outlet)
 
 /* ---- the node's end ---- */
 
-void tail_clear(struct list *tail)
+/* Is it to be delivered here? Then it is kept for the others, too. */
+static bool take_run(struct inlet *inlet, const struct wire_run *run, struct arrival *arrival)
 {
-    struct list *link;
-    while ((link = list_pop_front(tail)) != NULL) {
-        struct tail_run *run = CONTAINER_OF(link, struct tail_run, link);
-        block_unref(run->span.block);
-        mem_free(run);
-    }
-}
-
-void place_forget_tail(struct place *place)
-{
-    tail_clear(&place->tail);
-    place->tail_bytes = 0;
-    place->tail_count = 0;
-    place->tail_from = 0;
-}
-
-static void tail_drop_first(struct place *place)
-{
-    struct tail_run *run = LIST_FIRST(&place->tail, struct tail_run, link);
-    place->tail_bytes -= run->span.len;
-    place->tail_count--;
-    list_remove(&run->link);
-    block_unref(run->span.block);
-    mem_free(run);
-}
-
-/* Keep the run until its owner says that it is everywhere. */
-static void tail_keep(struct place *place, const struct wire_run *run, const struct span *span,
-                      size_t bytes_max)
-{
-    while (!list_is_empty(&place->tail) &&
-           LIST_FIRST(&place->tail, struct tail_run, link)->seq <= run->stable) {
-        tail_drop_first(place);
-    }
-    if (list_is_empty(&place->tail)) { place->tail_from = 0; }
-    while (!list_is_empty(&place->tail) &&
-           (place->tail_bytes + span->len > bytes_max || place->tail_count == TAIL_RUNS_MAX)) {
-        const struct tail_run *first = LIST_FIRST(&place->tail, struct tail_run, link);
-        place->tail_from = first->seq + first->count;
-        tail_drop_first(place);
-    }
-    struct tail_run *kept = mem_new0(sizeof *kept);
-    *kept = (struct tail_run){
-        .seq = run->seq,
-        .kind = run->kind,
-        .count = run->count,
-        .span = {block_ref(span->block), span->data, span->len},
-    };
-    list_push_back(&place->tail, &kept->link);
-    place->tail_bytes += span->len;
-    place->tail_count++;
-}
-
-static bool is_of_stream(const struct place *place, uint32_t node, uint64_t epoch)
-{
-    if (place->owner == node && place->epoch == epoch) { return true; }
-    return place->previous_owner == node && place->previous_epoch == epoch;
-}
-
-/* Is it to be delivered here? Then its number is taken, and it is kept for the others. Under the place's lock. */
-static bool take_number(struct place *place, uint32_t node, const struct wire_run *run,
-                        struct arrival *arrival, size_t tail_bytes_max)
-{
-    if (!is_of_stream(place, node, run->epoch)) { return false; }
-    if (run->seq <= place->seq) { return false; } /* recovered, and seen before */
-    place->seq = run->seq + run->count - 1;
-    if (run->stable > place->stable) { place->stable = run->stable; }
-    if (run->is_recovered) { arrival->origin = place->broken; }
-    tail_keep(place, run, &arrival->span, tail_bytes_max);
-    return true;
+    struct cluster *c = inlet->half->cluster;
+    struct place *place = &c->place[run->partition];
+    lock_take(&place->lock);
+    if (run->is_recovered) {
+        arrival->origin.node = ORIGIN_NOBODY;
+    } /* who it counted is not known */
+    bool is_ours =
+        handover_take_run(&place->handover, inlet->node, run, &arrival->span, c->tail_bytes_max);
+    lock_release(&place->lock);
+    return is_ours;
 }
 
 static bool on_deliver(struct inlet *inlet, const struct wire_run *run)
@@ -248,11 +190,7 @@ static bool on_deliver(struct inlet *inlet, const struct wire_run *run)
         .kind = run->kind,
         .origin = {(uint8_t)inlet->node, (uint8_t)inlet->worker},
     };
-    struct place *place = &c->place[run->partition];
-    lock_take(&place->lock);
-    bool is_ours = take_number(place, inlet->node, run, &arrival, c->tail_bytes_max);
-    lock_release(&place->lock);
-    if (is_ours) {
+    if (take_run(inlet, run, &arrival)) {
         fanout_deliver(half->fanout, &arrival);
         atomic_fetch_add_explicit(&c->stat[inlet->node].received_deliveries, run->count,
                                   memory_order_relaxed);
@@ -261,28 +199,14 @@ static bool on_deliver(struct inlet *inlet, const struct wire_run *run)
     return true;
 }
 
-static void on_progress(struct event *event)
-{
-    moves_progress(event->half->cluster);
-}
-
 static void on_end(struct inlet *inlet, const struct wire_end *end)
 {
     struct cluster *c = inlet->half->cluster;
     struct place *place = &c->place[end->partition];
     lock_take(&place->lock);
-    if (is_of_stream(place, inlet->node, end->epoch)) {
-        if (end->seq > place->seq) { place->seq = end->seq; }
-        place_forget_tail(place);
-    }
-    if (place->owner == inlet->node && place->epoch == end->epoch) {
-        place->is_ended = true;
-    } else if (place->previous_owner == inlet->node && place->previous_epoch == end->epoch) {
-        place->previous_owner = REMOTE_NOBODY;
-        place->is_broken = false;
-    }
+    handover_on_end(&place->handover, inlet->node, end);
     lock_release(&place->lock);
-    event_post(half_0(c), (struct event){.run = on_progress});
+    moves_soon(c);
 }
 
 static bool is_partition(const struct inlet *inlet, uint32_t partition)
@@ -314,7 +238,8 @@ bool lanes_on_frame(struct inlet *inlet, const struct wire_frame *frame)
     case WIRE_SYNC:
     case WIRE_QUERY:
     case WIRE_PUBLISHED:
-    case WIRE_ANSWER: return false;
+    case WIRE_ANSWER:
+    case WIRE_ASK_END: return false;
     }
     return false;
 }
@@ -329,7 +254,7 @@ void lanes_on_closed(struct inlet *inlet, bool is_clean)
         LOG_WARN("a peer's lane broke", LOG_UINT("node", inlet->node_id),
                  LOG_UINT("lane", inlet->worker));
     }
-    moves_lane_lost(c, inlet->node, inlet->worker, lane_count, is_clean);
+    moves_lane_lost(inlet, lane_count, is_clean);
 }
 
 uint32_t lanes_complete(struct cluster *c, uint32_t node)
@@ -337,11 +262,19 @@ uint32_t lanes_complete(struct cluster *c, uint32_t node)
     lock_take(&c->lock);
     uint32_t count = c->from[node].worker_count;
     for (uint32_t i = 0; i < count; i++) {
-        if (c->from[node].lane[i] == NULL) {
+        const struct inlet *lane = c->from[node].lane[i];
+        if (lane == NULL || lane->is_ended) {
             count = 0;
             break;
         }
     }
     lock_release(&c->lock);
     return count;
+}
+
+uint64_t lane_number(const struct cluster *c, uint32_t node, uint32_t partition)
+{
+    uint32_t count = c->from[node].worker_count;
+    const struct inlet *lane = count > 0 ? c->from[node].lane[partition % count] : NULL;
+    return lane != NULL && !lane->is_ended ? lane->number : 0;
 }

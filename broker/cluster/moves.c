@@ -25,41 +25,28 @@ void turnover_end(struct turnover *t)
 
 /* ---- the map changes ---- */
 
-/* The lane on which a node's stream of a partition comes. */
-static uint8_t lane_of(struct cluster *c, uint32_t node, uint32_t p)
-{
-    lock_take(&c->lock);
-    uint32_t count = c->from[node].worker_count;
-    lock_release(&c->lock);
-    return count > 0 ? (uint8_t)(p % count) : 0;
-}
-
 /* Follow one partition's row. Exclusive, under the place's lock. */
 static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t epoch)
 {
     struct cluster *c = t->cluster;
-    const uint32_t self = half_0(c)->self;
     struct place *place = &c->place[p];
+    struct handover *h = &place->handover;
     struct remote_partition *at = directory_partition(c->directory, p);
-    if (place->is_own) {
-        place->seq = at->seq > place->seq ? at->seq : place->seq;
-        at->seq = place->seq;
-        own_push_end(c, p, t->members, at->epoch, at->seq);
-    } else if (place->has_stream && !place->is_ended) { /* it has yet to end */
-        place->previous_owner = place->owner;
-        place->previous_epoch = place->epoch;
-        place->is_broken = true; /* until then */
-        place->broken = (struct origin){(uint8_t)place->owner, lane_of(c, place->owner, p)};
+    bool has_ordered = at->phase == PARTITION_OWNED;
+    if (h->is_own && handover_rule(RULE_SEND_END)) {
+        own_push_end(c, p, t->members, at->epoch, has_ordered ? at->seq : 0);
     }
-    place->owner = owner == self ? REMOTE_NOBODY : owner;
-    place->is_own = owner == self && owner != PMAP_NOBODY;
-    place->epoch = epoch;
-    place->is_ended = false;
-    place->has_stream = false;
-    place->warming_since_ns = place->is_own ? clock_mono_ns() : 0;
+    bool is_own = owner == half_0(c)->self && owner != PMAP_NOBODY;
+    handover_take_row(h, owner, epoch, has_ordered ? at->seq : 0, is_own);
+    if (t->is_reborn) {
+        handover_forget_self(h);
+        place->is_followed = false;
+        at->snapshot++; /* nobody has it */
+    }
+    place->warming_since_ns = is_own ? clock_mono_ns() : 0;
     at->owner = owner == PMAP_NOBODY ? REMOTE_NOBODY : owner;
     at->epoch = epoch;
-    partition_set_stale(at);
+    at->phase = PARTITION_STALE;
 }
 
 static uint64_t incarnation_of_self(struct cluster *c)
@@ -75,7 +62,8 @@ static void follow_rows(void *arg)
     const struct pmap *map = half_0(c)->map;
     for (uint32_t p = 0; p < c->partition_count; p++) {
         const struct remote_partition *at = directory_partition(c->directory, p);
-        if (at->epoch == map->partition[p].epoch) { continue; }
+        bool is_forgotten = t->is_reborn && handover_rule(RULE_FORGET_SELF);
+        if (at->epoch == map->partition[p].epoch && !is_forgotten) { continue; }
         t->is_concerned[p] = true;
         lock_take(&c->place[p].lock);
         follow_row(t, p, map->partition[p].owner, map->partition[p].epoch);
@@ -92,7 +80,7 @@ static void forget_node(void *arg)
     directory_forget_node(c->directory, late->node);
     for (uint32_t p = 0; p < c->partition_count; p++) {
         lock_take(&c->place[p].lock);
-        staged_free(&c->place[p], late->node);
+        handover_unstage(&c->place[p].handover, late->node);
         lock_release(&c->place[p].lock);
     }
 }
@@ -112,28 +100,26 @@ static void follow_members(struct cluster *c)
     }
 }
 
-/* This node was declared down, or is a new member: its clients have missed what it cannot know. */
-static void follow_self(struct cluster *c)
+/* This node was declared down, or is a new member: its clients have missed what it cannot know. Whom an owner has
+ * counted until now is among them, and nobody is any more from here on. */
+static void follow_self(struct cluster *c, uint64_t incarnation)
 {
-    uint64_t known = atomic_load(&c->own_incarnation);
-    if (known == 0 || known == incarnation_of_self(c)) { return; }
     LOG_WARN("this node was declared down: its subscribers are closed",
-             LOG_UINT("incarnation", known));
+             LOG_UINT("incarnation", incarnation));
     struct concern *concern = concern_new(c);
     concern->everything = true;
     concern_close(c, concern);
-    for (uint32_t p = 0; p < c->partition_count; p++) {
-        c->place[p].is_followed = false;
-    }
 }
 
 void moves_follow_map(struct cluster *c)
 {
     if (half_0(c)->map == NULL) { return; }
-    follow_self(c);
+    uint64_t known = atomic_load(&c->own_incarnation);
     follow_members(c);
     struct turnover t = turnover_begin(c);
+    t.is_reborn = known != 0 && known != incarnation_of_self(c);
     directory_exclusive(c->directory, follow_rows, &t);
+    if (t.is_reborn) { follow_self(c, known); }
     turnover_end(&t);
     directory_wake_lanes(c->directory);
     moves_progress(c);
@@ -159,10 +145,9 @@ void moves_progress(struct cluster *c)
 
 static bool place_is_settled(const struct half *half, const struct place *place)
 {
-    if (!place->is_followed || place->is_broken) { return false; }
-    if (place->is_own || !place->has_stream) { return true; }
-    return node_is_up(half->map, place->owner) &&
-           half->map->node[place->owner].incarnation == place->incarnation;
+    uint32_t owner = place->handover.stream.node;
+    uint64_t incarnation = node_is_up(half->map, owner) ? half->map->node[owner].incarnation : 0;
+    return place->is_followed && handover_is_settled(&place->handover, incarnation);
 }
 
 bool moves_are_settled(struct cluster *c)
@@ -181,35 +166,26 @@ bool moves_are_settled(struct cluster *c)
 
 static void on_lane_gone(struct event *event);
 
-void moves_lane_lost(struct cluster *c, uint32_t node, uint32_t lane, uint32_t lane_count,
-                     bool is_clean)
+void moves_lane_lost(const struct inlet *inlet, uint32_t lane_count, bool is_clean)
 {
+    struct cluster *c = inlet->half->cluster;
     if (atomic_load(&c->is_stopping)) { return; }
-    struct concern *concern = is_clean ? NULL : concern_new(c);
-    for (uint32_t p = lane; p < c->partition_count; p += lane_count) {
+    struct concern *concern = concern_new(c);
+    for (uint32_t p = inlet->worker; p < c->partition_count; p += lane_count) {
         struct place *place = &c->place[p];
         lock_take(&place->lock);
-        bool was_previous = place->previous_owner == node;
-        bool was_owner = place->owner == node;
-        if (was_previous) { place->previous_owner = REMOTE_NOBODY; }
-        bool had_stream = was_previous || (was_owner && place->has_stream);
-        if (was_previous || (had_stream && !place->is_ended)) {
-            place->is_broken = true;
-            place->broken = (struct origin){(uint8_t)node, (uint8_t)lane};
-        }
-        if (was_owner) { place->has_stream = false; }
+        bool may_miss =
+            handover_lane_ended(&place->handover, inlet->node, inlet->number) && !is_clean;
         lock_release(&place->lock);
-        if (concern != NULL && had_stream) {
-            concern->partition[p] = true;
-            concern->patterns = true;
-        }
+        concern->partition[p] = may_miss;
+        concern->patterns |= may_miss;
     }
-    if (concern != NULL && concern->patterns) {
+    if (concern->patterns) {
         concern_close(c, concern);
     } else {
         mem_free(concern);
     }
-    event_post(half_0(c), (struct event){.run = on_lane_gone, .node = node});
+    event_post(half_0(c), (struct event){.run = on_lane_gone, .node = inlet->node});
 }
 
 struct stale_owner {
@@ -223,7 +199,7 @@ static void stale_partitions(void *arg)
     for (uint32_t p = 0; p < stale->cluster->partition_count; p++) {
         struct remote_partition *at = directory_partition(stale->cluster->directory, p);
         bool is_told = at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
-        if (at->owner == stale->node && is_told) { partition_set_stale(at); }
+        if (at->owner == stale->node && is_told) { at->phase = PARTITION_STALE; }
     }
 }
 
@@ -248,7 +224,7 @@ static void on_lane_gone(struct event *event)
 }
 
 /* A move that waits for members that are up: the leader may think again about them. */
-static void suspect_unsynced(struct cluster *c, uint32_t p, uint64_t epoch, uint64_t now_ns)
+static void suspect_unsynced(struct cluster *c, uint32_t p, uint64_t now_ns)
 {
     const struct pmap *map = half_0(c)->map;
     struct place *place = &c->place[p];
@@ -257,7 +233,7 @@ static void suspect_unsynced(struct cluster *c, uint32_t p, uint64_t epoch, uint
     uint64_t nodes = 0;
     for (uint32_t node = 0; is_late && node < map->node_count; node++) {
         bool is_other = node != half_0(c)->self && node_is_up(map, node);
-        if (is_other && !is_synced(place, node, epoch)) { nodes |= 1ULL << node; }
+        if (is_other && !has_told(c, p, node)) { nodes |= 1ULL << node; }
     }
     lock_release(&place->lock);
     for (; nodes != 0; nodes &= nodes - 1) {
@@ -274,17 +250,31 @@ void moves_tick(struct cluster *c)
     for (uint32_t p = 0; p < c->partition_count; p++) {
         const struct remote_partition at = directory_partition_peek(c->directory, p);
         if (at.owner == half->self && at.phase != PARTITION_OWNED) {
-            suspect_unsynced(c, p, at.epoch, now_ns);
+            suspect_unsynced(c, p, now_ns);
         }
     }
+    follow_ask_ends(c);
+    watch_tick(c);
     moves_progress(c);
 }
 
-void moves_free(struct cluster *c)
+/* ---- moves_soon ---- */
+
+static void on_progress(struct task *task)
 {
-    for (uint32_t p = 0; p < c->partition_count; p++) {
-        for (uint32_t node = 0; node < PMAP_NODES_MAX; node++) {
-            staged_free(&c->place[p], node);
-        }
+    struct cluster *c = CONTAINER_OF(task, struct cluster, progress_task);
+    atomic_store(&c->progress_is_posted, false);
+    moves_progress(c);
+}
+
+void moves_soon(struct cluster *c)
+{
+    if (!atomic_exchange(&c->progress_is_posted, true)) {
+        mailbox_post(worker_mailbox(half_0(c)->worker), &c->progress_task);
     }
+}
+
+void moves_init(struct cluster *c)
+{
+    c->progress_task.run = on_progress;
 }

@@ -1,4 +1,4 @@
-/* moves_follow: this node follows owners elsewhere: pictures of what its clients want, and READY. And the closing of
+/* moves_follow: this node follows owners elsewhere: snapshots of what its clients want, and READY. And the closing of
  * subscribers that may have missed something. Worker 0's, but what says otherwise. */
 #include "base/mem.h"
 #include "cluster/moves_int.h"
@@ -16,6 +16,7 @@ static bool concerns(void *arg, enum topic_kind kind, struct slice name)
 static void on_close_subscribers(struct event *event)
 {
     struct cluster *c = event->half->cluster;
+    fanout_commit(event->half->fanout); /* who has been acknowledged by now is a subscriber, too */
     c->opts.close_subscribers(c->opts.arg, event->half->index, concerns, event->pointer);
     mem_free(event->pointer);
 }
@@ -41,48 +42,62 @@ void concern_close(struct cluster *c, struct concern *concern)
 /* ---- this node's side: following an owner ---- */
 
 /* The names of one partition, for its owner. */
-struct picture {
+struct snapshot {
     struct buf names;
     struct wire_sync_entry *entry;
     size_t count;
     size_t cap;
 };
 
-static void picture_add(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
-                        uint64_t count)
+static void snapshot_add(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
+                         uint64_t count)
 {
     struct turnover *t = arg;
-    if (!t->is_concerned[partition]) { return; }
-    struct picture *picture = &t->picture[partition];
-    if (picture->count == picture->cap) {
-        picture->cap = picture->cap > 0 ? picture->cap * 2 : 16;
-        picture->entry = mem_resize(picture->entry, picture->cap * sizeof *picture->entry);
+    struct snapshot *snapshot = &t->snapshot[partition];
+    if (snapshot->count == snapshot->cap) {
+        snapshot->cap = snapshot->cap > 0 ? snapshot->cap * 2 : 16;
+        snapshot->entry = mem_resize(snapshot->entry, snapshot->cap * sizeof *snapshot->entry);
     }
-    picture->entry[picture->count++] = (struct wire_sync_entry){
+    snapshot->entry[snapshot->count++] = (struct wire_sync_entry){
         .kind = kind, .name = slice_of(NULL, name.len), .count = (uint32_t)count};
-    buf_append(&picture->names, name);
+    buf_append(&snapshot->names, name);
 }
 
-static void take_pictures(void *arg)
+/* Its stream begins with this. False: not now, the lane has just ended. Exclusive. */
+static bool tell_owner(struct cluster *c, uint32_t p)
+{
+    struct remote_partition *at = directory_partition(c->directory, p);
+    struct place *place = &c->place[p];
+    struct stream on = {.incarnation = half_0(c)->outlet[at->owner]->incarnation};
+    lock_take(&place->lock);
+    lock_take(&c->lock);
+    on.lane = lane_number(c, at->owner, p);
+    lock_release(&c->lock);
+    bool may = on.lane != 0 && handover_may_tell(&place->handover);
+    if (may) {
+        handover_tell(&place->handover, &on);
+        at->phase = PARTITION_SYNCED;
+        at->snapshot++;
+    }
+    lock_release(&place->lock);
+    return may;
+}
+
+static void take_snapshots(void *arg)
 {
     struct turnover *t = arg;
     struct cluster *c = t->cluster;
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (t->is_concerned[p]) { directory_partition(c->directory, p)->phase = PARTITION_SYNCED; }
+        if (t->is_concerned[p]) { t->is_concerned[p] = tell_owner(c, p); }
     }
-    directory_each_local(c->directory, TOPIC_CHANNEL, picture_add, t);
-    directory_each_local(c->directory, TOPIC_SHARD, picture_add, t);
+    directory_each_local(c->directory, t->is_concerned, snapshot_add, t);
 }
 
-static struct wire_run *tail_as_runs(const struct place *place, size_t *count)
+static struct wire_run *tail_as_runs(const struct tail *tail)
 {
-    *count = 0;
-    LIST_EACH (at, &place->tail) {
-        (*count)++;
-    }
-    struct wire_run *runs = mem_new0((*count + 1) * sizeof *runs);
+    struct wire_run *runs = mem_new0((tail->count + 1) * sizeof *runs);
     size_t i = 0;
-    LIST_EACH (at, &place->tail) {
+    LIST_EACH (at, &tail->runs) {
         const struct tail_run *run = CONTAINER_OF(at, struct tail_run, link);
         runs[i++] = (struct wire_run){.seq = run->seq,
                                       .kind = run->kind,
@@ -92,41 +107,41 @@ static struct wire_run *tail_as_runs(const struct place *place, size_t *count)
     return runs;
 }
 
-static void sync_send(struct cluster *c, uint32_t p, struct picture *picture, struct outlet *outlet,
-                      uint64_t epoch)
+static void sync_send(struct cluster *c, uint32_t p, struct snapshot *snapshot,
+                      const struct remote_partition *told)
 {
     size_t at = 0;
-    for (size_t i = 0; i < picture->count; i++) {
-        picture->entry[i].name.data = picture->names.data + at;
-        at += picture->entry[i].name.len;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        snapshot->entry[i].name.data = snapshot->names.data + at;
+        at += snapshot->entry[i].name.len;
     }
+    struct outlet *outlet = half_0(c)->outlet[told->owner];
     struct place *place = &c->place[p];
+    struct handover *h = &place->handover;
     lock_take(&place->lock);
-    place->has_stream = true;
-    place->incarnation = outlet->incarnation;
-    size_t tail_count;
-    struct wire_run *tail = tail_as_runs(place, &tail_count);
+    struct wire_run *tail = tail_as_runs(&h->tail);
     size_t begun = 0;
     bool is_last;
     do {
         size_t bytes = 0;
         size_t end = begun;
-        while (end < picture->count && bytes < SYNC_FRAME_BYTES) {
-            bytes += picture->entry[end++].name.len + 16;
+        while (end < snapshot->count && bytes < SYNC_FRAME_BYTES) {
+            bytes += snapshot->entry[end++].name.len + 16;
         }
-        is_last = end == picture->count;
+        is_last = end == snapshot->count;
         const struct wire_frame frame = {
             .type = WIRE_SYNC,
             .sync = {.partition = p,
-                     .epoch = epoch,
+                     .epoch = told->epoch,
+                     .snapshot = told->snapshot,
                      .is_first = begun == 0,
                      .is_last = is_last,
-                     .entry = picture->entry + begun,
+                     .entry = snapshot->entry + begun,
                      .entry_count = end - begun,
-                     .seq = place->seq,
-                     .tail_from = place->tail_from,
+                     .seq = h->seq,
+                     .tail_from = h->tail.from,
                      .tail = tail,
-                     .tail_count = is_last ? tail_count : 0},
+                     .tail_count = is_last ? h->tail.count : 0},
         };
         outlet_send(outlet, outlet->request, &frame);
         begun = end;
@@ -146,7 +161,7 @@ static bool may_sync(struct cluster *c, uint32_t p)
     struct outlet *outlet = half->outlet[at.owner];
     struct place *place = &c->place[p];
     lock_take(&place->lock);
-    bool is_at_end = place->previous_owner == REMOTE_NOBODY && !place->is_ended;
+    bool is_at_end = handover_may_tell(&place->handover);
     lock_release(&place->lock);
     return is_at_end && outlet_can_ask(outlet) && lanes_complete(c, at.owner) > 0 &&
            c->patterns_told[at.owner] != 0;
@@ -160,18 +175,35 @@ void follow_sync_owners(struct cluster *c)
         t.any |= t.is_concerned[p];
     }
     if (t.any) {
-        t.picture = mem_new0(c->partition_count * sizeof *t.picture);
-        directory_exclusive(c->directory, take_pictures, &t);
+        t.snapshot = mem_new0(c->partition_count * sizeof *t.snapshot);
+        directory_exclusive(c->directory, take_snapshots, &t);
         for (uint32_t p = 0; p < c->partition_count; p++) {
             if (!t.is_concerned[p]) { continue; }
             const struct remote_partition at = directory_partition_peek(c->directory, p);
-            sync_send(c, p, &t.picture[p], half_0(c)->outlet[at.owner], at.epoch);
-            buf_fini(&t.picture[p].names);
-            mem_free(t.picture[p].entry);
+            sync_send(c, p, &t.snapshot[p], &at);
+            buf_fini(&t.snapshot[p].names);
+            mem_free(t.snapshot[p].entry);
         }
-        mem_free(t.picture);
+        mem_free(t.snapshot);
     }
     turnover_end(&t);
+}
+
+void follow_ask_ends(struct cluster *c)
+{
+    struct half *half = half_0(c);
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        struct place *place = &c->place[p];
+        lock_take(&place->lock);
+        const struct stream *awaited = handover_awaits_end(&place->handover);
+        struct stream stream = awaited != NULL ? *awaited : (struct stream){.node = REMOTE_NOBODY};
+        lock_release(&place->lock);
+        struct outlet *outlet = awaited != NULL ? half->outlet[stream.node] : NULL;
+        if (!outlet_can_ask(outlet)) { continue; }
+        const struct wire_frame frame = {.type = WIRE_ASK_END,
+                                         .ask_end = {.partition = p, .epoch = stream.epoch}};
+        outlet_send(outlet, outlet->request, &frame);
+    }
 }
 
 static void on_ready(struct event *event);
@@ -180,13 +212,7 @@ void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *r
 {
     struct place *place = &c->place[ready->partition];
     lock_take(&place->lock);
-    bool is_current = place->owner == node && place->epoch == ready->epoch;
-    if (is_current) {
-        place->seq = ready->seq;
-        place->stable = ready->seq;
-        place->is_broken = false;
-        place_forget_tail(place);
-    }
+    bool is_current = handover_on_ready(&place->handover, node, ready);
     lock_release(&place->lock);
     if (!is_current) { return; }
     if (ready->is_missed) {
@@ -198,7 +224,8 @@ void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *r
     event_post(half_0(c), (struct event){.run = on_ready,
                                          .node = node,
                                          .partition = ready->partition,
-                                         .a = ready->epoch});
+                                         .a = ready->epoch,
+                                         .b = ready->snapshot});
 }
 
 static void mark_ready(void *arg)
@@ -206,7 +233,9 @@ static void mark_ready(void *arg)
     const struct event *event = arg;
     struct remote_partition *at =
         directory_partition(event->half->cluster->directory, event->partition);
-    if (at->phase == PARTITION_SYNCED && at->owner == event->node && at->epoch == event->a) {
+    bool is_newest = event->b == at->snapshot || event->b == 0 || !handover_rule(RULE_SNAPSHOT);
+    bool is_its = at->owner == event->node && at->epoch == event->a;
+    if (at->phase == PARTITION_SYNCED && is_its && is_newest) {
         at->phase = PARTITION_READY;
         event->half->cluster->place[event->partition].is_followed = true;
     }

@@ -22,8 +22,9 @@ struct turnover {
     struct cluster *cluster;
     bool *is_concerned; /* by partition */
     bool any;
-    struct picture *picture; /* by partition */
-    uint64_t members;        /* up, without this node */
+    struct snapshot *snapshot; /* by partition */
+    uint64_t members;          /* up, without this node */
+    bool is_reborn;            /* this node was declared down */
 };
 
 struct turnover turnover_begin(struct cluster *c);
@@ -36,24 +37,20 @@ struct latecomer {
     uint32_t node;
 };
 
-static inline void partition_set_stale(struct remote_partition *at)
+/* Has the member told this node, the owner, what it wants? Under the place's lock; worker 0's. */
+static inline bool has_told(struct cluster *c, uint32_t p, uint32_t node)
 {
-    at->phase = PARTITION_STALE;
-    at->stale_count++;
-}
-
-/* Has the node told all it wants, to the owner of this epoch? Under the place's lock. */
-static inline bool is_synced(const struct place *place, uint32_t node, uint64_t epoch)
-{
-    const struct staged *staged = place->staged[node];
-    return staged != NULL && staged->is_done && staged->epoch == epoch;
+    return handover_is_told(&c->place[p].handover, node, half_0(c)->map->node[node].incarnation);
 }
 
 /* moves_follow.c */
 void follow_sync_owners(struct cluster *c);
+void follow_ask_ends(struct cluster *c);
+
+/* moves_watch.c */
+void watch_tick(struct cluster *c);
 
 /* moves_own.c */
-void staged_free(struct place *place, uint32_t node);
 void own_begin(struct cluster *c); /* partitions that every member has told its interest in */
 void own_take_latecomers(struct cluster *c);
 void own_answer_outdated(struct cluster *c);

@@ -7,50 +7,7 @@
 #include "cluster/moves_int.h"
 #include "pubsub/msg.h"
 
-/* ---- what is staged ---- */
-
-static void staged_clear(struct staged *staged)
-{
-    tail_clear(&staged->tail);
-    buf_fini(&staged->names);
-    mem_free(staged->entry);
-    *staged = (struct staged){0};
-    list_init(&staged->tail);
-}
-
-void staged_free(struct place *place, uint32_t node)
-{
-    if (place->staged[node] == NULL) { return; }
-    staged_clear(place->staged[node]);
-    mem_free(place->staged[node]);
-    place->staged[node] = NULL;
-}
-
-static void stage_entry(struct staged *staged, const struct wire_sync_entry *entry)
-{
-    if (staged->entry_count == staged->entry_cap) {
-        staged->entry_cap = staged->entry_cap > 0 ? staged->entry_cap * 2 : 16;
-        staged->entry = mem_resize(staged->entry, staged->entry_cap * sizeof *staged->entry);
-    }
-    staged->entry[staged->entry_count++] = (struct staged_entry){
-        entry->kind, entry->count, (uint32_t)entry->name.len, staged->names.len};
-    buf_append(&staged->names, entry->name);
-}
-
-static void stage_run(struct staged *staged, const struct wire_run *run)
-{
-    struct tail_run *kept = mem_new0(sizeof *kept);
-    struct block *block = block_new(run->data.len);
-    memcpy(block->data, run->data.data, run->data.len);
-    block->len = run->data.len;
-    *kept = (struct tail_run){
-        .seq = run->seq,
-        .kind = run->kind,
-        .count = run->count,
-        .span = {block, block->data, run->data.len},
-    };
-    list_push_back(&staged->tail, &kept->link);
-}
+/* ---- what the members tell ---- */
 
 static bool sync_is_sane(const struct cluster *c, const struct wire_sync *sync)
 {
@@ -72,71 +29,58 @@ static bool sync_is_sane(const struct cluster *c, const struct wire_sync *sync)
     return true;
 }
 
-static void on_progress(struct event *event)
-{
-    moves_progress(event->half->cluster);
-}
-
 bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync)
 {
     struct cluster *c = inlet->half->cluster;
     if (!sync_is_sane(c, sync)) { return false; }
     struct place *place = &c->place[sync->partition];
     lock_take(&place->lock);
-    if (place->staged[inlet->node] == NULL) {
-        place->staged[inlet->node] = mem_new0(sizeof(struct staged));
-        list_init(&place->staged[inlet->node]->tail);
-    }
-    struct staged *staged = place->staged[inlet->node];
-    if (sync->is_first) { staged_clear(staged); }
-    staged->epoch = sync->epoch;
-    for (size_t i = 0; i < sync->entry_count; i++) {
-        stage_entry(staged, &sync->entry[i]);
-    }
-    for (size_t i = 0; i < sync->tail_count; i++) {
-        stage_run(staged, &sync->tail[i]);
-    }
-    staged->is_done = sync->is_last;
-    staged->seq = sync->seq;
-    staged->tail_from = sync->tail_from;
+    handover_stage(&place->handover, inlet->node, inlet->incarnation, sync);
     lock_release(&place->lock);
-    if (sync->is_last) { event_post(half_0(c), (struct event){.run = on_progress}); }
+    if (sync->is_last) { moves_soon(c); }
     return true;
 }
+
 /* ---- this node's side: owning ---- */
 
-/* Has every member that is up told us what it wants, and has the stream before ours ended? */
-static bool may_begin(struct cluster *c, uint32_t p)
+/* Has every member that is up told us what it wants? Under the place's lock. */
+static bool all_have_told(struct cluster *c, uint32_t p)
 {
     const struct half *half = half_0(c);
+    for (uint32_t node = 0; node < half->map->node_count; node++) {
+        bool is_other = node != half->self && node_is_up(half->map, node);
+        if (is_other && !has_told(c, p, node)) { return false; }
+    }
+    return true;
+}
+
+/* And has the stream before ours ended? */
+static bool may_begin(struct cluster *c, uint32_t p)
+{
     const struct remote_partition at = directory_partition_peek(c->directory, p);
-    if (at.owner != half->self || at.phase == PARTITION_OWNED) { return false; }
+    if (at.owner != half_0(c)->self || at.phase == PARTITION_OWNED) { return false; }
     struct place *place = &c->place[p];
     lock_take(&place->lock);
-    bool may = place->previous_owner == REMOTE_NOBODY;
-    for (uint32_t node = 0; may && node < half->map->node_count; node++) {
-        if (node == half->self || !node_is_up(half->map, node)) { continue; }
-        may = is_synced(place, node, at.epoch);
-    }
+    bool may = place->handover.previous.node == REMOTE_NOBODY && all_have_told(c, p);
     lock_release(&place->lock);
     return may;
 }
 
-static void take_interest(struct directory *d, struct place *place, uint32_t node)
+static void take_interest(struct directory *d, uint32_t p, struct place *place, uint32_t node)
 {
-    struct staged *staged = place->staged[node];
-    for (uint32_t i = 0; i < staged->entry_count; i++) {
-        const struct staged_entry *entry = &staged->entry[i];
-        struct slice name = slice_of(staged->names.data + entry->name_at, entry->name_len);
+    const struct staging *staging = place->handover.staging[node];
+    for (uint32_t i = 0; i < staging->entry_count; i++) {
+        const struct staged_entry *entry = &staging->entry[i];
+        struct slice name = slice_of(staging->names.data + entry->name_at, entry->name_len);
         directory_add_interest(d, node, entry->kind, name, entry->count);
     }
-    staged->is_taken = true;
+    directory_set_snapshot(d, node, p, staging->snapshot);
 }
 
-static void push_ready(struct cluster *c, uint32_t p, uint64_t nodes, bool is_missed)
+static void push_ready(struct cluster *c, uint32_t p, uint32_t node, bool is_missed)
 {
-    if (nodes == 0) { return; }
-    struct lane_item *item = lane_item_new(c->directory, LANE_READY, nodes, p);
+    struct lane_item *item = lane_item_new(c->directory, LANE_READY, 1ULL << node, p);
+    item->snapshot = c->place[p].handover.staging[node]->snapshot;
     item->seq = directory_partition(c->directory, p)->seq;
     item->is_missed = is_missed;
     directory_push_lane(c->directory, item);
@@ -151,52 +95,6 @@ void own_push_end(struct cluster *c, uint32_t p, uint64_t nodes, uint64_t epoch,
     directory_push_lane(c->directory, item);
 }
 
-/* The numbers from which some node's tail is no longer whole, and the highest seen. */
-static void survey(const struct place *place, uint64_t members, uint64_t *floor, uint64_t *seq)
-{
-    *floor = place->tail_from;
-    *seq = place->seq;
-    for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
-        const struct staged *staged = place->staged[__builtin_ctzll(nodes)];
-        if (staged->tail_from > *floor) { *floor = staged->tail_from; }
-        if (staged->seq > *seq) { *seq = staged->seq; }
-    }
-}
-
-/* A walk over the tails of this node and of the members, in the order of their numbers, each run once. */
-struct tails {
-    struct list *head[PMAP_NODES_MAX + 1];
-    struct list *at[PMAP_NODES_MAX + 1];
-    uint32_t count;
-};
-
-static struct tails tails_begin(struct place *place, uint64_t members)
-{
-    struct tails t = {.head[0] = &place->tail, .at[0] = place->tail.next, .count = 1};
-    for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
-        struct list *tail = &place->staged[__builtin_ctzll(nodes)]->tail;
-        t.head[t.count] = tail;
-        t.at[t.count++] = tail->next;
-    }
-    return t;
-}
-
-/* The run with the lowest number above `after`; NULL: none. */
-static struct tail_run *tails_next(struct tails *t, uint64_t after)
-{
-    struct tail_run *best = NULL;
-    for (uint32_t i = 0; i < t->count; i++) {
-        while (t->at[i] != t->head[i] &&
-               CONTAINER_OF(t->at[i], struct tail_run, link)->seq <= after) {
-            t->at[i] = t->at[i]->next;
-        }
-        if (t->at[i] == t->head[i]) { continue; }
-        struct tail_run *run = CONTAINER_OF(t->at[i], struct tail_run, link);
-        if (best == NULL || run->seq < best->seq) { best = run; }
-    }
-    return best;
-}
-
 /* Give a run of the previous owner to those who want it and have not seen its number. */
 static void recover_run(struct cluster *c, uint32_t p, struct place *place, uint64_t members,
                         const struct tail_run *run)
@@ -206,7 +104,7 @@ static void recover_run(struct cluster *c, uint32_t p, struct place *place, uint
     uint64_t nodes = 0;
     for (uint64_t left = wanted; left != 0; left &= left - 1) {
         uint32_t node = (uint32_t)__builtin_ctzll(left);
-        if (place->staged[node]->seq < run->seq) { nodes |= 1ULL << node; }
+        if (place->handover.staging[node]->seq < run->seq) { nodes |= 1ULL << node; }
     }
     if (nodes != 0) {
         struct lane_item *item = lane_item_new(c->directory, LANE_RUN, nodes, p);
@@ -221,14 +119,17 @@ static void recover_run(struct cluster *c, uint32_t p, struct place *place, uint
 
 static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t members)
 {
-    struct tails tails = tails_begin(place, members);
-    struct tail_run *run;
-    for (uint64_t after = 0; (run = tails_next(&tails, after)) != NULL; after = run->seq) {
+    struct tail_walk walk;
+    tail_walk_begin(&walk, &place->handover, members);
+    for (const struct tail_run *run; (run = tail_walk_next(&walk)) != NULL;) {
         recover_run(c, p, place, members, run);
-        if (run->seq > place->seq) { /* news to this node's own subscribers */
+        if (run->seq > place->handover.seq) { /* news to this node's own subscribers */
             struct slice channel = msg_channel(run->kind, run->span.data);
-            const struct arrival arrival = {run->span, msg_prefix_bytes(run->kind, channel),
-                                            run->count, run->kind, place->broken};
+            const struct arrival arrival = {run->span,
+                                            msg_prefix_bytes(run->kind, channel),
+                                            run->count,
+                                            run->kind,
+                                            {.node = ORIGIN_NOBODY}};
             fanout_deliver_exclusive(half_0(c)->fanout, &arrival);
         }
     }
@@ -245,35 +146,33 @@ static void begin_one(struct beginning *b, uint32_t p)
     struct cluster *c = b->turnover.cluster;
     uint64_t members = b->turnover.members;
     struct place *place = &c->place[p];
+    struct handover *h = &place->handover;
     uint64_t floor;
     uint64_t seq;
-    survey(place, members, &floor, &seq);
+    handover_survey(h, members, &floor, &seq);
     for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
-        take_interest(c->directory, place, (uint32_t)__builtin_ctzll(nodes));
+        take_interest(c->directory, p, place, (uint32_t)__builtin_ctzll(nodes));
     }
     struct remote_partition *at = directory_partition(c->directory, p);
     at->phase = PARTITION_OWNED;
     at->seq = seq;
+    at->snapshot++;
     at->followers = members;
     recover(c, p, place, members);
     place->is_followed = true;
-    place->is_broken = false;
-    uint64_t missed = 0;
-    for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
-        uint32_t node = (uint32_t)__builtin_ctzll(nodes);
-        if (place->staged[node]->seq + 1 < floor) { missed |= 1ULL << node; }
-        tail_clear(&place->staged[node]->tail);
-    }
-    if (place->seq + 1 < floor) {
+    if (h->seq + 1 < floor) {
         b->missed->partition[p] = true;
         b->missed->patterns = true;
     }
-    place->seq = seq;
-    place_forget_tail(place);
-    push_ready(c, p, members & ~missed, false);
-    push_ready(c, p, missed, true);
+    for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
+        uint32_t node = (uint32_t)__builtin_ctzll(nodes);
+        push_ready(c, p, node, h->staging[node]->seq + 1 < floor);
+        staging_take(h->staging[node]);
+    }
+    handover_begin(h, seq);
 }
 
+/* A member may have begun to tell it all anew since may_begin looked. */
 static void begin_all(void *arg)
 {
     struct beginning *b = arg;
@@ -282,7 +181,8 @@ static void begin_all(void *arg)
     for (uint32_t p = 0; p < c->partition_count; p++) {
         if (!b->turnover.is_concerned[p]) { continue; }
         lock_take(&c->place[p].lock);
-        begin_one(b, p);
+        b->turnover.is_concerned[p] = all_have_told(c, p);
+        if (b->turnover.is_concerned[p]) { begin_one(b, p); }
         lock_release(&c->place[p].lock);
     }
 }
@@ -296,7 +196,7 @@ static void log_begun(struct cluster *c, const bool *is_concerned)
         c->place[p].warming_since_ns = 0;
         atomic_store(&c->last_warmup_us, us);
         LOG_INFO("owner of a partition", LOG_UINT("partition", p),
-                 LOG_UINT("epoch", c->place[p].epoch), LOG_UINT("warm_up_us", us));
+                 LOG_UINT("epoch", c->place[p].handover.epoch), LOG_UINT("warm_up_us", us));
     }
 }
 
@@ -337,18 +237,23 @@ void own_begin(struct cluster *c)
     turnover_end(&b.turnover);
 }
 
-/* A member that comes late, or again, to a partition that is ordered already. */
+/* ---- members that come late, or again ---- */
+
+/* To a partition that is ordered already. */
 static void take_latecomer(void *arg)
 {
     const struct latecomer *late = arg;
     struct cluster *c = late->cluster;
     struct place *place = &c->place[late->partition];
     lock_take(&place->lock);
-    directory_forget_node_partition(c->directory, late->node, late->partition);
-    take_interest(c->directory, place, late->node);
-    directory_partition(c->directory, late->partition)->followers |= 1ULL << late->node;
-    tail_clear(&place->staged[late->node]->tail);
-    push_ready(c, late->partition, 1ULL << late->node, false);
+    uint64_t incarnation = half_0(c)->map->node[late->node].incarnation;
+    if (handover_has_news(&place->handover, late->node, incarnation)) {
+        directory_forget_node_partition(c->directory, late->node, late->partition);
+        take_interest(c->directory, late->partition, place, late->node);
+        directory_partition(c->directory, late->partition)->followers |= 1ULL << late->node;
+        push_ready(c, late->partition, late->node, false);
+        staging_take(place->handover.staging[late->node]);
+    }
     lock_release(&place->lock);
 }
 
@@ -361,7 +266,8 @@ void own_take_latecomers(struct cluster *c)
         struct place *place = &c->place[p];
         for (uint32_t node = 0; node < half->map->node_count; node++) {
             lock_take(&place->lock);
-            bool is_late = is_synced(place, node, at.epoch) && !place->staged[node]->is_taken;
+            bool is_late =
+                handover_has_news(&place->handover, node, half->map->node[node].incarnation);
             lock_release(&place->lock);
             if (!is_late || !node_is_up(half->map, node)) { continue; }
             struct latecomer late = {c, p, node};
@@ -371,17 +277,19 @@ void own_take_latecomers(struct cluster *c)
     }
 }
 
-/* Whoever syncs with an owner that was, because it does not know better yet, has to be told the end of a stream
- * that it has not seen the end of: END may have gone out before its lane was there. */
+/* Whoever tells an owner that was, because it does not know better yet, has to be told the end of a stream that it
+ * has not seen the end of: END may have gone out before its lane was there. */
 static void answer_outdated(void *arg)
 {
     const struct latecomer *late = arg;
     struct cluster *c = late->cluster;
     struct place *place = &c->place[late->partition];
     lock_take(&place->lock);
-    struct staged *staged = place->staged[late->node];
-    own_push_end(c, late->partition, 1ULL << late->node, staged->epoch, 0);
-    staged->is_taken = true;
+    if (handover_is_outdated(&place->handover, late->node)) {
+        struct staging *staging = place->handover.staging[late->node];
+        own_push_end(c, late->partition, 1ULL << late->node, staging->epoch, 0);
+        staging_take(staging);
+    }
     lock_release(&place->lock);
 }
 
@@ -389,13 +297,10 @@ void own_answer_outdated(struct cluster *c)
 {
     const struct half *half = half_0(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        const struct remote_partition at = directory_partition_peek(c->directory, p);
         struct place *place = &c->place[p];
         for (uint32_t node = 0; node < half->map->node_count; node++) {
             lock_take(&place->lock);
-            const struct staged *staged = place->staged[node];
-            bool is_outdated =
-                staged != NULL && staged->is_done && !staged->is_taken && staged->epoch < at.epoch;
+            bool is_outdated = handover_is_outdated(&place->handover, node);
             lock_release(&place->lock);
             if (!is_outdated) { continue; }
             struct latecomer late = {c, p, node};
@@ -403,4 +308,45 @@ void own_answer_outdated(struct cluster *c)
             directory_wake_lanes(c->directory);
         }
     }
+}
+
+struct end_asked {
+    struct cluster *cluster;
+    uint32_t partition;
+    uint32_t node;
+    uint64_t epoch;
+};
+
+static void push_end_asked(void *arg)
+{
+    const struct end_asked *asked = arg;
+    struct cluster *c = asked->cluster;
+    struct place *place = &c->place[asked->partition];
+    lock_take(&place->lock);
+    uint64_t seq = handover_end_seq(&place->handover, asked->epoch);
+    lock_release(&place->lock);
+    own_push_end(c, asked->partition, 1ULL << asked->node, asked->epoch, seq);
+}
+
+static void on_end_asked(struct event *event)
+{
+    struct cluster *c = event->half->cluster;
+    struct end_asked asked = {c, event->partition, event->node, event->a};
+    directory_exclusive(c->directory, push_end_asked, &asked);
+    directory_wake_lanes(c->directory);
+}
+
+/* What was ordered in an epoch that is over has gone out by now. One that is not over ends by itself, for all. */
+bool moves_on_ask_end(struct inlet *inlet, const struct wire_ask_end *ask_end)
+{
+    struct cluster *c = inlet->half->cluster;
+    if (ask_end->partition >= c->partition_count) { return false; }
+    const struct remote_partition at = directory_partition_peek(c->directory, ask_end->partition);
+    if (at.epoch > ask_end->epoch) {
+        event_post(half_0(c), (struct event){.run = on_end_asked,
+                                             .node = inlet->node,
+                                             .partition = ask_end->partition,
+                                             .a = ask_end->epoch});
+    }
+    return true;
 }

@@ -47,7 +47,7 @@ static void request_lost(struct outlet *outlet, uint64_t unsent_from)
     struct half *half = outlet->half;
     atomic_fetch_sub(&half->cluster->stat[outlet->node].requests_up, 1);
     forward_on_down(outlet, unsent_from);
-    question_on_down(half);
+    ask_owners_on_down(half);
     if (atomic_load(&half->cluster->is_stopping)) { return; }
     event_post(half_0(half->cluster), (struct event){.run = on_lost, .node = outlet->node});
     half_look(half);
@@ -74,7 +74,7 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     struct outlet *outlet = arg;
     switch (frame->type) {
     case WIRE_PUBLISHED: forward_on_published(outlet, &frame->published); return true;
-    case WIRE_ANSWER: question_on_answer(outlet, &frame->answer); return true;
+    case WIRE_ANSWER: ask_owners_on_answer(outlet, &frame->answer); return true;
     case WIRE_HELLO:
     case WIRE_PING:
     case WIRE_PUBLISH:
@@ -84,7 +84,8 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     case WIRE_DELIVER:
     case WIRE_INTEREST_ACK:
     case WIRE_END:
-    case WIRE_READY: return false;
+    case WIRE_READY:
+    case WIRE_ASK_END: return false;
     }
     return false;
 }

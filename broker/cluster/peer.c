@@ -38,7 +38,7 @@ bool peer_may_bring(bool is_lane, bool to_dialler, enum wire_type type)
 {
     enum {
         REQUESTS = 1 << WIRE_PING | 1 << WIRE_PUBLISH | 1 << WIRE_INTEREST | 1 << WIRE_SYNC |
-                   1 << WIRE_QUERY,
+                   1 << WIRE_QUERY | 1 << WIRE_ASK_END,
         ANSWERS = 1 << WIRE_PING | 1 << WIRE_PUBLISHED | 1 << WIRE_ANSWER,
         ORDERED = 1 << WIRE_PING | 1 << WIRE_DELIVER | 1 << WIRE_INTEREST_ACK | 1 << WIRE_END |
                   1 << WIRE_READY,

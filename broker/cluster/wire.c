@@ -11,7 +11,7 @@ enum {
     ARENA_FIRST_BYTES = 16384,
     ARENA_BLOCK_BYTES = 65536,
     ARENA_ALIGN = 16,
-    BODY_FIELD_MAX = FANFARE__PEER__FRAME__BODY_READY, /* Frame's numbers up to here are bodies */
+    BODY_FIELD_MAX = FANFARE__PEER__FRAME__BODY_ASK_END, /* Frame's numbers up to here are bodies */
     RUN_DATA_FIELD = 15,
     RUN_FIELDS_MAX = 64,
     SYNC_ENTRIES_FIELD = 6,
@@ -282,6 +282,7 @@ static bool decode_interest(ProtobufCAllocator *allocator, struct slice body,
         .epoch = wire->epoch,
         .name = view(wire->name),
         .change = wire->change,
+        .snapshot = wire->snapshot,
     };
     return kind_of(wire->kind, &out->kind);
 }
@@ -322,7 +323,17 @@ static bool decode_ready(ProtobufCAllocator *allocator, struct slice body, struc
 {
     const Fanfare__Peer__Ready *wire = UNPACK(ready, allocator, body);
     if (wire == NULL) { return false; }
-    *out = (struct wire_ready){wire->partition, wire->epoch, wire->is_missed, wire->seq};
+    *out = (struct wire_ready){wire->partition, wire->epoch, wire->is_missed, wire->seq,
+                               wire->snapshot};
+    return true;
+}
+
+static bool decode_ask_end(ProtobufCAllocator *allocator, struct slice body,
+                           struct wire_ask_end *out)
+{
+    const Fanfare__Peer__AskEnd *wire = UNPACK(ask_end, allocator, body);
+    if (wire == NULL) { return false; }
+    *out = (struct wire_ask_end){wire->partition, wire->epoch};
     return true;
 }
 
@@ -409,6 +420,7 @@ static bool decode_sync(struct wire_decoder *arena, ProtobufCAllocator *allocato
         .is_last = wire->is_last,
         .seq = wire->seq,
         .tail_from = wire->tail_from,
+        .snapshot = wire->snapshot,
     };
     return decode_sync_lists(arena, wire, out);
 }
@@ -431,6 +443,7 @@ static bool decode_body(struct wire_decoder *arena, uint64_t number, struct slic
         [FANFARE__PEER__FRAME__BODY_INTEREST_ACK] = WIRE_INTEREST_ACK,
         [FANFARE__PEER__FRAME__BODY_END] = WIRE_END,
         [FANFARE__PEER__FRAME__BODY_READY] = WIRE_READY,
+        [FANFARE__PEER__FRAME__BODY_ASK_END] = WIRE_ASK_END,
     };
     ProtobufCAllocator allocator = {arena_alloc, arena_ignore, arena};
     out->type = types[number];
@@ -449,6 +462,7 @@ static bool decode_body(struct wire_decoder *arena, uint64_t number, struct slic
     case WIRE_INTEREST_ACK: return decode_interest_ack(&allocator, body, &out->interest_ack);
     case WIRE_END: return decode_end(&allocator, body, &out->end);
     case WIRE_READY: return decode_ready(&allocator, body, &out->ready);
+    case WIRE_ASK_END: return decode_ask_end(&allocator, body, &out->ask_end);
     }
     UNREACHABLE();
 }

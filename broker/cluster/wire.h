@@ -37,6 +37,7 @@ enum wire_type {
     WIRE_INTEREST_ACK,
     WIRE_END,
     WIRE_READY,
+    WIRE_ASK_END,
 };
 
 enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
@@ -82,6 +83,7 @@ struct wire_interest {
     enum topic_kind kind;
     struct slice name;
     int32_t change;
+    uint64_t snapshot;
 };
 
 struct wire_interest_ack {
@@ -111,6 +113,12 @@ struct wire_sync {
     size_t entry_count;
     const struct wire_run *tail;
     size_t tail_count;
+    uint64_t snapshot;
+};
+
+struct wire_ask_end {
+    uint32_t partition;
+    uint64_t epoch;
 };
 
 struct wire_end {
@@ -124,6 +132,7 @@ struct wire_ready {
     uint64_t epoch;
     bool is_missed;
     uint64_t seq;
+    uint64_t snapshot;
 };
 
 struct wire_ask {
@@ -160,6 +169,7 @@ struct wire_frame {
         struct wire_interest_ack interest_ack;
         struct wire_end end;
         struct wire_ready ready;
+        struct wire_ask_end ask_end;
     };
 };
 

@@ -179,6 +179,7 @@ static void encode_interest(struct buf *out, const struct wire_interest *interes
     body.kind = (Fanfare__Peer__Kind)interest->kind;
     body.name = binary(interest->name);
     body.change = interest->change;
+    body.snapshot = interest->snapshot;
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST;
     frame.interest = &body;
@@ -224,6 +225,17 @@ static void encode_end(struct buf *out, const struct wire_end *end)
     put_frame(out, &frame);
 }
 
+static void encode_ask_end(struct buf *out, const struct wire_ask_end *ask_end)
+{
+    Fanfare__Peer__AskEnd body = FANFARE__PEER__ASK_END__INIT;
+    body.partition = ask_end->partition;
+    body.epoch = ask_end->epoch;
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_ASK_END;
+    frame.ask_end = &body;
+    put_frame(out, &frame);
+}
+
 static void encode_ready(struct buf *out, const struct wire_ready *ready)
 {
     Fanfare__Peer__Ready body = FANFARE__PEER__READY__INIT;
@@ -231,6 +243,7 @@ static void encode_ready(struct buf *out, const struct wire_ready *ready)
     body.epoch = ready->epoch;
     body.is_missed = ready->is_missed;
     body.seq = ready->seq;
+    body.snapshot = ready->snapshot;
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_READY;
     frame.ready = &body;
@@ -303,6 +316,7 @@ static void encode_sync(struct buf *out, const struct wire_sync *sync)
     body.entries = entries;
     body.seq = sync->seq;
     body.tail_from = sync->tail_from;
+    body.snapshot = sync->snapshot;
     body.n_tail = sync->tail_count;
     body.tail = tail;
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
@@ -330,6 +344,7 @@ void wire_encode(struct buf *out, const struct wire_frame *frame)
     case WIRE_INTEREST_ACK: encode_interest_ack(out, &frame->interest_ack); return;
     case WIRE_END: encode_end(out, &frame->end); return;
     case WIRE_READY: encode_ready(out, &frame->ready); return;
+    case WIRE_ASK_END: encode_ask_end(out, &frame->ask_end); return;
     }
     UNREACHABLE();
 }

@@ -193,16 +193,19 @@ static void append_member(struct buf *out, const struct cluster_view *view, uint
                 node->raft.port, index == view->self ? " myself" : "");
 }
 
-static void append_partition(struct buf *out, const struct pmap *map, uint32_t index)
+/* What this node can use has moved, as far as it can see. */
+static void append_partition(struct buf *out, struct cluster *cluster, const struct pmap *map,
+                             uint32_t index)
 {
     const struct pmap_partition *partition = &map->partition[index];
+    bool has_moved = cluster == NULL || cluster_serves(cluster, index, partition->epoch);
     buf_appendf(out,
                 "partition %" PRIu32 " slots=%" PRIu32 "-%" PRIu32 " owner=%s epoch=%" PRIu64
                 " moving-from=%s\n",
                 index, pmap_first_slot(map->partition_count, index),
                 pmap_first_slot(map->partition_count, index + 1) - 1,
                 name_of(map, partition->owner), partition->epoch,
-                name_of(map, partition->previous));
+                name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
 }
 
 /* Ours: the map for people. */
@@ -218,7 +221,7 @@ void cmd_cluster_partitions(struct call *call)
         append_member(&text, &view, i);
     }
     for (uint32_t i = 0; i < view.map->partition_count; i++) {
-        append_partition(&text, view.map, i);
+        append_partition(&text, call->caller->broker->cluster, view.map, i);
     }
     reply_verbatim(call->reply, buf_slice(&text));
     buf_fini(&text);

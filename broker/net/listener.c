@@ -163,6 +163,17 @@ static void rest(struct listener *listener)
     worker_timer_start(listener->worker, &listener->rest_timer, LISTENER_REST_MS, on_rested);
 }
 
+/* Each fails on a peer that is gone already. */
+static void set_options(int fd, int unsent_bytes_max)
+{
+    const int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (unsent_bytes_max > 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes_max,
+                         sizeof unsent_bytes_max);
+    }
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -178,9 +189,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
             return;
         }
         if (listener->unix_path[0] == '\0') {
-            const int on = 1;
-            (void)setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on,
-                             sizeof on); /* fails on a peer already gone */
+            set_options(client, listener->opts.unsent_bytes_max);
         }
         listener->opts.on_accept(listener->opts.arg, client);
     }

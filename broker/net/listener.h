@@ -21,6 +21,8 @@ struct listener_opts {
                             0: any */
     int backlog;
     mode_t unix_mode;
+    int unsent_bytes_max; /* of one TCP connection, which the kernel takes and cannot send yet; 0: as much as the
+                             kernel likes */
     /* A client has connected. Takes: fd (non-blocking, close-on-exec, TCP_NODELAY set). Thread:
      * worker 0's. */
     void (*on_accept)(void *arg, int fd);

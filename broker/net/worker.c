@@ -12,6 +12,8 @@
 #include "base/metrics.h"
 #include "net/worker_int.h"
 
+enum { LONG_TURN_NS = 20000000 };
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -79,6 +81,13 @@ static bool may_sleep(struct worker *worker)
            (worker->opts.is_idle == NULL || worker->opts.is_idle(worker->opts.arg));
 }
 
+/* Whoever has something to do with this worker has waited for so long. */
+static void count_turn(uint64_t ns)
+{
+    metric_observe(METRIC_HISTOGRAM_loop_turn_seconds, ns);
+    if (UNLIKELY(ns > LONG_TURN_NS)) { metric_add(METRIC_loop_long_turns_total, 1); }
+}
+
 static void turn(struct worker *worker)
 {
     worker->is_at_work = false;
@@ -91,7 +100,7 @@ static void turn(struct worker *worker)
     conn_present_resumed(worker);
     if (worker->opts.on_turn_end != NULL) { worker->opts.on_turn_end(worker->opts.arg); }
     conn_end_closing(worker);
-    metric_observe(METRIC_HISTOGRAM_loop_turn_seconds, clock_mono_ns() - worker->now_ns);
+    count_turn(clock_mono_ns() - worker->now_ns);
 }
 
 static void worker_main(void *arg)

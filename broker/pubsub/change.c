@@ -83,7 +83,7 @@ static bool note_drop(struct directory *d, struct directory_drop *drop)
     if (drop->kind == TOPIC_PATTERN) { return note_pattern_drop(d, drop); }
     drop->partition = directory_partition_of(d, drop->name);
     const struct remote_partition *at = &d->partition[drop->partition].at;
-    drop->stale_count = at->stale_count;
+    drop->snapshot = at->snapshot;
     struct interest_change *pending = drop->pending;
     if (pending == NULL) {
         drop->is_to_be_told = is_counted(at);
@@ -92,7 +92,7 @@ static bool note_drop(struct directory *d, struct directory_drop *drop)
     pending->is_cancelled = true; /* its own telling goes on, if it is still right */
     if (pending->is_applied) { return false; }
     pending->is_drop = is_counted(at);
-    pending->stale_count = at->stale_count;
+    pending->snapshot = at->snapshot;
     return true;
 }
 
@@ -130,14 +130,14 @@ void directory_cancel_change(struct directory *d, struct interest_change *change
 /* ---- what others have counted ---- */
 
 enum change_result directory_apply_change(struct directory *d, struct interest_change *change,
-                                          uint64_t stale_count)
+                                          uint64_t snapshot)
 {
     CHECK(change->kind != TOPIC_PATTERN);
     struct slice name = interest_change_name(change);
     uint64_t hash = directory_hash(change->kind, name);
     struct stripe *stripe = stripe_lock(d, hash);
     uint32_t worker = change->worker;
-    if (d->partition[change->partition].at.stale_count != stale_count) {
+    if (d->partition[change->partition].at.snapshot != snapshot) {
         stripe_unlock(stripe);
         return CHANGE_IS_STALE;
     }

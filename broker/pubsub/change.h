@@ -36,9 +36,9 @@ struct interest_change {
     struct task begin_task;  /* of a pattern */
     struct transit *transit; /* of a pattern; the worker's */
     uint32_t partition;
-    uint64_t epoch;       /* of a pattern's drop: directory_pattern_changes after it */
-    uint64_t stale_count; /* of a channel's drop: it is right only for who has that picture */
-    uint64_t id;          /* the holder's, and the next */
+    uint64_t epoch;    /* of a pattern's drop: directory_pattern_changes after it */
+    uint64_t snapshot; /* of a channel's drop: it is right only for who has that one */
+    uint64_t id;       /* the holder's, and the next */
     bool is_sent;
     bool is_ended; /* in the fanout's list of what is to be told */
     uint64_t since_ns;
@@ -58,11 +58,11 @@ enum change_result {
     CHANGE_IS_STALE, /* the owner does not count it (any more): it is to be sent again; nothing has happened */
 };
 
-/* A channel's has been acknowledged that was sent when the partition had become stale `stale_count` times: make it true
- * here, at this point of the order. From then on, unless it is stale, it is its worker's. Thread: any. */
+/* A channel's has been acknowledged that was sent after that snapshot: make it true here, at this point of the order.
+ * From then on, unless it is stale, it is its worker's. Thread: any. */
 MUST_USE enum change_result directory_apply_change(struct directory *directory,
                                                    struct interest_change *change,
-                                                   uint64_t stale_count);
+                                                   uint64_t snapshot);
 
 /* A pattern's change has many owners, each of which counts it from a point of its own on. In between it is in
  * transit: a joining subscriber is shown what has been ordered by nodes that count it already, a leaving one what

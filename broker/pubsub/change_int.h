@@ -32,7 +32,7 @@ struct directory_drop {
     bool is_to_be_told;              /* out: others count it */
     uint32_t partition;              /* out, and the next: see struct interest_change */
     uint64_t epoch;
-    uint64_t stale_count;
+    uint64_t snapshot;
 };
 /* Several patterns at once: they cost all stripes, taken once. */
 void directory_drop(struct directory *directory, uint32_t worker, struct directory_drop *drop,

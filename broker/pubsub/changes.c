@@ -107,7 +107,7 @@ void fanout_tell_drop(struct fanout *f, const struct directory_drop *drop)
     change->is_drop = true;
     change->is_cancelled = true;
     change->epoch = drop->epoch;
-    change->stale_count = drop->stale_count;
+    change->snapshot = drop->snapshot;
     f->remote->change(f->remote_arg, change);
 }
 

@@ -137,7 +137,7 @@ static void on_delivery(struct task *task)
 
 static void on_change(struct task *task)
 {
-    struct change *change = CONTAINER_OF(task, struct change, task);
+    struct index_change *change = CONTAINER_OF(task, struct index_change, task);
     struct subscription *subscription = change->subscription;
     change->subscription = NULL;
     if (change->is_join) {
@@ -364,7 +364,7 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     f->index = index;
     f->ops = ops;
     f->woken = mem_new0(mailbox_count * sizeof *f->woken);
-    f->change = (struct change){.task.run = on_change, .fanout = f};
+    f->change = (struct index_change){.task.run = on_change, .fanout = f};
     mailbox_init(&f->inbox, never_called, f);
     mailbox_init(&f->lanes, never_called, f);
     list_init(&f->changed);

@@ -8,6 +8,24 @@
  * publish counted receive it.
  * Owns: this worker's channels, patterns and subscriptions. Thread: its worker, for every call; no
  * locks.
+ *
+ * The words of this module, each with one meaning:
+ *   topic         a channel, shard channel or pattern as one worker's clients have subscribed to it
+ *   entry         the same channel as the whole node knows it, in a stripe of the table; a pattern's is a pattern
+ *   share         how many subscribers a worker, or another node, has in an entry or pattern
+ *   run           messages of one channel, back to back, that are ordered together
+ *   delivery      a run on its way to one worker; a note is what that worker has made of it for one topic
+ *   batch         notes that go to a subscriber in one send
+ *   seat          a subscription's place in its topic; in transit it has none
+ *   transit       between a change's beginning and its end, while some owners count it and others do not
+ *   interest      what a node's clients want, as counted by who orders
+ *   change        a subscription begins or ends; pending until all who have to count it do, then it is ended
+ *   drop          a subscription ends because its client has gone: nobody waits for that
+ *   partition     of channels: one node, its owner, orders it at a time
+ *   origin        the node and lane that a run was ordered by
+ *   lane          an owner's stream to one other node
+ *   shipment      a run of publishes whose fate is not known yet
+ *   to forget     to void what others have told; to sweep: to remove it
  */
 #ifndef FANFARE_PUBSUB_FANOUT_H
 #define FANFARE_PUBSUB_FANOUT_H

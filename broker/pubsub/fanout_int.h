@@ -105,7 +105,7 @@ struct publish_record {
 };
 
 /* The worker's own index change, on its way through its inbox. */
-struct change {
+struct index_change {
     struct task task;
     struct fanout *fanout;
     struct subscription *subscription;
@@ -119,7 +119,7 @@ struct fanout {
     uint32_t index;
     uint32_t worker_count;
     struct mailbox inbox;
-    struct change change;
+    struct index_change change;
     struct subscription_set subscriptions;
     bool *woken; /* by worker; scratch of a commit */
 

@@ -11,10 +11,16 @@ enum {
 
 /* ---- at once, exclusive ---- */
 
+static void forget_share(struct partition *partition, uint32_t node)
+{
+    partition->generations.of[node]++;
+    partition->snapshot[node] = 0;
+}
+
 static void forget_partition(struct directory *d, uint32_t partition)
 {
     for (uint32_t node = 0; node < REMOTE_NODES_MAX; node++) {
-        d->partition[partition].generations.of[node]++;
+        forget_share(&d->partition[partition], node);
     }
 }
 
@@ -30,7 +36,7 @@ void directory_forget_interest(struct directory *d, const bool *concerns)
 
 void directory_forget_node_partition(struct directory *d, uint32_t node, uint32_t partition)
 {
-    d->partition[partition].generations.of[node]++;
+    forget_share(&d->partition[partition], node);
     d->channel_sweep.forgotten++;
 }
 
@@ -55,8 +61,8 @@ static void sweep_channel(struct directory *d, struct entry *entry, struct list 
 {
     if (entry->remote == NULL) { return; }
     node_shares_prune(&entry->remote, entry_generations(d, entry));
-    bool is_kept = !entry_is_unheard(d, entry) || list_is_linked(&entry->remembered);
-    if (!is_kept) { list_push_back(unheard, &entry->remembered); }
+    bool is_kept = !entry_is_unheard(d, entry) || list_is_linked(&entry->link);
+    if (!is_kept) { list_push_back(unheard, &entry->link); }
 }
 
 /* The map may shrink when the first entry goes: they go when all have been looked at. */
@@ -70,7 +76,7 @@ static void sweep_stripe(struct directory *d, struct stripe *stripe)
     }
     LIST_EACH (at, &unheard) {
         list_remove(at);
-        entry_release(d, stripe, CONTAINER_OF(at, struct entry, remembered));
+        entry_release(d, stripe, CONTAINER_OF(at, struct entry, link));
     }
 }
 

@@ -7,20 +7,22 @@
 
 /* ---- what this node's clients want, exclusive ---- */
 
-static struct entry *entry_next(const struct stripe *stripe, struct entry *entry)
-{
-    struct map_node *node = map_next(&stripe->entries, entry != NULL ? &entry->node : NULL);
-    return node != NULL ? CONTAINER_OF(node, struct entry, node) : NULL;
-}
-
-static void each_entry(struct directory *d, void (*visit)(void *arg, const struct entry *entry),
-                       void *arg)
+/* The lists are per stripe and partition, so that this takes no longer for what others want. */
+static void each_of_partition(struct directory *d, uint32_t partition, local_visit *visit,
+                              void *arg)
 {
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
-        const struct stripe *stripe = &d->stripe[i];
-        for (struct entry *at = entry_next(stripe, NULL); at != NULL; at = entry_next(stripe, at)) {
-            visit(arg, at);
+        LIST_EACH (at, &d->stripe[i].local[partition]) {
+            const struct entry *entry = CONTAINER_OF(at, struct entry, link);
+            visit(arg, partition, entry->kind, entry->node.key, entry->total);
         }
+    }
+}
+
+void directory_each_local(struct directory *d, const bool *concerns, local_visit *visit, void *arg)
+{
+    for (uint32_t p = 0; p < d->partition_count; p++) {
+        if (concerns[p]) { each_of_partition(d, p, visit, arg); }
     }
 }
 
@@ -30,34 +32,11 @@ static struct pattern *pattern_after(const struct directory *d, const struct pat
     return node != NULL ? CONTAINER_OF(node, struct pattern, node) : NULL;
 }
 
-struct local_visit {
-    enum topic_kind kind;
-    void (*visit)(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
-                  uint64_t count);
-    void *arg;
-};
-
-static void visit_local(void *arg, const struct entry *entry)
+void directory_each_local_pattern(struct directory *d, local_visit *visit, void *arg)
 {
-    const struct local_visit *local = arg;
-    if (entry->kind == local->kind && entry->total > 0) {
-        local->visit(local->arg, entry->partition, entry->kind, entry->node.key, entry->total);
-    }
-}
-
-void directory_each_local(struct directory *d, enum topic_kind kind,
-                          void (*visit)(void *arg, uint32_t partition, enum topic_kind kind,
-                                        struct slice name, uint64_t count),
-                          void *arg)
-{
-    if (kind != TOPIC_PATTERN) {
-        struct local_visit local = {kind, visit, arg};
-        each_entry(d, visit_local, &local);
-        return;
-    }
     for (struct pattern *at = pattern_after(d, NULL); at != NULL; at = pattern_after(d, at)) {
         uint64_t count = at->total - at->joining + at->leaving;
-        if (count > 0) { visit(arg, 0, kind, at->node.by_text.key, count); }
+        if (count > 0) { visit(arg, 0, TOPIC_PATTERN, at->node.by_text.key, count); }
     }
 }
 
@@ -159,21 +138,26 @@ void directory_change_patterns(struct directory *d, uint32_t node,
     directory_unlock_all(d);
 }
 
-bool directory_change_interest(struct directory *d, uint32_t node, enum topic_kind kind,
-                               struct slice name, uint32_t partition, uint64_t epoch,
-                               int32_t change, uint64_t id)
+bool directory_change_interest(struct directory *d, const struct interest_told *told)
 {
-    CHECK(kind != TOPIC_PATTERN);
-    uint64_t hash = directory_hash(kind, name);
+    CHECK(told->kind != TOPIC_PATTERN);
+    uint64_t hash = directory_hash(told->kind, told->name);
     struct stripe *stripe = stripe_lock(d, hash);
-    const struct remote_partition *at = &d->partition[partition].at;
-    bool is_here = at->phase == PARTITION_OWNED && at->epoch == epoch;
+    const struct partition *p = &d->partition[told->partition];
+    bool is_here = p->at.phase == PARTITION_OWNED && p->at.epoch == told->epoch &&
+                   (told->snapshot == 0 || told->snapshot == p->snapshot[told->node]);
     if (is_here) {
-        change_share(d, stripe, hash, node, kind, name, change);
-        if (id != 0) { ack_channel(d, node, kind, partition, id); }
+        change_share(d, stripe, hash, told->node, told->kind, told->name, told->change);
+        if (told->id != 0) { ack_channel(d, told->node, told->kind, told->partition, told->id); }
     }
     stripe_unlock(stripe);
     return is_here;
+}
+
+void directory_set_snapshot(struct directory *d, uint32_t node, uint32_t partition,
+                            uint64_t snapshot)
+{
+    d->partition[partition].snapshot[node] = snapshot;
 }
 
 static uint64_t nodes_of(const struct node_shares *shares, const struct generations *generations)

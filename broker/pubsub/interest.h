@@ -6,12 +6,14 @@
 
 #include "pubsub/partition.h"
 
-/* Each channel with a subscriber of this node, and how many; or each pattern: without the joins and with the
- * leaves that have begun and not ended. Exclusive. */
-void directory_each_local(struct directory *directory, enum topic_kind kind,
-                          void (*visit)(void *arg, uint32_t partition, enum topic_kind kind,
-                                        struct slice name, uint64_t count),
+/* A name that clients of this node are subscribed to, and how often. */
+typedef void local_visit(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
+                         uint64_t count);
+/* Each channel and shard channel of the partitions for which `concerns` is true. Time: their number. Exclusive. */
+void directory_each_local(struct directory *directory, const bool *concerns, local_visit *visit,
                           void *arg);
+/* Each pattern: without the joins and with the leaves that have begun and not ended. Exclusive. */
+void directory_each_local_pattern(struct directory *directory, local_visit *visit, void *arg);
 
 /* How often a pattern has lost a subscriber here: drops of patterns carry the count after them as epoch.
  * Exclusive. */
@@ -36,9 +38,23 @@ bool directory_sweep(struct directory *directory);
 
 /* A node's change of interest in a channel, +n or -n. Counted and acknowledged (id not 0) under the stripe. False:
  * the partition is not ordered here in this epoch; nothing has happened. */
-MUST_USE bool directory_change_interest(struct directory *directory, uint32_t node,
-                                        enum topic_kind kind, struct slice name, uint32_t partition,
-                                        uint64_t epoch, int32_t change, uint64_t id);
+struct interest_told {
+    uint32_t node;
+    uint32_t partition;
+    uint64_t epoch;
+    uint64_t snapshot; /* that it adds to; 0: any */
+    enum topic_kind kind;
+    struct slice name;
+    int32_t change;
+    uint64_t id;
+};
+MUST_USE bool directory_change_interest(struct directory *directory,
+                                        const struct interest_told *told);
+
+/* From now on what the node wants of the partition is what its snapshot of that number said, and what it adds to
+ * that. Exclusive. */
+void directory_set_snapshot(struct directory *directory, uint32_t node, uint32_t partition,
+                            uint64_t snapshot);
 
 /* Patterns change while nobody publishes: in groups of at most so many. */
 enum { PATTERN_STEPS_MAX = 256 };

@@ -18,7 +18,8 @@ struct lane_item {
     uint64_t nodes; /* bit per node index */
     uint32_t partition;
     uint64_t epoch;
-    uint64_t seq; /* RUN: of the first message; END: the last one */
+    uint64_t snapshot; /* READY */
+    uint64_t seq;      /* RUN: of the first message; END: the last one */
     uint64_t *
         ids; /* ACK: what is acknowledged; then the last numbers given before it (InterestAck.seq); the
                       item owns the array, which is one */

@@ -22,8 +22,10 @@ struct remote_partition {
     enum partition_phase phase;
     uint32_t owner; /* node index, or REMOTE_NOBODY */
     uint64_t epoch;
-    uint64_t seq;         /* OWNED: the last number given */
-    uint64_t stale_count; /* so many times it became STALE */
+    uint64_t seq; /* OWNED: the last number given */
+    /* The number of the newest snapshot of our clients' interest: one is taken when it is told to an owner, and
+     * when this node begins to order. A change belongs to the one it was sent after. */
+    uint64_t snapshot;
     uint64_t
         followers; /* OWNED: nodes that follow its stream, a bit each; patterns of others do not
                              count: what is sent to them they could not place */

@@ -40,9 +40,10 @@ void directory_free(struct directory *d)
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
         struct stripe *stripe = &d->stripe[i];
         LIST_EACH (at, &stripe->remembered) {
-            entry_free(stripe, CONTAINER_OF(at, struct entry, remembered));
+            entry_free(stripe, CONTAINER_OF(at, struct entry, link));
         }
         CHECK(stripe->entries.count == 0); /* every subscriber has left */
+        mem_free(stripe->local);
         lock_fini(&stripe->lock);
     }
     CHECK(patterns_count(d->patterns) == 0);
@@ -125,7 +126,7 @@ static struct entry *entry_new(struct directory *d, struct stripe *stripe, enum 
 
 static void entry_forget(struct stripe *stripe, struct entry *entry)
 {
-    list_remove(&entry->remembered);
+    list_remove(&entry->link);
     stripe->remembered_count--;
 }
 
@@ -134,7 +135,7 @@ struct entry *entry_ensure(struct directory *d, struct stripe *stripe, enum topi
 {
     struct entry *entry = entry_find(stripe, name, hash);
     if (entry == NULL) { return entry_new(d, stripe, kind, name, hash); }
-    if (list_is_linked(&entry->remembered)) { entry_forget(stripe, entry); }
+    if (entry->total == 0 && list_is_linked(&entry->link)) { entry_forget(stripe, entry); }
     return entry;
 }
 
@@ -217,7 +218,12 @@ void local_join(struct directory *d, struct stripe *stripe, uint32_t worker, enu
         return;
     }
     struct entry *entry = entry_ensure(d, stripe, kind, name, hash);
-    stripe->live_count[kind] += entry->total == 0;
+    if (entry->total == 0) {
+        stripe->live_count[kind]++;
+        if (stripe->local != NULL) {
+            list_push_back(&stripe->local[entry->partition], &entry->link);
+        }
+    }
     share_join(&entry->share[worker], &entry->total, topic);
 }
 
@@ -234,7 +240,10 @@ void local_leave(struct directory *d, struct stripe *stripe, uint32_t worker, en
     struct entry *entry = entry_find(stripe, name, hash);
     CHECK(entry != NULL);
     share_leave(&entry->share[worker], &entry->total);
-    stripe->live_count[kind] -= entry->total == 0;
+    if (entry->total == 0) {
+        stripe->live_count[kind]--;
+        if (stripe->local != NULL) { list_remove(&entry->link); }
+    }
     entry_release(d, stripe, entry);
 }
 
@@ -304,10 +313,10 @@ struct entry *entry_for_publish(struct directory *d, struct stripe *stripe, cons
         if (stripe->remembered_count == STRIPE_REMEMBERED_MAX) {
             struct list *oldest = list_pop_front(&stripe->remembered);
             stripe->remembered_count--;
-            entry_free(stripe, CONTAINER_OF(oldest, struct entry, remembered));
+            entry_free(stripe, CONTAINER_OF(oldest, struct entry, link));
         }
         entry = entry_new(d, stripe, run->kind, run->channel, run->hash);
-        list_push_back(&stripe->remembered, &entry->remembered);
+        list_push_back(&stripe->remembered, &entry->link);
         stripe->remembered_count++;
     }
     if (entry->match_version != d->pattern_version) { entry_match(d, entry); }
@@ -323,6 +332,12 @@ void directory_set_partitions(struct directory *d, uint32_t partition_count, siz
     for (uint32_t i = 0; i < partition_count; i++) {
         lock_init(&d->partition[i].lock);
         d->partition[i].at.owner = REMOTE_NOBODY;
+    }
+    for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
+        d->stripe[i].local = mem_new(partition_count * sizeof(struct list));
+        for (uint32_t p = 0; p < partition_count; p++) {
+            list_init(&d->stripe[i].local[p]);
+        }
     }
     d->partition_count = partition_count;
     d->lane_bytes_max = lane_bytes_max;

@@ -51,8 +51,8 @@ struct pattern {
 
 struct entry {
     struct map_node node;
-    struct list remembered; /* in the stripe's list while it has no share at all */
-    uint64_t total;         /* of the workers' shares */
+    struct list link; /* in a list of the stripe: of what is local, or of what is remembered */
+    uint64_t total;   /* of the workers' shares */
     struct node_shares *remote;
     struct pattern **match; /* what matches this channel, valid while match_version is the set's */
     uint64_t match_version;
@@ -65,8 +65,9 @@ struct entry {
 struct stripe {
     _Alignas(64) struct lock lock;
     struct map entries;
-    struct list remembered; /* oldest first */
+    struct list remembered; /* entries without any share; oldest first */
     uint32_t remembered_count;
+    struct list *local; /* in a cluster, by partition: entries with a subscriber of this node */
     uint64_t live_count[TOPIC_KINDS]; /* entries with a subscriber of this node */
 };
 
@@ -82,6 +83,8 @@ struct member {
 struct partition {
     struct lock lock; /* inside a stripe's: numbers are given and lanes fed in one step */
     struct remote_partition at;
+    uint64_t
+        snapshot[REMOTE_NODES_MAX]; /* in force, of each node; 0: none. Written under all stripes */
     struct generations generations; /* written under all stripes */
 };
 

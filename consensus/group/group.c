@@ -116,11 +116,11 @@ bool group_is_waiting(const struct group *g)
 
 /* ---- updates ---- */
 
-void group_put_hard(struct group *g)
+void group_put_ballot(struct group *g)
 {
-    struct wal_hard hard = {raft_current_term(&g->raft), raft_voted_for(&g->raft)};
-    wal_put_hard(g->engine->wal, g->log, hard);
-    g->hard_batch = wal_batch(g->engine->wal);
+    struct wal_ballot ballot = {raft_current_term(&g->raft), raft_voted_for(&g->raft)};
+    wal_put_ballot(g->engine->wal, g->log, ballot);
+    g->ballot_batch = wal_batch(g->engine->wal);
 }
 
 /* Entries from `index` on were replaced; the newest is now `last`. */
@@ -261,7 +261,7 @@ bool group_step(struct group *g, struct raft_event *event, int *rv_out)
         }
         return false;
     }
-    if (update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) { group_put_hard(g); }
+    if (update.flags & (RAFT_UPDATE_CURRENT_TERM | RAFT_UPDATE_VOTED_FOR)) { group_put_ballot(g); }
     if (update.flags & (RAFT_UPDATE_ENTRIES)) {
         take_entries(g, &update);
         raft_free(update.entries.batch[0].batch);
@@ -342,7 +342,8 @@ static void renew_term(struct group *g)
         return;
     }
     if (guard_sole_voter_in(&conf, g->self)) {
-        wal_put_hard(g->engine->wal, g->log, (struct wal_hard){wal_log_hard(g->log).term + 1, 0});
+        wal_put_ballot(g->engine->wal, g->log,
+                       (struct wal_ballot){wal_log_ballot(g->log).term + 1, 0});
     }
     raft_configuration_close(&conf);
 }
@@ -363,8 +364,8 @@ static bool try_start(struct group *g)
         }
         event.start.metadata = &meta;
     }
-    event.start.term = wal_log_hard(g->log).term;
-    event.start.voted_for = wal_log_hard(g->log).vote;
+    event.start.term = wal_log_ballot(g->log).term;
+    event.start.voted_for = wal_log_ballot(g->log).vote;
     event.start.start_index = wal_log_first_index(g->log);
     event.start.entries = start_entries(g, &event.start.n_entries);
     struct raft_entry *entries = event.start.entries;

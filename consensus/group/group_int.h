@@ -57,7 +57,7 @@ struct group {
 
     /* durability */
     struct group_write writes[2]; /* older, newer */
-    uint64_t hard_batch;          /* the batch with the last term or vote */
+    uint64_t ballot_batch;        /* the batch with the last term or vote */
     uint64_t start_batch;         /* START waits for it */
 
     /* messages out */
@@ -172,7 +172,7 @@ void group_end_proposed(struct group *g, uint64_t index, enum err err);
 enum err group_submit(struct group *g, int type, struct slice data);
 
 /* Term and vote, as the library has them, to the log. */
-void group_put_hard(struct group *g);
+void group_put_ballot(struct group *g);
 /* Take a higher term without being elected and without a vote. False: the group was stopped. */
 bool group_bump_term(struct group *g, uint64_t term);
 

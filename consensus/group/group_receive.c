@@ -29,6 +29,7 @@ static bool step_append(struct group *g, const char *from_name, const struct mes
     a->prev_log_index = piece->prev_index;
     a->prev_log_term = piece->prev_term;
     a->n_entries = piece->count;
+    a->leader_commit = guard_kept_commit(g, a->leader_commit, piece);
     a->entries = NULL;
     if (piece->count == 0) { return step_message(g, from_name, &copy); }
     CHECK(piece->count <= MESSAGE_ENTRIES_MAX);
@@ -127,7 +128,7 @@ static void grant_vote(struct group *g, const char *from_name, const struct mess
     if (!vote->pre_vote) {
         if (vote->term > raft_current_term(&g->raft) && !group_bump_term(g, vote->term)) { return; }
         g->raft.voted_for = vote->candidate_id; /* the library has no event for it */
-        group_put_hard(g);
+        group_put_ballot(g);
     }
     struct message reply = {.kind = MESSAGE_RAFT};
     reply.raft.type = RAFT_REQUEST_VOTE_RESULT;

@@ -58,10 +58,23 @@ bool guard_trim_committed(const struct group *g, struct guard_piece *piece)
     return true;
 }
 
+/* The library sets its commit index to the end of what it is sent, also where that ends before: an
+ * early AppendEntries that comes late, while a snapshot is being installed and nothing can be cut
+ * off, would take it back. */
+uint64_t guard_kept_commit(const struct group *g, uint64_t leader_commit,
+                           const struct guard_piece *piece)
+{
+    uint64_t commit = raft_commit_index(&g->raft);
+    bool ends_before = piece->prev_index + piece->count < commit;
+    return guard_is_on(g, GUARD_TRIM_COMMITTED) && ends_before && leader_commit > commit
+               ? commit
+               : leader_commit;
+}
+
 /* A vote that is forgotten in a crash is cast twice, and two leaders rule one term. */
 uint64_t guard_term_gate(const struct group *g)
 {
-    return guard_is_on(g, GUARD_TERM_GATE) ? g->hard_batch : 0;
+    return guard_is_on(g, GUARD_TERM_GATE) ? g->ballot_batch : 0;
 }
 
 /* A leader that forgets a CHANGE it has sent comes back with a configuration older than its

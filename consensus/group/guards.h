@@ -47,6 +47,9 @@ bool guard_sole_voter(const struct group *g);
 bool guard_sole_voter_in(const struct raft_configuration *conf, uint64_t self);
 /* Cut off what is committed here. False: the leader contradicts what is committed. */
 MUST_USE bool guard_trim_committed(const struct group *g, struct guard_piece *piece);
+/* The leader's commit index as the library may hear of it with `piece`. */
+uint64_t guard_kept_commit(const struct group *g, uint64_t leader_commit,
+                           const struct guard_piece *piece);
 /* The batch that must be durable before a message made now may leave. */
 uint64_t guard_term_gate(const struct group *g);
 /* The same for an AppendEntries with a CHANGE that is not durable here. */

@@ -107,7 +107,7 @@ static void put_end(struct wal *wal, size_t start, enum wal_type type, uint64_t 
 static void put_state(struct wal *wal, const struct wal_log *log)
 {
     struct wal_state state = {
-        .hard = log->hard,
+        .ballot = log->ballot,
         .self = log->self,
         .next_index = log->first_index + log->count,
         .has_snapshot = log->has_snapshot,
@@ -130,7 +130,7 @@ void wal_batch_begin(struct wal *wal, uint32_t segment, uint64_t offset)
     wal->open.offset = 0;
     wal_segment_add(wal, wal->open.segment);
     size_t start = put_begin(wal);
-    wal_hard_encode(&wal->open.bytes, &(struct wal_hard){.term = wal->opts.node_id});
+    wal_ballot_encode(&wal->open.bytes, &(struct wal_ballot){.term = wal->opts.node_id});
     put_end(wal, start, WAL_SEGMENT, 0);
     LIST_EACH (at, &wal->logs) {
         put_state(wal, CONTAINER_OF(at, struct wal_log, link));
@@ -151,13 +151,13 @@ void wal_log_delete(struct wal *wal, struct wal_log *log)
     wal_log_remove(wal, log);
 }
 
-void wal_put_hard(struct wal *wal, struct wal_log *log, struct wal_hard hard)
+void wal_put_ballot(struct wal *wal, struct wal_log *log, struct wal_ballot ballot)
 {
-    CHECK(hard.term >= log->hard.term);
-    log->hard = hard;
+    CHECK(ballot.term >= log->ballot.term);
+    log->ballot = ballot;
     size_t start = put_begin(wal);
-    wal_hard_encode(&wal->open.bytes, &hard);
-    put_end(wal, start, WAL_HARD, log->group);
+    wal_ballot_encode(&wal->open.bytes, &ballot);
+    put_end(wal, start, WAL_BALLOT, log->group);
 }
 
 void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term,

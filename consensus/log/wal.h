@@ -69,7 +69,7 @@ struct wal_log *wal_log_next(struct wal *wal, const struct wal_log *log); /* wal
 
 uint64_t wal_log_group(const struct wal_log *log);
 uint64_t wal_log_self(const struct wal_log *log);
-struct wal_hard wal_log_hard(const struct wal_log *log);
+struct wal_ballot wal_log_ballot(const struct wal_log *log);
 const struct manifest *wal_log_snapshot(const struct wal_log *log); /* NULL: none yet */
 uint64_t
 wal_log_first_index(const struct wal_log *log); /* of the first entry held, or the one to come */
@@ -84,7 +84,7 @@ uint64_t wal_log_live_bytes(const struct wal_log *log); /* of all entries held *
 
 /* Put. Entries: all from `index` on are removed first, then one is appended; its index is the last
  * one's + 1. */
-void wal_put_hard(struct wal *wal, struct wal_log *log, struct wal_hard hard);
+void wal_put_ballot(struct wal *wal, struct wal_log *log, struct wal_ballot ballot);
 void wal_put_entry(struct wal *wal, struct wal_log *log, uint64_t index, uint64_t term,
                    uint8_t type, struct slice data);
 /* The data of `snapshot` is durable: entries below first_index go. Installed: all entries go. */

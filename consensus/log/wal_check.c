@@ -14,7 +14,7 @@ static void on_group(void *arg, uint64_t group, const struct wal_log *log)
     fprintf(arg,
             "group=%" PRIu64 " replica=%" PRIu64 " term=%" PRIu64 " vote=%" PRIu64 " first=%" PRIu64
             " last=%" PRIu64 " bytes=%" PRIu64,
-            group, wal_log_self(log), wal_log_hard(log).term, wal_log_hard(log).vote,
+            group, wal_log_self(log), wal_log_ballot(log).term, wal_log_ballot(log).vote,
             wal_log_first_index(log), wal_log_last_index(log), wal_log_live_bytes(log));
     if (snapshot != NULL) {
         fprintf(arg,

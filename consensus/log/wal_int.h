@@ -10,7 +10,7 @@ struct wal_log {
     struct list link; /* wal->logs, in order of creation */
     uint64_t group;
     uint64_t self;
-    struct wal_hard hard;
+    struct wal_ballot ballot;
     bool has_snapshot;
     struct manifest snapshot;
     uint64_t first_index;      /* of entries[head], or of the entry to come */

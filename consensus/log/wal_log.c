@@ -200,9 +200,9 @@ uint64_t wal_log_self(const struct wal_log *log)
     return log->self;
 }
 
-struct wal_hard wal_log_hard(const struct wal_log *log)
+struct wal_ballot wal_log_ballot(const struct wal_log *log)
 {
-    return log->hard;
+    return log->ballot;
 }
 
 const struct manifest *wal_log_snapshot(const struct wal_log *log)

@@ -131,17 +131,17 @@ enum wal_parse wal_record_parse(struct slice bytes, struct wal_record *record)
     return WAL_PARSE_OK;
 }
 
-void wal_hard_encode(struct buf *out, const struct wal_hard *hard)
+void wal_ballot_encode(struct buf *out, const struct wal_ballot *ballot)
 {
-    put64(out, hard->term);
-    put64(out, hard->vote);
+    put64(out, ballot->term);
+    put64(out, ballot->vote);
 }
 
-bool wal_hard_decode(struct slice content, struct wal_hard *hard)
+bool wal_ballot_decode(struct slice content, struct wal_ballot *ballot)
 {
     if (content.len != 16) { return false; }
-    hard->term = get64(content.data);
-    hard->vote = get64(content.data + 8);
+    ballot->term = get64(content.data);
+    ballot->vote = get64(content.data + 8);
     return true;
 }
 
@@ -200,8 +200,8 @@ static bool manifest_decode(struct reader *r, struct manifest *m)
 
 void wal_state_encode(struct buf *out, const struct wal_state *state)
 {
-    put64(out, state->hard.term);
-    put64(out, state->hard.vote);
+    put64(out, state->ballot.term);
+    put64(out, state->ballot.vote);
     put64(out, state->self);
     put64(out, state->next_index);
     if (state->has_snapshot) { manifest_encode(out, &state->snapshot); }
@@ -211,8 +211,8 @@ bool wal_state_decode(struct slice content, struct wal_state *state)
 {
     struct reader r = {content, false};
     struct wal_state found = {0};
-    found.hard.term = take64(&r);
-    found.hard.vote = take64(&r);
+    found.ballot.term = take64(&r);
+    found.ballot.vote = take64(&r);
     found.self = take64(&r);
     found.next_index = take64(&r);
     if (r.is_short || found.next_index == 0) { return false; }

@@ -19,7 +19,7 @@ enum {
 enum wal_type {
     WAL_SEGMENT = 1, /* first record of a segment: node id */
     WAL_STATE,       /* a group, all but its entries; repeated at the start of each segment */
-    WAL_HARD,        /* term and vote of a group */
+    WAL_BALLOT,      /* term and vote of a group */
     WAL_ENTRY,       /* one entry; removes what the log held from its index on */
     WAL_SNAPSHOT,    /* a snapshot is on disk: entries below first_index are not needed any more */
     WAL_DELETE,      /* the group is gone from this node */
@@ -40,7 +40,8 @@ struct manifest {
     struct buf conf;
 };
 
-struct wal_hard {
+/* A replica's term, and its vote in it; 0: none. */
+struct wal_ballot {
     uint64_t term;
     uint64_t vote;
 };
@@ -57,7 +58,7 @@ struct wal_record {
 
 /* WAL_STATE, decoded. */
 struct wal_state {
-    struct wal_hard hard;
+    struct wal_ballot ballot;
     uint64_t self;       /* this replica's raft id in the group */
     uint64_t next_index; /* of the entry that the log would append */
     bool has_snapshot;
@@ -111,8 +112,8 @@ MUST_USE bool wal_header_is_valid(struct slice bytes, uint32_t *content_bytes);
 
 /* Contents. The decoders return false on anything malformed, and accept what the encoders append.
  * A decoded manifest owns its conf: release it with manifest_fini. */
-void wal_hard_encode(struct buf *out, const struct wal_hard *hard);
-MUST_USE bool wal_hard_decode(struct slice content, struct wal_hard *hard);
+void wal_ballot_encode(struct buf *out, const struct wal_ballot *ballot);
+MUST_USE bool wal_ballot_decode(struct slice content, struct wal_ballot *ballot);
 void wal_entry_encode(struct buf *out, const struct wal_entry_record *entry);
 MUST_USE bool wal_entry_decode(struct slice content, struct wal_entry_record *entry);
 void wal_state_encode(struct buf *out, const struct wal_state *state);

@@ -89,15 +89,15 @@ static enum err apply_state(struct scan *scan, const struct wal_record *record)
     struct wal_log *log = wal_log_find(scan->wal, record->group);
     if (log == NULL) {
         log = wal_log_add(scan->wal, record->group, state.self, state.next_index);
-        log->hard = state.hard;
+        log->ballot = state.ballot;
         if (state.has_snapshot) {
             log->snapshot = state.snapshot;
             log->has_snapshot = true;
             return ERR_OK;
         }
     }
-    bool same = log->self == state.self && log->hard.term == state.hard.term &&
-                log->hard.vote == state.hard.vote;
+    bool same = log->self == state.self && log->ballot.term == state.ballot.term &&
+                log->ballot.vote == state.ballot.vote;
     manifest_fini(&state.snapshot);
     return same ? ERR_OK : ERR_CORRUPT;
 }
@@ -175,14 +175,14 @@ static enum err apply(struct scan *scan, const struct wal_record *record, uint64
     }
     switch (record->type) {
     case WAL_SEGMENT: {
-        struct wal_hard id;
+        struct wal_ballot id;
         uint64_t want = scan->wal->opts.node_id;
-        return wal_hard_decode(record->content, &id) && (want == 0 || id.term == want)
+        return wal_ballot_decode(record->content, &id) && (want == 0 || id.term == want)
                    ? ERR_OK
                    : ERR_CORRUPT;
     }
     case WAL_STATE: return apply_state(scan, record);
-    case WAL_HARD: return wal_hard_decode(record->content, &log->hard) ? ERR_OK : ERR_CORRUPT;
+    case WAL_BALLOT: return wal_ballot_decode(record->content, &log->ballot) ? ERR_OK : ERR_CORRUPT;
     case WAL_ENTRY: return apply_entry(scan, log, record, offset);
     case WAL_SNAPSHOT: return apply_snapshot(scan, log, record);
     case WAL_DELETE: wal_log_remove(scan->wal, log); return ERR_OK;

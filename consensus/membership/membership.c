@@ -335,11 +335,13 @@ void membership_leave(struct membership *m)
     wish(m);
 }
 
-struct request { /* FORGET, SUSPECT */
+struct request { /* FORGET, SUSPECT, UNSERVED */
     struct task task;
     struct membership *m;
     uint64_t id;
     uint64_t incarnation;
+    uint32_t partition;
+    uint64_t epoch;
     char name[PMAP_NAME_BYTES];
     void (*on_done)(void *arg, const char *error);
     void *arg;
@@ -373,6 +375,21 @@ void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation)
     struct request *request = mem_new0(sizeof *request);
     *request =
         (struct request){.task = {.run = on_suspect}, .m = m, .id = id, .incarnation = incarnation};
+    consensus_post(m->consensus, &request->task);
+}
+
+static void on_unserved(struct task *task)
+{
+    struct request *request = CONTAINER_OF(task, struct request, task);
+    core_unserved(request->m->core, request->partition, request->epoch);
+    mem_free(request);
+}
+
+void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoch)
+{
+    struct request *request = mem_new0(sizeof *request);
+    *request = (struct request){
+        .task = {.run = on_unserved}, .m = m, .partition = partition, .epoch = epoch};
     consensus_post(m->consensus, &request->task);
 }
 

@@ -67,6 +67,10 @@ void membership_forget(struct membership *m, const char *name,
  * any. */
 void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation);
 
+/* This node cannot use the partition in that epoch for longer than it should take: the leader may give it to another
+ * node. To be said again while it is true. Thread: any. */
+void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoch);
+
 /* For INFO, metrics, /readyz. Thread: any. */
 struct membership_status {
     const char *unready_because; /* static; NULL: this node is an up member and knows a leader */

@@ -338,6 +338,9 @@ static void on_member_note(struct core *core, struct node *from, const struct no
     case NOTE_SUSPECT:
         lead_on_suspect(core, note->node_id, note->suspect.node_id, note->suspect.incarnation);
         return;
+    case NOTE_UNSERVED:
+        lead_on_unserved(core, from->name, note->unserved.partition, note->unserved.epoch);
+        return;
     case NOTE_FORGET: forget_on_request(core, note); return;
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
     case NOTE_NONE:
@@ -359,6 +362,7 @@ static void on_any_note(struct core *core, struct node *from, const struct note 
     case NOTE_PING:
     case NOTE_ECHO:
     case NOTE_SUSPECT:
+    case NOTE_UNSERVED:
     case NOTE_FORGET:
     case NOTE_FORGET_REPLY: break;
     }
@@ -634,6 +638,20 @@ void core_leave(struct core *core)
     core_refresh(core);
     lease_drop(core); /* before anybody may hear that it is over */
     lease_ping(core);
+}
+
+void core_unserved(struct core *core, uint32_t partition, uint64_t epoch)
+{
+    core_refresh(core);
+    if (core->status.is_leader) {
+        lead_on_unserved(core, core->opts.name, partition, epoch);
+        return;
+    }
+    const char *leader = core_leader_name(core);
+    if (leader == NULL || core->incarnation == 0) { return; }
+    struct note note = core_note_new(core, NOTE_UNSERVED);
+    note.unserved = (struct note_unserved){partition, epoch};
+    core_send(core, leader, &note);
 }
 
 void core_suspect(struct core *core, uint64_t id, uint64_t incarnation)

@@ -67,6 +67,7 @@ void core_set_warming(struct core *core, uint32_t partition_count);
 void core_drain(struct core *core);
 void core_leave(struct core *core);
 void core_suspect(struct core *core, uint64_t id, uint64_t incarnation);
+void core_unserved(struct core *core, uint32_t partition, uint64_t epoch);
 void core_forget(struct core *core, const char *name, void (*on_done)(void *arg, const char *error),
                  void *arg);
 

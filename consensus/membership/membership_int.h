@@ -68,7 +68,9 @@ struct lead {
     uint64_t created_ms;  /* when there was a map first */
     bool is_reading;
     uint32_t assigning_count; /* ASSIGN commands under way */
-    bool nudge_is_due;        /* followers learn of a commit with the next entry only: make one */
+    uint64_t
+        started_over_ms; /* when a partition was given away last because a node could not use it */
+    bool nudge_is_due;   /* followers learn of a commit with the next entry only: make one */
     bool is_transferring;
     uint32_t suspicion_count;
     struct suspicion suspicion[SUSPICIONS_MAX];
@@ -223,6 +225,8 @@ void lease_read(struct core *core);   /* leader: begin a read point for the ping
 void lead_tick(struct core *core);
 void lead_on_leader(struct core *core, bool is_leader, uint64_t term);
 void lead_on_suspect(struct core *core, uint64_t by, uint64_t of, uint64_t incarnation);
+/* That node cannot use the partition: another one is to own it, from anew. */
+void lead_on_unserved(struct core *core, const char *by, uint32_t partition, uint64_t epoch);
 void lead_place(struct core *core); /* owners */
 /* Does some node own what it does not order yet, or not know that it owns it? */
 MUST_USE bool lead_is_unfinished(struct core *core, const struct pmap *map);

@@ -235,7 +235,9 @@ bool lead_is_unfinished(struct core *core, const struct pmap *map)
     return false;
 }
 
-static void assign(struct core *core, const struct pmap *map, const struct placement_move *move)
+/* `reason`: for the log, if the partition has an owner. */
+static void assign(struct core *core, const struct pmap *map, const struct placement_move *move,
+                   const char *reason)
 {
     const struct pmap_partition *partition = &map->partition[move->partition];
     const struct pmap_node *to = &map->node[move->to];
@@ -249,8 +251,7 @@ static void assign(struct core *core, const struct pmap *map, const struct place
     if (partition->owner != PMAP_NOBODY) {
         const struct pmap_node *from = &map->node[partition->owner];
         LOG_INFO("moves a partition", LOG_UINT("partition", move->partition),
-                 LOG_STR("from", from->name), LOG_STR("to", to->name),
-                 LOG_STR("reason", from->is_draining ? "drain" : "balance"),
+                 LOG_STR("from", from->name), LOG_STR("to", to->name), LOG_STR("reason", reason),
                  LOG_UINT("epoch", partition->epoch + 1));
     }
     core->lead.assigning_count++;
@@ -273,7 +274,7 @@ static uint32_t assign_orphans(struct core *core, const struct pmap *map)
     uint32_t count = 0;
     while (count < map->partition_count && placement_next(next, true, &move)) {
         CHECK(next->partition[move.partition].owner == PMAP_NOBODY);
-        assign(core, next, &move);
+        assign(core, next, &move, "it has no owner");
         next->partition[move.partition].owner = move.to;
         next->partition[move.partition].epoch++;
         count++;
@@ -306,7 +307,44 @@ void lead_place(struct core *core)
                  LOG_STR("reason", "they had none"), LOG_UINT("version", map->version));
         return;
     }
-    if (placement_next(map, lead_is_unfinished(core, map), &move)) { assign(core, map, &move); }
+    if (!placement_next(map, lead_is_unfinished(core, map), &move)) { return; }
+    bool is_draining = map->node[map->partition[move.partition].owner].is_draining;
+    assign(core, map, &move, is_draining ? "drain" : "balance");
+}
+
+/* The node that owns fewest of those that may own it and do not. */
+static uint32_t other_owner(const struct pmap *map, uint32_t partition)
+{
+    uint32_t owned[PMAP_NODES_MAX] = {0};
+    uint32_t best = PMAP_NOBODY;
+    for (uint32_t p = 0; p < map->partition_count; p++) {
+        if (map->partition[p].owner != PMAP_NOBODY) { owned[map->partition[p].owner]++; }
+    }
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        const struct pmap_node *node = &map->node[i];
+        bool may = node->is_up && !node->is_draining && i != map->partition[partition].owner;
+        if (may && (best == PMAP_NOBODY || owned[i] < owned[best])) { best = i; }
+    }
+    return best;
+}
+
+void lead_on_unserved(struct core *core, const char *by, uint32_t partition, uint64_t epoch)
+{
+    const struct pmap *map = core_control_map(core);
+    struct lead *lead = &core->lead;
+    if (!core_leads(core) || map == NULL || partition >= map->partition_count) { return; }
+    const struct pmap_partition *row = &map->partition[partition];
+    uint64_t next_ms = lead->started_over_ms + core->opts.node_timeout_ms;
+    bool is_soon = lead->started_over_ms != 0 && core->now_ms < next_ms;
+    if (row->epoch != epoch || row->owner == PMAP_NOBODY || lead->assigning_count > 0 || is_soon) {
+        return;
+    }
+    const struct placement_move move = {partition, other_owner(map, partition)};
+    if (move.to == PMAP_NOBODY) { return; }
+    lead->started_over_ms = core->now_ms;
+    LOG_WARN("a node cannot use a partition", LOG_STR("node", by), LOG_UINT("partition", partition),
+             LOG_STR("owner", map->node[row->owner].name));
+    assign(core, map, &move, "it starts over");
 }
 
 /* ---- the tick ---- */

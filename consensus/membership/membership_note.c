@@ -30,6 +30,7 @@ struct wire {
         Fanfare__Membership__Ping ping;
         Fanfare__Membership__Echo echo;
         Fanfare__Membership__Suspect suspect;
+        Fanfare__Membership__Unserved unserved;
         Fanfare__Membership__Forget forget;
         Fanfare__Membership__ForgetReply forget_reply;
     };
@@ -148,6 +149,16 @@ static void fill_suspect(Fanfare__Membership__Note *out, struct wire *wire, cons
     out->suspect = &wire->suspect;
 }
 
+static void fill_unserved(Fanfare__Membership__Note *out, struct wire *wire,
+                          const struct note *note)
+{
+    fanfare__membership__unserved__init(&wire->unserved);
+    wire->unserved.partition = note->unserved.partition;
+    wire->unserved.epoch = note->unserved.epoch;
+    out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_UNSERVED;
+    out->unserved = &wire->unserved;
+}
+
 static void fill_forget(Fanfare__Membership__Note *out, struct wire *wire, const struct note *note)
 {
     fanfare__membership__forget__init(&wire->forget);
@@ -169,15 +180,11 @@ static void fill_forget_reply(Fanfare__Membership__Note *out, struct wire *wire,
 }
 
 static void (*const fill_of[])(Fanfare__Membership__Note *, struct wire *, const struct note *) = {
-    [NOTE_HAIL] = fill_hail,
-    [NOTE_RELEASE] = fill_release,
-    [NOTE_JOIN] = fill_join,
-    [NOTE_JOIN_REPLY] = fill_join_reply,
-    [NOTE_PING] = fill_ping,
-    [NOTE_ECHO] = fill_echo,
-    [NOTE_SUSPECT] = fill_suspect,
-    [NOTE_FORGET] = fill_forget,
-    [NOTE_FORGET_REPLY] = fill_forget_reply,
+    [NOTE_HAIL] = fill_hail,       [NOTE_RELEASE] = fill_release,
+    [NOTE_JOIN] = fill_join,       [NOTE_JOIN_REPLY] = fill_join_reply,
+    [NOTE_PING] = fill_ping,       [NOTE_ECHO] = fill_echo,
+    [NOTE_SUSPECT] = fill_suspect, [NOTE_UNSERVED] = fill_unserved,
+    [NOTE_FORGET] = fill_forget,   [NOTE_FORGET_REPLY] = fill_forget_reply,
 };
 
 void note_encode(struct buf *out, const struct note *note)
@@ -317,6 +324,10 @@ static bool take_body(const Fanfare__Membership__Note *wire, struct note *out)
     case FANFARE__MEMBERSHIP__NOTE__BODY_SUSPECT:
         out->kind = NOTE_SUSPECT;
         out->suspect = (struct note_suspect){wire->suspect->node_id, wire->suspect->incarnation};
+        return true;
+    case FANFARE__MEMBERSHIP__NOTE__BODY_UNSERVED:
+        out->kind = NOTE_UNSERVED;
+        out->unserved = (struct note_unserved){wire->unserved->partition, wire->unserved->epoch};
         return true;
     case FANFARE__MEMBERSHIP__NOTE__BODY_FORGET:
         out->kind = NOTE_FORGET;

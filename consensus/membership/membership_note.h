@@ -15,6 +15,7 @@ enum note_kind {
     NOTE_PING,
     NOTE_ECHO,
     NOTE_SUSPECT,
+    NOTE_UNSERVED,
     NOTE_FORGET,
     NOTE_FORGET_REPLY,
 };
@@ -76,6 +77,11 @@ struct note_suspect {
     uint64_t incarnation;
 };
 
+struct note_unserved {
+    uint32_t partition;
+    uint64_t epoch;
+};
+
 struct note_forget {
     uint64_t request;
     char name[PMAP_NAME_BYTES];
@@ -101,6 +107,7 @@ struct note {
         struct note_ping ping;
         struct note_echo echo;
         struct note_suspect suspect;
+        struct note_unserved unserved;
         struct note_forget forget;
         struct note_forget_reply forget_reply;
     };

@@ -5,7 +5,7 @@ decides from what all clients wrote down whether a promise was broken.
 The seed chooses the acts, their victims and times, and what each client does. After a failure the nodes' logs and the
 history stay; `--judge HISTORY` looks at a history again. --nodes 1 is a single node without a cluster.
 
-usage: storm.py [--seed N] [--seconds N] [--nodes N] [--net loopback|netns] [--only ACT,...] [--judge HISTORY]
+usage: storm.py [--seed N] [--seconds N] [--nodes N] [--threads N] [--net loopback|netns] [--only ACT,...] [--judge HISTORY]
 Exit: 0 nothing found, 1 a promise was broken, 77 no rights or tools for --net netns."""
 
 import argparse
@@ -36,6 +36,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="of each node; else as many as a node takes by itself")
     parser.add_argument("--net", choices=("loopback", "netns"), default="loopback")
     parser.add_argument("--only", type=lambda text: text.split(","), help="of these acts: " + ", ".join(ACTS))
     parser.add_argument("--judge", metavar="HISTORY")
@@ -59,8 +60,9 @@ def main():
 
 def storm(args, world):
     """One storm; the exit status."""
+    options = {"output-buffer-limit": "pubsub 0 0 0"} | ({"threads": args.threads} if args.threads else {})
     cluster = Cluster(args.nodes, world, plain=args.nodes == 1, partitions=1 if args.nodes == 1 else 16,
-                      options={"output-buffer-limit": "pubsub 0 0 0"})
+                      options=options)
     history = History()
     load = None
     is_good = False
@@ -78,7 +80,7 @@ def storm(args, world):
         if not is_good:
             history.save(cluster.directory / "history")
             print(f"storm: FAILED; again with: --seed {args.seed} --seconds {args.seconds:g} --nodes {args.nodes} "
-                  f"--net {args.net}; logs and history: {cluster.directory}", flush=True)
+                  f"--net {args.net}{f' --threads {args.threads}' if args.threads else ''}; logs and history: {cluster.directory}", flush=True)
         cluster.close(keep=not is_good)
     return 0 if is_good else 1
 

@@ -24,9 +24,9 @@ static void check_same(struct slice content, struct buf *again)
 static void try_contents(struct slice content)
 {
     struct buf again = {0};
-    struct wal_hard hard;
-    if (wal_hard_decode(content, &hard)) {
-        wal_hard_encode(&again, &hard);
+    struct wal_ballot ballot;
+    if (wal_ballot_decode(content, &ballot)) {
+        wal_ballot_encode(&again, &ballot);
         check_same(content, &again);
     }
     struct wal_entry_record entry;
@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .batch_sequence = 7,
                                  .group = 3,
                                  .segment = 1,
-                                 .type = WAL_HARD,
+                                 .type = WAL_BALLOT,
                                  .content = bytes};
     append(&framed, &record);
     struct wal_record parsed;

@@ -11,6 +11,7 @@ from typing import Callable
 
 from .broker import now_ns
 from .checker_history import Fault
+from .cluster_service import wait_served
 
 NODES_MAX = 5
 
@@ -60,6 +61,7 @@ class Nemesis:
         self.say(f"{name} {node.name}")
         kind.run(self, node, fault)
         self.cluster.wait_settled()
+        wait_served(self.cluster)
         fault.end_ns = now_ns()
         self.say(f"{name} {node.name}: at rest after {time.monotonic() - begin_s:.1f} s")
 
@@ -189,6 +191,19 @@ def _cut_one_way(nemesis, node, _fault):
     nemesis.network.heal()
 
 
+def _cut_groups(nemesis, _node, fault):
+    """Groups of nodes do not hear each other for a moment; one such cut after another, each healed at once."""
+    names = [n.name for n in nemesis.cluster]
+    for _ in range(nemesis.rng.randint(1, 4)):
+        group = nemesis.rng.sample(names, nemesis.rng.randint(1, len(names) - 1))
+        fault.node = ",".join(sorted(group))
+        nemesis.say(f"cut groups: {fault.node} from the others")
+        nemesis.network.split(group)
+        nemesis.hold(0.3, 3)
+        nemesis.network.heal()
+        nemesis.hold(0, 1.5)
+
+
 def _lossy(nemesis, node, _fault):
     nemesis.network.degrade(node.name, delay_ms=nemesis.rng.uniform(0, 60), jitter_ms=nemesis.rng.uniform(0, 20),
                             loss=nemesis.rng.choice([0, 0.01, 0.1]))
@@ -221,5 +236,6 @@ ACTS = {
     "deafen": Act(_deafen, 2, fits=_has_network),
     "cut pair": Act(_cut_pair, 3, fits=_has_network),
     "cut one way": Act(_cut_one_way, 3, fits=_has_network),
+    "cut groups": Act(_cut_groups, 6, fits=_has_network),
     "lossy": Act(_lossy, 3, fits=_has_network),
 }

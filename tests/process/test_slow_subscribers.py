@@ -193,6 +193,19 @@ def test_the_backlog_is_shown_in_the_client_list(start_broker):
     slow.close()
 
 
+@pytest.mark.fanfare_only  # redis lets the kernel take megabytes
+def test_the_kernel_takes_little_of_what_a_subscriber_does_not_read(start_broker):
+    broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})
+    slow = [slow_subscriber(broker, "slow:kernel") for _ in range(4)]
+    with broker.client() as publisher:
+        for number in range(64):
+            publisher.call("PUBLISH", "slow:kernel", payload(number, 64 * KIB))
+        least = len(slow) * (4 * MIB - 64 * KIB - MIB)  # but for what is unsent in the kernel, or on its way
+        wait_until(lambda: int(broker.info("clients")["fanfare_backlog_bytes"]) > least)
+    for client in slow:
+        client.close()
+
+
 @pytest.mark.memory
 def test_a_backlog_counts_as_memory_and_goes_away_with_its_client(start_broker):
     broker = start_broker({"output-buffer-limit": "pubsub 0 0 0"})

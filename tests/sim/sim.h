@@ -25,9 +25,9 @@ struct sim;
 struct sim_node;
 
 /* A replicated state machine: a chain of hashes, and a body that makes snapshots longer than a
- * chunk. In some seeds it applies at once, in others it takes batches and is done with them later, as
- * another thread would be: what it holds and what it has answered is then ahead of what the engine
- * knows. */
+ * chunk. In some seeds it does all at once, in others it takes batches, and what there is to do for
+ * snapshots, and is done with them later, as another thread would be: what it holds and what it has
+ * answered is then ahead of what the engine knows. */
 struct sim_fsm {
     struct sim *sim;
     struct sim_node *node;
@@ -40,8 +40,13 @@ struct sim_fsm {
     const struct fsm_batch *batch; /* taken; NULL: none */
     bool is_stored;                /* it is applied and answered, the engine is to be told */
     uint64_t due_ms;               /* the next of the two is due then */
-    bool reset_is_due;             /* its group was deleted: empty once that is closed */
-    bool reopen_is_due;            /* its group was closed, to be opened again */
+    void *image;                   /* made, the engine is to be told; NULL: none */
+    uint64_t image_due_ms;
+    bool is_restored; /* by a step, the engine is to be told */
+    enum err restored;
+    uint64_t restored_due_ms;
+    bool reset_is_due;  /* its group was deleted: empty once that is closed */
+    bool reopen_is_due; /* its group was closed, to be opened again */
 };
 
 /* What a replica has told others, and must have after any restart. */
@@ -146,7 +151,7 @@ struct sim {
     bool is_verbose;
     bool is_calm; /* no faults: progress is demanded */
     enum sim_hunt hunt;
-    bool applies_later; /* state machines take batches */
+    bool applies_later; /* state machines take what they are asked for, and answer later */
 
     struct sim_packet *packets; /* a heap */
     size_t packet_count;
@@ -211,8 +216,9 @@ void sim_forget(struct sim_node *node, uint64_t group);
 void sim_settle(struct sim_node *node); /* a turn and the checks, after something was done to it */
 extern const struct fsm_ops sim_fsm_ops;
 
-/* State machines. When one has something to do, if it has taken a batch; else UINT64_MAX. */
+/* State machines. When one has something to do, if it has taken anything; else UINT64_MAX. */
 uint64_t sim_fsm_next_ms(const struct sim_fsm *fsm);
+bool sim_fsm_is_busy(const struct sim_fsm *fsm); /* with a batch, or a step of a restore */
 void sim_fsm_step(struct sim_fsm *fsm);
 void sim_fsm_empty(struct sim_fsm *fsm);
 /* The process ends: what was taken is forgotten. Before the engine is freed. */

@@ -39,7 +39,10 @@ static enum fsm_answer fsm_apply_batch(void *arg, const struct fsm_batch *batch)
 
 uint64_t sim_fsm_next_ms(const struct sim_fsm *fsm)
 {
-    return fsm->batch != NULL ? fsm->due_ms : UINT64_MAX;
+    uint64_t next = fsm->batch != NULL ? fsm->due_ms : UINT64_MAX;
+    if (fsm->image != NULL && fsm->image_due_ms < next) { next = fsm->image_due_ms; }
+    if (fsm->is_restored && fsm->restored_due_ms < next) { next = fsm->restored_due_ms; }
+    return next;
 }
 
 static void answer(const struct fsm_batch *batch, enum err err)
@@ -50,7 +53,15 @@ static void answer(const struct fsm_batch *batch, enum err err)
     }
 }
 
-void sim_fsm_step(struct sim_fsm *fsm)
+static void reopen(struct sim_fsm *fsm)
+{
+    if (fsm->reopen_is_due) {
+        fsm->reopen_is_due = false;
+        sim_open(fsm->node, fsm->group);
+    }
+}
+
+static void batch_step(struct sim_fsm *fsm)
 {
     if (!fsm->is_stored) {
         store(fsm, fsm->batch);
@@ -62,9 +73,22 @@ void sim_fsm_step(struct sim_fsm *fsm)
     uint64_t last = fsm->batch->last_index;
     fsm->batch = NULL;
     engine_applied(fsm->node->e, fsm->group, last);
-    if (fsm->reopen_is_due) {
-        fsm->reopen_is_due = false;
-        sim_open(fsm->node, fsm->group);
+    reopen(fsm);
+}
+
+void sim_fsm_step(struct sim_fsm *fsm)
+{
+    uint64_t now_ms = fsm->sim->now_ms;
+    if (fsm->image != NULL && fsm->image_due_ms <= now_ms) {
+        void *image = fsm->image;
+        fsm->image = NULL;
+        engine_snapshot_begun(fsm->node->e, fsm->group, image);
+    } else if (fsm->is_restored && fsm->restored_due_ms <= now_ms) {
+        fsm->is_restored = false;
+        engine_restored(fsm->node->e, fsm->group, fsm->restored);
+        reopen(fsm);
+    } else {
+        batch_step(fsm);
     }
 }
 
@@ -72,7 +96,15 @@ void sim_fsm_drop(struct sim_fsm *fsm)
 {
     if (fsm->batch != NULL && !fsm->is_stored) { answer(fsm->batch, ERR_INDOUBT); }
     fsm->batch = NULL;
+    mem_free(fsm->image);
+    fsm->image = NULL;
+    fsm->is_restored = false;
     fsm->reopen_is_due = false;
+}
+
+bool sim_fsm_is_busy(const struct sim_fsm *fsm)
+{
+    return fsm->batch != NULL || fsm->is_restored;
 }
 
 void sim_fsm_empty(struct sim_fsm *fsm)
@@ -86,7 +118,7 @@ void sim_fsm_empty(struct sim_fsm *fsm)
 static void fsm_on_closed(void *arg)
 {
     struct sim_fsm *fsm = arg;
-    if (fsm->batch != NULL) { sim_fail(fsm->sim, "%s closes under a batch", fsm->node->name); }
+    if (sim_fsm_is_busy(fsm)) { sim_fail(fsm->sim, "%s closes under a batch", fsm->node->name); }
     if (fsm->reset_is_due) { sim_fsm_empty(fsm); }
     fsm->reset_is_due = false;
 }
@@ -105,7 +137,7 @@ struct image {
 
 static void *fsm_snapshot_begin(void *arg)
 {
-    const struct sim_fsm *fsm = arg;
+    struct sim_fsm *fsm = arg;
     if (fsm->batch != NULL) { sim_fail(fsm->sim, "%s is copied under a batch", fsm->node->name); }
     struct image *image = mem_new0(sizeof *image);
     memcpy(image->data, &fsm->applied, 8);
@@ -113,7 +145,11 @@ static void *fsm_snapshot_begin(void *arg)
     memcpy(image->data + 16, &fsm->count, 8);
     memset(image->data + 24, (int)(1 + fsm->applied % 255), BODY_BYTES);
     fsm->sim->stats.snapshots++;
-    return image;
+    if (!fsm->sim->applies_later) { return image; }
+    if (fsm->image != NULL) { sim_fail(fsm->sim, "%s makes two images", fsm->node->name); }
+    fsm->image = image;
+    fsm->image_due_ms = fsm->sim->now_ms + sim_roll(fsm->sim, sim_roll(fsm->sim, 10) ? 8 : 400);
+    return NULL;
 }
 
 static enum err fsm_snapshot_read(void *arg, char *out, size_t bytes_max, size_t *bytes)
@@ -126,24 +162,45 @@ static enum err fsm_snapshot_read(void *arg, char *out, size_t bytes_max, size_t
     return ERR_OK;
 }
 
+static void check_alone(const struct sim_fsm *fsm)
+{
+    if (sim_fsm_is_busy(fsm)) {
+        sim_fail(fsm->sim, "%s is restored while it is busy", fsm->node->name);
+    }
+}
+
+/* A step of a restore is done: now, or so the engine is told later. */
+static enum err restored(struct sim_fsm *fsm, enum err err)
+{
+    if (!fsm->sim->applies_later) { return err; }
+    fsm->is_restored = true;
+    fsm->restored = err;
+    fsm->restored_due_ms = fsm->sim->now_ms + sim_roll(fsm->sim, sim_roll(fsm->sim, 10) ? 8 : 200);
+    return ERR_SLOW;
+}
+
 static void fsm_restore_begin(void *arg)
 {
-    struct sim_fsm *fsm = arg;
-    if (fsm->batch != NULL) { sim_fail(fsm->sim, "%s is restored under a batch", fsm->node->name); }
-    sim_fsm_empty(fsm);
+    check_alone(arg);
+    sim_fsm_empty(arg);
 }
 
 static enum err fsm_restore_write(void *arg, struct slice bytes)
 {
-    buf_append(&((struct sim_fsm *)arg)->restoring, bytes);
-    return ERR_OK;
+    struct sim_fsm *fsm = arg;
+    check_alone(fsm);
+    buf_append(&fsm->restoring, bytes);
+    return restored(fsm, ERR_OK);
 }
 
 static enum err fsm_restore_end(void *arg, uint64_t index)
 {
     struct sim_fsm *fsm = arg;
     uint64_t applied;
-    if (fsm->restoring.len != sizeof(((struct image *)0)->data)) { return ERR_CORRUPT; }
+    check_alone(fsm);
+    if (fsm->restoring.len != sizeof(((struct image *)0)->data)) {
+        return restored(fsm, ERR_CORRUPT);
+    }
     memcpy(&applied, fsm->restoring.data, 8);
     memcpy(&fsm->hash, fsm->restoring.data + 8, 8);
     memcpy(&fsm->count, fsm->restoring.data + 16, 8);
@@ -151,7 +208,7 @@ static enum err fsm_restore_end(void *arg, uint64_t index)
     fsm->restoring.len = 0;
     fsm->sim->stats.installs++;
     oracle_state(fsm);
-    return applied == index ? ERR_OK : ERR_CORRUPT;
+    return restored(fsm, applied == index ? ERR_OK : ERR_CORRUPT);
 }
 
 static void fsm_on_leader(void *arg, bool is_leader, uint64_t term)

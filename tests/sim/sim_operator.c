@@ -11,17 +11,11 @@ static bool has_stopped(struct sim_node *node)
     return is_stopped;
 }
 
-/* A leader that serves a damaged snapshot does not know: its followers' logs name it. */
-static bool serves_damage(const struct sim_node *node)
-{
-    return node->sim->is_calm && strncmp(node->flipped_file, "snap-", 5) == 0;
-}
-
 void operator_give_up_damaged(struct sim *sim)
 {
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        if (node->is_flipped && (has_stopped(node) || serves_damage(node))) {
+        if (node->is_flipped && has_stopped(node)) {
             sim->stats.corrupt++;
             sim_wipe(node);
         }

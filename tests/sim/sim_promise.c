@@ -123,12 +123,12 @@ static void check_replica(struct sim_node *node, uint64_t group, struct sim_prom
                  (unsigned long)p->by, (unsigned long)group);
         return;
     }
-    struct wal_hard hard = wal_log_hard(log);
-    bool has_vote = p->vote == 0 || p->term != hard.term || hard.vote == p->vote;
-    if (hard.term < p->term || !has_vote) {
+    struct wal_ballot ballot = wal_log_ballot(log);
+    bool has_vote = p->vote == 0 || p->term != ballot.term || ballot.vote == p->vote;
+    if (ballot.term < p->term || !has_vote) {
         sim_fail(sim, "%s told term %lu and vote %lu in group %lu, and has %lu and %lu", node->name,
                  (unsigned long)p->term, (unsigned long)p->vote, (unsigned long)group,
-                 (unsigned long)hard.term, (unsigned long)hard.vote);
+                 (unsigned long)ballot.term, (unsigned long)ballot.vote);
     }
     bool has_log =
         p->last <= snapshot_index(log) ||

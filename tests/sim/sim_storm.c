@@ -206,7 +206,8 @@ void storm_faults(struct sim *sim)
     } else if (what < 86 && node->e != NULL &&
                node->paused_until_ms <= sim->now_ms) { /* close and open in a live process */
         uint64_t group = 1 + sim_roll(sim, SIM_GROUPS);
-        if (sim_group(node, group) != NULL && sim_group(node, group)->restore == NULL) {
+        const struct group *g = sim_group(node, group);
+        if (g != NULL && (g->restore == NULL || node->replicas[group].fsm.is_restored)) {
             node->sd.now_ms = sim->now_ms;
             engine_group_close(node->e, group);
             node->replicas[group].commit_seen = 0;

@@ -176,7 +176,7 @@ void sim_open(struct sim_node *node, uint64_t group)
 {
     struct sim_fsm *fsm = &node->replicas[group].fsm;
     enum err err = engine_group_open(node->e, group, &sim_fsm_ops, fsm);
-    if (err == ERR_SLOW && fsm->batch != NULL) {
+    if (err == ERR_SLOW && sim_fsm_is_busy(fsm)) {
         fsm->reopen_is_due = true;
     } else if (err != ERR_OK) {
         sim_fail(node->sim, "%s group %lu does not open: %s", node->name, (unsigned long)group,

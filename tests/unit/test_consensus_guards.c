@@ -277,6 +277,20 @@ Test(consensus_guards, committed_entries_are_cut_off_what_a_leader_sends_again)
     fixture_free(f);
 }
 
+Test(consensus_guards, what_comes_late_while_a_snapshot_is_installed_takes_no_commit_back)
+{
+    struct fixture *f = fixture_new(3);
+    receive_append(f, 2, 2, 1, 1, 3, 3);
+    settle(f);
+    cr_assert_eq(group_commit_index(group(f)), 3);
+    group(f)->is_installing = true;
+    group(f)->raft.snapshot.installing = true;
+    receive_append(f, 2, 2, 0, 0, 5, 0);
+    cr_assert_eq(group_commit_index(group(f)), 3);
+    cr_assert_neq(group(f)->state, GROUP_STOPPED);
+    fixture_free(f);
+}
+
 Test(consensus_guards, a_vote_is_durable_before_it_is_told)
 {
     struct fixture *f = fixture_new(3);
@@ -352,8 +366,8 @@ Test(consensus_guards, a_replica_that_does_not_know_that_it_votes_grants_one_vot
     const struct sent *reply = last_sent(f, "n2", RAFT_REQUEST_VOTE_RESULT);
     cr_assert_not_null(reply);
     cr_assert(reply->message.raft.request_vote_result.vote_granted);
-    cr_assert_eq(wal_log_hard(group(f)->log).term, 4);
-    cr_assert_eq(wal_log_hard(group(f)->log).vote, 2);
+    cr_assert_eq(wal_log_ballot(group(f)->log).term, 4);
+    cr_assert_eq(wal_log_ballot(group(f)->log).vote, 2);
     receive_vote(f, 3, 4, false);
     settle(f);
     reply = last_sent(f, "n3", RAFT_REQUEST_VOTE_RESULT);

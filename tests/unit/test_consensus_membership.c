@@ -293,6 +293,7 @@ Test(membership, a_cluster_file_is_written_anew_before_a_start_relies_on_it)
                                    .heartbeat_ms = 100,
                                    .node_timeout_ms = 1000};
     cr_assert_eq(membership_start(&m, &opts), ERR_SYSTEM);
+    remove_dir(dir);
 }
 
 /* The file's writer hangs in the opening of a pipe that nobody reads, as over a dead disk. */

@@ -104,7 +104,7 @@ Test(consensus_wal, what_was_flushed_is_there_after_a_crash)
 {
     struct fixture *f = fixture_new(1);
     struct wal_log *log = wal_log_create(f->wal, 5, 50);
-    wal_put_hard(f->wal, log, (struct wal_hard){3, 9});
+    wal_put_ballot(f->wal, log, (struct wal_ballot){3, 9});
     put_text(f, log, 2, "first");
     put_text(f, log, 3, "second");
     flush(f);
@@ -113,8 +113,8 @@ Test(consensus_wal, what_was_flushed_is_there_after_a_crash)
     log = wal_log_find(f->wal, 5);
     cr_assert_not_null(log);
     cr_assert_eq(wal_log_self(log), 50);
-    cr_assert_eq(wal_log_hard(log).term, 3);
-    cr_assert_eq(wal_log_hard(log).vote, 9);
+    cr_assert_eq(wal_log_ballot(log).term, 3);
+    cr_assert_eq(wal_log_ballot(log).vote, 9);
     cr_assert_eq(wal_log_last_index(log), 2);
     cr_assert(slice_equal(entry_data(f, log, 2), SLICE("second")));
     cr_assert_eq(wal_log_term(log, 1), 2);
@@ -486,7 +486,7 @@ static uint64_t state_hash(struct fixture *f)
     for (struct wal_log *log = wal_log_next(f->wal, NULL); log != NULL;
          log = wal_log_next(f->wal, log)) {
         uint64_t h = mix64(1469598103934665603ULL, wal_log_group(log));
-        h = mix64(mix64(h, wal_log_hard(log).term), wal_log_hard(log).vote);
+        h = mix64(mix64(h, wal_log_ballot(log).term), wal_log_ballot(log).vote);
         h = mix64(h, wal_log_snapshot(log) != NULL ? wal_log_snapshot(log)->index : 0);
         h = mix64(h, wal_log_first_index(log));
         for (uint64_t i = wal_log_first_index(log); i <= wal_log_last_index(log); i++) {
@@ -512,7 +512,7 @@ static void walk_entry(struct fixture *f, struct wal_log *log)
         index = base + 1 + sim_random(&f->random, last - base);
     }
     index = index < wal_log_first_index(log) ? wal_log_first_index(log) : index;
-    wal_put_entry(f->wal, log, index, 1 + wal_log_hard(log).term, RAFT_COMMAND,
+    wal_put_entry(f->wal, log, index, 1 + wal_log_ballot(log).term, RAFT_COMMAND,
                   slice_of(data, len));
 }
 
@@ -526,8 +526,8 @@ static void walk_op(struct fixture *f)
     } else if (what < 75) {
         walk_entry(f, log);
     } else if (what < 88) {
-        struct wal_hard hard = {wal_log_hard(log).term + 1, sim_random(&f->random, 4)};
-        wal_put_hard(f->wal, log, hard);
+        struct wal_ballot ballot = {wal_log_ballot(log).term + 1, sim_random(&f->random, 4)};
+        wal_put_ballot(f->wal, log, ballot);
     } else if (what < 98 && wal_log_last_index(log) > 2) {
         uint64_t base = wal_log_snapshot(log) != NULL ? wal_log_snapshot(log)->index : 1;
         uint64_t index = base + sim_random(&f->random, wal_log_last_index(log) - base + 1);

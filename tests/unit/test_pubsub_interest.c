@@ -75,9 +75,12 @@ static void change_channel(struct act *a)
 {
     int32_t change = (int32_t)pick(a->m, 7) - 3;
     if (change == 0) { return; }
-    cr_assert(directory_change_interest(a->m->directory, a->node, TOPIC_CHANNEL,
-                                        name_of(a->m, a->name), a->m->partition[a->name], 0, change,
-                                        0));
+    const struct interest_told told = {.node = a->node,
+                                       .partition = a->m->partition[a->name],
+                                       .kind = TOPIC_CHANNEL,
+                                       .name = name_of(a->m, a->name),
+                                       .change = change};
+    cr_assert(directory_change_interest(a->m->directory, &told));
     uint32_t *count = &a->m->channel[a->node][a->name];
     *count = changed(*count, change);
 }

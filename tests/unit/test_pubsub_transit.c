@@ -513,7 +513,7 @@ static void count_pattern(void *arg, uint32_t partition, enum topic_kind kind, s
 
 static void take_picture(void *arg)
 {
-    directory_each_local(world->directory, TOPIC_PATTERN, count_pattern, arg);
+    directory_each_local_pattern(world->directory, count_pattern, arg);
 }
 
 static uint64_t picture_count(void)
@@ -541,5 +541,45 @@ Test(transit, a_picture_for_others_has_no_joins_under_way_and_still_has_the_leav
     op_end(&client->op, ERR_OK);
     turn_all();
     cr_assert_eq(picture_count(), 0);
+    world_free();
+}
+
+/* Names of one partition that are subscribed to here. */
+struct local_names {
+    bool concerns[OWNERS];
+    uint64_t count;
+};
+
+static void add_local_names(void *arg)
+{
+    struct local_names *names = arg;
+    directory_each_local(world->directory, names->concerns, count_pattern, &names->count);
+}
+
+static uint64_t local_count(uint32_t partition)
+{
+    struct local_names names = {0};
+    names.concerns[partition] = true;
+    directory_exclusive(world->directory, add_local_names, &names);
+    return names.count;
+}
+
+Test(transit, what_is_subscribed_to_here_is_told_by_partition)
+{
+    world_new(1);
+    for (unsigned i = 0; i < 3; i++) {
+        change_channel(&world->client[i]);
+    }
+    cr_assert_eq(local_count(0), 3);
+    cr_assert_eq(local_count(1), 0);
+    publish_there(); /* another partition's channel, and a match that is remembered */
+    turn_all();
+    drop(&world->client[0]);
+    change_channel(&world->client[1]);
+    cr_assert_eq(local_count(0), 1);
+    change_channel(&world->client[2]);
+    cr_assert_eq(local_count(0), 0);
+    change_channel(&world->client[2]);
+    cr_assert_eq(local_count(0), 1);
     world_free();
 }

@@ -1,11 +1,11 @@
-/* question: PUBSUB's questions to all owners, and the answers to others'. */
+/* ask_owners: PUBSUB's questions to all owners, and the answers to others'. */
 #include "base/clock.h"
 #include "base/glob.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
 
-struct question {
-    struct list link; /* in half.questions */
+struct asking {
+    struct list link; /* in half.askings */
     struct half *half;
     struct cluster_question *asked;
     uint64_t map_version;
@@ -80,7 +80,7 @@ static bool all_can_answer(const struct half *half)
     return true;
 }
 
-static void send_query(struct question *q, uint32_t node)
+static void send_query(struct asking *q, uint32_t node)
 {
     struct half *half = q->half;
     const struct cluster_question *asked = q->asked;
@@ -107,7 +107,7 @@ static void send_query(struct question *q, uint32_t node)
     mem_free(names);
 }
 
-static void finish(struct question *q, enum err err)
+static void finish(struct asking *q, enum err err)
 {
     struct cluster_question *asked = q->asked;
     list_remove(&q->link);
@@ -116,7 +116,7 @@ static void finish(struct question *q, enum err err)
     asked->on_done(asked);
 }
 
-static void begin(struct question *q)
+static void begin(struct asking *q)
 {
     struct half *half = q->half;
     struct cluster_question *asked = q->asked;
@@ -143,25 +143,25 @@ static void begin(struct question *q)
 void cluster_ask(struct cluster *c, uint32_t worker, struct cluster_question *asked)
 {
     struct half *half = c->half[worker];
-    struct question *q = mem_new0(sizeof *q);
+    struct asking *q = mem_new0(sizeof *q);
     q->half = half;
     q->asked = asked;
     q->since_ns = clock_mono_ns();
-    list_push_back(&half->questions, &q->link);
+    list_push_back(&half->askings, &q->link);
     begin(q);
     half_look(half);
 }
 
-static struct question *find(struct half *half, uint32_t node, uint64_t id)
+static struct asking *find(struct half *half, uint32_t node, uint64_t id)
 {
-    LIST_EACH (at, &half->questions) {
-        struct question *q = CONTAINER_OF(at, struct question, link);
+    LIST_EACH (at, &half->askings) {
+        struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->is_begun && q->id[node] == id) { return q; }
     }
     return NULL;
 }
 
-static void take_counts(struct question *q, uint32_t node, const struct wire_answer *answer)
+static void take_counts(struct asking *q, uint32_t node, const struct wire_answer *answer)
 {
     struct cluster_question *asked = q->asked;
     size_t at = 0;
@@ -170,9 +170,9 @@ static void take_counts(struct question *q, uint32_t node, const struct wire_ans
     }
 }
 
-void question_on_answer(struct outlet *outlet, const struct wire_answer *answer)
+void ask_owners_on_answer(struct outlet *outlet, const struct wire_answer *answer)
 {
-    struct question *q = find(outlet->half, outlet->node, answer->id);
+    struct asking *q = find(outlet->half, outlet->node, answer->id);
     if (q == NULL) { return; }
     if (answer->status != WIRE_DONE || q->map_version != outlet->half->map->version) {
         q->is_begun = false; /* owners have changed: once more, at the next tick */
@@ -192,27 +192,27 @@ void question_on_answer(struct outlet *outlet, const struct wire_answer *answer)
     half_look(outlet->half);
 }
 
-void question_on_down(struct half *half)
+void ask_owners_on_down(struct half *half)
 {
-    LIST_EACH (at, &half->questions) {
-        struct question *q = CONTAINER_OF(at, struct question, link);
+    LIST_EACH (at, &half->askings) {
+        struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->left > 0) { q->is_begun = false; }
     }
 }
 
-void question_turn(struct half *half)
+void ask_owners_turn(struct half *half)
 {
-    LIST_EACH (at, &half->questions) {
-        struct question *q = CONTAINER_OF(at, struct question, link);
+    LIST_EACH (at, &half->askings) {
+        struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->is_begun && q->left == 0) { finish(q, ERR_OK); }
     }
 }
 
-void question_tick(struct half *half)
+void ask_owners_tick(struct half *half)
 {
     uint64_t since_ns = clock_mono_ns() - (uint64_t)half->cluster->opts.timeout_ms * NS_PER_MS;
-    LIST_EACH (at, &half->questions) {
-        struct question *q = CONTAINER_OF(at, struct question, link);
+    LIST_EACH (at, &half->askings) {
+        struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->since_ns <= since_ns || atomic_load(&half->cluster->is_stopping)) {
             finish(q, ERR_CLUSTER_DOWN);
         } else if (!q->is_begun) {
@@ -221,10 +221,10 @@ void question_tick(struct half *half)
     }
 }
 
-void question_stop(struct half *half)
+void ask_owners_stop(struct half *half)
 {
-    LIST_EACH (at, &half->questions) {
-        finish(CONTAINER_OF(at, struct question, link), ERR_CLUSTER_DOWN);
+    LIST_EACH (at, &half->askings) {
+        finish(CONTAINER_OF(at, struct asking, link), ERR_CLUSTER_DOWN);
     }
 }
 
@@ -306,7 +306,7 @@ static void answer_counts(struct inlet *inlet, const struct wire_ask *ask)
     mem_free(count);
 }
 
-bool question_on_query(struct inlet *inlet, const struct wire_ask *ask)
+bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask)
 {
     if (ask->kind == TOPIC_PATTERN) { return false; }
     switch (ask->what) {
