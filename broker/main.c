@@ -1,4 +1,4 @@
-/* main: argv, signals and exit codes; nothing else. `wal-check` is not a broker: it looks and ends.
+/* main: argv, signals and exit codes; nothing else. `wal-check` and `recover` are no brokers: they end.
  * Signals are blocked in every thread and taken here: SIGTERM and SIGINT drain, a second one ends
  * at once; SIGHUP reloads. */
 #include <errno.h>
@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,9 +16,11 @@
 #include "base/thread.h"
 #include "config/config.h"
 #include "consensus/log/wal_check.h"
+#include "consensus/membership/recover.h"
+#include "node_dir.h"
 #include "server.h"
 
-enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, ABORT_MS = 2000 };
+enum { TICK_MS = 1000, DRAIN_POLL_MS = 10, ABORT_MS = 2000, PATH_BYTES = 4096 };
 
 static void signals_prepare(sigset_t *waited)
 {
@@ -105,9 +108,33 @@ static int wal_check_main(int argc, char **argv)
     return wal_check_print(argv[2], stdout);
 }
 
+/* fanfare recover --force-new-cluster DIR */
+static int recover_main(int argc, char **argv)
+{
+    if (argc != 4 || strcmp(argv[2], "--force-new-cluster") != 0) {
+        fprintf(stderr, "usage: fanfare recover --force-new-cluster DIR\n");
+        return EX_USAGE;
+    }
+    int lock_fd;
+    uint64_t node_id;
+    struct stat st;
+    if (stat(argv[3], &st) != 0) {
+        fprintf(stderr, "fanfare recover: %s: %s\n", argv[3], strerror(errno));
+        return EXIT_FAILURE;
+    }
+    if (node_dir_open(argv[3], &lock_fd, &node_id) != ERR_OK) { return EXIT_FAILURE; }
+    char path[PATH_BYTES];
+    bool fits = snprintf(path, sizeof path, "%s/raft", argv[3]) < (int)sizeof path;
+    int status = fits ? wal_check_print(path, stdout) : EXIT_FAILURE;
+    if (status == 0) { status = recover_force(argv[3], stdout); }
+    close(lock_fd);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "wal-check") == 0) { return wal_check_main(argc, argv); }
+    if (argc > 1 && strcmp(argv[1], "recover") == 0) { return recover_main(argc, argv); }
     struct config *config = NULL;
     switch (config_load(&config, argc, argv, environ)) {
     case CONFIG_EXIT_OK: return EXIT_SUCCESS;

@@ -235,6 +235,7 @@ static void close_group(struct engine *e, struct group *g)
 {
     list_remove(&g->link);
     map_remove(&e->groups_by_id, &g->node);
+    engine_due_remove(e, g);
     group_end(g);
     list_push_back(&e->draining, &g->link);
     maybe_end_closing(e, g);
@@ -298,6 +299,7 @@ void engine_free(struct engine *e)
         group_free(CONTAINER_OF(list_pop_front(&e->draining), struct group, link));
     }
     engine_metrics_end(e);
+    engine_due_fini(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
@@ -323,6 +325,7 @@ static enum err open_log(struct engine *e, struct wal_log *log, const struct fsm
     g->node.key = id_key(&g->id);
     map_insert(&e->groups_by_id, &g->node, slice_hash(g->node.key));
     list_push_back(&e->groups, &g->link);
+    engine_due_add(e, g);
     return ERR_OK;
 }
 
@@ -377,6 +380,25 @@ enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_op
     if (log == NULL || engine_group(e, group) != NULL) { return ERR_INVALID; }
     if (draining_group(e, group) != NULL) { return ERR_SLOW; }
     return open_log(e, log, ops, fsm);
+}
+
+enum err engine_group_force(struct engine *e, uint64_t group)
+{
+    struct wal_log *log = wal_log_find(e->wal, group);
+    if (log == NULL || engine_group(e, group) != NULL || wal_log_last_index(log) == 0) {
+        return ERR_INVALID;
+    }
+    struct raft_configuration alone;
+    struct buf bytes = {0};
+    raft_configuration_init(&alone);
+    CHECK(raft_configuration_add(&alone, wal_log_self(log), e->opts.node_name, RAFT_VOTER) == 0);
+    group_conf_encode(&alone, &bytes);
+    uint64_t term = wal_log_ballot(log).term + 1;
+    wal_put_ballot(e->wal, log, (struct wal_ballot){term, 0});
+    wal_put_entry(e->wal, log, wal_log_last_index(log) + 1, term, RAFT_CHANGE, buf_slice(&bytes));
+    buf_fini(&bytes);
+    raft_configuration_close(&alone);
+    return ERR_OK;
 }
 
 void engine_group_close(struct engine *e, uint64_t group)
@@ -518,29 +540,11 @@ enum err engine_receive(struct engine *e, const char *from_name, struct slice fr
     return e->is_broken ? ERR_OK : message_decode(frame, &handler, &receiving);
 }
 
-/* Remember when the group wants a tick. Every group that a step may have changed passes here before
- * the turn ends; due_ms may name a moment at which, by now, nobody wants one any more. */
-static void note_due(struct engine *e, const struct group *g)
-{
-    uint64_t due = group_next_ms(g);
-    e->due_ms = due < e->due_ms ? due : e->due_ms;
-}
-
-static void tick_groups(struct engine *e, uint64_t now)
-{
-    e->due_ms = UINT64_MAX;
-    LIST_EACH (at, &e->groups) {
-        struct group *g = CONTAINER_OF(at, struct group, link);
-        group_tick(g, now);
-        note_due(e, g);
-    }
-}
-
 void engine_tick(struct engine *e)
 {
     if (e->is_broken) { return; }
     uint64_t now = now_ms(e);
-    if (now >= e->due_ms) { tick_groups(e, now); }
+    engine_due_tick(e, now);
     snapshot_tick(e, now);
     space_tick(&e->space, now);
     yield_tick(e, now);
@@ -551,7 +555,7 @@ uint64_t engine_next_ms(const struct engine *e)
 {
     if (e->is_behind) { return now_ms(e); }
     uint64_t next = space_next_ms(&e->space);
-    next = e->due_ms < next ? e->due_ms : next;
+    next = engine_due_next_ms(e) < next ? engine_due_next_ms(e) : next;
     bool has_pulls = !list_is_empty(&e->pulls);
     return has_pulls && e->bulk_ms + 1 < next ? e->bulk_ms + 1 : next;
 }
@@ -570,7 +574,7 @@ void engine_turn(struct engine *e)
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
         fsm_apply(g);
-        note_due(e, g);
+        engine_due_note(e, g);
         if (!group_is_waiting(g)) { list_remove(&g->busy); }
     }
     read_service(e);

@@ -78,6 +78,10 @@ MUST_USE enum err engine_group_create(struct engine *e, uint64_t group, uint64_t
  * do not fit), ERR_SLOW (it was closed and its batch has not come back). */
 MUST_USE enum err engine_group_open(struct engine *e, uint64_t group, const struct fsm_ops *ops,
                                     void *fsm);
+/* Before it is opened: a replica that is in the log goes on as the only one of its group, with all it
+ * holds; what it does not hold is lost, and the others must never run again. For when a majority of
+ * disks is gone. Errors: ERR_INVALID (no such, or open). */
+MUST_USE enum err engine_group_force(struct engine *e, uint64_t group);
 /* Stop running it here; it stays in the log. fsm->on_closed tells when the state machine is not
  * touched any more: from inside, but for a machine that holds a batch. */
 void engine_group_close(struct engine *e, uint64_t group);

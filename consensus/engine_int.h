@@ -26,6 +26,13 @@ struct engine_gauges {
     uint64_t stuck;
 };
 
+/* The open groups, the one that wants a tick first on top. */
+struct due_heap {
+    struct group **groups;
+    size_t count;
+    size_t cap;
+};
+
 struct engine {
     struct engine_opts opts;
     struct engine_world world;
@@ -37,8 +44,8 @@ struct engine {
     struct list draining; /* those that were closed while their machine held a batch */
     struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
     struct list readers; /* those with reads that wait */
-    uint64_t due_ms;     /* no group wants a tick before */
-    bool is_behind;      /* a request came since the last turn began */
+    struct due_heap due;
+    bool is_behind; /* a request came since the last turn began */
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */
@@ -75,6 +82,15 @@ struct engine {
 void engine_fail(struct engine *e, const char *what);
 
 struct group *engine_group(const struct engine *e, uint64_t id);
+
+/* When groups want a tick: engine_due.c. A group may want one earlier than it is filed after any step:
+ * engine_due_note, before the turn ends. */
+void engine_due_add(struct engine *e, struct group *g);
+void engine_due_remove(struct engine *e, struct group *g);
+void engine_due_note(struct engine *e, struct group *g);
+uint64_t engine_due_next_ms(const struct engine *e); /* UINT64_MAX: never */
+void engine_due_tick(struct engine *e, uint64_t now_ms);
+void engine_due_fini(struct engine *e);
 
 void engine_metrics_tick(struct engine *e, uint64_t now_ms);
 void engine_metrics_end(struct engine *e); /* nothing is left of it in the gauges */

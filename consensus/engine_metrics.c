@@ -29,13 +29,16 @@ void engine_metrics_tick(struct engine *e, uint64_t now_ms)
 {
     if (metric_cells_here == NULL || now_ms < e->gauges_ms + GAUGES_MS) { return; }
     struct engine_gauges now = {
-        .segments = wal_segment_count(e->wal), .full = e->space.is_low, .stuck = e->is_stuck};
+        .segments = wal_segment_count(e->wal),
+        .full = e->space.is_low,
+        .stuck = e->is_stuck,
+        .live_bytes = wal_live_bytes(e->wal),
+    };
     LIST_EACH (at, &e->groups) {
         const struct group *g = CONTAINER_OF(at, struct group, link);
         now.groups++;
         now.led += group_is_leader(g);
         now.stopped += g->state == GROUP_STOPPED;
-        now.live_bytes += wal_log_live_bytes(g->log);
     }
     e->gauges_ms = now_ms;
     put_all(e, &now);

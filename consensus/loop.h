@@ -25,9 +25,10 @@ struct loop {
     uint64_t timer_due_ms; /* while the timer is active */
     bool is_stopping;
     bool is_closed;
-    uint64_t turn_end_ns; /* of the last turn: by the clock, of it in the poll, and worked */
-    uint64_t turn_idle_ns;
-    uint64_t turn_cpu_ns;
+    uint64_t polled_ns;                   /* what the poll brought was handled then */
+    uint64_t polled_ms;                   /* and that took so long */
+    uint64_t sampled_ns;                  /* the thread's processor time was looked at then, */
+    uint64_t sampled_cpu_ns;              /* and was so much */
     atomic_uint_fast64_t slow_turn_count; /* worked for over 5 ms */
     atomic_uint_fast64_t late_turn_count; /* ended over 5 ms after the poll */
     atomic_uint_fast64_t longest_turn_us; /* worked */

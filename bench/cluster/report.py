@@ -167,7 +167,8 @@ def print_turns(acts):
     """How long the loops stood still."""
     over = sum(act["over_20_ms"] for act in acts)
     print(f"\nTurns of the workers' loops: goal none over 20 ms; there were {over}: {verdict(over == 0)}")
-    rows = [[act["act"], f"{act['seconds']:.1f}", str(act["over_20_ms"]), f"{act['longest_s'] * 1e3:.0f}"] for act in acts]
+    rows = [[act["act"], f"{act['seconds']:.1f}", str(act["over_20_ms"]), f"{act['longest_s'] * 1e3:.0f}"]
+            for act in acts]
     print_columns([["what happened", "s", "over 20 ms", "longest, ms, at most"], *rows], 1)
 
 

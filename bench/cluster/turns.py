@@ -54,7 +54,7 @@ class Client:
 
 
 def turns(node):
-    """{upper bound in seconds: turns so far of at most that length and more than the bound below}, and those over 20 ms."""
+    """{upper bound in seconds: turns so far of at most that length, and above the bound below}, and those over 20 ms."""
     metrics = node.metrics()
     rows = sorted((float(match[1]), value) for match, value in
                   ((BUCKET.fullmatch(name), value) for name, value in metrics.items()) if match)

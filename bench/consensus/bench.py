@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
 from lib.ports import free_ports  # noqa: E402
 
 NODES = 3
+GROUPS = (1, 16, 64, 256, 1024)
 
 
 class Cluster:
@@ -32,7 +33,7 @@ class Cluster:
 
     def start(self, i, create=False):
         command = [self.args.program, "-n", f"n{i + 1}", "-d", f"{self.work}/d{i + 1}", "-p", self.peers, "-g",
-                   str(self.groups), "-k", str(self.outstanding), "-r", "500"] + self.extra + (["-c"] if create else [])
+                   str(self.groups), "-k", str(self.outstanding), *([] if "-r" in self.extra else ["-r", "500"])] + self.extra + (["-c"] if create else [])
         with open(f"{self.logs}/{i + 1}.out", "a") as out, open(f"{self.logs}/{i + 1}.err", "a") as err:
             self.processes[i] = subprocess.Popen(command, stdout=out, stderr=err)
 
@@ -76,7 +77,7 @@ def measure(cluster, seconds):
     busiest = max(rows, key=lambda r: mean(r, "acked_per_s"))
     return {"rate": rate, "p50": mean(busiest, "p50_us"), "p99": mean(busiest, "p99_us"),
             "flushes": sum(mean(r, "flushes_per_s") for r in rows), "cpu": sum(mean(r, "cpu_percent") for r in rows),
-            "slow": sum(sum(x["slow_turns"] for x in r) for r in rows),
+            "rss": sum(mean(r, "rss_kib") for r in rows), "slow": sum(sum(x["slow_turns"] for x in r) for r in rows),
             "late": sum(sum(x["late_turns"] for x in r) for r in rows)}
 
 
@@ -84,7 +85,7 @@ def bench_load(args, base):
     print("| groups | outstanding | commands/s | p50 ms | p99 ms | flushes/s per node | flushes per command | CPU us per command | slow turns | late turns |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for outstanding in (1, 16, 256):
-        for groups in (1, 16, 64):
+        for groups in GROUPS:
             cluster = Cluster(args, base, groups, outstanding)
             try:
                 m = measure(cluster, args.seconds)
@@ -97,12 +98,19 @@ def bench_load(args, base):
 
 
 def bench_idle(args, base):
-    cluster = Cluster(args, base, 64, 0)
-    try:
-        m = measure(cluster, args.seconds * 2)
-    finally:
-        cluster.close()
-    print(f"idle, 64 groups: {m['cpu'] / NODES:.2f} % of a core per node, {m['flushes'] / NODES:.1f} flushes/s")
+    print("| idle groups | % of a core per node | flushes/s per node | resident KiB per node | KiB per group |")
+    print("|---|---|---|---|---|")
+    rss_of_one = None
+    for groups in GROUPS:
+        cluster = Cluster(args, base, groups, 0, ["-r", "2000"])
+        try:
+            m = measure(cluster, max(args.seconds * 2, 6))
+        finally:
+            cluster.close()
+        rss = m["rss"] / NODES
+        rss_of_one = rss_of_one or rss
+        per_group = f"{(rss - rss_of_one) / (groups - 1):.1f}" if groups > 1 else ""
+        print(f"| {groups} | {m['cpu'] / NODES:.2f} | {m['flushes'] / NODES:.1f} | {rss:.0f} | {per_group} |", flush=True)
 
 
 def bench_failover(args, base):

@@ -332,6 +332,7 @@ static void on_query(struct task *task)
     mailbox_post(&node.mailbox, &query->back);
 }
 
+/* Sleep until something is back, or as long; a load wakes the raft thread with what it pushed. */
 static void wait_mailbox(int timeout_ms)
 {
     mailbox_sleeping(&node.mailbox, true);
@@ -358,6 +359,15 @@ static struct query ask(void)
     return query;
 }
 
+static long resident_kib(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
+    fclose(file);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
 static void report(double seconds)
 {
     struct query query = ask();
@@ -378,7 +388,7 @@ static void report(double seconds)
            (double)(cpu_us - node.reported.cpu_us) / seconds / 10000, (unsigned long)f->in_doubt,
            (unsigned long)f->full, (unsigned long)(turns.slow_count - node.reported.slow_turns),
            (unsigned long)(turns.late_count - node.reported.late_turns),
-           (unsigned long)turns.longest_us, (unsigned long)node.acked_total, usage.ru_maxrss);
+           (unsigned long)turns.longest_us, (unsigned long)node.acked_total, resident_kib());
     fflush(stdout);
     node.reported.flushes = query.flushes;
     node.reported.cpu_us = cpu_us;
@@ -545,7 +555,7 @@ int main(int argc, char **argv)
     start_load();
     uint64_t last = clock_mono_ns();
     while (!is_stopping) {
-        wait_mailbox(RETRY_MS);
+        wait_mailbox(node.outstanding > 0 ? RETRY_MS : (int)(node.report_ms + 1));
         uint64_t now = clock_mono_ns();
         retry_slots(now);
         consensus_wake(node.consensus);

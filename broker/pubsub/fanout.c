@@ -1,4 +1,4 @@
-/* fanout: publish, order, subscribe. What a turn brings is noted and flushed in notes.c. */
+/* fanout: publish, order, subscribe. What a turn brings is noted and flushed in deliver.c. */
 #include "pubsub/fanout.h"
 
 #include "base/mem.h"

@@ -186,7 +186,7 @@ void transit_end(struct interest_change *change);
 /* The subscription is about to be freed. */
 void transit_forget(const struct subscription *subscription);
 
-/* notes.c */
+/* deliver.c */
 /* Note what one delivery brings. Borrows it. */
 void note_delivery(struct fanout *fanout, const struct delivery *delivery);
 /* The topic is looked at again at the end of the turn. */

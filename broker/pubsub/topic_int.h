@@ -1,5 +1,5 @@
-/* topic_int: a channel or pattern as one worker's clients have subscribed to it. Its seats are filled in channels.c, its
- * chain of notes in deliver.c. */
+/* topic_int: a channel or pattern as one worker's clients have subscribed to it. Its seats are filled in channels.c,
+ * its chain of notes in deliver.c. */
 #ifndef FANFARE_PUBSUB_TOPIC_INT_H
 #define FANFARE_PUBSUB_TOPIC_INT_H
 

@@ -471,11 +471,21 @@ bool group_bump_term(struct group *g, uint64_t term)
     return true;
 }
 
+/* The heartbeats of all leaders of a node leave together, and each to all of its followers: at a
+ * multiple of the interval. The library takes a follower for lost that did not answer between two of
+ * its leader's ticks, so that ticks with a phase for each follower would give up snapshots. */
+static uint64_t on_grid(const struct engine *e, uint64_t due_ms)
+{
+    uint64_t grid_ms = e->opts.heartbeat_ms;
+    return due_ms > UINT64_MAX - grid_ms ? due_ms : (due_ms + grid_ms - 1) / grid_ms * grid_ms;
+}
+
 uint64_t group_next_ms(const struct group *g)
 {
     if (g->state != GROUP_RUNNING) { return UINT64_MAX; }
     uint64_t spaced = g->tick_ms + 1 + g->engine->opts.heartbeat_ms / 10;
     uint64_t due = raft_timeout(&g->raft);
+    if (g->raft.state == RAFT_LEADER) { due = on_grid(g->engine, due); }
     if (g->orphaned_until_ms != 0 && g->orphaned_until_ms < due) { due = g->orphaned_until_ms; }
     return due > spaced ? due : spaced;
 }
@@ -523,7 +533,7 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     e->random = e->random * 6364136223846793005ULL + 1442695040888963407ULL;
     raft_seed(&g->raft, (unsigned)(e->random >> 33));
     raft_set_election_timeout(&g->raft, e->opts.election_ms);
-    raft_set_heartbeat_timeout(&g->raft, e->opts.heartbeat_ms);
+    raft_set_heartbeat_timeout(&g->raft, 1); /* the grid says when: on_grid */
     raft_set_install_snapshot_timeout(&g->raft, e->opts.election_ms * INSTALL_TIMEOUT_FACTOR);
     raft_set_max_catch_up_round_duration(&g->raft, e->opts.election_ms * CATCH_UP_FACTOR);
     raft_set_max_inflight_entries(&g->raft, IN_FLIGHT_MAX);

@@ -79,6 +79,8 @@ struct group {
     uint64_t started_ms;
     uint64_t heard_ms; /* last message of a leader */
     uint64_t tick_ms;
+    uint64_t due_ms; /* filed in engine->due under this, at this place */
+    size_t due_at;
 
     /* proposals */
     struct list queued;   /* no entry yet */

@@ -27,6 +27,7 @@ enum {
     PEERS_MAX = 256,
     IDLE_MS_MAX = 60 * 1000, /* nothing was sent to a peer for so long: forget it */
     ADDRESSES_MAX = 16,      /* of one name that are tried */
+    TELL_MS = 10 * 1000,     /* between log lines about what happens again and again */
 };
 
 enum out_state { OUT_IDLE, OUT_RESOLVING, OUT_CONNECTING, OUT_UP };
@@ -51,6 +52,8 @@ struct out {
     uint64_t backoff_ms;
     uint64_t retry_at_ms;
     uint64_t dialled_ms;
+    uint64_t up_ms;        /* it came up then */
+    uint64_t told_ms;      /* the log was told so then; 0: never */
     unsigned failed_count; /* addresses of its name that did not answer: the next one's turn */
 };
 
@@ -69,6 +72,13 @@ struct peer {
 uint64_t link_now_ms(const struct link *link)
 {
     return uv_now(link->opts.loop);
+}
+
+bool link_may_tell(const struct link *link, uint64_t *told_ms)
+{
+    if (*told_ms != 0 && link_now_ms(link) < *told_ms + TELL_MS) { return false; }
+    *told_ms = link_now_ms(link);
+    return true;
 }
 
 void link_maybe_free(struct link *link)
@@ -100,6 +110,8 @@ static void on_socket_closed(uv_handle_t *handle)
 static void out_down(struct out *out)
 {
     struct link *link = out->peer->owner;
+    bool has_lasted = out->state == OUT_UP && link_now_ms(link) >= out->up_ms + BACKOFF_MS_MAX;
+    if (has_lasted) { out->backoff_ms = BACKOFF_MS_MIN; } /* else it was refused */
     if (out->socket != NULL) {
         out->socket->out = NULL;
         uv_close((uv_handle_t *)&out->socket->tcp, on_socket_closed);
@@ -231,9 +243,9 @@ static void on_connected(uv_connect_t *request, int status)
     uv_tcp_nodelay(&socket->tcp, 1);
     uv_read_start((uv_stream_t *)&socket->tcp, on_drain_alloc, on_drain);
     out->state = OUT_UP;
-    out->backoff_ms = BACKOFF_MS_MIN;
+    out->up_ms = link_now_ms(out->peer->owner);
     say_hello(out);
-    if (!out->peer->is_contact) {
+    if (!out->peer->is_contact && link_may_tell(out->peer->owner, &out->told_ms)) {
         LOG_INFO("raft link up", LOG_STR("peer", out->peer->name), LOG_UINT("bulk", out->is_bulk));
     }
 }

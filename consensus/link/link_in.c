@@ -39,6 +39,7 @@ struct in {
     struct buf bytes;
     enum standing standing;
     bool is_closing;
+    bool is_refused; /* its hello did not fit */
     char name[LINK_NAME_BYTES];
     uint64_t accepted_ms;
     uint64_t heard_ms;
@@ -95,8 +96,11 @@ static void on_hello(void *arg, const struct hello *hello)
     bool fits = (is_ours || hello->is_contact) && hello->version == LINK_VERSION;
     size_t name_len = strlen(hello->node_name);
     if (!fits || name_len == 0 || name_len >= sizeof in->name) {
-        LOG_LIMITED(LOG_LEVEL_WARN, "a raft peer was refused: another cluster or version",
-                    LOG_UINT("cluster", hello->cluster_id), LOG_UINT("version", hello->version));
+        in->is_refused = true;
+        if (link_may_tell(in->owner, &in->owner->refused_told_ms)) {
+            LOG_WARN("a raft peer was refused: another cluster or version",
+                     LOG_UINT("cluster", hello->cluster_id), LOG_UINT("version", hello->version));
+        }
         return;
     }
     memcpy(in->name, hello->node_name, name_len + 1);
@@ -127,11 +131,11 @@ static void in_take(struct in *in)
         is_garbage = !take_frame(in, frame);
         if (is_garbage) { break; }
     }
-    if (is_garbage) {
+    if (is_garbage && !in->is_refused) {
         LOG_LIMITED(LOG_LEVEL_WARN, "a raft connection carried garbage and is closed",
                     LOG_STR("peer", in->name));
-        in_close(in);
     }
+    if (is_garbage) { in_close(in); }
     buf_consume(&in->bytes, in->bytes.len - rest.len);
     if (in->bytes.len == 0 && in->bytes.cap > 4 * LINK_READ_BYTES) {
         buf_fini(&in->bytes); /* one large frame does not keep its memory */

@@ -23,11 +23,14 @@ struct link {
     void (*on_closed)(void *arg);
     void *closed_arg;
     uint64_t dropped_count;
+    uint64_t refused_told_ms;
     uint64_t gauge_connections; /* what this link has put into the gauges so far */
     uint64_t gauge_queued_bytes;
 };
 
 uint64_t link_now_ms(const struct link *link);
+/* May the log be told once more what it was told at *told_ms (0: never)? */
+bool link_may_tell(const struct link *link, uint64_t *told_ms);
 /* A handle of the link was closed: free it if it was the last. */
 void link_maybe_free(struct link *link);
 /* Bytes came from that node. */

@@ -108,6 +108,11 @@ static void world_send_join(void *arg, struct slice note)
     if (!m->is_stopping) { resolve_send(m->resolve, note); }
 }
 
+static uint32_t world_join_count(void *arg)
+{
+    return resolve_count(((struct membership *)arg)->resolve);
+}
+
 static void world_redial(void *arg, const char *name)
 {
     consensus_redial(((struct membership *)arg)->consensus, name);
@@ -445,6 +450,7 @@ static enum err open_core(struct membership *m, const struct cluster_file *file)
         .send = world_send,
         .send_to = world_send_to,
         .send_join = world_send_join,
+        .join_count = world_join_count,
         .redial = world_redial,
         .set_cluster = world_set_cluster,
         .save = world_save,

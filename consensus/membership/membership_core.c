@@ -13,7 +13,10 @@
 #include "base/mem.h"
 #include "consensus/membership/membership_int.h"
 
-enum { SAVE_RETRY_MS = 5000 };
+enum {
+    SAVE_RETRY_MS = 5000,
+    TELL_MS = 10000, /* between log lines about what goes on */
+};
 
 /* ---- the map ---- */
 
@@ -376,7 +379,10 @@ void core_note(struct core *core, const char *from_name, struct slice bytes)
         LOG_LIMITED(LOG_LEVEL_WARN, garbage, LOG_STR("from", from_name != NULL ? from_name : "-"));
         return;
     }
-    if (note.node_id == core->opts.node_id) { return; } /* the join list names this node, too */
+    if (note.node_id == core->opts.node_id) {
+        core->is_in_join = core->is_in_join || from_name == NULL;
+        return;
+    }
     core_refresh(core);
     struct node *from = node_of_note(core, &note);
     if (from_name == NULL) {
@@ -433,6 +439,13 @@ static void keep_file(struct core *core)
 }
 
 /* ---- status ---- */
+
+bool core_may_tell(const struct core *core, uint64_t *told_ms)
+{
+    if (*told_ms != 0 && core->now_ms < *told_ms + TELL_MS) { return false; }
+    *told_ms = core->now_ms;
+    return true;
+}
 
 void core_refresh(struct core *core)
 {
@@ -557,6 +570,12 @@ static enum err open_group(struct core *core)
     struct engine_status status;
     enum cluster_state state = core->file.state;
     bool is_there = engine_status(core->engine, CONTROL_GROUP, &status);
+    if (is_there && state == CLUSTER_RECOVERING) {
+        LOG_WARN("this node goes on alone, with what it holds: its cluster's majority was given up",
+                 LOG_STR("node", core->opts.name), LOG_UINT("last", status.last));
+        enum err err = engine_group_force(core->engine, CONTROL_GROUP);
+        if (err != ERR_OK) { return err; }
+    }
     if (is_there && state >= CLUSTER_FOUNDING) {
         return engine_group_open(core->engine, CONTROL_GROUP, &fsm_ops, core);
     }
@@ -566,7 +585,7 @@ static enum err open_group(struct core *core)
                   LOG_STR("node", core->opts.name));
         return ERR_CORRUPT;
     }
-    if (state == CLUSTER_MEMBER) {
+    if (state >= CLUSTER_MEMBER) {
         LOG_ERROR("the raft log is gone; remove the whole data directory to join as a new node",
                   LOG_STR("node", core->opts.name));
         return ERR_CORRUPT;

@@ -24,7 +24,8 @@ struct core_world {
     void (*send)(void *arg, const char *name, struct slice note); /* to a member, by its name */
     void (*send_to)(void *arg, const struct pmap_address *to, struct slice note);
     void (*send_join)(void *arg, struct slice note); /* to every address in the join list */
-    void (*redial)(void *arg, const char *name);     /* core_address_of gives another answer now */
+    uint32_t (*join_count)(void *arg); /* such addresses, as far as its names are resolved */
+    void (*redial)(void *arg, const char *name); /* core_address_of gives another answer now */
     void (*set_cluster)(void *arg, uint64_t cluster_id); /* of the Raft link */
     /* ERR_OK: it is durable. ERR_SLOW: it will be; ask again. ERR_FULL: it was not written. */
     enum err (*save)(void *arg, const struct cluster_file *file);

@@ -16,8 +16,9 @@
 enum { FILE_BYTES_MAX = 64 << 10 };
 
 static const char *const words[] = {
-    [CLUSTER_NONE] = "none",       [CLUSTER_PROMISED] = "promised", [CLUSTER_FOUNDING] = "founding",
-    [CLUSTER_JOINING] = "joining", [CLUSTER_MEMBER] = "member",
+    [CLUSTER_NONE] = "none",         [CLUSTER_PROMISED] = "promised",
+    [CLUSTER_FOUNDING] = "founding", [CLUSTER_JOINING] = "joining",
+    [CLUSTER_MEMBER] = "member",     [CLUSTER_RECOVERING] = "recovering",
 };
 
 static enum err fail(const char *dir, const char *what)

@@ -7,11 +7,12 @@
 #include "consensus/map/pmap.h"
 
 enum cluster_state {
-    CLUSTER_NONE,     /* the node has no cluster; there may be no file */
-    CLUSTER_PROMISED, /* nor this; but it takes part in no other founding than this one */
-    CLUSTER_FOUNDING, /* it has founded this cluster, or is about to; nobody else ever does */
-    CLUSTER_JOINING,  /* it belongs to this cluster; its replica may not be in the log yet */
-    CLUSTER_MEMBER,   /* its replica is in the log, or something is badly wrong */
+    CLUSTER_NONE,       /* the node has no cluster; there may be no file */
+    CLUSTER_PROMISED,   /* nor this; but it takes part in no other founding than this one */
+    CLUSTER_FOUNDING,   /* it has founded this cluster, or is about to; nobody else ever does */
+    CLUSTER_JOINING,    /* it belongs to this cluster; its replica may not be in the log yet */
+    CLUSTER_MEMBER,     /* its replica is in the log, or something is badly wrong */
+    CLUSTER_RECOVERING, /* so it is; it goes on alone, as a new cluster: an operator said so */
 };
 
 struct cluster_file {

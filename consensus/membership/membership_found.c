@@ -179,15 +179,32 @@ static void found(struct core *core)
     CHECK(core_create_group(core, true) == ERR_OK);
 }
 
+/* Of the nodes that the join list names, and this one, two sets that each have as many as expected
+ * could found a cluster without hearing of each other. */
+static bool could_found_two(struct core *core)
+{
+    uint32_t named = core->world.join_count(core->world.arg) + !core->is_in_join;
+    if (named < 2 || core->opts.expect > named / 2) { return false; }
+    /* By then its own hail would have come back to it. */
+    bool is_certain = core->now_ms >= core->started_ms + FRESH_MS;
+    if (is_certain && core_may_tell(core, &core->expect_told_ms)) {
+        LOG_ERROR(
+            "this node founds no cluster: expect is not more than half of join, so that there "
+            "could be two; raise expect, or let join name fewer",
+            LOG_UINT("expect", core->opts.expect), LOG_UINT("join", named));
+    }
+    return true;
+}
+
 /* Why this node does not try to found a cluster now; NULL: it should, with the others of
  * `*others_count`, of whom `*promised_count` have promised. */
-static const char *must_wait(const struct core *core, uint32_t *others_count,
-                             uint32_t *promised_count)
+static const char *must_wait(struct core *core, uint32_t *others_count, uint32_t *promised_count)
 {
     *others_count = 0;
     *promised_count = 0;
     if (core->file.state == CLUSTER_PROMISED) { return "a promise to the founder"; }
     if (core->join_cluster != 0) { return "a cluster that exists"; }
+    if (core->opts.expect > 0 && could_found_two(core)) { return "a higher expect"; }
     if (candidate_below(core, core->opts.name) != NULL) { return "a node with a lower name"; }
     for (size_t i = 0; i < CORE_NODES_MAX; i++) {
         const struct node *node = &core->nodes[i];

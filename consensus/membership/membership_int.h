@@ -104,6 +104,8 @@ struct core {
     uint64_t attempt; /* cluster id; 0: none */
     uint64_t hail_next_ms;
     uint64_t quiet_log_ms;
+    uint64_t expect_told_ms;
+    bool is_in_join; /* the join list names this node, too */
 
     /* joining */
     uint64_t join_cluster;  /* NONE, PROMISED: this one exists, so it is to be joined; 0 */
@@ -112,6 +114,9 @@ struct core {
     bool is_proposing_self; /* own JOIN is under way */
     bool is_forgotten;
     uint64_t join_next_ms;
+    uint64_t look_next_ms;
+    uint64_t refused_told_ms; /* the log was told so then; 0: not yet */
+    uint64_t foreign_told_ms;
     uint64_t challenge;
     struct pmap_address leader_hint;   /* port 0: none */
     uint64_t hint_ms;                  /* when the leader itself gave the hint */
@@ -147,6 +152,8 @@ struct core {
 
 /* ---- core ---- */
 
+/* May the log be told once more what it was told at *told_ms? What goes on is told now and then. */
+bool core_may_tell(const struct core *core, uint64_t *told_ms);
 /* Bring status and now_ms up to date. */
 void core_refresh(struct core *core);
 struct node *core_node_find(struct core *core, uint64_t id);

@@ -12,6 +12,7 @@
 
 enum {
     JOIN_MS = 200,
+    LOOK_MS = 30000,  /* between looks for nodes of another cluster */
     HINT_MS = 1000,   /* so long nobody knows better than the leader itself who leads */
     JOINING_MAX = 16, /* JOIN commands under way */
 };
@@ -112,6 +113,9 @@ void join_tick(struct core *core)
     } else if (silence_ms > core->opts.node_timeout_ms) {
         core->join_next_ms = core->now_ms + JOIN_MS;
         found_hail_all(core); /* the leader may have moved, or we */
+    } else if (core->now_ms >= core->look_next_ms) {
+        core->look_next_ms = core->now_ms + LOOK_MS;
+        found_hail_all(core); /* does somebody there belong to another cluster? */
     }
 }
 
@@ -128,8 +132,10 @@ void join_on_hail(struct core *core, struct node *from, const struct note *note)
     }
     uint64_t ours = is_clusterless(core) ? core->join_cluster : core->file.cluster_id;
     if (note->cluster_id != ours) {
-        LOG_LIMITED(LOG_LEVEL_ERROR, "a node of another cluster answers: is the join list right?",
-                    LOG_STR("node", note->name), LOG_STR("host", note->raft.host));
+        if (core_may_tell(core, &core->foreign_told_ms)) {
+            LOG_ERROR("a node of another cluster answers: is the join list right?",
+                      LOG_STR("node", note->name), LOG_STR("host", note->raft.host));
+        }
         return;
     }
     const struct pmap_address *leader = &note->hail.leader;
@@ -169,9 +175,9 @@ void join_on_reply(struct core *core, const struct note *note)
     if (reply->leader.port != 0 && core->now_ms >= core->hint_ms + HINT_MS) {
         core->leader_hint = reply->leader;
     }
-    if (reply->refusal[0] != '\0') {
-        LOG_LIMITED(LOG_LEVEL_WARN, "the leader does not let this node join",
-                    LOG_STR("leader", note->name), LOG_STR("reason", reply->refusal));
+    if (reply->refusal[0] != '\0' && core_may_tell(core, &core->refused_told_ms)) {
+        LOG_WARN("the leader does not let this node join", LOG_STR("leader", note->name),
+                 LOG_STR("reason", reply->refusal));
     }
     if (reply->challenge != 0) {
         core->incarnation = 0; /* who answers a challenge begins a new life */

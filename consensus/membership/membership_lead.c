@@ -15,7 +15,6 @@
 enum {
     FIRST_OWNERS_MS = 3000, /* a new cluster waits so long for the other founders */
     BARRED_MS = 10000,      /* whom others could not reach stays down so long */
-    DOWN_LOG_MS = 10000,
 };
 
 static uint64_t down_after_ms(const struct core *core)
@@ -88,8 +87,7 @@ static void condemn(struct node *node, const struct pmap_node *member, const cha
 static void declare_down(struct core *core, struct node *node, const struct pmap_node *member)
 {
     propose_about(core, CONTROL_DOWN, member);
-    if (core->now_ms < node->down_told_ms + DOWN_LOG_MS && node->down_told_ms != 0) { return; }
-    node->down_told_ms = core->now_ms;
+    if (!core_may_tell(core, &node->down_told_ms)) { return; }
     LOG_WARN("declares a member down", LOG_STR("node", member->name),
              LOG_STR("reason", node->condemned_because),
              LOG_UINT("silent_ms", node->ping_ms != 0 ? core->now_ms - node->ping_ms : 0),

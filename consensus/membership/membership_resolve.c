@@ -28,6 +28,7 @@ struct resolve {
     void (*send)(void *arg, const char *host, uint16_t port, struct slice note);
     void *arg;
     bool is_cancelled;
+    uint32_t address_count; /* different ones */
     uint32_t count;
     struct name name[];
 };
@@ -63,12 +64,42 @@ static void take_addresses(struct name *name, const struct addrinfo *found)
     }
 }
 
+/* Has an earlier name that address, too? */
+static bool is_known_before(const struct resolve *resolve, uint32_t index, const char *host)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        const struct name *name = &resolve->name[i];
+        bool is_port = name->asked.port == resolve->name[index].asked.port;
+        for (uint32_t k = 0; is_port && k < name->count; k++) {
+            if (strcmp(name->host[k], host) == 0) { return true; }
+        }
+    }
+    return false;
+}
+
+static uint32_t count_addresses(const struct resolve *resolve)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < resolve->count; i++) {
+        for (uint32_t k = 0; k < resolve->name[i].count; k++) {
+            count += !is_known_before(resolve, i, resolve->name[i].host[k]);
+        }
+    }
+    return count;
+}
+
+uint32_t resolve_count(const struct resolve *resolve)
+{
+    return resolve->address_count;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
     struct name *name = request->data;
     name->is_busy = false;
     if (status == 0) {
         take_addresses(name, found);
+        name->owner->address_count = count_addresses(name->owner);
     } else if (status != UV_ECANCELED) {
         LOG_LIMITED(LOG_LEVEL_WARN, "a name of the join list cannot be resolved",
                     LOG_STR("host", name->asked.host), LOG_STR("error", uv_strerror(status)));

@@ -17,6 +17,8 @@ resolve_new(uv_loop_t *loop, const struct pmap_address *list, uint32_t count,
 /* Send to every address that the names had when they were last resolved, which is done again now and
  * then; nothing is sent to a name that was never resolved. */
 void resolve_send(struct resolve *resolve, struct slice note);
+/* Different addresses that it sends to. */
+uint32_t resolve_count(const struct resolve *resolve);
 /* Ask for nothing any more; the loop ends once the answers under way are there. */
 void host_lookup_cancel(struct resolve *resolve);
 void resolve_free(struct resolve *resolve); /* after the loop has ended; NULL is allowed */

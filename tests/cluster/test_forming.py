@@ -4,9 +4,13 @@ who lost its disk comes back."""
 import pytest
 
 from lib.cluster_scene import cluster_id, members, one_cluster, publish
-from lib.cluster import RAFT_PORT
+from lib.broker import run_cli
+from lib.cluster import FORM_DEADLINE_S, RAFT_PORT
 from lib.resp import RespError
 from lib.wait import wait_until
+
+LINES_MAX = 12
+"""Of one kind, in the first quarter of a minute of a trouble that lasts."""
 
 IMPATIENT = {"cluster-node-timeout": 500, "cluster-timeout": 1000}
 
@@ -139,3 +143,64 @@ def test_a_node_of_another_cluster_stays_out(start_cluster, make_cluster):
     wait_until(stranger.is_ready)
     assert cluster_id(stranger) == theirs != one_cluster(one)
     assert set(members(one[0])) == {"fanfare-0"}
+
+
+def test_nodes_that_could_found_two_clusters_found_none_and_say_why(make_cluster):
+    """Three of the six that join names would be enough for one, and the other three for another."""
+    cluster = make_cluster(6, expect=3)
+    cluster.options["join"] = " ".join(f"{cluster.world.host(n)}:{RAFT_PORT}" for n in cluster.nodes)
+    for node in list(cluster)[:3]:
+        node.begin()
+    for node in list(cluster)[:3]:
+        wait_for_word(node, "expect is not more than half of join")
+    assert not any(node.is_ready() for node in list(cluster)[:3])
+    cluster.options["expect"] = 4
+    for node in list(cluster)[:3]:
+        node.kill()
+    for node in list(cluster)[:4]:
+        node.begin()
+    cluster.wait_formed()
+    one_cluster(cluster)
+
+
+def recover(node):
+    """Its operator gives the majority up: (exit status, what was said)."""
+    result = run_cli("recover", "--force-new-cluster", str(node.data))
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_the_last_disk_of_three_goes_on_as_a_new_cluster_that_the_others_join(start_cluster):
+    cluster = start_cluster()
+    before = one_cluster(cluster)
+    last, *lost = cluster
+    status, said = recover(last)
+    assert status != 0, f"it runs: {said}"
+    for node in cluster:
+        node.kill()
+    for node in lost:
+        node.wipe()
+    status, said = recover(last)
+    assert status == 0 and "alone" in said, said
+    assert recover(last)[0] == 1, "once is enough"
+    last.begin()
+    wait_until(last.is_ready, FORM_DEADLINE_S, "it is ready alone")
+    for node in lost:
+        node.begin()
+    cluster.wait_settled()
+    assert one_cluster(cluster) != before
+    assert set(members(cluster[0])) == set(cluster.nodes)
+    assert publish(cluster[1], "c") == 0
+
+
+def test_what_goes_on_is_told_now_and_then_only(start_cluster):
+    """Two of three lost their disks, which nobody can mend but an operator."""
+    cluster = start_cluster()
+    for node in list(cluster)[1:]:
+        node.kill()
+        node.wipe()
+        node.begin()
+    for node in list(cluster)[1:]:
+        wait_for_word(node, "this node still has no cluster")
+    for node in cluster:
+        for line in ("raft link up", "a raft peer was refused", "carried garbage"):
+            assert node.log().count(line) <= LINES_MAX, f"{node.name}: {line}"

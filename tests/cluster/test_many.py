@@ -14,8 +14,8 @@ from lib.wait import SCALE, wait_until
 SANITIZED = os.environ.get("TEST_SANITIZED") == "1"
 FEW = 2000 if SANITIZED else 5000
 TURN_S = 2 * SCALE
-"""On a machine of two cores with much else to do a turn of some milliseconds may take this long by the clock; those that
-grew with the number of things took many times as long."""
+"""On a machine of two cores with much else to do a turn of some milliseconds may take this long by the clock; those
+that grew with the number of things took many times as long."""
 
 PATIENT = {"cluster-node-timeout": 6000, "cluster-timeout": 60000}
 """Of nodes that are not to take a busy machine for a dead one."""

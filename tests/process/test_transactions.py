@@ -118,3 +118,14 @@ def test_a_pipeline_as_redis_py_sends_it_is_answered_as_it_expects(client):
 def test_a_transaction_with_errors_in_resp3_answers_an_array_too(client3):
     assert client3.calls([("MULTI",), ("ECHO", "x"), ("CLIENT", "GETNAME"), ("EXEC",)]) == \
         ["OK", "QUEUED", "QUEUED", [b"x", None]]
+
+
+@pytest.mark.parametrize("kind", ["SUBSCRIBE", "PSUBSCRIBE"])
+def test_a_subscribe_of_very_many_names_in_a_transaction_ends_before_the_next_command(kind, client3):
+    names = [f"many-{n}".encode() for n in range(3000)]
+    assert client3.calls([("MULTI",), (kind, *names), ("ECHO", "after")]) == ["OK", "QUEUED", "QUEUED"]
+    client3.send("EXEC")
+    first, second = client3.recv()  # the confirmations take the places of the answers, as in Redis
+    got = [first, second, *client3.recv_many(len(names) - 2)]
+    assert got == [[kind.lower().encode(), name, n + 1] for n, name in enumerate(names)]
+    assert client3.recv() == b"after"

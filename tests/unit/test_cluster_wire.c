@@ -82,7 +82,8 @@ Test(wire, small_frames_come_back_as_they_went)
          .interest_ack = {UINT64_MAX, UINT32_MAX, 1, TOPIC_SHARD, numbers, 2}},
         {.type = WIRE_PUBLISHED, .published = {5, WIRE_INDOUBT, 1ULL << 40}},
         {.type = WIRE_END, .end = {1, 2, 3}},
-        {.type = WIRE_READY, .ready = {1, 2, true, 4}},
+        {.type = WIRE_READY, .ready = {1, 2, true, 4, 5}},
+        {.type = WIRE_ASK_END, .ask_end = {6, 7}},
     };
     struct buf bytes = {0};
     for (size_t i = 0; i < COUNT_OF(frames); i++) {

@@ -497,3 +497,26 @@ Test(consensus_engine, who_looks_sees_a_commit_index_under_a_lease_while_it_lead
     cr_assert_eq(atomic_load(&view.term), 0);
     fixture_free(f);
 }
+
+Test(consensus_engine, a_forced_replica_goes_on_alone_with_all_it_holds)
+{
+    static const struct engine_server three[] = {{1, "n1"}, {2, "n2"}, {3, "n3"}};
+    struct fixture *f = fixture_new();
+    struct fixture other = {0};
+    struct engine_status status;
+    uint64_t group = GROUP + 1;
+    cr_assert_eq(engine_group_force(f->e, group), ERR_INVALID, "there is none");
+    cr_assert_eq(engine_group_create(f->e, group, 1, &ops, &other, three, 3), ERR_OK);
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    cr_assert_eq(engine_group_force(f->e, group), ERR_INVALID, "it is open");
+    engine_group_close(f->e, group);
+    cr_assert_eq(engine_group_force(f->e, group), ERR_OK);
+    cr_assert_eq(engine_group_open(f->e, group, &ops, &other), ERR_OK);
+    settle(f);
+    cr_assert(engine_status(f->e, group, &status));
+    cr_assert(status.owns_term);
+    cr_assert_eq(status.server_count, 1);
+    cr_assert_eq(status.applied, status.last);
+    fixture_free(f);
+}

@@ -1,0 +1,95 @@
+/* engine_due: the groups by when they want a tick: a heap, so that a tick looks at those that are
+ * due and at no other.
+ * Owns: engine->due. Thread: the raft thread.
+ * Always: no group wants a tick before the time under which it is filed; it may want one later, which
+ * is found out when that time has come. */
+#include "base/mem.h"
+#include "consensus/engine_int.h"
+#include "consensus/group/group.h"
+#include "consensus/group/group_int.h"
+
+static void put(struct due_heap *heap, size_t at, struct group *g)
+{
+    heap->groups[at] = g;
+    g->due_at = at;
+}
+
+static void sift_up(struct due_heap *heap, size_t at)
+{
+    struct group *g = heap->groups[at];
+    for (; at > 0; at = (at - 1) / 2) {
+        struct group *parent = heap->groups[(at - 1) / 2];
+        if (parent->due_ms <= g->due_ms) { break; }
+        put(heap, at, parent);
+    }
+    put(heap, at, g);
+}
+
+static void sift_down(struct due_heap *heap, size_t at)
+{
+    struct group *g = heap->groups[at];
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= heap->count) { break; }
+        if (child + 1 < heap->count &&
+            heap->groups[child + 1]->due_ms < heap->groups[child]->due_ms) {
+            child++;
+        }
+        if (heap->groups[child]->due_ms >= g->due_ms) { break; }
+        put(heap, at, heap->groups[child]);
+        at = child;
+    }
+    put(heap, at, g);
+}
+
+void engine_due_add(struct engine *e, struct group *g)
+{
+    struct due_heap *heap = &e->due;
+    if (heap->count == heap->cap) {
+        heap->cap = heap->cap > 0 ? heap->cap * 2 : 16;
+        heap->groups = mem_resize(heap->groups, heap->cap * sizeof(struct group *));
+    }
+    g->due_ms = group_next_ms(g);
+    put(heap, heap->count++, g);
+    sift_up(heap, heap->count - 1);
+}
+
+void engine_due_remove(struct engine *e, struct group *g)
+{
+    struct due_heap *heap = &e->due;
+    size_t at = g->due_at;
+    struct group *last = heap->groups[--heap->count];
+    if (last == g) { return; }
+    put(heap, at, last);
+    sift_up(heap, at);
+    sift_down(heap, last->due_at);
+}
+
+void engine_due_note(struct engine *e, struct group *g)
+{
+    uint64_t due_ms = group_next_ms(g);
+    if (due_ms >= g->due_ms) { return; }
+    g->due_ms = due_ms;
+    sift_up(&e->due, g->due_at);
+}
+
+uint64_t engine_due_next_ms(const struct engine *e)
+{
+    return e->due.count > 0 ? e->due.groups[0]->due_ms : UINT64_MAX;
+}
+
+void engine_due_tick(struct engine *e, uint64_t now_ms)
+{
+    while (engine_due_next_ms(e) <= now_ms) {
+        struct group *g = e->due.groups[0];
+        group_tick(g, now_ms);
+        g->due_ms = group_next_ms(g);
+        CHECK(g->due_ms > now_ms); /* ticks of a group are spaced */
+        sift_down(&e->due, 0);
+    }
+}
+
+void engine_due_fini(struct engine *e)
+{
+    mem_free(e->due.groups);
+}
