@@ -94,6 +94,7 @@ enum { FIELD_VARINT = 0, FIELD_FIXED64 = 1, FIELD_BYTES = 2, FIELD_FIXED32 = 5 }
 struct field {
     uint64_t number;
     unsigned type;
+    uint64_t value;     /* of FIELD_VARINT */
     struct slice bytes; /* of FIELD_BYTES: its content */
 };
 
@@ -119,10 +120,9 @@ static bool take_field(struct slice *rest, struct field *field)
     uint64_t len = 0;
     if (!take_varint(rest, &tag)) { return false; }
     *field = (struct field){.number = tag >> 3, .type = tag & 7};
-    uint64_t ignored;
     switch (field->type) {
     case FIELD_VARINT:
-        if (!take_varint(rest, &ignored)) { return false; }
+        if (!take_varint(rest, &field->value)) { return false; }
         break;
     case FIELD_FIXED64: len = 8; break;
     case FIELD_FIXED32: len = 4; break;
@@ -193,6 +193,20 @@ static bool check_run(Fanfare__Peer__Kind kind, struct wire_run *run)
            msg_check(run->kind, run->data, run->count, &run->prefix_bytes);
 }
 
+/* The numbers of a frame that comes for every message: value[n] is field n's, 0 if it is not there. What else there
+ * is, a newer version's, is skipped. protobuf-c does the same, at ten times the cost. */
+static bool take_numbers(struct slice fields, uint64_t *value, size_t count)
+{
+    struct field field;
+    while (fields.len > 0) {
+        if (!take_field(&fields, &field)) { return false; }
+        if (field.number >= count) { continue; }
+        if (field.type != FIELD_VARINT) { return false; }
+        value[field.number] = field.value;
+    }
+    return true;
+}
+
 static bool run_of(const Fanfare__Peer__Deliver *wire, struct slice data, struct wire_run *out)
 {
     *out = (struct wire_run){
@@ -227,30 +241,46 @@ static bool split_run(struct slice body, struct slice *fields, struct slice *dat
 #define UNPACK(name, allocator, body) \
     fanfare__peer__##name##__unpack(allocator, (body).len, (const uint8_t *)(body).data)
 
-static bool decode_publish(ProtobufCAllocator *allocator, struct slice body, struct wire_run *out)
+static bool decode_publish(struct slice body, struct wire_run *out)
 {
     struct slice fields;
     struct slice data;
-    if (!split_run(body, &fields, &data)) { return false; }
-    const Fanfare__Peer__Publish *wire = UNPACK(publish, allocator, fields);
-    if (wire == NULL) { return false; }
+    uint64_t value[6] = {0};
+    if (!split_run(body, &fields, &data) || !take_numbers(fields, value, 6)) { return false; }
     *out = (struct wire_run){
-        .id = wire->id,
-        .partition = wire->partition,
-        .epoch = wire->epoch,
-        .count = wire->count,
+        .id = value[1],
+        .partition = (uint32_t)value[2],
+        .epoch = value[3],
+        .count = (uint32_t)value[5],
         .data = data,
     };
-    return check_run(wire->kind, out);
+    return check_run((Fanfare__Peer__Kind)value[4], out);
 }
 
-static bool decode_deliver(ProtobufCAllocator *allocator, struct slice body, struct wire_run *out)
+static bool decode_deliver(struct slice body, struct wire_run *out)
 {
     struct slice fields;
     struct slice data;
-    if (!split_run(body, &fields, &data)) { return false; }
-    const Fanfare__Peer__Deliver *wire = UNPACK(deliver, allocator, fields);
-    return wire != NULL && run_of(wire, data, out);
+    uint64_t value[8] = {0};
+    if (!split_run(body, &fields, &data) || !take_numbers(fields, value, 8)) { return false; }
+    *out = (struct wire_run){
+        .partition = (uint32_t)value[1],
+        .epoch = value[2],
+        .seq = value[3],
+        .stable = value[4],
+        .count = (uint32_t)value[6],
+        .is_recovered = value[7] != 0,
+        .data = data,
+    };
+    return check_run((Fanfare__Peer__Kind)value[5], out);
+}
+
+static bool decode_published(struct slice body, struct wire_published *out)
+{
+    uint64_t value[4] = {0};
+    if (!take_numbers(body, value, 4)) { return false; }
+    *out = (struct wire_published){.id = value[1], .receivers = value[3]};
+    return status_of((Fanfare__Peer__Status)value[2], &out->status);
 }
 
 static bool decode_hello(ProtobufCAllocator *allocator, struct slice body, struct wire_hello *out)
@@ -300,15 +330,6 @@ static bool decode_interest_ack(ProtobufCAllocator *allocator, struct slice body
         .seq_count = wire->n_seq,
     };
     return kind_of(wire->kind, &out->kind);
-}
-
-static bool decode_published(ProtobufCAllocator *allocator, struct slice body,
-                             struct wire_published *out)
-{
-    const Fanfare__Peer__Published *wire = UNPACK(published, allocator, body);
-    if (wire == NULL) { return false; }
-    *out = (struct wire_published){.id = wire->id, .receivers = wire->receivers};
-    return status_of(wire->status, &out->status);
 }
 
 static bool decode_end(ProtobufCAllocator *allocator, struct slice body, struct wire_end *out)
@@ -447,18 +468,19 @@ static bool decode_body(struct wire_decoder *arena, uint64_t number, struct slic
     };
     ProtobufCAllocator allocator = {arena_alloc, arena_ignore, arena};
     out->type = types[number];
-    bool is_run = out->type == WIRE_PUBLISH || out->type == WIRE_DELIVER;
-    if (!is_run && !is_bounded(body, number)) { return false; }
+    bool is_unpacked =
+        out->type != WIRE_PUBLISH && out->type != WIRE_DELIVER && out->type != WIRE_PUBLISHED;
+    if (is_unpacked && !is_bounded(body, number)) { return false; }
     switch (out->type) {
     case WIRE_HELLO: return decode_hello(&allocator, body, &out->hello);
     case WIRE_PING: return true;
-    case WIRE_PUBLISH: return decode_publish(&allocator, body, &out->publish);
+    case WIRE_PUBLISH: return decode_publish(body, &out->publish);
     case WIRE_INTEREST: return decode_interest(&allocator, body, &out->interest);
     case WIRE_SYNC: return decode_sync(arena, &allocator, body, &out->sync);
     case WIRE_QUERY: return decode_query(arena, &allocator, body, &out->query);
-    case WIRE_PUBLISHED: return decode_published(&allocator, body, &out->published);
+    case WIRE_PUBLISHED: return decode_published(body, &out->published);
     case WIRE_ANSWER: return decode_answer(arena, &allocator, body, &out->answer);
-    case WIRE_DELIVER: return decode_deliver(&allocator, body, &out->deliver);
+    case WIRE_DELIVER: return decode_deliver(body, &out->deliver);
     case WIRE_INTEREST_ACK: return decode_interest_ack(&allocator, body, &out->interest_ack);
     case WIRE_END: return decode_end(&allocator, body, &out->end);
     case WIRE_READY: return decode_ready(&allocator, body, &out->ready);

@@ -1,10 +1,17 @@
 /* wire, the way out: structs to frames. A run's head is a message whose last field's bytes follow it, so
  * that the bytes themselves are never copied. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "cluster/wire.h"
 #include "proto/peer.pb-c.h"
 
-enum { VARINT_BYTES_MAX = 10, WIRE_TYPE_BYTES = 2, RUN_DATA_FIELD = 15 };
+enum {
+    NUMBER_BYTES_MAX = 11, /* of a field: its tag and a varint */
+    NUMBERS_MAX = 7,       /* of one frame */
+    WIRE_TYPE_BYTES = 2,
+    RUN_DATA_FIELD = 15,
+};
 
 _Static_assert((int)TOPIC_CHANNEL == (int)FANFARE__PEER__KIND__CHANNEL &&
                    (int)TOPIC_PATTERN == (int)FANFARE__PEER__KIND__PATTERN &&
@@ -86,30 +93,35 @@ static char *put_varint(char *at, uint64_t v)
     return at;
 }
 
-static Fanfare__Peer__Publish publish_of(const struct wire_run *run)
+/* A number's field; proto3 says nothing of a 0. */
+static char *put_number(char *at, unsigned field, uint64_t v)
 {
-    Fanfare__Peer__Publish body = FANFARE__PEER__PUBLISH__INIT;
-    body.id = run->id;
-    body.partition = run->partition;
-    body.epoch = run->epoch;
-    body.kind = (Fanfare__Peer__Kind)run->kind;
-    body.count = run->count;
-    return body;
+    if (v == 0) { return at; }
+    *at++ = (char)(field << 3);
+    return put_varint(at, v);
 }
 
-static Fanfare__Peer__Deliver deliver_of(const struct wire_run *run)
+static char *put_publish(char *at, const struct wire_run *run)
 {
-    Fanfare__Peer__Deliver body = FANFARE__PEER__DELIVER__INIT;
-    body.partition = run->partition;
-    body.epoch = run->epoch;
-    body.seq = run->seq;
-    body.stable = run->stable;
-    body.kind = (Fanfare__Peer__Kind)run->kind;
-    body.count = run->count;
-    body.is_recovered = run->is_recovered;
-    return body;
+    at = put_number(at, 1, run->id);
+    at = put_number(at, 2, run->partition);
+    at = put_number(at, 3, run->epoch);
+    at = put_number(at, 4, run->kind);
+    return put_number(at, 5, run->count);
 }
 
+static char *put_deliver(char *at, const struct wire_run *run)
+{
+    at = put_number(at, 1, run->partition);
+    at = put_number(at, 2, run->epoch);
+    at = put_number(at, 3, run->seq);
+    at = put_number(at, 4, run->stable);
+    at = put_number(at, 5, run->kind);
+    at = put_number(at, 6, run->count);
+    return put_number(at, 7, run->is_recovered);
+}
+
+/* The frames that go for every message are written without protobuf-c: it costs ten times as much. */
 void wire_encode_head(struct buf *out, const struct wire_frame *frame)
 {
     CHECK(frame->type == WIRE_PUBLISH || frame->type == WIRE_DELIVER);
@@ -117,22 +129,36 @@ void wire_encode_head(struct buf *out, const struct wire_frame *frame)
     const struct wire_run *run = is_publish ? &frame->publish : &frame->deliver;
     CHECK(run->kind != TOPIC_PATTERN);
     CHECK(run->data.len > 0 && run->data.len <= WIRE_RUN_BYTES_MAX);
-    const Fanfare__Peer__Publish publish = publish_of(run);
-    const Fanfare__Peer__Deliver deliver = deliver_of(run);
-    const ProtobufCMessage *body = is_publish ? &publish.base : &deliver.base;
     unsigned field =
         is_publish ? FANFARE__PEER__FRAME__BODY_PUBLISH : FANFARE__PEER__FRAME__BODY_DELIVER;
-    size_t fields_bytes = protobuf_c_message_get_packed_size(body);
+    char fields[NUMBERS_MAX * NUMBER_BYTES_MAX];
+    const char *end = is_publish ? put_publish(fields, run) : put_deliver(fields, run);
+    size_t fields_bytes = (size_t)(end - fields);
     size_t body_bytes = fields_bytes + 1 + varint_bytes(run->data.len) + run->data.len;
-    size_t head_bytes_max = WIRE_HEAD_BYTES + fields_bytes + 2 * (1 + VARINT_BYTES_MAX);
-    char *start = buf_reserve(out, head_bytes_max);
+    char *start = buf_reserve(out, WIRE_HEAD_BYTES + fields_bytes + 2 * NUMBER_BYTES_MAX);
     char *at = put_length(start, 1 + varint_bytes(body_bytes) + body_bytes);
     *at++ = (char)(field << 3 | WIRE_TYPE_BYTES);
     at = put_varint(at, body_bytes);
-    at += protobuf_c_message_pack(body, (uint8_t *)at);
+    memcpy(at, fields, fields_bytes);
+    at += fields_bytes;
     *at++ = (char)(RUN_DATA_FIELD << 3 | WIRE_TYPE_BYTES);
     at = put_varint(at, run->data.len);
     out->len += (size_t)(at - start);
+}
+
+static void encode_published(struct buf *out, const struct wire_published *published)
+{
+    char fields[NUMBERS_MAX * NUMBER_BYTES_MAX];
+    char *end = put_number(fields, 1, published->id);
+    end = put_number(end, 2, published->status);
+    end = put_number(end, 3, published->receivers);
+    size_t bytes = (size_t)(end - fields);
+    char *start = buf_reserve(out, WIRE_HEAD_BYTES + NUMBER_BYTES_MAX + bytes);
+    char *at = put_length(start, 1 + varint_bytes(bytes) + bytes);
+    *at++ = (char)(FANFARE__PEER__FRAME__BODY_PUBLISHED << 3 | WIRE_TYPE_BYTES);
+    at = put_varint(at, bytes);
+    memcpy(at, fields, bytes);
+    out->len += (size_t)(at - start) + bytes;
 }
 
 static void encode_run(struct buf *out, const struct wire_frame *frame)
@@ -198,18 +224,6 @@ static void encode_interest_ack(struct buf *out, const struct wire_interest_ack 
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST_ACK;
     frame.interest_ack = &body;
-    put_frame(out, &frame);
-}
-
-static void encode_published(struct buf *out, const struct wire_published *published)
-{
-    Fanfare__Peer__Published body = FANFARE__PEER__PUBLISHED__INIT;
-    body.id = published->id;
-    body.status = (Fanfare__Peer__Status)published->status;
-    body.receivers = published->receivers;
-    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
-    frame.body_case = FANFARE__PEER__FRAME__BODY_PUBLISHED;
-    frame.published = &body;
     put_frame(out, &frame);
 }
 
@@ -285,6 +299,19 @@ static void encode_answer(struct buf *out, const struct wire_answer *answer)
     frame.answer = &body;
     put_frame(out, &frame);
     mem_free(body.names);
+}
+
+static Fanfare__Peer__Deliver deliver_of(const struct wire_run *run)
+{
+    Fanfare__Peer__Deliver body = FANFARE__PEER__DELIVER__INIT;
+    body.partition = run->partition;
+    body.epoch = run->epoch;
+    body.seq = run->seq;
+    body.stable = run->stable;
+    body.kind = (Fanfare__Peer__Kind)run->kind;
+    body.count = run->count;
+    body.is_recovered = run->is_recovered;
+    return body;
 }
 
 static void encode_sync(struct buf *out, const struct wire_sync *sync)

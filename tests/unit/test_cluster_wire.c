@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "cluster/wire.h"
+#include "proto/peer.pb-c.h"
 #include "pubsub/msg.h"
 
 static struct wire_decoder *decoder;
@@ -150,6 +151,66 @@ Test(wire, a_run_is_not_copied_and_its_head_stands_alone)
     buf_fini(&head);
     buf_fini(&bytes);
     buf_fini(&data);
+}
+
+static Fanfare__Peer__Frame *unpack(const struct wire_frame *frame, struct buf *bytes)
+{
+    bytes->len = 0;
+    wire_encode(bytes, frame);
+    Fanfare__Peer__Frame *read = fanfare__peer__frame__unpack(
+        NULL, bytes->len - WIRE_HEAD_BYTES, (const uint8_t *)bytes->data + WIRE_HEAD_BYTES);
+    cr_assert_not_null(read);
+    return read;
+}
+
+Test(wire, what_is_written_without_protobuf_c_is_what_it_reads)
+{
+    static const uint64_t numbers[] = {0, 1, 127, 128, 1ULL << 32, UINT64_MAX};
+    struct buf data = {0};
+    struct buf bytes = {0};
+    add_message(&data, SLICE("news"), SLICE("hi"));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        uint64_t n = numbers[i];
+        struct wire_frame frame = {.type = WIRE_PUBLISH,
+                                   .publish = {.id = n,
+                                               .partition = (uint32_t)n,
+                                               .epoch = n,
+                                               .kind = TOPIC_SHARD,
+                                               .count = (uint32_t)n,
+                                               .data = buf_slice(&data)}};
+        Fanfare__Peer__Frame *read = unpack(&frame, &bytes);
+        cr_assert_eq(read->body_case, FANFARE__PEER__FRAME__BODY_PUBLISH);
+        cr_assert(read->publish->id == n && read->publish->epoch == n);
+        cr_assert_eq(read->publish->partition, (uint32_t)n);
+        cr_assert_eq(read->publish->count, (uint32_t)n);
+        cr_assert_eq(read->publish->kind, FANFARE__PEER__KIND__SHARD);
+        cr_assert_eq(read->publish->data.len, data.len);
+        fanfare__peer__frame__free_unpacked(read, NULL);
+        frame = (struct wire_frame){.type = WIRE_DELIVER,
+                                    .deliver = {.partition = (uint32_t)n,
+                                                .epoch = n,
+                                                .seq = n,
+                                                .stable = n,
+                                                .count = (uint32_t)n,
+                                                .is_recovered = n != 0,
+                                                .data = buf_slice(&data)}};
+        read = unpack(&frame, &bytes);
+        cr_assert_eq(read->body_case, FANFARE__PEER__FRAME__BODY_DELIVER);
+        cr_assert(read->deliver->epoch == n && read->deliver->seq == n);
+        cr_assert(read->deliver->stable == n && read->deliver->is_recovered == (n != 0));
+        cr_assert_eq(read->deliver->partition, (uint32_t)n);
+        cr_assert_eq(read->deliver->count, (uint32_t)n);
+        fanfare__peer__frame__free_unpacked(read, NULL);
+        frame = (struct wire_frame){.type = WIRE_PUBLISHED,
+                                    .published = {.id = n, .status = WIRE_INDOUBT, .receivers = n}};
+        read = unpack(&frame, &bytes);
+        cr_assert_eq(read->body_case, FANFARE__PEER__FRAME__BODY_PUBLISHED);
+        cr_assert(read->published->id == n && read->published->receivers == n);
+        cr_assert_eq(read->published->status, FANFARE__PEER__STATUS__INDOUBT);
+        fanfare__peer__frame__free_unpacked(read, NULL);
+    }
+    buf_fini(&data);
+    buf_fini(&bytes);
 }
 
 Test(wire, a_run_of_other_frames_than_it_says_is_garbage)
