@@ -134,8 +134,9 @@ void engine_read(struct engine *e, struct read_request *request);
 enum engine_change { ENGINE_ADD_STANDBY, ENGINE_PROMOTE, ENGINE_REMOVE };
 /* Change the membership by one server. ERR_OK: begun; look at engine_status for the outcome.
  * Errors: ERR_NOT_LEADER, ERR_SLOW (another change, or a new leader's first entry, is not
- * finished), ERR_INVALID (the server is not in a state for it; a voter other than the leader is
- * removed, never demoted; a leader moves away first), ERR_INDOUBT (the group stopped over it). */
+ * finished; or, in a removal, the voters that stay and answered lately are no majority), ERR_INVALID
+ * (the server is not in a state for it; a voter other than the leader is removed, never demoted; a
+ * leader moves away first), ERR_INDOUBT (the group stopped over it). */
 MUST_USE enum err engine_change(struct engine *e, uint64_t group, enum engine_change change,
                                 uint64_t id, const char *node_name);
 /* Move leadership to a voter. ERR_OK: begun. Errors: ERR_NOT_LEADER, ERR_SLOW, ERR_INVALID. */

@@ -104,6 +104,8 @@ static void visit_kill(void *arg, struct service *service)
             question->kills_caller = true; /* once it has its answer */
         } else {
             conn_close(&session->conn);
+            /* Whoever has the answer and publishes counts it no more, whatever its worker does meanwhile. */
+            fanout_leave_ahead(service->fanout, &session->subscriber);
         }
     }
 }

@@ -116,6 +116,32 @@ bool arg_timeout(const struct data_call *call, uint32_t i, uint64_t *ms)
     return true;
 }
 
+bool arg_pop_of_many(const struct data_call *call, uint32_t at, const char *const words[2],
+                     struct pop_of_many *out)
+{
+    int64_t numkeys;
+    int64_t count = 1;
+    if (!arg_int_in(call, at, 1, INT32_MAX, "ERR numkeys should be greater than 0", &numkeys)) {
+        return false;
+    }
+    uint64_t where = at + 1 + (uint64_t)numkeys;
+    bool is_second = where < call->argc && arg_is(call, (uint32_t)where, words[1]);
+    bool is_good = is_second || (where < call->argc && arg_is(call, (uint32_t)where, words[0]));
+    bool has_count = is_good && where + 1 < call->argc;
+    is_good = is_good && (!has_count || (where + 3 == call->argc &&
+                                         arg_is_with_value(call, (uint32_t)where + 1, "COUNT")));
+    if (!is_good) {
+        reply_error(call->reply, data_syntax_error);
+        return false;
+    }
+    if (has_count && !arg_int_in(call, (uint32_t)where + 2, 1, INT64_MAX,
+                                 "ERR count should be greater than 0", &count)) {
+        return false;
+    }
+    *out = (struct pop_of_many){at + 1, (uint32_t)where, is_second, (uint64_t)count};
+    return true;
+}
+
 bool range_clamp(int64_t *start, int64_t *end, uint64_t count)
 {
     int64_t len = (int64_t)count;

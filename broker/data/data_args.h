@@ -43,6 +43,17 @@ struct subcommand {
 MUST_USE int subcommand_find(const struct data_call *call, const char *container,
                              const struct subcommand *subcommands, size_t count);
 
+/* numkeys key [key ...] <first | second> [COUNT count], as LMPOP and ZMPOP have it, from argument `at` to the end. False: it is
+ * no good, and the reply says so. */
+struct pop_of_many {
+    uint32_t keys_at;
+    uint32_t keys_end;
+    bool is_second;
+    uint64_t count;
+};
+MUST_USE bool arg_pop_of_many(const struct data_call *call, uint32_t at, const char *const words[2],
+                              struct pop_of_many *out);
+
 /* Redis's indexes: below 0 they count from the end. Gives: false if start..end is empty within `count`. */
 bool range_clamp(int64_t *start, int64_t *end, uint64_t count);
 

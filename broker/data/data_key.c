@@ -58,6 +58,27 @@ void key_save(struct data_key *key, const char *event, enum data_event class)
     if (is_gone) { key_changed(key->call, key->ref.name, "del", EVENT_GENERIC); }
 }
 
+struct data_key key_replace(struct data_call *call, struct slice name)
+{
+    struct data_key key = key_find(call, name);
+    key.was_replaced = key.is_there;
+    if (key.is_there) { store_key_remove(call->txn, &key.ref, &key.object); }
+    key.is_there = false;
+    key.object = (struct store_object){0};
+    return key;
+}
+
+void key_replaced(struct data_key *key, const char *event, enum data_event class)
+{
+    uint64_t count = key->object.count;
+    if (count > 0) {
+        key_save(key, event, class);
+    } else if (key->was_replaced) {
+        key_changed(key->call, key->ref.name, "del", EVENT_GENERIC);
+    }
+    reply_int(key->call->reply, (int64_t)count);
+}
+
 void key_remove(struct data_key *key, const char *event, enum data_event class)
 {
     store_key_remove(key->call->txn, &key->ref, &key->object);

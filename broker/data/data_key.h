@@ -9,6 +9,7 @@ struct data_key {
     struct store_ref ref;
     struct store_object object;
     bool is_there;
+    bool was_replaced; /* key_replace found something and removed it */
 };
 
 struct store_ref key_ref(const struct data_call *call, struct slice name);
@@ -26,6 +27,11 @@ struct store_object *key_make(struct data_key *key, enum store_type type);
 /* Something was written: the object is saved, or removed if it is a collection with nothing in it, and whoever listens
  * hears of it. */
 void key_save(struct data_key *key, const char *event, enum data_event class);
+
+/* A key that is written anew, whatever it held: that is gone. key_replaced saves what was put since, or if that is nothing
+ * says that the key went; it replies with the number of elements. */
+struct data_key key_replace(struct data_call *call, struct slice name);
+void key_replaced(struct data_key *key, const char *event, enum data_event class);
 
 /* The key goes. */
 void key_remove(struct data_key *key, const char *event, enum data_event class);

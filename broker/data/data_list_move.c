@@ -108,32 +108,16 @@ void data_brpop(struct data_call *call)
 /* LMPOP from argument `at` (numkeys) on. */
 static void pop_of_many(struct data_call *call, uint32_t at, bool may_wait)
 {
-    int64_t numkeys;
-    int64_t count = 1;
-    enum store_end end;
-    if (!arg_int_in(call, at, 1, INT32_MAX, "ERR numkeys should be greater than 0", &numkeys)) {
-        return;
-    }
-    uint64_t where = at + 1 + (uint64_t)numkeys;
-    bool is_good = where < call->argc && arg_end(call, (uint32_t)where, &end);
-    bool has_count = is_good && where + 1 < call->argc;
-    is_good = is_good && (!has_count || (where + 3 == call->argc &&
-                                         arg_is_with_value(call, (uint32_t)where + 1, "COUNT")));
-    if (!is_good) {
-        reply_error(call->reply, data_syntax_error);
-        return;
-    }
-    if (has_count && !arg_int_in(call, (uint32_t)where + 2, 1, INT64_MAX,
-                                 "ERR count should be greater than 0", &count)) {
-        return;
-    }
-    for (uint32_t i = at + 1; i < where; i++) {
+    static const char *const ends[2] = {"LEFT", "RIGHT"};
+    struct pop_of_many pop;
+    if (!arg_pop_of_many(call, at, ends, &pop)) { return; }
+    for (uint32_t i = pop.keys_at; i < pop.keys_end; i++) {
         struct data_key key;
         if (!key_open(call, call->argv[i], STORE_LIST, &key)) { return; }
         if (!key.is_there) { continue; }
         reply_array(call->reply, 2);
         reply_bulk(call->reply, call->argv[i]);
-        list_pop_many(&key, end, (uint64_t)count);
+        list_pop_many(&key, pop.is_second ? STORE_TAIL : STORE_HEAD, pop.count);
         return;
     }
     if (may_wait) {

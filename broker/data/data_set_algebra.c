@@ -91,22 +91,14 @@ static void algebra_store(struct data_call *call, enum algebra algebra, const ch
     names_init(&out);
     combine(source, count, algebra, 0, &out);
     mem_free(source);
-    struct data_key target = key_find(call, call->argv[1]);
-    bool had = target.is_there;
-    if (had) { store_key_remove(call->txn, &target.ref, &target.object); }
-    target.is_there = false;
+    struct data_key target = key_replace(call, call->argv[1]);
     NAMES_EACH(at, &out)
     {
         struct store_object *set = key_make(&target, STORE_SET);
         (void)store_set_add(call->txn, set, name_bytes(NAME_OF(at)));
         encoding_note(set, name_bytes(NAME_OF(at)));
     }
-    if (out.map.count > 0) {
-        key_save(&target, event, EVENT_SET);
-    } else if (had) {
-        key_changed(call, call->argv[1], "del", EVENT_GENERIC);
-    }
-    reply_int(call->reply, (int64_t)out.map.count);
+    key_replaced(&target, event, EVENT_SET);
     names_fini(&out);
 }
 

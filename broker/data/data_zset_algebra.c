@@ -210,21 +210,12 @@ static void combination_reply(struct combination *c)
 
 static void combination_store(struct combination *c, const char *event)
 {
-    struct data_call *call = c->call;
-    struct data_key target = key_find(call, call->argv[1]);
-    bool had = target.is_there;
-    if (had) { store_key_remove(call->txn, &target.ref, &target.object); }
-    target.is_there = false;
+    struct data_key target = key_replace(c->call, c->call->argv[1]);
     NAMES_EACH(at, &c->out)
     {
         zset_put(&target, name_bytes(NAME_OF(at)), NAME_OF(at)->score);
     }
-    if (c->out.map.count > 0) {
-        key_save(&target, event, EVENT_ZSET);
-    } else if (had) {
-        key_changed(call, call->argv[1], "del", EVENT_GENERIC);
-    }
-    reply_int(call->reply, (int64_t)c->out.map.count);
+    key_replaced(&target, event, EVENT_ZSET);
 }
 
 static void run(struct data_call *call, enum algebra algebra, const char *name, bool is_store)

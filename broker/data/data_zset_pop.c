@@ -106,31 +106,15 @@ void data_bzpopmax(struct data_call *call)
 /* ZMPOP from argument `at` (numkeys) on. */
 static void pop_of_many(struct data_call *call, uint32_t at, bool may_wait)
 {
-    int64_t numkeys;
-    int64_t count = 1;
-    if (!arg_int_in(call, at, 1, INT32_MAX, "ERR numkeys should be greater than 0", &numkeys)) {
-        return;
-    }
-    uint64_t where = at + 1 + (uint64_t)numkeys;
-    bool is_max = where < call->argc && arg_is(call, (uint32_t)where, "MAX");
-    bool is_good = is_max || (where < call->argc && arg_is(call, (uint32_t)where, "MIN"));
-    bool has_count = is_good && where + 1 < call->argc;
-    is_good = is_good && (!has_count || (where + 3 == call->argc &&
-                                         arg_is_with_value(call, (uint32_t)where + 1, "COUNT")));
-    if (!is_good) {
-        reply_error(call->reply, data_syntax_error);
-        return;
-    }
-    if (has_count && !arg_int_in(call, (uint32_t)where + 2, 1, INT64_MAX,
-                                 "ERR count should be greater than 0", &count)) {
-        return;
-    }
-    for (uint32_t i = at + 1; i < where; i++) {
+    static const char *const ends[2] = {"MIN", "MAX"};
+    struct pop_of_many many;
+    if (!arg_pop_of_many(call, at, ends, &many)) { return; }
+    for (uint32_t i = many.keys_at; i < many.keys_end; i++) {
         struct data_key key;
         if (!key_open(call, call->argv[i], STORE_ZSET, &key)) { return; }
         if (!key.is_there) { continue; }
         struct data_names popped;
-        pop(&key, is_max, (uint64_t)count, &popped);
+        pop(&key, many.is_second, many.count, &popped);
         reply_array(call->reply, 2);
         reply_bulk(call->reply, call->argv[i]);
         reply_array(call->reply, popped.map.count);

@@ -301,19 +301,11 @@ void data_zrangestore(struct data_call *call)
     if (source.is_there) {
         range_visit(&source, range_resolve(&source, &range), false, collect, &names);
     }
-    struct data_key target = key_find(call, call->argv[1]);
-    bool had = target.is_there;
-    if (had) { store_key_remove(call->txn, &target.ref, &target.object); }
-    target.is_there = false;
+    struct data_key target = key_replace(call, call->argv[1]);
     NAMES_EACH(at, &names)
     {
         zset_put(&target, name_bytes(NAME_OF(at)), NAME_OF(at)->score);
     }
-    if (names.map.count > 0) {
-        key_save(&target, "zrangestore", EVENT_ZSET);
-    } else if (had) {
-        key_changed(call, call->argv[1], "del", EVENT_GENERIC);
-    }
-    reply_int(call->reply, (int64_t)names.map.count);
+    key_replaced(&target, "zrangestore", EVENT_ZSET);
     names_fini(&names);
 }

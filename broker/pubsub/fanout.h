@@ -148,6 +148,9 @@ void fanout_each_subscription(struct subscriber *subscriber, enum topic_kind kin
  * where it is until ops->dropped(subscriber), which comes from fanout_flush or fanout_free. */
 MUST_USE bool fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
 
+/* A connection is being closed, fanout_drop follows: what it has, as far as one turn allows, is counted no more. */
+void fanout_leave_ahead(struct fanout *fanout, struct subscriber *subscriber);
+
 /* Remove them all at once, of a client that stays: nothing more is delivered. */
 void fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
 

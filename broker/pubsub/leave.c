@@ -134,6 +134,12 @@ bool fanout_drop(struct fanout *f, struct subscriber *subscriber)
     return is_gone;
 }
 
+void fanout_leave_ahead(struct fanout *f, struct subscriber *subscriber)
+{
+    drop_changes(f, subscriber);
+    (void)leave(f, subscriber, &f->drops_left);
+}
+
 void fanout_clear(struct fanout *f, struct subscriber *subscriber)
 {
     drop_changes(f, subscriber);

@@ -109,6 +109,27 @@ unsigned guard_split_change(const struct group *g, const struct guard_piece *res
     return count;
 }
 
+/* Are those voters that stay, and answered lately, a majority? A configuration is in force once it is
+ * in the log: with a removal that they cannot commit the leader steps down, and it is not elected
+ * again, nor anybody with less of the log, before a dead one is back. */
+static bool keeps_quorum(const struct group *g, const struct raft_server *removed)
+{
+    if (removed->role != RAFT_VOTER || !guard_is_on(g, GUARD_CHANGE)) { return true; }
+    uint64_t now_ms = group_now_ms(g);
+    unsigned voters = 0;
+    unsigned live = 0;
+    for (unsigned i = 0; i < g->raft.configuration.n; i++) {
+        const struct raft_server *server = &g->raft.configuration.servers[i];
+        if (server->role != RAFT_VOTER || server == removed) { continue; }
+        const struct group_peer *peer = group_peer(g, server->id);
+        bool answers = peer != NULL && peer->heard_ms != 0 &&
+                       now_ms < peer->heard_ms + g->engine->opts.election_ms;
+        voters++;
+        live += server->id == g->self || answers;
+    }
+    return live * 2 > voters;
+}
+
 /* Raft changes membership safely only after an entry of the leader's own term is committed, one
  * server at a time; a voter that is demoted, or a leader that removes itself, wedges this library;
  * an id that comes back with an empty disk has forgotten its votes. */
@@ -133,7 +154,9 @@ enum err guard_change(const struct group *g, enum engine_change change, uint64_t
         }
         return id != 0 && conf->n < GROUP_SERVERS_MAX ? ERR_OK : ERR_INVALID;
     case ENGINE_PROMOTE: return server != NULL && server->role != RAFT_VOTER ? ERR_OK : ERR_INVALID;
-    case ENGINE_REMOVE: return server != NULL && id != g->self ? ERR_OK : ERR_INVALID;
+    case ENGINE_REMOVE:
+        if (server == NULL || id == g->self) { return ERR_INVALID; }
+        return keeps_quorum(g, server) ? ERR_OK : ERR_SLOW;
     }
     UNREACHABLE();
 }

@@ -205,8 +205,13 @@ static void queue_begin(struct buf *queue)
 static void say_hello(struct out *out)
 {
     const struct link_opts *opts = &out->peer->owner->opts;
-    struct hello hello = {opts->cluster_id, opts->node_id, opts->node_name,
-                          LINK_VERSION,     out->is_bulk,  out->peer->is_contact};
+    struct hello hello = {opts->cluster_id,
+                          opts->node_id,
+                          opts->node_name,
+                          LINK_VERSION,
+                          out->is_bulk,
+                          out->peer->is_contact,
+                          out->peer->is_contact ? "" : out->peer->name};
     struct buf frame = {0};
     queue_begin(&frame);
     hello_encode(&frame, &hello);

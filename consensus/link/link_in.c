@@ -95,6 +95,10 @@ static void on_hello(void *arg, const struct hello *hello)
     bool is_ours = hello->cluster_id == opts->cluster_id && opts->cluster_id != 0;
     bool fits = (is_ours || hello->is_contact) && hello->version == LINK_VERSION;
     size_t name_len = strlen(hello->node_name);
+    if (hello->to_name[0] != 0 && strcmp(hello->to_name, opts->node_name) != 0) {
+        in->is_refused = true; /* addresses have changed hands: it resolves the name again */
+        return;
+    }
     if (!fits || name_len == 0 || name_len >= sizeof in->name) {
         in->is_refused = true;
         if (link_may_tell(in->owner, &in->owner->refused_told_ms)) {

@@ -296,7 +296,7 @@ void hello_encode(struct buf *out, const struct hello *hello)
     union {
         const char *in;
         char *out;
-    } name = {hello->node_name};
+    } name = {hello->node_name}, to = {hello->to_name};
     Fanfare__Raft__Frame frame = FANFARE__RAFT__FRAME__INIT;
     Fanfare__Raft__Hello wire;
     fanfare__raft__hello__init(&wire);
@@ -306,6 +306,7 @@ void hello_encode(struct buf *out, const struct hello *hello)
     wire.version = hello->version;
     wire.is_bulk = hello->is_bulk;
     wire.is_contact = hello->is_contact;
+    wire.to_name = to.out;
     frame.hello = &wire;
     pack(out, &frame);
 }
@@ -491,8 +492,8 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
     if (frame->hello != NULL) {
         const Fanfare__Raft__Hello *h = frame->hello;
         if (handler->on_hello == NULL) { return ERR_INVALID; }
-        struct hello hello = {h->cluster_id, h->node_id, h->node_name,
-                              h->version,    h->is_bulk, h->is_contact};
+        struct hello hello = {h->cluster_id, h->node_id,    h->node_name, h->version,
+                              h->is_bulk,    h->is_contact, h->to_name};
         handler->on_hello(arg, &hello);
     }
     if ((frame->n_messages > 0 && handler->on_message == NULL) ||

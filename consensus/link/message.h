@@ -56,6 +56,7 @@ struct hello {
     uint32_t version;
     bool is_bulk;
     bool is_contact;
+    const char *to_name; /* whom the dialler means; empty: whoever is at the address */
 };
 
 /* Append a frame of this one message; frames may be concatenated. */

@@ -1,6 +1,7 @@
 /* membership_forget: CLUSTER FORGET: the node that is asked brings it before the leader until there
  * is an answer; the leader refuses what would hurt.
- * Thread: the raft thread. Always: each request is answered once. */
+ * Thread: the raft thread. Always: each request is answered once; it is proposed by a leader with a
+ * lease only, so that what nobody could do is not done when there is a majority again. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,11 +76,9 @@ static uint32_t owned_count(const struct pmap *map, uint32_t index)
 }
 
 /* Why not; false: forget it. `text` has room for NOTE_TEXT_BYTES. */
-static bool is_refused(struct core *core, const struct pmap *map, uint32_t index, char *text)
+static bool is_refused(const struct pmap *map, uint32_t index, char *text)
 {
     const struct pmap_node *member = &map->node[index];
-    uint32_t voters_up;
-    uint32_t voters;
     uint32_t owned = owned_count(map, index);
     if (owned > 0) {
         snprintf(text, NOTE_TEXT_BYTES,
@@ -91,26 +90,46 @@ static bool is_refused(struct core *core, const struct pmap *map, uint32_t index
         snprintf(text, NOTE_TEXT_BYTES, "ERR Node %s is up: drain or stop it first", member->name);
         return true;
     }
-    if (raft_can_lose(core, map, member->name, &voters_up, &voters)) { return false; }
+    return false;
+}
+
+static bool breaks_quorum(struct core *core, const struct pmap *map, uint32_t index, char *text)
+{
+    const char *name = map->node[index].name;
+    uint32_t voters_up;
+    uint32_t voters;
+    if (raft_can_lose(core, map, name, &voters_up, &voters)) { return false; }
     snprintf(text, NOTE_TEXT_BYTES,
-             "ERR Without %s only %" PRIu32 " of %" PRIu32 " voters would be up: no quorum",
-             member->name, voters_up, voters);
+             "ERR Without %s only %" PRIu32 " of %" PRIu32 " voters would be up: no quorum", name,
+             voters_up, voters);
     return true;
+}
+
+/* A leader that a majority has not answered lately: what it proposes may be done long after whoever
+ * asked was told that there is no answer. */
+static bool is_sure(const struct core *core)
+{
+    return core_leads(core) && core->status.lease_until_ms > core->now_ms;
 }
 
 static void decide(struct core *core, const struct asker *asker, const char *name)
 {
     const struct pmap *map = core_control_map(core);
     char text[NOTE_TEXT_BYTES];
-    if (!core_leads(core) || map == NULL) { return; } /* it asks again */
+    if (!is_sure(core) || map == NULL) { return; } /* it asks again */
     uint32_t index = pmap_find_name(map, slice_of_str(name));
     if (index == PMAP_NOBODY) {
         snprintf(text, sizeof text, "%s %s", unknown, name);
         answer(core, asker, text);
         return;
     }
-    if (is_refused(core, map, index, text)) {
+    if (is_refused(map, index, text)) {
         answer(core, asker, text);
+        return;
+    }
+    if (breaks_quorum(core, map, index, text)) {
+        bool is_heard_out = core->now_ms >= core->lead.since_ms + core->opts.node_timeout_ms;
+        if (is_heard_out) { answer(core, asker, text); } /* else others may yet be heard */
         return;
     }
     if (map->node[index].id == core->opts.node_id) { /* another leader does it, asked again */

@@ -239,7 +239,8 @@ void lead_place(struct core *core); /* owners */
 MUST_USE bool lead_is_unfinished(struct core *core, const struct pmap *map);
 /* ---- raft ---- */
 void raft_reconcile(struct core *core); /* the Raft configuration follows the members */
-/* Would the voters other than that member be a quorum that is up? They are counted, too. */
+/* Would the voters other than that member, as far as this leader hears them, be a quorum? They are
+ * counted, too. */
 MUST_USE bool raft_can_lose(struct core *core, const struct pmap *map, const char *name,
                             uint32_t *voters_up, uint32_t *voters);
 bool raft_hand_over(struct core *core); /* leadership, to a voter that stays */

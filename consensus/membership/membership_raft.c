@@ -1,8 +1,8 @@
 /* membership_raft: the control group's Raft configuration follows the members: everybody is in it,
  * up to five vote, an odd number of them. One change at a time.
  * Thread: the raft thread, on the leader.
- * Always: no voter is removed if those that stay are not a majority that is up; a voter that is down
- * stays one until it is forgotten, or until there is one more than the members ask for. */
+ * Always: no voter is removed if those that stay are not a majority that this leader hears; a voter
+ * that is down stays one until it is forgotten, or until there is one more than the members ask for. */
 #include <string.h>
 
 #include "base/log.h"
@@ -20,11 +20,21 @@ static uint64_t replica_of(struct core *core, const struct pmap *map, uint32_t i
     return is_heard ? node->ping.replica : 0;
 }
 
-static bool is_up(struct core *core, const struct pmap *map, const char *name)
+static bool is_silent(const struct core *core, const struct node *node)
 {
-    uint32_t index = pmap_find_name(map, slice_of_str(name));
-    (void)core;
-    return index != PMAP_NOBODY && map->node[index].is_up;
+    return node == NULL || core->now_ms > node->ping_ms + core->opts.node_timeout_ms;
+}
+
+/* Does that replica live? While there was no majority nobody could be declared down, so the map does
+ * not know it; and a member may have another replica than the one in the configuration. */
+static bool is_live(struct core *core, const struct pmap *map, size_t server)
+{
+    uint64_t replica = core->status.servers[server].id;
+    if (replica == core->status.self) { return true; }
+    uint32_t index = pmap_find_name(map, slice_of_str(core->status.servers[server].node_name));
+    return index != PMAP_NOBODY && map->node[index].is_up &&
+           replica_of(core, map, index) == replica &&
+           !is_silent(core, core_node_find(core, map->node[index].id));
 }
 
 bool raft_can_lose(struct core *core, const struct pmap *map, const char *name, uint32_t *voters_up,
@@ -39,8 +49,7 @@ bool raft_can_lose(struct core *core, const struct pmap *map, const char *name, 
         bool is_it = strcmp(status->servers[i].node_name, name) == 0;
         is_voter = is_voter || is_it;
         *voters += !is_it;
-        *voters_up += !is_it && (status->servers[i].id == status->self ||
-                                 is_up(core, map, status->servers[i].node_name));
+        *voters_up += !is_it && is_live(core, map, i);
     }
     return !is_voter || *voters_up * 2 > *voters;
 }
@@ -134,11 +143,6 @@ static bool has_voter_in(struct core *core, const struct pmap *map, const char *
         }
     }
     return false;
-}
-
-static bool is_silent(const struct core *core, const struct node *node)
-{
-    return node == NULL || core->now_ms > node->ping_ms + core->opts.node_timeout_ms;
 }
 
 /* May the member at `index` vote, or lead? */

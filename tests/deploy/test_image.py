@@ -39,6 +39,13 @@ def libraries():
     return re.findall(r"(/\S+) \(0x", out)
 
 
+def with_dependencies(packages):
+    """The packages, and what they bring with them: jemalloc, for one, the C++ library."""
+    out = subprocess.run(["dpkg-query", "-W", "-f", "${Depends}, ", *sorted(packages)], capture_output=True, text=True,
+                         check=False).stdout
+    return packages | set(re.findall(r"(?:^|, |\| )([a-z0-9][a-z0-9.+-]+)", out))
+
+
 def test_all_that_is_copied_exists_and_is_sent_to_the_builder():
     for stage in dockerfile.stages():
         for path in [source for sources, _ in dockerfile.copies(stage) for source in sources] + dockerfile.mounts(stage):
@@ -61,7 +68,7 @@ def test_what_is_copied_is_enough_to_configure_the_build(build, tmp_path):
 def test_the_image_has_every_library_that_the_binary_loads():
     setup = (DEPLOY / "setup.sh").read_text()
     installs = re.search(r"^    run\)(.*?);;", setup, re.M | re.S).group(1)
-    packages = {"libc6", *re.split(r"[ |]", " ".join(re.findall(r"'([^']*)'", installs)))}
+    packages = with_dependencies({"libc6", *re.split(r"[ |]", " ".join(re.findall(r"'([^']*)'", installs)))})
     for library in libraries():
         # Debian's merged /usr: the package may know the file under either name.
         names = [library, library.removeprefix("/usr"), str(pathlib.Path(library).resolve())]

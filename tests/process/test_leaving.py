@@ -57,6 +57,22 @@ class TestHalfClose:
         assert client.read_to_end() == b""
 
 
+class TestKilled:
+    """A client that another one kills."""
+
+    def test_it_is_counted_no_more_once_the_kill_is_answered(self, start_broker):
+        broker = start_broker({"threads": 3})
+        with broker.client() as killer:
+            for round_number in range(60):
+                victims = [broker.client() for _ in range(6)]
+                for victim in victims:
+                    assert victim.call("SUBSCRIBE", "killed") == [b"subscribe", b"killed", 1]
+                killer.send_raw(encode("CLIENT", "KILL", "TYPE", "pubsub") + encode("PUBLISH", "killed", "m"))
+                assert killer.recv_many(2) == [6, 0], round_number
+                for victim in victims:
+                    victim.close()
+
+
 class TestPaused:
     """Clients that CLIENT PAUSE holds back."""
 

@@ -45,42 +45,6 @@ static void calm(struct msim *sim)
     }
 }
 
-/* Why the cluster is not at rest; NULL: it is. */
-static const char *unrest(struct msim *sim)
-{
-    const struct pmap *map = sim->newest;
-    uint32_t owned[PMAP_NODES_MAX] = {0};
-    uint32_t most = 0;
-    uint32_t fewest = UINT32_MAX;
-    uint32_t voters = 0;
-    uint32_t up = 0;
-    if (map == NULL) { return "there is no cluster"; }
-    for (int i = 1; i <= sim->node_count; i++) {
-        const struct mnode *node = &sim->nodes[i];
-        if (node->is_absent) { continue; }
-        if (node->core == NULL) { return "a node is down"; }
-        if (node->map == NULL || node->map->version != map->version) { return "a map is old"; }
-        struct core_status status;
-        core_status(node->core, &status);
-        if (status.unready_because != NULL) { return status.unready_because; }
-        if (mnode_clock_ms(node) >= node->lease_until_ms) { return "a lease has ended"; }
-    }
-    for (uint32_t p = 0; p < map->partition_count; p++) {
-        if (map->partition[p].owner == PMAP_NOBODY) { return "a partition has no owner"; }
-        owned[map->partition[p].owner]++;
-    }
-    for (uint32_t i = 0; i < map->node_count; i++) {
-        if (map->node[i].id == 0 || !map->node[i].is_up) { continue; }
-        most = owned[i] > most ? owned[i] : most;
-        fewest = owned[i] < fewest ? owned[i] : fewest;
-        voters += map->node[i].is_voter;
-        up++;
-    }
-    if (most > fewest + 1) { return "the partitions are not spread evenly"; }
-    uint32_t wanted = up < CORE_VOTERS_MAX ? up - (up % 2 == 0) : CORE_VOTERS_MAX;
-    return voters < wanted ? "there are too few voters" : NULL;
-}
-
 static bool wait_for_rest(struct msim *sim)
 {
     uint64_t until = sim->now_ms + REST_MS_MAX;
@@ -89,7 +53,7 @@ static bool wait_for_rest(struct msim *sim)
     if (!msim_run(sim, sim->now_ms + LATE_MS_MAX + 3 * sim->node_timeout_ms)) { return false; }
     while (why != NULL && sim->now_ms < until) {
         if (!msim_run(sim, sim->now_ms + 100)) { return false; }
-        why = unrest(sim);
+        why = msim_unrest(sim);
     }
     if (why != NULL) {
         msim_fail(sim, "no rest: %s", why);
@@ -142,23 +106,6 @@ static void split(struct msim *sim, uint64_t one_part)
     }
 }
 
-/* The leader, as it thinks itself; NULL: nobody does. */
-static struct mnode *leader_of(struct msim *sim)
-{
-    struct mnode *leader = NULL;
-    uint64_t term = 0;
-    for (int i = 1; i <= sim->node_count; i++) {
-        struct core_status status;
-        if (sim->nodes[i].core == NULL) { continue; }
-        core_status(sim->nodes[i].core, &status);
-        if (status.raft.is_leader && status.raft.term > term) {
-            leader = &sim->nodes[i];
-            term = status.raft.term;
-        }
-    }
-    return leader;
-}
-
 static uint64_t bit_of(const struct mnode *node)
 {
     return 1ULL << (node->name[1] - '0');
@@ -168,7 +115,7 @@ static uint64_t bit_of(const struct mnode *node)
  * hears nobody. What an echo was worth shows then. */
 static bool corner(struct msim *sim)
 {
-    struct mnode *leader = leader_of(sim);
+    struct mnode *leader = msim_leader(sim);
     struct mnode *other = any_node(sim);
     if (leader == NULL || leader == other) { return true; }
     MSIM_LOG(sim, "%s leads, %s is with it", leader->name, other->name);
@@ -383,31 +330,10 @@ static void begin(struct msim *sim, uint64_t seed, bool is_verbose)
     sim->node_timeout_ms = dice(sim, 3) ? 1000 : 2500;
     for (int i = 1; i <= sim->node_count; i++) {
         struct mnode *node = &sim->nodes[i];
-        node->sim = sim;
-        snprintf(node->name, sizeof node->name, "n%d", i);
-        node->id = (uint64_t)i;
-        node->port = 1000;
-        node->expect = i <= sim->founder_count + more ? (uint32_t)sim->founder_count : 0;
+        msim_add(sim, i, i <= sim->founder_count + more ? (uint32_t)sim->founder_count : 0);
         node->clock_ppm = 920000 + dice(sim, 160000); /* the engine's leases allow for 20 % */
         node->up_at_ms = dice(sim, dice(sim, 2) ? 5000 : 100);
-        sim_disk_init(&node->sd, seed * 131 + (uint64_t)i);
-        node->sd.capacity_bytes = 4 << 20;
-        node->sd.delay_ms_max = 3;
     }
-}
-
-static void end(struct msim *sim)
-{
-    for (int i = 1; i <= sim->node_count; i++) {
-        sim->nodes[i].is_absent = true;
-        msim_stop(&sim->nodes[i], false);
-        sim_disk_fini(&sim->nodes[i].sd);
-    }
-    for (size_t i = 0; i < sim->packet_count; i++) {
-        buf_fini(&sim->packets[i].bytes);
-    }
-    mem_free(sim->packets);
-    pmap_unref(sim->newest);
 }
 
 static bool run(struct msim *sim, uint64_t seed, bool is_verbose)
@@ -425,7 +351,7 @@ static bool run(struct msim *sim, uint64_t seed, bool is_verbose)
         ok = wait_for_rest(sim);
     }
     if (!ok) { dump(sim); }
-    end(sim);
+    msim_end(sim);
     return ok && !sim->has_failed;
 }
 

@@ -1,7 +1,8 @@
 /* sim_membership: a cluster of membership cores over the very engine of the broker, in one thread,
  * on simulated clocks, disks and a simulated network, all from one seed.
  * sim_membership_world.c runs the nodes and checks after every event what must never be; the storm
- * (sim_membership.c) breaks things, operates the cluster, and demands that it comes to rest. */
+ * (sim_membership.c) breaks things, operates the cluster, and demands that it comes to rest; the
+ * scenes (sim_membership_scenes.c) have one order of events. */
 #ifndef FANFARE_TESTS_SIM_MEMBERSHIP_H
 #define FANFARE_TESTS_SIM_MEMBERSHIP_H
 
@@ -93,6 +94,12 @@ void msim_print(struct msim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
 void msim_fail(struct msim *sim, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* World. */
+void msim_add(struct msim *sim, int number, uint32_t expect); /* a node, empty and well */
+void msim_end(struct msim *sim);
+/* Why the cluster is not at rest; NULL: it is. */
+const char *msim_unrest(struct msim *sim);
+/* The leader, as it thinks itself; NULL: nobody does. */
+struct mnode *msim_leader(struct msim *sim);
 void msim_start(struct mnode *node);
 void msim_stop(struct mnode *node,
                bool is_power_cut);    /* dies; comes back at up_at_ms unless absent */

@@ -96,6 +96,59 @@ void msim_settle(struct mnode *node)
     }
 }
 
+/* ---- how it stands ---- */
+
+const char *msim_unrest(struct msim *sim)
+{
+    const struct pmap *map = sim->newest;
+    uint32_t owned[PMAP_NODES_MAX] = {0};
+    uint32_t most = 0;
+    uint32_t fewest = UINT32_MAX;
+    uint32_t voters = 0;
+    uint32_t up = 0;
+    if (map == NULL) { return "there is no cluster"; }
+    for (int i = 1; i <= sim->node_count; i++) {
+        const struct mnode *node = &sim->nodes[i];
+        if (node->is_absent) { continue; }
+        if (node->core == NULL) { return "a node is down"; }
+        if (node->map == NULL || node->map->version != map->version) { return "a map is old"; }
+        struct core_status status;
+        core_status(node->core, &status);
+        if (status.unready_because != NULL) { return status.unready_because; }
+        if (mnode_clock_ms(node) >= node->lease_until_ms) { return "a lease has ended"; }
+    }
+    for (uint32_t p = 0; p < map->partition_count; p++) {
+        if (map->partition[p].owner == PMAP_NOBODY) { return "a partition has no owner"; }
+        owned[map->partition[p].owner]++;
+    }
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (map->node[i].id == 0 || !map->node[i].is_up) { continue; }
+        most = owned[i] > most ? owned[i] : most;
+        fewest = owned[i] < fewest ? owned[i] : fewest;
+        voters += map->node[i].is_voter;
+        up++;
+    }
+    if (most > fewest + 1) { return "the partitions are not spread evenly"; }
+    uint32_t wanted = up < CORE_VOTERS_MAX ? up - (up % 2 == 0) : CORE_VOTERS_MAX;
+    return voters < wanted ? "there are too few voters" : NULL;
+}
+
+struct mnode *msim_leader(struct msim *sim)
+{
+    struct mnode *leader = NULL;
+    uint64_t term = 0;
+    for (int i = 1; i <= sim->node_count; i++) {
+        struct core_status status;
+        if (sim->nodes[i].core == NULL) { continue; }
+        core_status(sim->nodes[i].core, &status);
+        if (status.raft.is_leader && status.raft.term > term) {
+            leader = &sim->nodes[i];
+            term = status.raft.term;
+        }
+    }
+    return leader;
+}
+
 /* ---- clock and network ---- */
 
 uint64_t mnode_clock_ms(const struct mnode *node)
@@ -518,4 +571,34 @@ bool msim_run(struct msim *sim, uint64_t until_ms)
 {
     while (run_one(sim, until_ms)) {}
     return !sim->has_failed;
+}
+
+/* ---- begin and end ---- */
+
+void msim_add(struct msim *sim, int number, uint32_t expect)
+{
+    struct mnode *node = &sim->nodes[number];
+    node->sim = sim;
+    snprintf(node->name, sizeof node->name, "n%d", number);
+    node->id = (uint64_t)number;
+    node->port = 1000;
+    node->expect = expect;
+    node->clock_ppm = 1000000;
+    sim_disk_init(&node->sd, sim->seed * 131 + (uint64_t)number);
+    node->sd.capacity_bytes = DISK_BYTES;
+    node->sd.delay_ms_max = 3;
+}
+
+void msim_end(struct msim *sim)
+{
+    for (int i = 1; i <= sim->node_count; i++) {
+        sim->nodes[i].is_absent = true;
+        msim_stop(&sim->nodes[i], false);
+        sim_disk_fini(&sim->nodes[i].sd);
+    }
+    for (size_t i = 0; i < sim->packet_count; i++) {
+        buf_fini(&sim->packets[i].bytes);
+    }
+    mem_free(sim->packets);
+    pmap_unref(sim->newest);
 }

@@ -114,6 +114,24 @@ static void a_transfer_that_comes_to_nothing_ends_in_a_new_term_with_a_lease(str
     script_heal(s);
 }
 
+/* One of three is dead; without another the leader would be alone with it. */
+static void no_voter_goes_without_whom_those_that_answer_are_no_majority(struct script *s)
+{
+    begin_with_leader_one(s);
+    script_kill(s, 3, UINT64_MAX);
+    script_pass(s, 400); /* longer than an election timeout */
+    if (script_try_change(s, 1, ENGINE_REMOVE, 2)) {
+        sim_fail(&s->sim, "a voter that is needed was removed");
+    }
+    script_commit(s, 1);
+    s->sim.nodes[3].up_at_ms = s->sim.now_ms;
+    (void)script_wait(s, script_is_quiet, 3, "has everything");
+    script_pass(s, 100);
+    script_change(s, 1, ENGINE_REMOVE, 2);
+    (void)script_wait(s, script_is_quiet, 1, "the removal is committed");
+    script_commit(s, 1);
+}
+
 static void receive_from(struct script *s, const char *node_name, const struct message *m)
 {
     struct buf frame = {0};
@@ -167,6 +185,7 @@ static const struct scene {
     {"all_full", all_disks_are_full_and_nobody_hands_over},
     {"fit", the_one_that_is_asked_has_a_disk_that_works},
     {"impostor", the_word_of_who_hosts_no_replica_proves_nothing},
+    {"removal", no_voter_goes_without_whom_those_that_answer_are_no_majority},
     {"void_lease", a_transfer_that_comes_to_nothing_ends_in_a_new_term_with_a_lease},
 };
 

@@ -236,6 +236,18 @@ Test(consensus_link, another_cluster_is_refused)
     fixture_free(f);
 }
 
+/* Names keep, addresses change hands: what is for c does not go to b, who is at the address that c has had. */
+Test(consensus_link, who_is_not_meant_refuses)
+{
+    struct fixture *f = fixture_new(1);
+    link_send(f->a.link, "c", SLICE("for c"), false);
+    cr_assert_not(arrives(f, &f->b, 1, 300));
+    link_send(f->a.link, "b", SLICE("for b"), false);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    cr_assert_eq(f->b.byte_count, strlen("for b"));
+    fixture_free(f);
+}
+
 /* A connection to b by who is nobody. */
 static int dial(const struct fixture *f)
 {
