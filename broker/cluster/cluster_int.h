@@ -294,6 +294,8 @@ uint64_t lane_number(const struct cluster *c, uint32_t node, uint32_t partition)
 void interest_change(void *arg, struct interest_change *change);
 void interest_flush(struct half *half, uint32_t partition);
 void interest_stale(struct half *half, uint32_t partition); /* what was sent may be lost */
+/* Some of the partition's stream was lost: who had been asked to count a join may have done so in that. It is refused. */
+void interest_missed(struct half *half, uint32_t partition);
 void interest_tick(struct half *half);
 void interest_stop(struct half *half);
 bool interest_on_request(struct inlet *inlet, const struct wire_interest *interest);

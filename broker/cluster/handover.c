@@ -110,6 +110,15 @@ static void stream_forget(struct stream *stream)
     *stream = (struct stream){.node = REMOTE_NOBODY};
 }
 
+/* It is to be told our snapshot, on some lane. */
+static void stream_break(struct stream *stream)
+{
+    stream->state = STREAM_NONE;
+    stream->lane = 0;
+    stream->is_changing = false;
+    stream->fence = 0;
+}
+
 void handover_take_row(struct handover *h, uint32_t owner, uint64_t epoch, uint64_t seq,
                        bool is_own)
 {
@@ -140,8 +149,7 @@ void handover_forget_self(struct handover *h)
 {
     if (!handover_rule(RULE_FORGET_SELF)) { return; }
     stream_forget(&h->previous);
-    h->stream.state = STREAM_NONE;
-    h->stream.lane = 0;
+    stream_break(&h->stream);
     h->is_broken = false;
     h->seq = 0;
     h->stable = 0;
@@ -161,6 +169,28 @@ void handover_tell(struct handover *h, const struct stream *on)
     h->stream.state = is_known ? STREAM_OPEN : STREAM_ASKED;
     h->stream.lane = on->lane;
     h->stream.incarnation = on->incarnation;
+    h->stream.is_changing = false;
+    h->stream.fence = 0;
+}
+
+void handover_change(struct handover *h)
+{
+    h->stream.is_changing = true;
+}
+
+bool handover_needs_fence(const struct handover *h)
+{
+    return h->stream.is_changing && is_running(&h->stream) && handover_rule(RULE_FENCE);
+}
+
+void handover_ask_fence(struct handover *h, uint64_t number)
+{
+    h->stream.fence = number;
+}
+
+void handover_forget_fence(struct handover *h)
+{
+    h->stream.fence = 0;
 }
 
 const struct stream *handover_awaits_end(const struct handover *h)
@@ -188,6 +218,17 @@ bool handover_on_ready(struct handover *h, uint32_t node, const struct wire_read
     h->is_broken = false;
     tail_clear(&h->tail);
     return true;
+}
+
+bool handover_on_fence(struct handover *h, uint32_t node, const struct wire_ready *ready)
+{
+    bool is_awaited = is_stream(&h->stream, node, ready->epoch) && h->stream.fence != 0 &&
+                      h->stream.fence == ready->snapshot;
+    if (is_awaited) {
+        h->stream.fence = 0;
+        h->stream.is_changing = false;
+    }
+    return is_awaited;
 }
 
 /* An owner that says READY has given everybody what its predecessor left: what is kept of that is not needed. One that
@@ -221,8 +262,7 @@ bool handover_lane_ended(struct handover *h, uint32_t node, uint64_t lane)
     }
     if (h->stream.node == node && h->stream.lane == lane && is_running(&h->stream)) {
         h->is_broken = true;
-        h->stream.state = STREAM_NONE;
-        h->stream.lane = 0;
+        stream_break(&h->stream);
         had_part = true;
     }
     return had_part;
@@ -232,10 +272,7 @@ bool handover_give_up(struct handover *h)
 {
     bool had_part = h->previous.node != REMOTE_NOBODY || is_running(&h->stream);
     stream_forget(&h->previous);
-    if (!h->is_own) {
-        h->stream.state = STREAM_NONE;
-        h->stream.lane = 0;
-    }
+    if (!h->is_own) { stream_break(&h->stream); }
     h->is_broken |= had_part;
     return had_part;
 }

@@ -55,6 +55,8 @@ struct stream {
     uint64_t epoch;
     uint64_t lane;        /* number of the connection; 0: none */
     uint64_t incarnation; /* of the owner when it was asked */
+    bool is_changing;     /* what adds to our snapshot may be on its way to the owner, or back */
+    uint64_t fence;       /* the number of the fence that it has been asked for; 0: of none */
 };
 
 struct staged_entry {
@@ -100,6 +102,9 @@ enum handover_rule {
     RULE_FORGET_SELF, /* who was declared down knows nothing of any stream */
     RULE_SEND_END,    /* an owner that was says END to all */
     RULE_START_OVER,  /* what does not become whole is started over */
+    RULE_FENCE, /* what is on its way is known to be counted or not before a snapshot is taken anew */
+    RULE_PICTURE, /* a new picture of patterns ends what was acknowledged before */
+    RULE_REFUSE, /* joins that were asked for on a stream of which something was lost are refused */
     RULE_LAST
 };
 bool handover_rule(enum handover_rule rule);
@@ -120,6 +125,16 @@ void handover_forget_self(struct handover *h);
 bool handover_may_tell(const struct handover *h);
 /* It is: the stream begins, on that lane. */
 void handover_tell(struct handover *h, const struct stream *on);
+/* Our snapshot is in force: what adds to it may be told. */
+void handover_change(struct handover *h);
+/* A snapshot that is taken anew has to have in it all that was counted, and nothing else may be counted on top of it. So
+ * the owner is asked for a fence first, if it may know of changes that are not acknowledged. When the fence has come on the
+ * stream, all that was counted has been acknowledged, and nothing else will be. */
+bool handover_needs_fence(const struct handover *h);
+void handover_ask_fence(struct handover *h, uint64_t number);
+void handover_forget_fence(struct handover *h); /* asked for, and lost */
+/* False: of another stream, or not asked for. */
+bool handover_on_fence(struct handover *h, uint32_t node, const struct wire_ready *ready);
 /* Whose END is waited for; NULL: nobody's. */
 const struct stream *handover_awaits_end(const struct handover *h);
 

@@ -174,6 +174,43 @@ void interest_stale(struct half *half, uint32_t partition)
     }
 }
 
+/* A join that was sent after that snapshot is not to be counted. A later one is without it anyway. */
+static void uncount(struct half *half, const struct interest_change *change, uint64_t snapshot)
+{
+    struct remote_partition at =
+        directory_partition_peek(half->cluster->directory, change->partition);
+    if (at.phase != PARTITION_READY || at.snapshot != snapshot) { return; }
+    struct outlet *outlet = half->outlet[at.owner];
+    if (outlet_can_ask(outlet)) { interest_send(outlet, change, 0, &at, -1); }
+}
+
+/* A join that was sent at some time ends with this, unless it has been acknowledged. */
+static void refuse_sent(struct half *half, struct interest_change *change)
+{
+    uint64_t snapshot;
+    if (!change->is_join || change->id == 0 || change->subscriber == NULL) { return; }
+    if (change->is_sent) {
+        if (change_take(half->cluster, change->id, &snapshot) == NULL) {
+            return;
+        } /* acknowledged */
+        uncount(half, change, snapshot);
+    }
+    list_remove(&change->link);
+    interest_change_end(change, ERR_CLUSTER_DOWN);
+}
+
+void interest_missed(struct half *half, uint32_t partition)
+{
+    if (!handover_rule(RULE_REFUSE)) { return; }
+    struct waiting *w = &half->waiting[partition];
+    LIST_EACH (link, &w->sent) {
+        refuse_sent(half, CONTAINER_OF(link, struct interest_change, link));
+    }
+    LIST_EACH (link, &w->changes) {
+        refuse_sent(half, CONTAINER_OF(link, struct interest_change, link));
+    }
+}
+
 /* What was sent to an owner that cannot answer any more, or not now, is not waited for longer than the rest. */
 static void fail_old_sent(struct half *half, uint32_t partition, uint64_t since_ns)
 {
@@ -223,14 +260,8 @@ void interest_tick(struct half *half)
 
 static void take_back(struct event *event)
 {
-    struct interest_change *change = event->pointer;
-    struct outlet *outlet = event->half->outlet[event->node];
-    struct remote_partition at =
-        directory_partition_peek(event->half->cluster->directory, change->partition);
-    bool is_right =
-        at.phase == PARTITION_READY && at.owner == event->node && at.snapshot == event->a;
-    if (is_right && outlet_can_ask(outlet)) { interest_send(outlet, change, 0, &at, -1); }
-    mem_free(change);
+    uncount(event->half, event->pointer, event->a);
+    mem_free(event->pointer);
 }
 
 struct interest_change *interest_copy(const struct interest_change *change)

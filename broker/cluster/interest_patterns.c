@@ -5,6 +5,7 @@
  * Always: what is in pattern_sync.done is awaited by nobody, or given up; the rest of under_way is awaited. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cluster/handover.h"
 #include "cluster/interest_int.h"
 
 enum { OPS_MAX = 2048 };
@@ -295,15 +296,32 @@ static void on_counted(struct event *event)
     if (op->awaited == 0) { op_done(half, op); }
 }
 
+/* The lane's owner was given our picture anew, which is without what is under way. */
+static void forget_counted(struct cluster *c, struct origin origin)
+{
+    if (!handover_rule(RULE_PICTURE)) { return; }
+    lock_take(&c->lock);
+    for (struct map_node *at = map_next(&c->patterns, NULL); at != NULL;
+         at = map_next(&c->patterns, at)) {
+        struct pattern_op *op = CONTAINER_OF(at, struct pattern_op, by_id);
+        interest_change_counted(op->change, origin, false);
+    }
+    lock_release(&c->lock);
+}
+
 /* On the lane's worker. The subscriber's worker is told here, so that it hears of it between what has come on
  * this lane before and after; under the lock, so that it does before the change's end. */
 void interest_on_pattern_ack(struct inlet *inlet, uint64_t id)
 {
     struct cluster *c = inlet->half->cluster;
     const struct origin origin = {(uint8_t)inlet->node, (uint8_t)inlet->worker};
+    if (id == 0) {
+        forget_counted(c, origin);
+        return;
+    }
     lock_take(&c->lock);
     struct pattern_op *op = op_find(c, id);
-    if (op != NULL) { interest_change_acknowledged(op->change, origin); }
+    if (op != NULL) { interest_change_counted(op->change, origin, true); }
     lock_release(&c->lock);
     event_post(half_0(c), (struct event){.run = on_counted, .node = inlet->node, .a = id});
 }
@@ -443,7 +461,10 @@ static void patterns_take(void *arg)
 {
     const struct patterns_taking *taking = arg;
     struct directory *d = taking->cluster->directory;
-    if (taking->sync->is_first) { directory_forget_node_patterns(d, taking->node); }
+    if (taking->sync->is_first) {
+        directory_forget_node_patterns(d, taking->node);
+        directory_ack_node_patterns(d, taking->node);
+    }
     for (size_t i = 0; i < taking->sync->entry_count; i++) {
         const struct wire_sync_entry *entry = &taking->sync->entry[i];
         directory_add_interest(d, taking->node, TOPIC_PATTERN, entry->name, entry->count);

@@ -50,6 +50,7 @@ static struct wire_frame frame_of(const struct half *half, const struct lane_ite
                                          .epoch = item->epoch,
                                          .snapshot = item->snapshot,
                                          .is_missed = item->is_missed,
+                                         .is_fence = item->is_fence,
                                          .seq = item->seq}};
 }
 

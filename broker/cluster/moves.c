@@ -41,7 +41,7 @@ static void follow_row(struct turnover *t, uint32_t p, uint32_t owner, uint64_t 
     if (t->is_reborn) {
         handover_forget_self(h);
         place->is_followed = false;
-        at->snapshot++; /* nobody has it */
+        at->snapshot = ++at->number; /* nobody has it */
     }
     place->warming_since_ns = is_own ? clock_mono_ns() : 0;
     at->owner = owner == PMAP_NOBODY ? REMOTE_NOBODY : owner;
@@ -208,7 +208,12 @@ static void stale_partitions(void *arg)
     for (uint32_t p = 0; p < stale->cluster->partition_count; p++) {
         struct remote_partition *at = directory_partition(stale->cluster->directory, p);
         bool is_told = at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
-        if (at->owner == stale->node && is_told) { at->phase = PARTITION_STALE; }
+        if (at->owner != stale->node) { continue; }
+        if (is_told) { at->phase = PARTITION_STALE; }
+        struct place *place = &stale->cluster->place[p];
+        lock_take(&place->lock);
+        handover_forget_fence(&place->handover);
+        lock_release(&place->lock);
     }
 }
 

@@ -16,7 +16,11 @@ static bool concerns(void *arg, enum topic_kind kind, struct slice name)
 static void on_close_subscribers(struct event *event)
 {
     struct cluster *c = event->half->cluster;
+    const struct concern *concern = event->pointer;
     fanout_commit(event->half->fanout); /* who has been acknowledged by now is a subscriber, too */
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        if (concern->everything || concern->partition[p]) { interest_missed(event->half, p); }
+    }
     c->opts.close_subscribers(c->opts.arg, event->half->index, concerns, event->pointer);
     mem_free(event->pointer);
 }
@@ -77,7 +81,7 @@ static bool tell_owner(struct cluster *c, uint32_t p)
     if (may) {
         handover_tell(&place->handover, &on);
         at->phase = PARTITION_SYNCED;
-        at->snapshot++;
+        at->snapshot = ++at->number;
     }
     lock_release(&place->lock);
     return may;
@@ -167,11 +171,50 @@ static bool may_sync(struct cluster *c, uint32_t p)
            c->patterns_told[at.owner] != 0;
 }
 
+struct fencing {
+    struct cluster *cluster;
+    uint32_t partition;
+    struct remote_partition at;
+};
+
+static void number_fence(void *arg)
+{
+    struct fencing *fencing = arg;
+    struct cluster *c = fencing->cluster;
+    struct place *place = &c->place[fencing->partition];
+    struct remote_partition *at = directory_partition(c->directory, fencing->partition);
+    lock_take(&place->lock);
+    handover_ask_fence(&place->handover, ++at->number);
+    lock_release(&place->lock);
+    fencing->at = *at;
+}
+
+/* Is the owner to say first what it has counted? Then it is asked to, once. */
+static bool must_fence(struct cluster *c, uint32_t p)
+{
+    struct place *place = &c->place[p];
+    lock_take(&place->lock);
+    bool must = handover_needs_fence(&place->handover);
+    bool is_asked = place->handover.stream.fence != 0;
+    lock_release(&place->lock);
+    if (!must || is_asked) { return must; }
+    struct fencing fencing = {.cluster = c, .partition = p};
+    directory_exclusive(c->directory, number_fence, &fencing);
+    struct outlet *outlet = half_0(c)->outlet[fencing.at.owner];
+    const struct wire_frame frame = {.type = WIRE_SYNC,
+                                     .sync = {.partition = p,
+                                              .epoch = fencing.at.epoch,
+                                              .snapshot = fencing.at.number,
+                                              .is_fence = true}};
+    outlet_send(outlet, outlet->request, &frame);
+    return true;
+}
+
 void follow_sync_owners(struct cluster *c)
 {
     struct turnover t = turnover_begin(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        t.is_concerned[p] = may_sync(c, p);
+        t.is_concerned[p] = may_sync(c, p) && !must_fence(c, p);
         t.any |= t.is_concerned[p];
     }
     if (t.any) {
@@ -208,8 +251,21 @@ void follow_ask_ends(struct cluster *c)
 
 static void on_ready(struct event *event);
 
+static void on_fence(struct cluster *c, uint32_t node, const struct wire_ready *ready)
+{
+    struct place *place = &c->place[ready->partition];
+    lock_take(&place->lock);
+    bool is_awaited = handover_on_fence(&place->handover, node, ready);
+    lock_release(&place->lock);
+    if (is_awaited) { moves_soon(c); }
+}
+
 void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *ready)
 {
+    if (ready->is_fence) {
+        on_fence(c, node, ready);
+        return;
+    }
     struct place *place = &c->place[ready->partition];
     lock_take(&place->lock);
     bool is_current = handover_on_ready(&place->handover, node, ready);
@@ -236,8 +292,12 @@ static void mark_ready(void *arg)
     bool is_newest = event->b == at->snapshot || event->b == 0 || !handover_rule(RULE_SNAPSHOT);
     bool is_its = at->owner == event->node && at->epoch == event->a;
     if (at->phase == PARTITION_SYNCED && is_its && is_newest) {
+        struct place *place = &event->half->cluster->place[event->partition];
         at->phase = PARTITION_READY;
-        event->half->cluster->place[event->partition].is_followed = true;
+        place->is_followed = true;
+        lock_take(&place->lock);
+        handover_change(&place->handover);
+        lock_release(&place->lock);
     }
 }
 

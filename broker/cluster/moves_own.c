@@ -29,10 +29,38 @@ static bool sync_is_sane(const struct cluster *c, const struct wire_sync *sync)
     return true;
 }
 
+struct fencing {
+    struct inlet *inlet;
+    const struct wire_sync *sync;
+};
+
+/* What was counted until now has been acknowledged on the lane in front of the answer; what names an earlier number is not
+ * counted from here on. Exclusive. */
+static void take_fence(void *arg)
+{
+    const struct fencing *fencing = arg;
+    const struct wire_sync *sync = fencing->sync;
+    const struct inlet *inlet = fencing->inlet;
+    struct directory *d = inlet->half->cluster->directory;
+    const struct remote_partition *at = directory_partition(d, sync->partition);
+    if (at->phase != PARTITION_OWNED || at->epoch != sync->epoch) { return; } /* its map is old */
+    directory_set_snapshot(d, inlet->node, sync->partition, sync->snapshot);
+    struct lane_item *item = lane_item_new(d, LANE_READY, 1ULL << inlet->node, sync->partition);
+    item->snapshot = sync->snapshot;
+    item->is_fence = true;
+    directory_push_lane(d, item);
+}
+
 bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync)
 {
     struct cluster *c = inlet->half->cluster;
     if (!sync_is_sane(c, sync)) { return false; }
+    if (sync->is_fence) {
+        struct fencing fencing = {inlet, sync};
+        directory_exclusive(c->directory, take_fence, &fencing);
+        directory_wake_lanes(c->directory);
+        return true;
+    }
     struct place *place = &c->place[sync->partition];
     lock_take(&place->lock);
     handover_stage(&place->handover, inlet->node, inlet->incarnation, sync);
@@ -156,7 +184,7 @@ static void begin_one(struct beginning *b, uint32_t p)
     struct remote_partition *at = directory_partition(c->directory, p);
     at->phase = PARTITION_OWNED;
     at->seq = seq;
-    at->snapshot++;
+    at->snapshot = ++at->number;
     at->followers = members;
     recover(c, p, place, members);
     place->is_followed = true;

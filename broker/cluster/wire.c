@@ -344,8 +344,8 @@ static bool decode_ready(ProtobufCAllocator *allocator, struct slice body, struc
 {
     const Fanfare__Peer__Ready *wire = UNPACK(ready, allocator, body);
     if (wire == NULL) { return false; }
-    *out = (struct wire_ready){wire->partition, wire->epoch, wire->is_missed, wire->seq,
-                               wire->snapshot};
+    *out = (struct wire_ready){wire->partition, wire->epoch,    wire->is_missed,
+                               wire->seq,       wire->snapshot, wire->is_fence};
     return true;
 }
 
@@ -442,6 +442,7 @@ static bool decode_sync(struct wire_decoder *arena, ProtobufCAllocator *allocato
         .seq = wire->seq,
         .tail_from = wire->tail_from,
         .snapshot = wire->snapshot,
+        .is_fence = wire->is_fence,
     };
     return decode_sync_lists(arena, wire, out);
 }

@@ -114,6 +114,7 @@ struct wire_sync {
     const struct wire_run *tail;
     size_t tail_count;
     uint64_t snapshot;
+    bool is_fence;
 };
 
 struct wire_ask_end {
@@ -133,6 +134,7 @@ struct wire_ready {
     bool is_missed;
     uint64_t seq;
     uint64_t snapshot;
+    bool is_fence;
 };
 
 struct wire_ask {

@@ -258,6 +258,7 @@ static void encode_ready(struct buf *out, const struct wire_ready *ready)
     body.is_missed = ready->is_missed;
     body.seq = ready->seq;
     body.snapshot = ready->snapshot;
+    body.is_fence = ready->is_fence;
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_READY;
     frame.ready = &body;
@@ -344,6 +345,7 @@ static void encode_sync(struct buf *out, const struct wire_sync *sync)
     body.seq = sync->seq;
     body.tail_from = sync->tail_from;
     body.snapshot = sync->snapshot;
+    body.is_fence = sync->is_fence;
     body.n_tail = sync->tail_count;
     body.tail = tail;
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;

@@ -124,6 +124,18 @@ static void ack_patterns(struct directory *d, uint32_t node, uint32_t lane,
     member_wake(d, lane);
 }
 
+/* Without numbers: it says nothing about what the node has seen. */
+void directory_ack_node_patterns(struct directory *d, uint32_t node)
+{
+    for (uint32_t lane = 0; lane < d->worker_count; lane++) {
+        struct lane_item *item = ack_new(d, node, lane, 1, 0);
+        item->kind = TOPIC_PATTERN;
+        item->ids[0] = 0;
+        lane_push(d, item, lane);
+        member_wake(d, lane);
+    }
+}
+
 void directory_change_patterns(struct directory *d, uint32_t node,
                                const struct pattern_delta *delta, uint32_t count)
 {

@@ -31,6 +31,9 @@ void directory_add_interest(struct directory *directory, uint32_t node, enum top
 void directory_forget_node_partition(struct directory *directory, uint32_t node,
                                      uint32_t partition);
 void directory_forget_node_patterns(struct directory *directory, uint32_t node);
+/* The picture of patterns is another one from here on: an acknowledgement without an id on each of the node's lanes. What is in
+ * front of it counted the node's changes that were acknowledged before, what is behind it does not. Exclusive. */
+void directory_ack_node_patterns(struct directory *directory, uint32_t node);
 
 /* Remove a part of what is forgotten: some milliseconds at most for a million names. False: there is nothing left.
  * Thread: worker 0, at its ticks. */

@@ -28,6 +28,7 @@ struct lane_item {
     enum topic_kind kind;
     bool is_recovered; /* RUN */
     bool is_missed;    /* READY */
+    bool is_fence;     /* READY */
     uint32_t message_count;
     struct span span;          /* RUN: owns a reference on its block */
     struct shipment *shipment; /* RUN: settled when all lanes have taken it; NULL: nobody waits */

@@ -26,6 +26,7 @@ struct remote_partition {
     /* The number of the newest snapshot of our clients' interest: one is taken when it is told to an owner, and
      * when this node begins to order. A change belongs to the one it was sent after. */
     uint64_t snapshot;
+    uint64_t number; /* the last one given, to a snapshot or to a fence */
     uint64_t
         followers; /* OWNED: nodes that follow its stream, a bit each; patterns of others do not
                              count: what is sent to them they could not place */

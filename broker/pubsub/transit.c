@@ -66,26 +66,29 @@ void transit_end(struct interest_change *change)
     topic_retire_if_empty(f, topic);
 }
 
-/* ---- an owner's acknowledgement ---- */
+/* ---- an owner's acknowledgement, and the end of what it has acknowledged ---- */
 
 struct acknowledgement {
     struct task task;
     struct interest_change *change;
     struct origin origin;
+    bool is_counted;
 };
 
 static void on_acknowledgement(struct task *task)
 {
     struct acknowledgement *ack = CONTAINER_OF(task, struct acknowledgement, task);
-    ack->change->transit->acknowledged[ack->origin.node] |= 1ULL << ack->origin.lane;
+    uint64_t *lanes = &ack->change->transit->acknowledged[ack->origin.node];
+    uint64_t lane = 1ULL << ack->origin.lane;
+    *lanes = ack->is_counted ? *lanes | lane : *lanes & ~lane;
     mem_free(ack);
 }
 
-void interest_change_acknowledged(struct interest_change *change, struct origin origin)
+void interest_change_counted(struct interest_change *change, struct origin origin, bool is_counted)
 {
     CHECK(origin.node < REMOTE_NODES_MAX && origin.lane < 64);
     struct acknowledgement *ack = mem_new0(sizeof *ack);
-    *ack = (struct acknowledgement){{.run = on_acknowledgement}, change, origin};
+    *ack = (struct acknowledgement){{.run = on_acknowledgement}, change, origin, is_counted};
     fanout_push(change->fanout, &ack->task);
     fanout_wake(change->fanout);
 }

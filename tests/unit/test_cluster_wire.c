@@ -82,7 +82,7 @@ Test(wire, small_frames_come_back_as_they_went)
          .interest_ack = {UINT64_MAX, UINT32_MAX, 1, TOPIC_SHARD, numbers, 2}},
         {.type = WIRE_PUBLISHED, .published = {5, WIRE_INDOUBT, 1ULL << 40}},
         {.type = WIRE_END, .end = {1, 2, 3}},
-        {.type = WIRE_READY, .ready = {1, 2, true, 4, 5}},
+        {.type = WIRE_READY, .ready = {1, 2, true, 4, 5, true}},
         {.type = WIRE_ASK_END, .ask_end = {6, 7}},
     };
     struct buf bytes = {0};
@@ -103,6 +103,11 @@ Test(wire, small_frames_come_back_as_they_went)
     back = round_trip(&frames[6], &bytes);
     cr_assert_eq(back.published.status, WIRE_INDOUBT);
     cr_assert_eq(back.published.receivers, 1ULL << 40);
+    for (size_t i = 0; i < COUNT_OF(frames); i++) {
+        if (frames[i].type != WIRE_READY) { continue; }
+        back = round_trip(&frames[i], &bytes);
+        cr_assert(back.ready.is_missed && back.ready.is_fence && back.ready.snapshot == 5);
+    }
     buf_fini(&bytes);
 }
 
@@ -269,10 +274,11 @@ Test(wire, lists_come_back_as_they_went)
         {.seq = 1, .kind = TOPIC_CHANNEL, .count = 1, .data = buf_slice(&data)},
         {.seq = 2, .kind = TOPIC_CHANNEL, .count = 1, .data = buf_slice(&data)},
     };
-    struct wire_frame sync = {.type = WIRE_SYNC,
-                              .sync = {1, 2, false, true, true, 9, 8, entry, NAMES, tail, 2}};
+    struct wire_frame sync = {
+        .type = WIRE_SYNC, .sync = {1, 2, false, true, true, 9, 8, entry, NAMES, tail, 2, 7, true}};
     back = round_trip(&sync, &bytes);
     cr_assert(back.sync.is_first && back.sync.is_last && !back.sync.is_patterns);
+    cr_assert(back.sync.snapshot == 7 && back.sync.is_fence);
     cr_assert_eq(back.sync.entry_count, NAMES);
     cr_assert_eq(back.sync.entry[4].kind, entry[4].kind);
     cr_assert_eq(back.sync.entry[NAMES - 1].count, NAMES - 1);

@@ -387,7 +387,7 @@ static void lane_step(unsigned owner, unsigned lane_number)
         op->client->number != thing->number) {
         return; /* ended meanwhile */
     }
-    interest_change_acknowledged(op->change, origin);
+    interest_change_counted(op->change, origin, true);
     if (--op->acknowledgements_left == 0) { op_end(op, ERR_OK); }
 }
 

@@ -249,6 +249,19 @@ void sim_client_leave(struct sim_client *client)
     client->is_over = true;
 }
 
+struct asking {
+    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
+    void *concern;
+    enum topic_kind kind;
+    bool is_concerned;
+};
+
+static void ask_concern(void *arg, struct slice name)
+{
+    struct asking *asking = arg;
+    asking->is_concerned |= asking->concerns(asking->concern, asking->kind, name);
+}
+
 void sim_close_subscribers(void *arg, uint32_t worker,
                            bool (*concerns)(void *concern, enum topic_kind kind, struct slice name),
                            void *concern)
@@ -257,13 +270,12 @@ void sim_close_subscribers(void *arg, uint32_t worker,
     for (uint32_t i = 0; i < sim->client_count; i++) {
         struct sim_client *client = sim->client[i];
         if (client->is_over || client->worker != &node->worker[worker]) { continue; }
-        bool is_concerned = false;
-        for (const struct sim_window *w = client->windows; w != NULL; w = w->next) {
-            bool is_in_force = w->confirmed != SIM_NEVER && w->end_confirmed == SIM_NEVER;
-            is_concerned |= is_in_force && concerns(concern, sim_topic_kind(w->topic),
-                                                    slice_of_str(sim->topic_name[w->topic]));
+        struct asking asking = {.concerns = concerns, .concern = concern};
+        for (int kind = 0; kind < TOPIC_KINDS; kind++) {
+            asking.kind = (enum topic_kind)kind;
+            fanout_each_subscription(&client->subscriber, asking.kind, ask_concern, &asking);
         }
-        if (!is_concerned) { continue; }
+        if (!asking.is_concerned) { continue; }
         client->is_closed = true;
         sim->stats.closed++;
         sim_client_leave(client);

@@ -152,7 +152,7 @@ static inline bool sim_chance(unsigned percent)
 void sim_fail(const char *format, ...) PRINTF_LIKE(1, 2);
 void sim_say(const char *format, ...) PRINTF_LIKE(1, 2); /* if it is verbose */
 
-enum sim_plan { SIM_ANY_FAULTS, SIM_SHORT_CUTS };
+enum sim_plan { SIM_ANY_FAULTS, SIM_SHORT_CUTS, SIM_RESETS };
 /* sim_world.c: the run of one seed. False: sim->failure. */
 bool sim_run(uint64_t seed, enum sim_plan plan, bool is_verbose);
 bool sim_is_running(const struct sim_node *node); /* not paused */

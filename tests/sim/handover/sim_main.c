@@ -1,6 +1,6 @@
 /* sim_main: runs seeds until one fails or the time is up.
- * usage: sim_handover [-s FIRST] [-n SEEDS] [-t SECONDS] [-g RULE_OFF]... [-c] [-x] [-k] [-v] [-l]
- *   -x: expect a failure: end well at the first one. -k: go on after a failure. -c: short cuts of two of five alone. -l: with the brokers' logs.
+ * usage: sim_handover [-s FIRST] [-n SEEDS] [-t SECONDS] [-g RULE_OFF]... [-c] [-r] [-x] [-k] [-v] [-l]
+ *   -x: expect a failure: end well at the first one. -k: go on after a failure. -c: short cuts of two of five alone. -r: broken connections alone. -l: with the brokers' logs.
  * A failure prints its seed; -s SEED -n 1 -v repeats it. */
 #include <signal.h>
 #include <stdio.h>
@@ -41,13 +41,14 @@ static void parse(int argc, char **argv, struct options *o)
 {
     *o = (struct options){.first = 1, .seeds = UINT64_MAX, .seconds = 60};
     int option;
-    while ((option = getopt(argc, argv, "s:n:t:g:cxkvl")) != -1) {
+    while ((option = getopt(argc, argv, "s:n:t:g:crxkvl")) != -1) {
         switch (option) {
         case 's': o->first = strtoull(optarg, NULL, 10); break;
         case 'n': o->seeds = strtoull(optarg, NULL, 10); break;
         case 't': o->seconds = strtoull(optarg, NULL, 10); break;
         case 'g': handover_switch_off((enum handover_rule)atoi(optarg)); break;
         case 'c': o->plan = SIM_SHORT_CUTS; break;
+        case 'r': o->plan = SIM_RESETS; break;
         case 'x': o->expects_failure = true; break;
         case 'k': o->goes_on = true; break;
         case 'v': o->is_verbose = true; break;

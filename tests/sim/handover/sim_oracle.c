@@ -13,8 +13,7 @@ struct trial {
     uint32_t count;
     uint32_t *place;    /* by message: its index in message[] */
     uint32_t *copies;   /* by index, as the next */
-    uint32_t *possible; /* windows that may have been counted and do not show it, */
-    uint32_t *excess;   /* or show it and may not have been counted */
+    uint32_t *possible; /* windows that may have been counted and do not show it */
     bool *survived;     /* a client that was not closed has it */
     uint32_t *incoming; /* in the order's graph */
     struct edge {
@@ -95,17 +94,12 @@ static void judge_received(struct trial *t, const struct sim_window *w, uint8_t 
     }
 }
 
-/* Of clients that are gone, all that they may have lost. And where connections broke: of changes that were under way
- * at the time, the owner may have counted what did not come here any more. */
+/* Only a client that is gone, or was refused, may have been counted without showing it. */
 static void count_possible(struct trial *t, const struct sim_window *w, const uint8_t *has)
 {
     for (uint32_t at = 0; at < t->count; at++) {
         const struct sim_message *m = &sim->message[t->message[at]];
-        if (w->asked > m->end) { continue; }
-        bool is_joining = sim->is_rough && w->confirmed > m->start;
-        bool is_leaving = sim->is_rough && w->end_asked < m->end && w->end_confirmed > m->start;
-        t->possible[at] += !has[at] && (is_hidden(w) || is_joining || is_leaving);
-        t->excess[at] += has[at] && (is_joining || is_leaving);
+        t->possible[at] += !has[at] && is_hidden(w) && w->asked <= m->end;
     }
 }
 
@@ -178,7 +172,7 @@ static void judge_counts(const struct trial *t)
             sim_fail("executed: message %u was refused and delivered", t->message[at]);
         }
         if (m->outcome != OUTCOME_COUNT) { continue; }
-        uint32_t low = t->copies[at] - t->excess[at];
+        uint32_t low = t->copies[at];
         uint32_t high = t->copies[at] + t->possible[at];
         if (m->count < low || m->count > high) {
             sim_fail("count: message %u of %s by node %u: %lu, but %u to %u are right (%u copies)",
@@ -233,7 +227,6 @@ static void trial_fini(struct trial *t)
     mem_free(t->place);
     mem_free(t->copies);
     mem_free(t->possible);
-    mem_free(t->excess);
     mem_free(t->survived);
     mem_free(t->incoming);
     mem_free(t->out);
@@ -247,7 +240,6 @@ static void judge_channel(uint32_t topic)
                       .place = mem_new0(room * sizeof *t.place),
                       .copies = mem_new0(room * sizeof *t.copies),
                       .possible = mem_new0(room * sizeof *t.possible),
-                      .excess = mem_new0(room * sizeof *t.excess),
                       .survived = mem_new0(room * sizeof *t.survived),
                       .incoming = mem_new0(room * sizeof *t.incoming),
                       .out = mem_new0(room * sizeof *t.out)};

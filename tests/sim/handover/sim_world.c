@@ -277,6 +277,16 @@ static void short_cuts(void)
     }
 }
 
+/* Connections break one by one, and nothing else does: what is lost with one is in order on the others. */
+static void resets(void)
+{
+    for (uint64_t count = 40; count > 0 && sim->failure[0] == '\0'; count--) {
+        sim_net_reset_one();
+        sim->stats.resets++;
+        run_for(sim_random(sim_chance(50) ? 20 : 300), false, true);
+    }
+}
+
 static void faults(void)
 {
     bool may_move = !sim->is_rough || sim_chance(70);
@@ -457,7 +467,7 @@ bool sim_run(uint64_t seed, enum sim_plan plan, bool is_verbose)
     sim->message = mem_new0(SIM_MESSAGES_MAX * sizeof *sim->message);
     list_init(&sim->conns);
     sim->node_count = plan == SIM_SHORT_CUTS || sim_chance(50) ? 5 : 3;
-    sim->is_rough = plan == SIM_SHORT_CUTS || sim_chance(80);
+    sim->is_rough = plan != SIM_ANY_FAULTS || sim_chance(80);
     sim_clients_init();
     for (uint32_t i = 0; i < sim->node_count; i++) {
         node_new(&sim->node[i], i);
@@ -467,10 +477,10 @@ bool sim_run(uint64_t seed, enum sim_plan plan, bool is_verbose)
         CHECK(cluster_start(sim->node[i].cluster) == ERR_OK);
     }
     run_for(FORM_MS, false, true);
-    if (plan == SIM_SHORT_CUTS) {
-        short_cuts();
-    } else {
-        faults();
+    switch (plan) {
+    case SIM_ANY_FAULTS: faults(); break;
+    case SIM_SHORT_CUTS: short_cuts(); break;
+    case SIM_RESETS: resets(); break;
     }
     come_to_rest();
     if (sim->failure[0] == '\0') { serve(); }
