@@ -150,7 +150,10 @@ class Container:
         return re.search(rf"^{name}:\s+(.*)$", status, re.M).group(1)
 
     def close(self):
-        """The end, whatever it does."""
+        """The end, whatever it does. Its process 1 has changed its user, after which nobody's end ends it."""
+        inner = self.pid() if self.process.poll() is None else ""
+        if inner:
+            os.kill(int(inner), signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
