@@ -64,6 +64,7 @@ struct inlet {
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
     uint32_t outstanding; /* shipments and queries to be answered on it */
+    struct buf picture;   /* parts of a picture of patterns whose last one has not come */
 };
 
 /* A worker's connections to one other node. */
@@ -229,6 +230,11 @@ struct event {
     void *pointer;
 };
 void event_post(struct half *half, struct event event);
+
+static inline size_t sync_frame_bytes(const struct cluster *c)
+{
+    return c->opts.sync_frame_bytes > 0 ? c->opts.sync_frame_bytes : SYNC_FRAME_BYTES;
+}
 
 static inline struct half *half_0(struct cluster *c)
 {

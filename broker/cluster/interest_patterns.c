@@ -371,7 +371,7 @@ static void picture_send(struct picture *picture, struct outlet *outlet)
     do {
         size_t bytes = 0;
         size_t end = begun;
-        while (end < picture->count && bytes < SYNC_FRAME_BYTES) {
+        while (end < picture->count && bytes < sync_frame_bytes(picture->half->cluster)) {
             bytes += picture->entry[end++].name.len + 16;
         }
         const struct wire_frame frame = {
@@ -451,23 +451,26 @@ void interest_on_pattern(struct inlet *inlet, const struct wire_interest *intere
     if (batch->count == PATTERN_STEPS_MAX) { interest_on_batch_end(inlet); }
 }
 
-struct patterns_taking {
-    struct cluster *cluster;
-    uint32_t node;
-    const struct wire_sync *sync;
+/* A pattern of a picture as it is kept until the whole picture is there; the name follows. */
+struct pictured {
+    uint32_t count;
+    uint32_t name_len;
 };
 
+/* The new picture comes into force at one moment: what is ordered before it meets the old one. */
 static void patterns_take(void *arg)
 {
-    const struct patterns_taking *taking = arg;
-    struct directory *d = taking->cluster->directory;
-    if (taking->sync->is_first) {
-        directory_forget_node_patterns(d, taking->node);
-        directory_ack_node_patterns(d, taking->node);
-    }
-    for (size_t i = 0; i < taking->sync->entry_count; i++) {
-        const struct wire_sync_entry *entry = &taking->sync->entry[i];
-        directory_add_interest(d, taking->node, TOPIC_PATTERN, entry->name, entry->count);
+    const struct inlet *inlet = arg;
+    struct directory *d = inlet->half->cluster->directory;
+    directory_forget_node_patterns(d, inlet->node);
+    directory_ack_node_patterns(d, inlet->node);
+    for (size_t at = 0; at < inlet->picture.len;) {
+        struct pictured pictured;
+        memcpy(&pictured, inlet->picture.data + at, sizeof pictured);
+        at += sizeof pictured;
+        struct slice name = slice_of(inlet->picture.data + at, pictured.name_len);
+        directory_add_interest(d, inlet->node, TOPIC_PATTERN, name, pictured.count);
+        at += pictured.name_len;
     }
 }
 
@@ -477,8 +480,16 @@ bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync)
         if (sync->entry[i].kind != TOPIC_PATTERN) { return false; }
     }
     interest_on_batch_end(inlet); /* what came before */
-    struct patterns_taking taking = {inlet->half->cluster, inlet->node, sync};
-    directory_exclusive(inlet->half->cluster->directory, patterns_take, &taking);
+    if (sync->is_first) { inlet->picture.len = 0; }
+    for (size_t i = 0; i < sync->entry_count; i++) {
+        const struct wire_sync_entry *entry = &sync->entry[i];
+        const struct pictured pictured = {entry->count, (uint32_t)entry->name.len};
+        buf_append(&inlet->picture, slice_of(&pictured, sizeof pictured));
+        buf_append(&inlet->picture, entry->name);
+    }
+    if (!sync->is_last) { return true; }
+    directory_exclusive(inlet->half->cluster->directory, patterns_take, inlet);
+    buf_fini(&inlet->picture);
     return true;
 }
 

@@ -129,7 +129,7 @@ static void sync_send(struct cluster *c, uint32_t p, struct snapshot *snapshot,
     do {
         size_t bytes = 0;
         size_t end = begun;
-        while (end < snapshot->count && bytes < SYNC_FRAME_BYTES) {
+        while (end < snapshot->count && bytes < sync_frame_bytes(c)) {
             bytes += snapshot->entry[end++].name.len + 16;
         }
         is_last = end == snapshot->count;

@@ -127,7 +127,8 @@ struct sim {
     uint32_t message_count;
     char topic_name[SIM_TOPICS][24];
     struct sim_stats stats;
-    bool is_rough; /* things break; else owners only move */
+    bool is_rough;         /* things break; else owners only move */
+    bool has_small_frames; /* a name in a part of a Sync */
     bool is_verbose;
     char failure[512]; /* "" so far */
 };

@@ -139,6 +139,7 @@ static void node_new(struct sim_node *node, uint32_t index)
         .worker_count = node->worker_count,
         .timeout_ms = SIM_CLUSTER_TIMEOUT_MS,
         .link_bytes_max = 1 << 20,
+        .sync_frame_bytes = sim->has_small_frames ? 1 : 0,
         .close_subscribers = sim_close_subscribers,
         .arg = node,
     };
@@ -467,6 +468,7 @@ bool sim_run(uint64_t seed, enum sim_plan plan, bool is_verbose)
     sim->message = mem_new0(SIM_MESSAGES_MAX * sizeof *sim->message);
     list_init(&sim->conns);
     sim->node_count = plan == SIM_SHORT_CUTS || sim_chance(50) ? 5 : 3;
+    sim->has_small_frames = plan == SIM_RESETS;
     sim->is_rough = plan != SIM_ANY_FAULTS || sim_chance(80);
     sim_clients_init();
     for (uint32_t i = 0; i < sim->node_count; i++) {
