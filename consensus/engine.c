@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "consensus/group/apply.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
@@ -228,7 +229,7 @@ static void end_closing(struct engine *e, struct group *g)
 /* Its state machine has nothing of it in hand any more. */
 static void maybe_end_closing(struct engine *e, struct group *g)
 {
-    if (!fsm_is_busy(g) && !snapshot_is_restoring(g)) { end_closing(e, g); }
+    if (!apply_is_busy(g) && !snapshot_is_restoring(g)) { end_closing(e, g); }
 }
 
 static void close_group(struct engine *e, struct group *g)
@@ -255,7 +256,7 @@ void engine_applied(struct engine *e, uint64_t group, uint64_t index)
     struct group *g = engine_group(e, group);
     struct group *closed = draining_group(e, group);
     CHECK(g != NULL || closed != NULL);
-    fsm_applied(closed != NULL ? closed : g, index);
+    apply_done(closed != NULL ? closed : g, index);
     if (closed != NULL) {
         maybe_end_closing(e, closed);
         return;
@@ -444,6 +445,16 @@ void engine_propose(struct engine *e, struct proposal *p)
     group_propose(g, p);
 }
 
+void engine_read(struct engine *e, struct read_request *request)
+{
+    struct group *g = engine_group(e, request->group);
+    if (g == NULL) {
+        request->on_done(request, ERR_NOT_LEADER);
+        return;
+    }
+    read_begin(g, request);
+}
+
 enum err engine_change(struct engine *e, uint64_t group, enum engine_change change, uint64_t id,
                        const char *node_name)
 {
@@ -573,7 +584,7 @@ void engine_turn(struct engine *e)
     yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
-        fsm_apply(g);
+        apply_committed(g);
         engine_due_note(e, g);
         if (!group_is_waiting(g)) { list_remove(&g->busy); }
     }

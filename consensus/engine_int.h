@@ -2,9 +2,10 @@
 #ifndef FANFARE_CONSENSUS_ENGINE_INT_H
 #define FANFARE_CONSENSUS_ENGINE_INT_H
 
+#include "base/buf.h"
 #include "base/map.h"
 #include "consensus/disk/space.h"
-#include "consensus/engine.h"
+#include "consensus/engine_types.h"
 
 enum { ENGINE_PEERS_MAX = 64 };
 

@@ -1,4 +1,4 @@
-/* fsm: the seam to a replicated state machine, and how committed entries reach it.
+/* fsm: the seam to a replicated state machine.
  * Entries are applied in order, each once, in batches; a batch is one transaction that also stores
  * its last index. A machine applies a batch at once, or takes it and says later that it is done; then
  * one batch is in flight, and what is committed meanwhile becomes the next. */
@@ -87,21 +87,6 @@ struct fsm_ops {
      * here, so that a node whose disk is stuck goes on. */
     bool is_volatile;
 };
-
-struct group;
-
-/* Apply what may be applied: committed, durable here, in memory (else it is fetched and applied
- * later). */
-void fsm_apply(struct group *group);
-/* The batch in flight was applied. */
-void fsm_applied(struct group *group, uint64_t index);
-/* Is a batch in flight? */
-bool fsm_is_busy(const struct group *group);
-/* For who needs the machine as of group->applied, for itself: true if no batch is in flight; else
- * none is handed over for a while, and the caller asks again at the next tick. */
-MUST_USE bool fsm_drain(struct group *group);
-/* Is so much committed and not applied that nothing more may be proposed for now? */
-bool fsm_lags(const struct group *group);
 
 /* Pack a command into the data of an entry; an entry holds any number. */
 enum { FSM_COMMAND_HEAD_BYTES = 4 };

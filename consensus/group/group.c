@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "consensus/group/apply.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
@@ -558,7 +559,7 @@ void group_free(struct group *g)
 {
     if (g == NULL) { return; }
     group_end(g);
-    if (fsm_is_busy(g)) { fsm_applied(g, g->batch.last_index); }
+    if (apply_is_busy(g)) { apply_done(g, g->batch.last_index); }
     snapshot_restore_drop(g);
     raft_close(&g->raft, NULL);
     buf_fini(&g->applied_conf);

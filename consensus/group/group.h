@@ -4,7 +4,9 @@
 #define FANFARE_CONSENSUS_GROUP_H
 
 #include "consensus/engine_int.h"
+#include "consensus/group/fsm.h"
 #include "consensus/link/message.h"
+#include "consensus/log/wal.h"
 
 struct group;
 

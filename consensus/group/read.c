@@ -120,12 +120,12 @@ void read_end(struct group *g, enum err err)
     }
 }
 
-void engine_read(struct engine *e, struct read_request *request)
+void read_begin(struct group *g, struct read_request *request)
 {
-    struct group *g = engine_group(e, request->group);
+    struct engine *e = g->engine;
     request->index = 0;
     request->round = 0;
-    if (g == NULL || !group_is_leader(g)) {
+    if (!group_is_leader(g)) {
         request->on_done(request, ERR_NOT_LEADER);
         return;
     }

@@ -8,6 +8,7 @@
 
 struct group;
 
+void read_begin(struct group *g, struct read_request *request); /* engine_read */
 /* A follower answered an AppendEntries of this term. */
 void read_note_reply(struct group *g, const struct message *m);
 /* Until when, by its own clock, nobody else can lead; 0: no lease. */

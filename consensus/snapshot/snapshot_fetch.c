@@ -8,6 +8,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "consensus/group/apply.h"
 #include "consensus/group/group.h"
 #include "consensus/group/guards.h"
 #include "consensus/snapshot/snapshot_int.h"
@@ -159,7 +160,7 @@ static void fetch_step(struct snapshot_fetch *fetch)
     if (guard_stale_term(g, fetch->term, &stale) || g->is_installing || g->state != GROUP_RUNNING) {
         return; /* a new leader offers it again, or another one */
     }
-    if (fetch->is_whole && !fsm_drain(g)) { return; } /* the next tick tries again */
+    if (fetch->is_whole && !apply_drain(g)) { return; } /* the next tick tries again */
     struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT, .server_id = fetch->leader};
     message.server_address = fetch->leader_name;
     message.install_snapshot = (struct raft_install_snapshot){

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "consensus/group/apply.h"
 #include "consensus/group/group.h"
 #include "consensus/snapshot/snapshot_int.h"
 
@@ -207,7 +208,7 @@ static void take_start(struct group *g, unsigned trailing)
         snapshot_backoff_fail(&g->take_backoff, group_now_ms(g));
         return;
     }
-    if (!fsm_drain(g)) { return; } /* the next tick tries again */
+    if (!apply_drain(g)) { return; } /* the next tick tries again */
     struct snapshot_take *take = mem_new0(sizeof *take);
     take->engine = e;
     take->group = g;

@@ -1,9 +1,8 @@
 #!/bin/sh
-# check_rings.sh [ROOT]: files of a module include each other one way.
+# check_rings.sh [ROOT]: files include each other one way.
 #
-# A unit is x.c with x.h. Units of one folder that reach each other by their includes are a ring; a module of large
-# rings has not found its parts. A ring has at most three units, or as many as rings.txt still allows its folder; that
-# table only shrinks: a row that allows more than there is fails, too.
+# A unit is x.c with x.h. Units that reach each other by their includes are a ring; who has large rings has not found
+# their parts. A ring has at most three units.
 #
 # Prints each ring that is too large and exits 1; 0 when there is none.
 set -eu
@@ -17,12 +16,7 @@ if [ -z "$files" ]; then
 fi
 
 # shellcheck disable=SC2086 # one word per file: no name in the tree holds a blank
-LC_ALL=C exec awk -v units_max=3 -v table="$lint/rings.txt" '
-function folder_of(path) {
-    sub(/\/[^\/]*$/, "", path)
-    return path
-}
-
+LC_ALL=C exec awk -v units_max=3 '
 function unit_of(path) {
     sub(/\.[ch]$/, "", path)
     return path
@@ -39,16 +33,8 @@ function walk(from, at,    count, next_unit, i) {
     }
 }
 
-# A row: a folder, a colon, how many units its largest ring may have.
-FILENAME == table {
-    sub(/:/, "")
-    if (NF == 2) { allowed[$1] = $2 }
-    next
-}
-
 FNR == 1 {
     unit = unit_of(FILENAME)
-    folder = folder_of(FILENAME)
     if (!(unit in is_unit)) {
         is_unit[unit] = 1
         order[++unit_count] = unit
@@ -60,8 +46,8 @@ FNR == 1 {
     sub(/^[^"]*"/, "", name)
     sub(/".*/, "", name)
     name = unit_of(name)
-    if (name !~ /\//) { name = "broker/" name } else if (name !~ /^consensus\//) { name = "broker/" name }
-    if (folder_of(name) == folder && name != unit) { includes[unit] = includes[unit] " " name }
+    if (name !~ /^consensus\//) { name = "broker/" name }
+    if (name != unit) { includes[unit] = includes[unit] " " name }
 }
 
 END {
@@ -69,7 +55,6 @@ END {
     for (i = 1; i <= unit_count; i++) {
         unit = order[i]
         if (unit in is_seen) { continue }
-        folder = folder_of(unit)
         size = 1
         text = unit
         for (j = i + 1; j <= unit_count; j++) {
@@ -80,19 +65,11 @@ END {
                 text = text ", " other
             }
         }
-        if (size > largest[folder]) { largest[folder] = size }
-        limit = folder in allowed ? allowed[folder] : units_max
-        if (size > limit) {
-            print folder ": a ring of " size ", at most " limit ": " text
-            bad = 1
-        }
-    }
-    for (folder in allowed) {
-        if (largest[folder] < allowed[folder]) {
-            print "rings.txt: " folder " allows " allowed[folder] ", " largest[folder] + 0 " would do"
+        if (size > units_max) {
+            print "a ring of " size ", at most " units_max ": " text
             bad = 1
         }
     }
     exit bad
 }
-' "$lint/rings.txt" $files
+' $files

@@ -74,7 +74,7 @@ MUTATIONS = [
      [("consensus/group", "wal_pin(g->log, g->applied + 1, last);",
        "wal_pin(g->log, g->applied + 1, last); g->applied = last;")], 60),
     ("a snapshot is begun while a batch is being applied",
-     [("consensus/snapshot", "if (!fsm_drain(g)) { return; }", "(void)fsm_drain;")], 60),
+     [("consensus/snapshot", "if (!apply_drain(g)) { return; }", "(void)apply_drain;")], 60),
     # Snapshots.
     ("a fetched snapshot is not checked as a whole",
      [("consensus/snapshot", "fetch->crc != fetch->manifest.crc", "false")], 600),

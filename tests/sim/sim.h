@@ -7,6 +7,7 @@
 #ifndef FANFARE_TESTS_SIM_H
 #define FANFARE_TESTS_SIM_H
 
+#include "consensus/engine.h"
 #include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
 #include "sim/sim_disk.h"

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "consensus/engine.h"
 #include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"

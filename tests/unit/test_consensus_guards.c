@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "consensus/engine.h"
 #include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
