@@ -398,8 +398,8 @@ class TestCrash:
         with broker.client() as subscriber, broker.client() as publisher:
             subscriber.call("SUBSCRIBE", "frozen")
             broker.signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, broker.pid, os.WSTOPPED | os.WNOWAIT)  # not before is it stopped
             publisher.send("PUBLISH", "frozen", "x")
-            time.sleep(0)
             broker.signal(signal.SIGCONT)
             assert publisher.recv() == 1
             assert subscriber.recv() == [b"message", b"frozen", b"x"]
