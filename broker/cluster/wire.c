@@ -2,15 +2,13 @@
  * finds the body, finds a run's data and bounds how many things protobuf-c may allocate. */
 #include "cluster/wire.h"
 
-#include "base/list.h"
+#include "base/arena.h"
 #include "base/mem.h"
 #include "proto/peer.pb-c.h"
 #include "pubsub/msg.h"
 
 enum {
     ARENA_FIRST_BYTES = 16384,
-    ARENA_BLOCK_BYTES = 65536,
-    ARENA_ALIGN = 16,
     BODY_FIELD_MAX = FANFARE__PEER__FRAME__BODY_ASK_END, /* Frame's numbers up to here are bodies */
     RUN_DATA_FIELD = 15,
     RUN_FIELDS_MAX = 64,
@@ -25,64 +23,22 @@ enum {
 
 /* ---- the memory of one decoded frame ---- */
 
-struct arena_block {
-    struct list link;
-    _Alignas(ARENA_ALIGN) char data[];
-};
-
 struct wire_decoder {
-    struct list blocks; /* what `first` has no room for */
-    char *data;
-    size_t used;
-    size_t cap;
+    struct arena arena;
     _Alignas(ARENA_ALIGN) char first[ARENA_FIRST_BYTES];
 };
-
-static void *arena_alloc(void *arg, size_t bytes)
-{
-    struct wire_decoder *arena = arg;
-    bytes = (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    if (arena->cap - arena->used < bytes) {
-        size_t cap = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
-        struct arena_block *block = mem_new(sizeof *block + cap);
-        list_push_back(&arena->blocks, &block->link);
-        arena->data = block->data;
-        arena->cap = cap;
-        arena->used = 0;
-    }
-    void *at = arena->data + arena->used;
-    arena->used += bytes;
-    return at;
-}
-
-static void arena_ignore(void *arg, void *pointer)
-{
-    (void)arg;
-    (void)pointer;
-}
-
-static void arena_reset(struct wire_decoder *arena)
-{
-    while (!list_is_empty(&arena->blocks)) {
-        mem_free(CONTAINER_OF(list_pop_front(&arena->blocks), struct arena_block, link));
-    }
-    arena->data = arena->first;
-    arena->cap = sizeof arena->first;
-    arena->used = 0;
-}
 
 struct wire_decoder *wire_decoder_new(void)
 {
     struct wire_decoder *decoder = mem_new(sizeof *decoder);
-    list_init(&decoder->blocks);
-    arena_reset(decoder);
+    arena_init(&decoder->arena, decoder->first, sizeof decoder->first);
     return decoder;
 }
 
 void wire_decoder_free(struct wire_decoder *decoder)
 {
     if (decoder != NULL) {
-        arena_reset(decoder);
+        arena_reset(&decoder->arena);
         mem_free(decoder);
     }
 }
@@ -359,8 +315,7 @@ static bool decode_ask_end(ProtobufCAllocator *allocator, struct slice body,
 }
 
 /* NULL for none. */
-static const struct slice *views(struct wire_decoder *arena, const ProtobufCBinaryData *from,
-                                 size_t count)
+static const struct slice *views(struct arena *arena, const ProtobufCBinaryData *from, size_t count)
 {
     if (count == 0) { return NULL; }
     struct slice *all = arena_alloc(arena, count * sizeof *all);
@@ -370,8 +325,8 @@ static const struct slice *views(struct wire_decoder *arena, const ProtobufCBina
     return all;
 }
 
-static bool decode_query(struct wire_decoder *arena, ProtobufCAllocator *allocator,
-                         struct slice body, struct wire_ask *out)
+static bool decode_query(struct arena *arena, ProtobufCAllocator *allocator, struct slice body,
+                         struct wire_ask *out)
 {
     const Fanfare__Peer__Query *wire = UNPACK(query, allocator, body);
     if (wire == NULL || wire->n_names > WIRE_ITEMS_MAX) { return false; }
@@ -387,8 +342,8 @@ static bool decode_query(struct wire_decoder *arena, ProtobufCAllocator *allocat
            kind_of(wire->kind, &out->kind);
 }
 
-static bool decode_answer(struct wire_decoder *arena, ProtobufCAllocator *allocator,
-                          struct slice body, struct wire_answer *out)
+static bool decode_answer(struct arena *arena, ProtobufCAllocator *allocator, struct slice body,
+                          struct wire_answer *out)
 {
     const Fanfare__Peer__Answer *wire = UNPACK(answer, allocator, body);
     if (wire == NULL || wire->n_names > WIRE_ITEMS_MAX || wire->n_counts > WIRE_ITEMS_MAX) {
@@ -405,7 +360,7 @@ static bool decode_answer(struct wire_decoder *arena, ProtobufCAllocator *alloca
     return status_of(wire->status, &out->status);
 }
 
-static bool decode_sync_lists(struct wire_decoder *arena, const Fanfare__Peer__Sync *wire,
+static bool decode_sync_lists(struct arena *arena, const Fanfare__Peer__Sync *wire,
                               struct wire_sync *out)
 {
     if (wire->n_entries + wire->n_tail > WIRE_ITEMS_MAX) { return false; }
@@ -428,8 +383,8 @@ static bool decode_sync_lists(struct wire_decoder *arena, const Fanfare__Peer__S
     return true;
 }
 
-static bool decode_sync(struct wire_decoder *arena, ProtobufCAllocator *allocator,
-                        struct slice body, struct wire_sync *out)
+static bool decode_sync(struct arena *arena, ProtobufCAllocator *allocator, struct slice body,
+                        struct wire_sync *out)
 {
     const Fanfare__Peer__Sync *wire = UNPACK(sync, allocator, body);
     if (wire == NULL) { return false; }
@@ -449,7 +404,7 @@ static bool decode_sync(struct wire_decoder *arena, ProtobufCAllocator *allocato
 
 /* ---- frames ---- */
 
-static bool decode_body(struct wire_decoder *arena, uint64_t number, struct slice body,
+static bool decode_body(struct arena *arena, uint64_t number, struct slice body,
                         struct wire_frame *out)
 {
     static const enum wire_type types[BODY_FIELD_MAX + 1] = {
@@ -491,7 +446,7 @@ static bool decode_body(struct wire_decoder *arena, uint64_t number, struct slic
 }
 
 /* A frame has one body; fields beside it are a newer version's. */
-static bool decode_frame(struct wire_decoder *arena, struct slice frame, struct wire_frame *out)
+static bool decode_frame(struct arena *arena, struct slice frame, struct wire_frame *out)
 {
     struct field field;
     struct field body = {0};
@@ -518,7 +473,7 @@ enum wire_result wire_decode(struct wire_decoder *decoder, struct slice input,
     if (len > WIRE_FRAME_BYTES_MAX) { return WIRE_GARBAGE; }
     *bytes = WIRE_HEAD_BYTES + len;
     if (input.len < *bytes) { return WIRE_INCOMPLETE; }
-    arena_reset(decoder);
-    bool is_good = decode_frame(decoder, slice_of(input.data + WIRE_HEAD_BYTES, len), out);
+    arena_reset(&decoder->arena);
+    bool is_good = decode_frame(&decoder->arena, slice_of(input.data + WIRE_HEAD_BYTES, len), out);
     return is_good ? WIRE_OK : WIRE_GARBAGE;
 }

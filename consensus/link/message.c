@@ -3,67 +3,13 @@
  * the bytes are. */
 #include "consensus/link/message.h"
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "proto/raft.pb-c.h"
 
-/* ---- memory ---- */
-
-/* The memory of one frame on its way in or out: the caller's first block, and more if that does not
- * do. All of it goes together. */
-struct arena {
-    struct list blocks; /* struct arena_block, beyond the first */
-    size_t used;
-    size_t cap;
-    char *data;
-};
-
-struct arena_block {
-    struct list link;
-    _Alignas(16) char data[];
-};
-
-enum { ARENA_BLOCK_BYTES = 16384 };
-
-/* The first block of most frames, and all they need; on the stack. */
-struct arena_first {
-    _Alignas(16) char data[ARENA_BLOCK_BYTES];
-};
-
-static void arena_init(struct arena *arena, struct arena_first *first)
-{
-    *arena = (struct arena){.cap = sizeof first->data, .data = first->data};
-    list_init(&arena->blocks);
-}
-
-static void *arena_alloc(void *arg, size_t bytes)
-{
-    struct arena *arena = arg;
-    bytes = (bytes + 15) & ~(size_t)15;
-    if (arena->cap - arena->used < bytes) {
-        size_t cap = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
-        struct arena_block *block = mem_new(sizeof *block + cap);
-        list_push_back(&arena->blocks, &block->link);
-        arena->data = block->data;
-        arena->cap = cap;
-        arena->used = 0;
-    }
-    void *at = arena->data + arena->used;
-    arena->used += bytes;
-    return at;
-}
-
-static void arena_ignore(void *arg, void *pointer)
-{
-    (void)arg;
-    (void)pointer;
-}
-
-static void arena_fini(struct arena *arena)
-{
-    while (!list_is_empty(&arena->blocks)) {
-        mem_free(CONTAINER_OF(list_pop_front(&arena->blocks), struct arena_block, link));
-    }
-}
+enum {
+    FIRST_BYTES = 16384
+}; /* of a frame on its way in or out, on the stack: all that most need */
 
 /* ---- out ---- */
 
@@ -96,9 +42,9 @@ static void encode_append(struct buf *out, Fanfare__Raft__Message *wire, const s
     const struct raft_append_entries *a = &m->raft.append_entries;
     CHECK(a->n_entries <= MESSAGE_ENTRIES_MAX);
     Fanfare__Raft__Append body = FANFARE__RAFT__APPEND__INIT;
-    struct arena_first first;
+    _Alignas(ARENA_ALIGN) char first[FIRST_BYTES];
     struct arena arena;
-    arena_init(&arena, &first);
+    arena_init(&arena, first, sizeof first);
     Fanfare__Raft__Entry *entries = arena_alloc(&arena, a->n_entries * sizeof *entries);
     Fanfare__Raft__Entry **pointers = arena_alloc(&arena, a->n_entries * sizeof *pointers);
     for (unsigned i = 0; i < a->n_entries; i++) {
@@ -118,7 +64,7 @@ static void encode_append(struct buf *out, Fanfare__Raft__Message *wire, const s
     wire->body_case = FANFARE__RAFT__MESSAGE__BODY_APPEND;
     wire->append = &body;
     pack_message(out, wire);
-    arena_fini(&arena);
+    arena_reset(&arena);
 }
 
 static void encode_vote(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
@@ -515,13 +461,13 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
 
 enum err message_decode(struct slice bytes, const struct message_handler *handler, void *arg)
 {
-    struct arena_first first;
+    _Alignas(ARENA_ALIGN) char first[FIRST_BYTES];
     struct arena arena;
-    arena_init(&arena, &first);
+    arena_init(&arena, first, sizeof first);
     ProtobufCAllocator allocator = {arena_alloc, arena_ignore, &arena};
     Fanfare__Raft__Frame *frame =
         fanfare__raft__frame__unpack(&allocator, bytes.len, (const uint8_t *)bytes.data);
     enum err err = frame != NULL ? hand_over(frame, &arena, handler, arg) : ERR_INVALID;
-    arena_fini(&arena);
+    arena_reset(&arena);
     return err;
 }
