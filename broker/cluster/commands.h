@@ -1,0 +1,61 @@
+/* commands: data commands of this node's clients on their way to whoever leads their partition, here or on another node,
+ * and the answers on their way back. One worker's; a node alone has them, too, with nobody else to ask.
+ *
+ * It numbers what it is given (partition.h: origins), remembers it until it is answered, and asks again, in order, at the
+ * next leader, when a connection breaks, a leader steps down or is in doubt: so a command is executed once, and its client sees a
+ * pause. Where no answer comes within `timeout_ms`: ERR_INDOUBT if it was ever sent, else ERR_CLUSTER_DOWN. A parked
+ * one waits for as long as it is not taken back.
+ *
+ * Owns: nothing of the requests, but while they are under way. Thread: the worker; no locks.
+ * Bound: COMMANDS_IN_FLIGHT_MAX per partition; what is beyond waits here, and commands_are_congested tells it. */
+#ifndef FANFARE_CLUSTER_COMMANDS_H
+#define FANFARE_CLUSTER_COMMANDS_H
+
+#include "base/err.h"
+#include "partition/partition.h"
+
+struct cluster;
+struct commands;
+
+enum { COMMANDS_IN_FLIGHT_MAX = 4096 }; /* of a partition: what its lane keeps answers of */
+
+struct commands_opts {
+    struct partitions *partitions;
+    struct cluster *cluster; /* NULL: this node is alone */
+    uint32_t worker;
+    struct mailbox *mailbox; /* the worker's */
+    uint32_t timeout_ms;
+    uint64_t node_id;
+    uint64_t incarnation; /* of this process, where the node is alone; a cluster gives its own */
+};
+
+MUST_USE struct commands *commands_new(const struct commands_opts *opts);
+void commands_free(struct commands *commands); /* nothing is under way; NULL is allowed */
+
+/* Takes: request, until its on_done. The asker has set ask, partition, resp_version, calls, checks, ticket and on_done; the
+ * origin, home and acks are set here. on_done is called on this worker, not from inside, with err
+ *   ERR_OK           with the replies, or is_aborted, or is_unparked
+ *   ERR_CLUSTER_DOWN certainly not executed
+ *   ERR_FULL         certainly not executed: the disks are full
+ *   ERR_INDOUBT      it may have been
+ *   ERR_LIMIT        it was executed, and its answer is lost
+ * Requests of one partition that are under way together are executed in the order in which they were given, but for
+ * parked ones; a read sees the writes that were given before it. */
+void commands_ask(struct commands *commands, struct partition_request *request);
+
+/* Answer a read at once, if that can be done: then on_done is not called. False: it has to be asked. */
+MUST_USE bool commands_read(struct commands *commands, struct partition_request *request);
+
+/* A parked request is not wanted any more (time is up, or its client is gone): on_done comes, is_unparked or with what was
+ * executed meanwhile. */
+void commands_unpark(struct commands *commands, struct partition_request *request);
+
+/* Is too much under way? Then those who have some among it are not to be read. */
+bool commands_are_congested(const struct commands *commands);
+
+/* About every 100 ms. */
+void commands_tick(struct commands *commands);
+/* Everything ends, with ERR_CLUSTER_DOWN or ERR_INDOUBT. */
+void commands_stop(struct commands *commands);
+
+#endif
