@@ -256,18 +256,10 @@ static void assign(struct core *core, const struct pmap *map, const struct place
     core_propose(core, &command, NULL, on_assigned);
 }
 
-static struct pmap *copy_of(const struct pmap *map)
-{
-    struct pmap *copy = pmap_new(map->node_count, map->partition_count);
-    if (map->node_count > 0) { memcpy(copy->node, map->node, map->node_count * sizeof *map->node); }
-    memcpy(copy->partition, map->partition, map->partition_count * sizeof *map->partition);
-    return copy;
-}
-
 /* All partitions without an owner in one go. */
 static uint32_t assign_orphans(struct core *core, const struct pmap *map)
 {
-    struct pmap *next = copy_of(map);
+    struct pmap *next = pmap_copy(map, map->node_count);
     struct placement_move move;
     uint32_t count = 0;
     while (count < map->partition_count && placement_next(next, true, &move)) {
