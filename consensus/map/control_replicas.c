@@ -45,32 +45,12 @@ void control_check_replicas(const struct pmap_partition *before, const struct pm
 
 /* ---- steps ---- */
 
-static void put_replica(struct pmap_partition *partition, uint32_t node)
-{
-    CHECK(partition->replica_count < PMAP_REPLICAS_MAX);
-    partition->replica[partition->replica_count++] =
-        (struct pmap_replica){.id = ++partition->replica_last, .node = node};
-    partition->change++;
-    partition->is_settled = false;
-}
-
-static void drop_replica(struct pmap_partition *partition, uint32_t at)
-{
-    partition->replica_count--;
-    for (uint32_t i = at; i < partition->replica_count; i++) {
-        partition->replica[i] = partition->replica[i + 1];
-    }
-    partition->replica[partition->replica_count] = (struct pmap_replica){0};
-    partition->change++;
-    partition->is_settled = false;
-}
-
 void control_lose_replicas(struct pmap *next, uint32_t index)
 {
     for (uint32_t p = 0; p < next->partition_count; p++) {
         struct pmap_partition *partition = &next->partition[p];
         const struct pmap_replica *replica = pmap_replica_on(partition, index);
-        if (replica != NULL) { drop_replica(partition, (uint32_t)(replica - partition->replica)); }
+        if (replica != NULL) { pmap_drop_replica(partition, replica->id); }
     }
 }
 
@@ -79,7 +59,7 @@ void control_bring_replicas(struct control *control, struct pmap *next, uint32_t
     if (control->data_of == 0 || next->node[index].id != control->data_of) { return; }
     control->data_of = 0;
     for (uint32_t p = 0; p < next->partition_count; p++) {
-        put_replica(&next->partition[p], index);
+        pmap_put_replica(&next->partition[p], index);
     }
 }
 
@@ -118,7 +98,7 @@ struct pmap *control_add_replica(struct control *control, const struct control_c
         return NULL;
     }
     struct pmap *next = pmap_copy(map, map->node_count);
-    put_replica(&next->partition[c->partition], index);
+    pmap_put_replica(&next->partition[c->partition], index);
     return next;
 }
 
@@ -131,7 +111,7 @@ struct pmap *control_remove_replica(struct control *control, const struct contro
     bool may_go = replica->is_voter ? partition->is_settled && partition->replica_count > 1 : true;
     if (!may_go) { return NULL; }
     struct pmap *next = pmap_copy(control->map, control->map->node_count);
-    drop_replica(&next->partition[c->partition], (uint32_t)(replica - partition->replica));
+    pmap_drop_replica(&next->partition[c->partition], c->replica);
     return next;
 }
 

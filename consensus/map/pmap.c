@@ -120,3 +120,25 @@ const struct pmap_replica *pmap_replica_with(const struct pmap_partition *partit
     }
     return NULL;
 }
+
+void pmap_put_replica(struct pmap_partition *partition, uint32_t node)
+{
+    CHECK(partition->replica_count < PMAP_REPLICAS_MAX);
+    partition->replica[partition->replica_count++] =
+        (struct pmap_replica){.id = ++partition->replica_last, .node = node};
+    partition->change++;
+    partition->is_settled = false;
+}
+
+void pmap_drop_replica(struct pmap_partition *partition, uint64_t id)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        if (partition->replica[i].id != id) { partition->replica[kept++] = partition->replica[i]; }
+    }
+    CHECK(kept + 1 == partition->replica_count);
+    partition->replica[kept] = (struct pmap_replica){0};
+    partition->replica_count = kept;
+    partition->change++;
+    partition->is_settled = false;
+}

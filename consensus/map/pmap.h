@@ -107,6 +107,10 @@ MUST_USE bool pmap_life_is_over(const struct pmap *map, uint64_t node_id, uint64
 const struct pmap_replica *pmap_replica_on(const struct pmap_partition *partition, uint32_t node);
 const struct pmap_replica *pmap_replica_with(const struct pmap_partition *partition, uint64_t id);
 
+/* The step of a replica more (with the next id) or less, in a map that is being made. */
+void pmap_put_replica(struct pmap_partition *partition, uint32_t node);
+void pmap_drop_replica(struct pmap_partition *partition, uint64_t id);
+
 /* A partition's group is as the map wants it as of that change of its replicas. */
 struct pmap_settled {
     uint32_t partition;

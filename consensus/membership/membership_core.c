@@ -346,6 +346,7 @@ static void on_member_note(struct core *core, struct node *from, const struct no
         return;
     case NOTE_FORGET: forget_on_request(core, note); return;
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
+    case NOTE_SETTLED: replicas_on_settled(core, &note->settled); return;
     case NOTE_NONE:
     case NOTE_HAIL:
     case NOTE_RELEASE:
@@ -367,6 +368,7 @@ static void on_any_note(struct core *core, struct node *from, const struct note 
     case NOTE_SUSPECT:
     case NOTE_UNSERVED:
     case NOTE_FORGET:
+    case NOTE_SETTLED:
     case NOTE_FORGET_REPLY: break;
     }
 }
@@ -499,6 +501,7 @@ struct pmap_address core_leader_address(const struct core *core)
 static const char *unready_because(const struct core *core)
 {
     if (core->is_forgotten) { return "this node was forgotten"; }
+    if (core->obstacle != NULL) { return core->obstacle; }
     if (core->file.state == CLUSTER_NONE) { return "no cluster was found yet"; }
     if (core->file.state == CLUSTER_PROMISED) { return "the cluster is being founded elsewhere"; }
     if (core->incarnation == 0) { return "this node has not joined its cluster yet"; }
@@ -607,6 +610,7 @@ enum err core_new(struct core **out, const struct core_opts *opts, const struct 
     core->boot = world->random(world->arg) | 1;
     core_refresh(core);
     core->started_ms = core->now_ms;
+    core->own_groups = file->state < CLUSTER_FOUNDING ? replicas_in_log(core) : 0;
     enum err err = open_group(core);
     if (err != ERR_OK) {
         engine_group_close(engine, CONTROL_GROUP);
