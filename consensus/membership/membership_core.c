@@ -346,7 +346,7 @@ static void on_member_note(struct core *core, struct node *from, const struct no
         return;
     case NOTE_FORGET: forget_on_request(core, note); return;
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
-    case NOTE_SETTLED: replicas_on_settled(core, &note->settled); return;
+    case NOTE_SETTLED: keep_on_settled(core, &note->settled); return;
     case NOTE_NONE:
     case NOTE_HAIL:
     case NOTE_RELEASE:
@@ -610,7 +610,7 @@ enum err core_new(struct core **out, const struct core_opts *opts, const struct 
     core->boot = world->random(world->arg) | 1;
     core_refresh(core);
     core->started_ms = core->now_ms;
-    core->own_groups = file->state < CLUSTER_FOUNDING ? replicas_in_log(core) : 0;
+    core->own_groups = file->state < CLUSTER_FOUNDING ? keep_groups(core) : 0;
     enum err err = open_group(core);
     if (err != ERR_OK) {
         engine_group_close(engine, CONTROL_GROUP);

@@ -132,7 +132,7 @@ static void decide(struct core *core, const struct asker *asker, const char *nam
         if (is_heard_out) { answer(core, asker, text); } /* else others may yet be heard */
         return;
     }
-    if (replicas_need(map, index, text)) {
+    if (keep_is_needed(map, index, text)) {
         answer(core, asker, text);
         return;
     }

@@ -203,7 +203,7 @@ static const char *must_wait(struct core *core, uint32_t *others_count, uint32_t
 {
     *others_count = 0;
     *promised_count = 0;
-    core->obstacle = replicas_obstacle(core);
+    core->obstacle = keep_obstacle(core);
     if (core->obstacle != NULL) { return "a way for its data"; }
     if (core->file.state == CLUSTER_PROMISED) { return "a promise to the founder"; }
     if (core->join_cluster != 0) { return "a cluster that exists"; }

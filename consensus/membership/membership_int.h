@@ -1,7 +1,7 @@
 /* membership_int: the core's state as its files share it: membership_core.c (life, the map),
  * membership_found.c (a node without a cluster), membership_join.c (becoming a member again at every
  * start), membership_lease.c (being alive), membership_lead.c and membership_raft.c (the leader's
- * duties), membership_replicas.c (of them those about partitions' data, and a node's own data),
+ * duties), membership_keep.c (of them those about partitions' data, and a node's own data),
  * membership_forget.c. Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_MEMBERSHIP_INT_H
 #define FANFARE_CONSENSUS_MEMBERSHIP_INT_H
@@ -252,17 +252,17 @@ MUST_USE bool raft_can_lose(struct core *core, const struct pmap *map, const cha
                             uint32_t *voters_up, uint32_t *voters);
 bool raft_hand_over(struct core *core); /* leadership, to a voter that stays */
 
-/* ---- replicas ---- */
-void replicas_tick(struct core *core, const struct pmap *map); /* leader */
-void replicas_on_settled(struct core *core, const struct note_settled *settled);
+/* ---- keep ---- */
+void keep_tick(struct core *core, const struct pmap *map); /* leader */
+void keep_on_settled(struct core *core, const struct note_settled *settled);
 /* May a node that understands so much join? */
-MUST_USE bool replicas_may_join(const struct core *core, const struct pmap *map, uint32_t level);
+MUST_USE bool keep_may_join(const struct core *core, const struct pmap *map, uint32_t level);
 /* Partitions' groups in this node's log. */
-uint32_t replicas_in_log(const struct core *core);
+uint32_t keep_groups(const struct core *core);
 /* Why data that this node has of its own keep it from having a cluster; NULL: they do not. Told to the log now and then. */
-const char *replicas_obstacle(struct core *core);
+const char *keep_obstacle(struct core *core);
 /* Would a partition lose its majority, or its data, without the member at `index`? Then why, in `text` of NOTE_TEXT_BYTES. */
-MUST_USE bool replicas_need(const struct pmap *map, uint32_t index, char *text);
+MUST_USE bool keep_is_needed(const struct pmap *map, uint32_t index, char *text);
 
 /* ---- forget ---- */
 void forget_tick(struct core *core);

@@ -163,7 +163,7 @@ static bool enter_cluster(struct core *core, const struct note *note)
                                 .peer_count = 1,
                                 .peer = {core->leader_hint}};
     if (note->cluster_id == 0 || note->cluster_id != core->join_cluster ||
-        replicas_obstacle(core) != NULL) {
+        keep_obstacle(core) != NULL) {
         return false;
     }
     if (!core_save(core, &next)) { return false; }
@@ -286,7 +286,7 @@ static const char *obstacle(struct core *core, const struct node *from, const st
     const struct pmap *map = core_control_map(core);
     uint32_t by_name = pmap_find_name(map, slice_of_str(note->name));
     uint32_t by_id = pmap_find_id(map, note->node_id);
-    if (!replicas_may_join(core, map, note->join.level)) {
+    if (!keep_may_join(core, map, note->join.level)) {
         return "its version is too old for this cluster: it knows nothing of partitions' data";
     }
     if (core->now_ms < from->barred_until_ms) { return "others could not reach it just now"; }

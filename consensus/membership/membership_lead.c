@@ -365,7 +365,7 @@ static void create(struct core *core)
     struct control_command command = {.op = CONTROL_CREATE,
                                       .cluster_id = core->file.cluster_id,
                                       .partition_count = core->opts.partition_count};
-    uint32_t own = replicas_in_log(core);
+    uint32_t own = keep_groups(core);
     if (core->opts.has_data && (own > 0 || core->opts.expect == 1)) {
         /* With who founds alone there is nobody who may not understand it. */
         command.level = PMAP_LEVEL_REPLICAS;
@@ -421,7 +421,7 @@ void lead_tick(struct core *core)
     judge_self(core, map);
     raft_reconcile(core);
     lead_place(core);
-    replicas_tick(core, map);
+    keep_tick(core, map);
     hand_over(core, map);
     nudge(core, map);
 }

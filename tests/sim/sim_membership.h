@@ -13,6 +13,9 @@
 enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16 };
 
 struct msim;
+struct mdata_truth;
+struct partitions;
+struct replicas;
 
 struct mnode {
     struct msim *sim;
@@ -32,6 +35,8 @@ struct mnode {
     uint64_t clock_offset_ms;
     uint64_t clock_ppm;
     uint64_t link_cluster;
+    struct partitions *partitions; /* NULL: it is down, or nobody has data */
+    struct replicas *replicas;
     /* as the world was told */
     const struct pmap *map;
     uint64_t lease_until_ms;
@@ -55,7 +60,7 @@ struct mpacket {
 
 struct mstats {
     uint64_t events, founded, kills, power_cuts, wipes, pauses, moves, forgets, drains, downs,
-        lease_checks;
+        lease_checks, acked, deletions, led, led_by_choice;
 };
 
 struct msim {
@@ -80,6 +85,10 @@ struct msim {
     bool is_forget_over;
     char forget_error[NOTE_TEXT_BYTES]; /* "": it is forgotten */
     bool is_verbose;
+    uint32_t partition_count;
+    struct mdata_truth *truth;         /* of each partition; NULL: nobody has data */
+    uint64_t founded[MSIM_PARTITIONS]; /* by which replica */
+    uint64_t write_at_ms;
     struct mstats stats;
     bool has_failed;
     char failure[400];

@@ -1,4 +1,4 @@
-/* membership_replicas: partitions' data: what the leader has to say about their replicas, and what data of its own mean for a
+/* membership_keep: partitions' data: what the leader has to say about their replicas, and what data of its own mean for a
  * node without a cluster.
  * Owns: what of core.lead is about it. Thread: the raft thread.
  * Always: nothing about replicas is proposed before all members, those that are down as well, have shown that they understand
@@ -42,7 +42,7 @@ static void raise_level(struct core *core, const struct pmap *map)
     core_propose(core, &command, NULL, on_raised);
 }
 
-bool replicas_may_join(const struct core *core, const struct pmap *map, uint32_t level)
+bool keep_may_join(const struct core *core, const struct pmap *map, uint32_t level)
 {
     return level >= (core->lead.is_raising ? PMAP_LEVEL_REPLICAS : map->level);
 }
@@ -120,7 +120,7 @@ static void settle(struct core *core, const struct pmap *map, const struct pmap_
     core_propose(core, &command, NULL, on_settle_done);
 }
 
-void replicas_on_settled(struct core *core, const struct note_settled *settled)
+void keep_on_settled(struct core *core, const struct note_settled *settled)
 {
     for (uint32_t i = 0; i < settled->count; i++) {
         const struct pmap *map = core_control_map(core);
@@ -129,7 +129,7 @@ void replicas_on_settled(struct core *core, const struct note_settled *settled)
     }
 }
 
-void replicas_tick(struct core *core, const struct pmap *map)
+void keep_tick(struct core *core, const struct pmap *map)
 {
     if (map->level < PMAP_LEVEL_REPLICAS) {
         raise_level(core, map);
@@ -151,7 +151,7 @@ void core_settled(struct core *core, const struct pmap_settled *settled, uint32_
         settled += note.settled.count;
         count -= note.settled.count;
         if (core->status.is_leader) {
-            replicas_on_settled(core, &note.settled);
+            keep_on_settled(core, &note.settled);
         } else if (leader != NULL) {
             core_send(core, leader, &note);
         }
@@ -160,7 +160,7 @@ void core_settled(struct core *core, const struct pmap_settled *settled, uint32_
 
 /* ---- data of its own ---- */
 
-uint32_t replicas_in_log(const struct core *core)
+uint32_t keep_groups(const struct core *core)
 {
     uint32_t count = 0;
     for (uint64_t group = 0; (group = engine_group_next(core->engine, group)) != 0;) {
@@ -169,7 +169,7 @@ uint32_t replicas_in_log(const struct core *core)
     return count;
 }
 
-const char *replicas_obstacle(struct core *core)
+const char *keep_obstacle(struct core *core)
 {
     const char *why = NULL;
     if (core->own_groups == 0) { return NULL; }
@@ -215,7 +215,7 @@ static const char *need(const struct pmap *map, const struct pmap_partition *par
     return is_busy ? "its replicas are being changed: try again" : NULL;
 }
 
-bool replicas_need(const struct pmap *map, uint32_t index, char *text)
+bool keep_is_needed(const struct pmap *map, uint32_t index, char *text)
 {
     for (uint32_t p = 0; p < map->partition_count; p++) {
         const char *why = need(map, &map->partition[p], index);
