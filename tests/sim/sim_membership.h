@@ -29,6 +29,7 @@ struct mnode {
     struct core *core;
     bool is_absent;  /* down until the storm wants it up */
     bool is_drained; /* since it started */
+    bool is_old;     /* of a version that knows nothing of partitions' data */
     uint64_t up_at_ms;
     uint64_t paused_until_ms;
     uint64_t tick_at_ms;
@@ -110,6 +111,7 @@ const char *msim_unrest(struct msim *sim);
 /* The leader, as it thinks itself; NULL: nobody does. */
 struct mnode *msim_leader(struct msim *sim);
 void msim_start(struct mnode *node);
+void msim_live_alone(struct mnode *node); /* it makes data of its own, before anybody else starts */
 void msim_stop(struct mnode *node,
                bool is_power_cut);    /* dies; comes back at up_at_ms unless absent */
 void msim_wipe(struct mnode *node);   /* the same with an empty disk */

@@ -212,6 +212,11 @@ void mdata_tick(struct mnode *node)
     if (count > 0) { core_settled(node->core, settled, count); }
 }
 
+uint64_t mdata_replica(const struct mnode *node, uint32_t partition)
+{
+    return partitions_replica(node->partitions, partition);
+}
+
 /* ---- clients ---- */
 
 struct write {

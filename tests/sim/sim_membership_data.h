@@ -20,6 +20,8 @@ void mdata_stop(struct mnode *node); /* its engine is gone */
 void mdata_tick(struct mnode *node); /* after each tick of its core */
 /* Make data of its own on a node that has nothing: it runs alone for a while. Nobody else runs yet. */
 void mdata_alone(struct mnode *node);
+/* The id of its replica, in its log; 0: it has none. */
+uint64_t mdata_replica(const struct mnode *node, uint32_t partition);
 /* Some client writes somewhere. */
 void mdata_write(struct msim *sim);
 /* Why the data are not at rest; NULL: they are. */

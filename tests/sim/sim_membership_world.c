@@ -381,7 +381,7 @@ static enum err start_core(struct mnode *node)
         .has_join = true,
         .expect = node->expect,
         .partition_count = sim->partition_count,
-        .has_data = sim->truth != NULL,
+        .has_data = node->partitions != NULL,
         .replicas = MDATA_REPLICAS,
         .heartbeat_ms = 100,
         .node_timeout_ms = sim->node_timeout_ms,
@@ -394,7 +394,7 @@ static enum err start_core(struct mnode *node)
     return core_new(&node->core, &opts, &world, node->engine, &node->file);
 }
 
-void msim_start(struct mnode *node)
+static enum err start_engine(struct mnode *node)
 {
     struct msim *sim = node->sim;
     struct engine_opts opts = engine_opts_default();
@@ -411,9 +411,23 @@ void msim_start(struct mnode *node)
     opts.chunk_bytes = 512;
     node->sd.now_ms = sim->now_ms;
     node->clock_offset_ms = sim_random(&sim->random, 1000000);
+    return engine_open(&node->engine, &opts, &world, &report);
+}
+
+void msim_live_alone(struct mnode *node)
+{
+    CHECK(start_engine(node) == ERR_OK);
+    mdata_start(node);
+    mdata_alone(node);
+    msim_stop(node, false);
+}
+
+void msim_start(struct mnode *node)
+{
+    struct msim *sim = node->sim;
     MSIM_LOG(sim, "%s starts, port %u, file %d", node->name, node->port, (int)node->file.state);
-    enum err err = engine_open(&node->engine, &opts, &world, &report);
-    if (err == ERR_OK && sim->truth != NULL) { mdata_start(node); }
+    enum err err = start_engine(node);
+    if (err == ERR_OK && sim->truth != NULL && !node->is_old) { mdata_start(node); }
     if (err == ERR_OK) { err = start_core(node); }
     if (err != ERR_OK) {
         msim_fail(sim, "%s does not start: %s", node->name, err_word(err));
