@@ -160,6 +160,10 @@ uint64_t partitions_replica(const struct partitions *partitions, uint32_t partit
 /* The Raft group of a partition, and back. */
 uint64_t partitions_group(uint32_t partition);
 
+/* The lives of a node before an incarnation are over: nobody asks for their answers any more. To be said on every node,
+ * again by whoever begins to lead (ops.leads): only the leader acts on it. Thread: any. */
+void partitions_forget(struct partitions *partitions, uint64_t node_id, uint64_t incarnation_below);
+
 /* Which keyspace events are wanted: classes of enum data_event. Thread: any. */
 void partitions_set_events(struct partitions *partitions, uint32_t classes);
 

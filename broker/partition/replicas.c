@@ -39,6 +39,15 @@ struct row {
     uint64_t told_ms; /* of what cannot be done; 0: not yet */
 };
 
+/* A node whose lives before an incarnation are over. */
+struct ended {
+    uint64_t node_id; /* 0: none */
+    uint64_t below;
+    uint64_t due_ms;
+};
+
+enum { ENDED_MAX = 2 * PMAP_NODES_MAX };
+
 struct replicas {
     struct replicas_opts opts;
     const struct pmap *map; /* a reference; NULL: none yet */
@@ -46,6 +55,7 @@ struct replicas {
     uint64_t look_ms;
     atomic_bool is_handed_over;
     struct row *row;
+    struct ended ended[ENDED_MAX];
     struct engine_status status; /* of the one that is looked at */
 };
 
@@ -104,10 +114,67 @@ static bool members_are_same(const struct pmap *a, const struct pmap *b)
     return true;
 }
 
+static bool lives_are_same(const struct pmap *a, const struct pmap *b)
+{
+    if (!members_are_same(a, b)) { return false; }
+    for (uint32_t i = 0; i < a->node_count; i++) {
+        if (a->node[i].incarnation != b->node[i].incarnation) { return false; }
+    }
+    return true;
+}
+
 static bool rows_are_same(const struct pmap_partition *a, const struct pmap_partition *b)
 {
     return a->owner == b->owner && a->change == b->change && a->is_settled == b->is_settled;
 }
+
+/* ---- lives that are over ---- */
+
+/* To be said once nobody waits for them any more; with all places taken it is not: what is kept for them stays. */
+static void note_ended(struct replicas *r, uint64_t node_id, uint64_t below)
+{
+    struct ended *place = NULL;
+    for (size_t i = 0; i < ENDED_MAX; i++) {
+        if (r->ended[i].node_id == node_id) {
+            place = &r->ended[i];
+            break;
+        }
+        if (place == NULL && r->ended[i].node_id == 0) { place = &r->ended[i]; }
+    }
+    if (place == NULL || (place->node_id == node_id && place->below >= below)) { return; }
+    *place = (struct ended){node_id, below, r->opts.now_ms(r->opts.arg) + r->opts.forget_ms};
+}
+
+/* Those before the present one of each member, and the present one of who is down. */
+static void note_all_ended(struct replicas *r, const struct pmap *map)
+{
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        const struct pmap_node *node = &map->node[i];
+        if (node->id != 0) { note_ended(r, node->id, node->incarnation + !node->is_up); }
+    }
+}
+
+/* Those of who was a member and is none. */
+static void note_gone(struct replicas *r, const struct pmap *old, const struct pmap *map)
+{
+    for (uint32_t i = 0; old != NULL && i < old->node_count; i++) {
+        uint64_t id = old->node[i].id;
+        if (id == 0 || pmap_find_id(map, id) != PMAP_NOBODY) { continue; }
+        note_ended(r, id, old->node[i].incarnation + 1);
+    }
+}
+
+static void tell_ended(struct replicas *r, uint64_t now_ms)
+{
+    for (size_t i = 0; i < ENDED_MAX; i++) {
+        struct ended *ended = &r->ended[i];
+        if (ended->node_id == 0 || now_ms < ended->due_ms) { continue; }
+        partitions_forget(r->opts.partitions, ended->node_id, ended->below);
+        ended->node_id = 0;
+    }
+}
+
+/* ---- the map again ---- */
 
 void replicas_on_map(struct replicas *r, const struct pmap *map, uint32_t self)
 {
@@ -118,6 +185,10 @@ void replicas_on_map(struct replicas *r, const struct pmap *map, uint32_t self)
         if (!is_same || !rows_are_same(&old->partition[p], &map->partition[p])) {
             r->row[p].due_ms = 0;
         }
+    }
+    if (!lives_are_same(old, map)) {
+        note_gone(r, old, map);
+        note_all_ended(r, map);
     }
     r->map = pmap_ref(map);
     r->self = self;
@@ -374,14 +445,17 @@ static bool is_handed_over(const struct replicas *r)
 static void find_due(struct replicas *r, uint64_t now_ms)
 {
     bool is_look = now_ms >= r->look_ms;
+    bool is_new_leader = false;
     if (is_look) { r->look_ms = now_ms + LOOK_MS; }
     for (uint32_t p = 0; p < r->opts.partition_count; p++) {
         struct row *row = &r->row[p];
         uint64_t term = row->is_open ? partition_leads(r->opts.partitions, p) : 0;
         if (term == row->term && !is_look) { continue; }
+        is_new_leader = is_new_leader || (term != 0 && term != row->term);
         row->term = term;
         if (row->due_ms > now_ms) { row->due_ms = now_ms; }
     }
+    if (is_new_leader) { note_all_ended(r, r->map); } /* who led before may not have come to it */
 }
 
 uint32_t replicas_tick(struct replicas *r, struct pmap_settled *out, uint32_t out_max)
@@ -393,6 +467,7 @@ uint32_t replicas_tick(struct replicas *r, struct pmap_settled *out, uint32_t ou
     }
     uint64_t now_ms = r->opts.now_ms(r->opts.arg);
     find_due(r, now_ms);
+    tell_ended(r, now_ms);
     for (uint32_t p = 0; p < r->opts.partition_count && count < out_max; p++) {
         if (r->row[p].due_ms > now_ms || !service(r, p, now_ms)) { continue; }
         out[count++] = (struct pmap_settled){p, r->map->partition[p].change};

@@ -20,6 +20,8 @@ struct replicas_opts {
     struct partitions *partitions; /* outlives it */
     struct engine *engine;
     uint32_t partition_count;
+    uint64_t
+        forget_ms; /* so long after a node's life has ended nobody asks for what it has asked */
     uint64_t (*now_ms)(void *arg); /* NULL: CLOCK_BOOTTIME */
     void *arg;
 };

@@ -428,10 +428,12 @@ int main(int argc, char **argv)
         (unsigned long)sum.wipes, (unsigned long)sum.pauses, (unsigned long)sum.moves,
         (unsigned long)sum.forgets, (unsigned long)sum.drains, (unsigned long)sum.lease_checks);
     if (has_data) {
-        printf("writes acknowledged %lu, replicas deleted %lu, groups led by the map's choice %lu "
+        printf("writes acknowledged %lu, replicas deleted %lu, lives forgotten %lu, groups led by "
+               "the map's choice %lu "
                "of %lu\n",
                (unsigned long)sum.acked, (unsigned long)sum.deletions,
-               (unsigned long)sum.led_by_choice, (unsigned long)sum.led);
+               (unsigned long)sum.forgotten_lives, (unsigned long)sum.led_by_choice,
+               (unsigned long)sum.led);
     }
     mem_free(sim);
     return ok ? 0 : 1;

@@ -61,7 +61,7 @@ struct mpacket {
 
 struct mstats {
     uint64_t events, founded, kills, power_cuts, wipes, pauses, moves, forgets, drains, downs,
-        lease_checks, acked, deletions, led, led_by_choice;
+        lease_checks, acked, deletions, led, led_by_choice, forgotten_lives;
 };
 
 struct msim {

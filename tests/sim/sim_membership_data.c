@@ -162,6 +162,24 @@ void partitions_delete(struct partitions *partitions, uint32_t partition)
     engine_group_delete(partitions->node->engine, partitions_group(partition));
 }
 
+/* No life that may still ask is over. */
+void partitions_forget(struct partitions *partitions, uint64_t node_id, uint64_t incarnation_below)
+{
+    struct msim *sim = partitions->node->sim;
+    for (int i = 1; i <= sim->node_count; i++) {
+        const struct mnode *node = &sim->nodes[i];
+        struct core_status status;
+        if (node->core == NULL || node->id != node_id) { continue; }
+        core_status(node->core, &status);
+        bool is_served = node->lease_until_ms > mnode_clock_ms(node);
+        if (is_served && node->lease_incarnation < incarnation_below) {
+            msim_fail(sim, "%s forgets a life of %s that goes on", partitions->node->name,
+                      node->name);
+        }
+    }
+    sim->stats.forgotten_lives++;
+}
+
 uint64_t partition_leads(const struct partitions *partitions, uint32_t partition)
 {
     return partitions->replica[partition].term;
@@ -186,6 +204,7 @@ void mdata_start(struct mnode *node)
     struct replicas_opts opts = {.partitions = partitions,
                                  .engine = node->engine,
                                  .partition_count = sim->partition_count,
+                                 .forget_ms = 10000,
                                  .now_ms = now_ms,
                                  .arg = node};
     node->partitions = partitions;
