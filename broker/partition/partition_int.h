@@ -195,6 +195,12 @@ struct partition {
     uint64_t digest_index; /* of the newest entry with one */
     uint32_t digest_value;
 
+    /* Parked calls (waiters.h). */
+    struct map waiters;
+    struct map waited;   /* keys */
+    struct list touched; /* of them, those that were written to */
+    struct list due;     /* waiters to be put into an entry */
+
     /* What a transaction did, told once it is committed. */
     struct list finished; /* requests */
     struct buf events;

@@ -9,6 +9,7 @@
 #include "partition/reads.h"
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
+#include "partition/waiters.h"
 
 /* ---- leadership ---- */
 
@@ -16,6 +17,7 @@ static void refuse_all(struct partition *p)
 {
     propose_end(p, ERR_NOT_LEADER);
     reads_end(p, ERR_NOT_LEADER);
+    waiters_end(p, ERR_NOT_LEADER);
 }
 
 void turn_lead(struct partition *p, uint64_t term)
@@ -93,6 +95,7 @@ static uint64_t apply_turn(struct partition *p)
     case APPLY_MORE:
     case APPLY_DONE:
         propose_applied(p, from, p->batch_at);
+        waiters_turn(p);
         if (end == APPLY_MORE) { return 0; }
         give_back(p, on_applied);
         return UINT64_MAX;
