@@ -208,7 +208,8 @@ static bool may_tell(struct row *row, uint64_t now_ms)
 static void failed(struct row *row, uint32_t partition, uint64_t now_ms, const char *what,
                    enum err err)
 {
-    row->due_ms = now_ms + RETRY_MS;
+    row->due_ms =
+        now_ms + (err == ERR_SLOW ? LATER_MS : RETRY_MS); /* a former one is being closed */
     if (err == ERR_SLOW || !may_tell(row, now_ms)) { return; }
     LOG_ERROR("a replica of a partition's data cannot be had", LOG_STR("call", what),
               LOG_UINT("partition", partition), LOG_STR("error", err_word(err)));
