@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/group/apply.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
@@ -301,6 +302,7 @@ void engine_free(struct engine *e)
     }
     engine_metrics_end(e);
     engine_due_fini(e);
+    beat_end(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
@@ -580,6 +582,7 @@ void engine_turn(struct engine *e)
         group_service(g);
         group_send_held(g);
     }
+    beat_flush(e);
     wal_flush(e->wal);
     yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {

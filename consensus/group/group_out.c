@@ -4,6 +4,7 @@
  * be read from the disk lets others pass. */
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
@@ -105,6 +106,7 @@ static bool send_append(struct group *g, uint64_t to, const char *to_name,
         entries[i] = (struct raft_entry){
             .term = entry->term, .type = entry->type, .buf = {entry->data, entry->len}};
     }
+    if (beat_send(g, to, to_name, append)) { return true; }
     struct message message = {.kind = MESSAGE_RAFT, .stamp_ms = group_now_ms(g)};
     message.raft.type = RAFT_APPEND_ENTRIES;
     message.raft.append_entries = *append;

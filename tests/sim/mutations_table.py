@@ -41,6 +41,11 @@ MUTATIONS = [
     ("who restarted has forgotten the leader's lease",
      [("consensus/group", "return guard_is_on(g, GUARD_RESTART_HOLD) &&",
        "return false && guard_is_on(g, GUARD_RESTART_HOLD) &&")], 300),
+    ("a heartbeat is acknowledged with a stamp that was not heard",
+     [("consensus/group", "replies->stamp_ms = m->stamp_ms;", "replies->stamp_ms = m->stamp_ms + 300;")], 30),
+    ("a heartbeat is answered for what is not durable",
+     [("consensus/group", "index == r->last_stored && index == wal_log_last_index(g->log)",
+       "index <= wal_log_last_index(g->log)")], 300),
     # Terms, votes, acknowledgements.
     ("a vote leaves before it is durable",
      [("consensus/group", "return guard_is_on(g, GUARD_TERM_GATE) ? g->ballot_batch : 0;",

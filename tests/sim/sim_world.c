@@ -102,21 +102,30 @@ static void send_after(struct sim *sim, int from, int to, struct slice frame, ui
     packet_push(sim, packet);
 }
 
+struct routing {
+    struct sim *sim;
+    int from;
+    int to;
+};
+
 static void on_routed(void *arg, const struct message *m)
 {
-    *(struct message *)arg = *m; /* what it borrows is not looked at */
+    struct routing *r = arg;
+    struct buf frame = {0};
+    uint64_t delay_ms = r->sim->route(r->sim, r->from, r->to, m);
+    message_encode(&frame, m);
+    if (!r->sim->blocked[r->from][r->to] && delay_ms != SIM_DROP) {
+        send_after(r->sim, r->from, r->to, buf_slice(&frame), delay_ms);
+    }
+    buf_fini(&frame);
 }
 
-/* A script decides what becomes of the frame, which holds one message. */
+/* A script decides what becomes of each message of the frame. */
 static void send_routed(struct sim *sim, int from, int to, struct slice frame)
 {
     static const struct message_handler handler = {.on_message = on_routed};
-    struct message m = {0};
-    CHECK(message_decode(frame, &handler, &m) == ERR_OK);
-    uint64_t delay_ms = sim->route(sim, from, to, &m);
-    if (!sim->blocked[from][to] && delay_ms != SIM_DROP) {
-        send_after(sim, from, to, frame, delay_ms);
-    }
+    struct routing routing = {sim, from, to};
+    CHECK(message_decode(frame, &handler, &routing) == ERR_OK);
 }
 
 static void world_send(void *arg, const char *node_name, struct slice frame, bool is_bulk)
