@@ -352,6 +352,17 @@ static void renew_term(struct group *g)
     raft_configuration_close(&conf);
 }
 
+/* What the state machine holds was committed, though the library begins with its snapshot and has no event
+ * for more. Without it a leader that has no image of what precedes, and makes none of what it does not know to be
+ * committed, waits for a follower that waits for that image. */
+static bool recall_commit(struct group *g)
+{
+    uint64_t known = g->applied < g->raft.last_stored ? g->applied : g->raft.last_stored;
+    if (known <= group_commit_index(g)) { return true; }
+    g->raft.commit_index = known;
+    return scan_configurations(g);
+}
+
 static bool try_start(struct group *g)
 {
     bool is_durable = g->start_batch <= wal_batch_flushed(g->engine->wal);
@@ -379,7 +390,7 @@ static bool try_start(struct group *g)
     g->state = GROUP_RUNNING;
     bool ok = group_step(g, &event, NULL);
     mem_free(entries);
-    return ok;
+    return ok && recall_commit(g);
 }
 
 enum err group_open(struct group *g)

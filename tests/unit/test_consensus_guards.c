@@ -474,6 +474,22 @@ Test(consensus_guards, what_is_committed_elsewhere_is_applied_when_it_is_durable
     fixture_free(f);
 }
 
+Test(consensus_guards, what_the_state_machine_holds_is_known_to_be_committed_after_a_restart)
+{
+    struct fixture *f = fixture_new(3);
+    receive_append(f, 2, 2, 1, 1, 4, 4);
+    settle(f);
+    cr_assert_eq(f->applied, 4);
+    engine_free(f->e);
+    sim_disk_kill(&f->sd);
+    open_engine(f);
+    cr_assert_eq(engine_group_open(f->e, GROUP, &ops, f), ERR_OK);
+    settle(f);
+    cr_assert_eq(group(f)->raft.last_stored, 5);
+    cr_assert_eq(group_commit_index(group(f)), 4);
+    fixture_free(f);
+}
+
 /* ---- heartbeats (group/beat.h) ---- */
 
 /* A follower of replica 2 in term 2, who has heard it. */
