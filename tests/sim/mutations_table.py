@@ -93,6 +93,11 @@ MUTATIONS = [
      [("consensus/snapshot", "buf_append(&take->manifest.conf, buf_slice(&g->applied_conf));",
        "buf_append(&take->manifest.conf, wal_log_snapshot(g->log) != NULL ? "
        "buf_slice(&wal_log_snapshot(g->log)->conf) : buf_slice(&g->applied_conf));")], 60),
+    ("the log is trimmed past what a state machine keeps",
+     [("consensus/snapshot", "uint64_t index = g->fsm_ops->durable_index(g->fsm);",
+       "uint64_t index = g->applied;")], 30),
+    ("who needs an image that was not made gets none",
+     [("consensus/snapshot", "g->image_is_wanted = true;", "g->image_is_wanted = false;")], 810),
     ("the log is trimmed past the snapshot",
      [("consensus/snapshot", "first, false);", "wal_log_last_index(g->log) + 1, false);")], 20),
     # The log.
