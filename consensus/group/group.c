@@ -191,6 +191,7 @@ static bool scan_configurations(struct group *g)
         }
         if (!group_step(g, &event, NULL)) { return false; }
     }
+    if (g->state == GROUP_RUNNING) { apply_forget(g); }
     return g->state != GROUP_STOPPED;
 }
 

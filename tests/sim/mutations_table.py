@@ -76,8 +76,8 @@ MUTATIONS = [
        "if (g->restore_is_due) {"),
       ("consensus/group", "snapshot_install(g);", "snapshot_install(g); group_flushed(g, 0);")], 20),
     ("what the state machine is still at counts as applied",
-     [("consensus/group", "wal_pin(g->log, g->applied + 1, last);",
-       "wal_pin(g->log, g->applied + 1, last); g->applied = last;")], 60),
+     [("consensus/group", "wal_pin(e->wal, g->log, g->applied + 1, last);",
+       "wal_pin(e->wal, g->log, g->applied + 1, last); g->applied = last;")], 60),
     ("a snapshot is begun while a batch is being applied",
      [("consensus/snapshot", "if (!apply_drain(g)) { return; }", "(void)apply_drain;")], 60),
     # Snapshots.
