@@ -27,6 +27,7 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
+        .held_bytes_max = 64 << 20,
         .unapplied_bytes_max = 32 << 20,
         .unapplied_ms_max = 250,
         .cache_bytes = 64 << 20,
