@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/group/apply.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
@@ -27,6 +28,7 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
+        .held_bytes_max = 64 << 20,
         .unapplied_bytes_max = 32 << 20,
         .unapplied_ms_max = 250,
         .cache_bytes = 64 << 20,
@@ -302,6 +304,7 @@ void engine_free(struct engine *e)
     }
     engine_metrics_end(e);
     engine_due_fini(e);
+    beat_end(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
@@ -584,6 +587,7 @@ void engine_turn(struct engine *e)
         group_service(g);
         group_send_held(g);
     }
+    beat_flush(e);
     wal_flush(e->wal);
     yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {
