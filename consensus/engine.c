@@ -52,13 +52,6 @@ static struct slice id_key(const uint64_t *id)
     return slice_of(id, sizeof *id);
 }
 
-struct group *engine_group(const struct engine *e, uint64_t id)
-{
-    struct slice key = id_key(&id);
-    struct map_node *node = map_find(&e->groups_by_id, key, slice_hash(key));
-    return node != NULL ? CONTAINER_OF(node, struct group, node) : NULL;
-}
-
 void engine_guards_off(struct engine *e, uint32_t mask)
 {
     e->guards_off = mask;
@@ -126,13 +119,6 @@ static void on_flushed(void *arg, uint64_t batch)
     LIST_EACH (at, &e->busy) {
         group_flushed(CONTAINER_OF(at, struct group, busy), batch);
     }
-}
-
-void engine_fail(struct engine *e, const char *what)
-{
-    if (e->is_broken) { return; }
-    e->is_broken = true;
-    e->world.on_fatal(e->world.arg, what);
 }
 
 static void on_failed(void *arg, enum err err, const char *file)

@@ -74,7 +74,7 @@ MUTATIONS = [
     ("a state machine is restored before the log knows of the snapshot",
      [("consensus/group", "if (g->restore_is_due && g->install_batch <= batch) {",
        "if (g->restore_is_due) {"),
-      ("consensus/group", "snapshot_install(g);", "snapshot_install(g); group_flushed(g, 0);")], 20),
+      ("consensus/group", "snapshot_install(g);", "snapshot_install(g); group_flushed(g, 0);")], 120),
     ("what the state machine is still at counts as applied",
      [("consensus/group", "wal_pin(e->wal, g->log, g->applied + 1, last);",
        "wal_pin(e->wal, g->log, g->applied + 1, last); g->applied = last;")], 60),
