@@ -126,7 +126,12 @@ static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame
     case WIRE_DELIVER:
     case WIRE_INTEREST_ACK:
     case WIRE_END:
-    case WIRE_READY: return false;
+    case WIRE_READY:
+    case WIRE_COMMAND:
+    case WIRE_EXECUTED:
+    case WIRE_UNPARK:
+    case WIRE_LEADS:
+    case WIRE_ASK_LEADS: return false;
     }
     return false;
 }
