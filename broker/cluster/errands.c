@@ -409,11 +409,13 @@ void errands_on_down(struct errands *errands, uint32_t node)
 
 /* ---- the asker's side ---- */
 
-static size_t weight(const struct partition_request *request)
+static void weigh(struct errand *e)
 {
-    size_t bytes = sizeof(struct errand);
+    const struct partition_request *request = &e->request;
+    size_t bytes = sizeof *e;
     for (uint32_t i = 0; i < request->call_count; i++) {
         const struct partition_call *call = &request->call[i];
+        e->word_count += call->argc;
         for (uint32_t word = 0; word < call->argc; word++) {
             bytes += call->argv[word].len + WORD_BYTES;
         }
@@ -421,7 +423,14 @@ static size_t weight(const struct partition_request *request)
     for (uint32_t i = 0; i < request->check_count; i++) {
         bytes += request->check[i].key.len + WORD_BYTES;
     }
-    return bytes;
+    e->bytes = bytes;
+}
+
+static bool is_too_long(const struct errand *e)
+{
+    return e->bytes > COMMANDS_REQUEST_BYTES_MAX || e->word_count > COMMANDS_REQUEST_WORDS_MAX ||
+           e->request.call_count > PARTITION_CALLS_MAX ||
+           e->request.check_count > COMMANDS_REQUEST_CHECKS_MAX;
 }
 
 static struct errand *errand_new(struct errand_lane *lane, struct partition_request *asked)
@@ -446,7 +455,7 @@ static struct errand *errand_new(struct errand_lane *lane, struct partition_requ
     e->asked = asked;
     e->lane = lane;
     e->since_ns = clock_mono_ns();
-    e->bytes = weight(asked);
+    weigh(e);
     asked->inner = e;
     return e;
 }
@@ -460,6 +469,11 @@ void errands_ask(struct errands *errands, struct partition_request *request)
     if (lane->count++ == 0) { list_push_back(&errands->busy, &lane->in_busy); }
     list_push_back(is_parking(e) ? &lane->to_park : &lane->waiting, &e->link);
     errands->waiting_count += !is_parking(e);
+    if (is_too_long(e)) {
+        take_out(e);
+        end(e, ERR_INVALID);
+        return;
+    }
     if (errands->is_stopping) {
         give_up(e);
         return;

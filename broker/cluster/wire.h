@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/block.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/slice.h"
@@ -245,6 +246,8 @@ void wire_encode_head(struct buf *out, const struct wire_frame *frame);
  * WIRE_FRAME_BYTES_MAX: it must not be sent. And writing it; returns its end. */
 size_t wire_frame_bytes(const struct wire_frame *frame);
 char *wire_put(char *at, const struct wire_frame *frame);
+/* Gives: the frame in a block of its own. */
+MUST_USE struct span wire_span(const struct wire_frame *frame);
 
 /* A decoder with its arena; one per worker. */
 struct wire_decoder;

@@ -235,6 +235,15 @@ char *wire_put(char *at, const struct wire_frame *frame)
     return frame->type == WIRE_LEADS ? put_number(at, 2, frame->leads.term) : at;
 }
 
+struct span wire_span(const struct wire_frame *frame)
+{
+    size_t bytes = wire_frame_bytes(frame);
+    struct block *block = block_new(bytes);
+    CHECK(wire_put(block->data, frame) == block->data + bytes);
+    block->len = bytes;
+    return (struct span){.block = block, .data = block->data, .len = bytes};
+}
+
 /* ---- in ---- */
 
 /* Varints, one after the other. False: they are none, or too many. */
