@@ -39,6 +39,7 @@ struct store_txn {
     struct store *store;
     MDB_txn *mdb;
     bool is_write;
+    bool hid;     /* a reader: a key whose deadline is not past by clock_ms */
     enum err err; /* the first one; sticks */
     uint64_t now_ms;
     uint64_t random; /* state of the entry's generator */
