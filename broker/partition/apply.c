@@ -66,12 +66,14 @@ static void tell_events(struct partition *p)
 static void on_changed(void *arg, const struct data_change *change)
 {
     struct applying *a = arg;
+    waiters_touch(a->p, change->db, change->name);
     note_event(a->p, change->db, change->name, change->event, change->class);
 }
 
 static void on_expired(void *arg, uint16_t db, struct slice name)
 {
     struct applying *a = arg;
+    waiters_touch(a->p, db, name);
     note_event(a->p, db, name, "expired", EVENT_EXPIRED);
 }
 
@@ -86,7 +88,7 @@ static struct partition_request *request_of(const struct applying *a)
 {
     const struct proposed_batch *by = asked_by(a);
     if (by == NULL) { return NULL; }
-    return by->waiter != NULL ? by->waiter->request : by->request;
+    return by->waiter != NULL ? waiter_request(by->waiter) : by->request;
 }
 
 /* It is answered once the transaction is committed. */
@@ -96,7 +98,7 @@ static void finish(struct applying *a, struct partition_request *request, enum e
     if (request == NULL) { return; }
     request->err = err;
     if (by->waiter != NULL) {
-        by->waiter->is_executed = true;
+        waiter_execute(by->waiter, true);
     } else {
         list_push_back(&a->p->finished, &request->link);
     }
@@ -132,8 +134,17 @@ static bool run_calls(struct applying *a, const struct entry_batch *batch, struc
         if (!call_run(&a->place, &call, out)) { return false; }
         thread->end[i] = (uint32_t)out->len;
         a->call_count++;
+        if (a->p->waited.count > 0 && slice_equal_nocase(call.argv[0], SLICE("swapdb"))) {
+            waiters_touch_all(a->p);
+        }
     }
     return true;
+}
+
+/* A serve that meets another type than it waits for has nothing to take; who parks a call looks for that himself. */
+static bool is_refused(const struct entry_batch *batch, const struct buf *out)
+{
+    return batch->kind == ENTRY_SERVE && out->len > 0 && out->data[0] == '-';
 }
 
 /* Execute a batch whose number is new. */
@@ -146,7 +157,7 @@ static void execute(struct applying *a, const struct entry_batch *batch, struct 
     a->place.resp_version = batch->resp_version;
     a->place.may_park = batch->kind == ENTRY_SERVE;
     bool is_aborted = !checks_hold(a, batch);
-    if (!is_aborted && !run_calls(a, batch, out)) { return; }
+    if (!is_aborted && (!run_calls(a, batch, out) || is_refused(batch, out))) { return; }
     uint32_t count = is_aborted ? 0 : batch->call_count;
     if (lane != NULL) {
         const struct answer answer = {is_aborted, thread->end, count, buf_slice(out)};
@@ -210,11 +221,15 @@ static void apply_one(struct applying *a, struct entry_batch *batch)
 }
 
 /* A digest speaks of the state behind an entry, which may be some way back. */
-static bool digest_fits(const struct partition *p, const struct entry_head *head)
+static bool digest_fits(struct partition *p, const struct entry_head *head)
 {
     if (!head->has_digest) { return true; }
     const struct digest_kept *kept = &p->digests[head->digest_index % DIGESTS_KEPT];
-    if (kept->index != head->digest_index || kept->digest == head->digest) { return true; }
+    if (kept->index != head->digest_index) { return true; }
+    if (kept->digest == head->digest) {
+        p->rebuilds = 0;
+        return true;
+    }
     LOG_ERROR("a partition's store differs from the leader's", LOG_UINT("partition", p->id),
               LOG_UINT("index", head->digest_index), LOG_UINT("digest", kept->digest),
               LOG_UINT("leader_digest", head->digest));
@@ -301,7 +316,7 @@ static void undo(struct partition *p, size_t from, size_t to)
         struct proposed *proposed = CONTAINER_OF(origin, struct proposed, proposal);
         for (uint32_t k = 0; k < proposed->batch_count; k++) {
             if (proposed->batch[k].waiter != NULL) {
-                proposed->batch[k].waiter->is_executed = false;
+                waiter_execute(proposed->batch[k].waiter, false);
             }
         }
     }

@@ -41,10 +41,15 @@ bool call_run(const struct call_place *place, const struct partition_call *call,
     return !run.is_parked;
 }
 
+bool call_object(const struct call_place *place, uint16_t db, struct slice key,
+                 struct store_object *out)
+{
+    const struct store_ref ref = {db, is_sharded(place->all, db) ? slot_of(key) : 0, key};
+    return store_key_find(place->txn, &ref, out);
+}
+
 uint64_t call_version(const struct call_place *place, const struct partition_check *check)
 {
     struct store_object object;
-    bool has_slot = is_sharded(place->all, check->db);
-    const struct store_ref ref = {check->db, has_slot ? slot_of(check->key) : 0, check->key};
-    return store_key_find(place->txn, &ref, &object) ? object.version : 0;
+    return call_object(place, check->db, check->key, &object) ? object.version : 0;
 }

@@ -16,6 +16,9 @@ struct call_place {
 /* One reply behind what is in `out`, or none: false: it is parked. A call that cannot be run is answered with an error. */
 bool call_run(const struct call_place *place, const struct partition_call *call, struct buf *out);
 
+/* A key's object. False: it is not there. */
+bool call_object(const struct call_place *place, uint16_t db, struct slice key,
+                 struct store_object *out);
 /* The version of a key; 0: it is not there. */
 uint64_t call_version(const struct call_place *place, const struct partition_check *check);
 

@@ -12,6 +12,7 @@
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
 #include "partition/turn.h"
+#include "partition/waiters.h"
 #include "store/store_key.h"
 
 /* Group 1 is the control group (consensus/membership). */
@@ -45,8 +46,8 @@ static void on_asked(struct task *task) /* store */
     switch (request->ask) {
     case PARTITION_READ:
     case PARTITION_VERSIONS: reads_ask(p, request); break;
-    case PARTITION_WRITE:
-    case PARTITION_PARK: propose_write(p, request); break;
+    case PARTITION_WRITE: propose_write(p, request); break;
+    case PARTITION_PARK: waiters_park(p, request); break;
     }
     store_thread_touch(p);
 }
@@ -96,11 +97,26 @@ bool partition_read(struct partitions *all, uint32_t worker, struct partition_re
     return is_done;
 }
 
+struct unparking {
+    struct task task;
+    struct partition *partition;
+    struct partition_origin origin;
+};
+
+static void on_unpark(struct task *task) /* store */
+{
+    struct unparking *unparking = CONTAINER_OF(task, struct unparking, task);
+    waiters_unpark(unparking->partition, &unparking->origin);
+    mem_free(unparking);
+}
+
 void partition_unpark(struct partitions *all, uint32_t partition,
                       const struct partition_origin *origin)
 {
-    (void)find(all, partition);
-    (void)origin;
+    struct partition *p = find(all, partition);
+    struct unparking *unparking = mem_new0(sizeof *unparking);
+    *unparking = (struct unparking){{.run = on_unpark}, p, *origin};
+    mailbox_post(&p->thread->mailbox, &unparking->task);
 }
 
 uint64_t partition_leads(const struct partitions *all, uint32_t partition)
@@ -125,6 +141,7 @@ static void partition_init(struct partition *p, struct partitions *all, uint32_t
     list_init(&p->finished);
     propose_init(p);
     reads_init(p);
+    waiters_init(p);
 }
 
 static void partition_fini(struct partition *p)
@@ -135,6 +152,7 @@ static void partition_fini(struct partition *p)
     }
     propose_fini(p);
     gates_fini(&p->gates);
+    waiters_fini(p);
     mem_free(p->slot);
     mem_free(p->digests);
     buf_fini(&p->events);

@@ -9,7 +9,7 @@
  * keeps the answer of each number until the origin says that it has it (acked_low, acked); a number that comes again is answered from
  * there. So an origin asks again, here or at the next leader, until it is told.
  *
- * Bound: what is proposed and not applied (PARTITION_BYTES_MAX, PARTITION_UNAPPLIED_MS); past it ERR_SLOW, and the
+ * Bound: what is proposed and not applied (PARTITION_BYTES_MAX); past it ERR_SLOW, and the
  * origin asks again. */
 #ifndef FANFARE_PARTITION_PARTITION_H
 #define FANFARE_PARTITION_PARTITION_H

@@ -195,8 +195,15 @@ struct partition {
     bool forget_is_done; /* the first of them, in the transaction that is open */
     uint64_t digest_ms;  /* when a digest was last proposed */
     struct digest_kept *digests;
+    uint32_t rebuilds;     /* since a digest was found to be right */
     uint64_t digest_index; /* of the newest entry with one */
     uint32_t digest_value;
+
+    /* Parked calls (waiters.h). */
+    struct map waiters;
+    struct map waited;   /* keys */
+    struct list touched; /* of them, those that were written to */
+    struct list due;     /* waiters to be put into an entry */
 
     /* What a transaction did, told once it is committed. */
     struct list finished; /* requests */

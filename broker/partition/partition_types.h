@@ -60,7 +60,8 @@ struct partition_request {
     struct partition_check *check;
     uint32_t check_count;
     /* Parking: the place in the queue, in the whole cluster: its arrival by the entry node's clock, in us; and which words of
-     * the call are the keys that it waits for. */
+     * the call are the keys that it waits for. An id that means "from now on" ($) is the asker's to replace: here the call is
+     * run anew each time. */
     uint64_t ticket;
     const uint32_t *wait_key;
     uint32_t wait_key_count;
@@ -69,7 +70,8 @@ struct partition_request {
     void (*on_done)(struct partition_request *request);
 
     /* The answer. ERR_OK; ERR_NOT_LEADER, ERR_SLOW, ERR_FULL: certainly not executed under this number here, ask again
-     * (ERR_FULL: or say so); ERR_INDOUBT: ask the next leader under the same number; ERR_LIMIT: it was executed, and its
+     * (ERR_FULL: or say so); ERR_INVALID: not executed, too long
+     * to be written at once (PARTITION_REQUEST_BYTES_MAX); ERR_INDOUBT: ask the next leader under the same number; ERR_LIMIT: it was executed, and its
      * answer was too long to be kept until now. */
     enum err err;
     bool is_aborted;  /* a check does not hold: nothing was executed */
@@ -88,10 +90,11 @@ struct partition_request {
 };
 
 enum {
-    PARTITION_CALLS_MAX = 1 << 16,  /* of a request */
-    PARTITION_BYTES_MAX = 32 << 20, /* proposed and not applied, of a partition */
-    PARTITION_UNAPPLIED_MS = 250,
-    PARTITION_RECORD_BYTES_MAX = 64 << 10, /* of an answer that is kept for its origin */
+    PARTITION_CALLS_MAX = 1 << 16,          /* of a request */
+    PARTITION_BYTES_MAX = 32 << 20,         /* proposed and not applied, of a partition */
+    PARTITION_PARKED_MAX = 1 << 20,         /* calls, at a partition */
+    PARTITION_REQUEST_BYTES_MAX = 16 << 20, /* of a write */
+    PARTITION_RECORD_BYTES_MAX = 64 << 10,  /* of an answer that is kept for its origin */
 };
 
 /* What a key's change or a leadership's is told to; on a store thread, may be NULL. */

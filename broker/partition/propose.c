@@ -55,7 +55,11 @@ void propose_write(struct partition *p, struct partition_request *request)
 {
     size_t bytes = entry_request_bytes(request);
     uint64_t held = atomic_load_explicit(&p->proposed_bytes, memory_order_relaxed);
-    if (held > 0 && held + bytes > PARTITION_BYTES_MAX) {
+    if (bytes > PARTITION_REQUEST_BYTES_MAX) {
+        store_thread_answer(p, request, ERR_INVALID);
+        return;
+    }
+    if (held + bytes > PARTITION_BYTES_MAX) {
         store_thread_answer(p, request, ERR_SLOW);
         return;
     }
@@ -150,6 +154,7 @@ void propose_applied(struct partition *p, size_t from, size_t to)
         for (uint32_t k = 0; k < e->batch_count; k++) {
             const struct proposed_batch *batch = &e->batch[k];
             if (batch->kind == ENTRY_WRITE) { bytes_sub(p, batch->bytes); }
+            if (batch->waiter != NULL) { waiter_applied(p, batch->waiter); }
             own_done(p, batch->kind, true);
         }
         entry_done(p, e);
@@ -163,6 +168,7 @@ static void entry_failed(struct partition *p, struct proposed *e, enum err err)
     for (uint32_t k = 0; k < e->batch_count; k++) {
         struct proposed_batch *batch = &e->batch[k];
         own_done(p, batch->kind, false);
+        if (batch->waiter != NULL) { waiter_failed(p, batch->waiter, err, is_again); }
         if (batch->kind != ENTRY_WRITE) { continue; }
         if (is_again) {
             queue_again(p, batch->request);
@@ -296,6 +302,33 @@ static void put_own(struct partition *p, struct proposed *e, uint64_t wall_ms)
     }
 }
 
+static void put_serve(struct proposed *e, struct waiter *waiter)
+{
+    entry_add(e, ENTRY_SERVE)->waiter = waiter;
+    entry_add_request(&e->data, ENTRY_SERVE, waiter_request(waiter));
+}
+
+static void put_serves(struct partition *p, struct proposed *e)
+{
+    struct waiter *waiter;
+    while (e->data.len < ENTRY_BYTES && (waiter = waiters_take(p)) != NULL) {
+        put_serve(e, waiter);
+    }
+}
+
+/* Who waits for what the write is about to write. */
+static void put_serves_for(struct partition *p, struct proposed *e,
+                           const struct partition_request *request)
+{
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        struct waiters_walk at = {0};
+        struct waiter *waiter;
+        while ((waiter = waiters_take_for(p, &request->call[i], &at)) != NULL) {
+            put_serve(e, waiter);
+        }
+    }
+}
+
 static void put_writes(struct partition *p, struct proposed *e)
 {
     while (!list_is_empty(&p->queue)) {
@@ -308,6 +341,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         batch->request = request;
         batch->bytes = request->need;
         entry_add_request(&e->data, ENTRY_WRITE, request);
+        put_serves_for(p, e, request);
     }
 }
 
@@ -316,6 +350,7 @@ static void propose_one(struct partition *p, uint64_t now_ms, uint64_t wall_ms)
     struct proposed *e = entry_new(p);
     put_head(p, e, now_ms);
     put_own(p, e, wall_ms);
+    put_serves(p, e);
     put_writes(p, e);
     e->proposal = (struct proposal){
         .task = {.run = on_propose},
@@ -332,7 +367,8 @@ uint64_t propose_turn(struct partition *p)
     uint64_t now_ms = store_thread_now_ms();
     uint64_t wall_ms = clock_wall_us() / 1000;
     if (p->retry_ms > now_ms) { return p->retry_ms; }
-    while (p->proposed_count < PROPOSED_MAX && (!list_is_empty(&p->queue) || has_own(p, wall_ms))) {
+    while (p->proposed_count < PROPOSED_MAX &&
+           (!list_is_empty(&p->queue) || waiters_are_due(p) || has_own(p, wall_ms))) {
         propose_one(p, now_ms, wall_ms);
     }
     if (p->next_expiry_ms == 0 || p->expire_is_open) { return UINT64_MAX; }

@@ -9,6 +9,9 @@
 #include "partition/reads.h"
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
+#include "partition/waiters.h"
+
+enum { REBUILDS_MAX = 2 }; /* in a row: then what it is made of is wrong */
 
 /* ---- leadership ---- */
 
@@ -16,6 +19,7 @@ static void refuse_all(struct partition *p)
 {
     propose_end(p, ERR_NOT_LEADER);
     reads_end(p, ERR_NOT_LEADER);
+    waiters_end(p, ERR_NOT_LEADER);
 }
 
 void turn_lead(struct partition *p, uint64_t term)
@@ -71,10 +75,16 @@ static void fail(struct partition *p, bool is_unknown)
         LOG_ERROR("a partition's log has an entry of a newer version: its replica here stops until "
                   "this node has that version",
                   LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
+    } else if (p->rebuilds == REBUILDS_MAX) {
+        LOG_ERROR(
+            "a partition's store was made anew and is wrong again, another replica has to take "
+            "its place",
+            LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
     } else {
         LOG_ERROR("a partition's store is thrown away and made anew from snapshot and log",
                   LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
         metric_add(METRIC_partition_rebuilds_total, 1);
+        p->rebuilds++;
         p->close_removes = true;
         p->close_reopens = true;
     }
@@ -93,6 +103,7 @@ static uint64_t apply_turn(struct partition *p)
     case APPLY_MORE:
     case APPLY_DONE:
         propose_applied(p, from, p->batch_at);
+        waiters_turn(p);
         if (end == APPLY_MORE) { return 0; }
         give_back(p, on_applied);
         return UINT64_MAX;

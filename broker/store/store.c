@@ -90,6 +90,7 @@ static enum err store_found(struct store *store, const struct store_opts *opts)
         if (!counters_decode(&txn, value, store->hash_seed)) { err = ERR_CORRUPT; }
     } else if (txn.err == ERR_OK) {
         memcpy(store->hash_seed, opts->hash_seed, sizeof store->hash_seed);
+        store->has_seed = (opts->hash_seed[0] | opts->hash_seed[1]) != 0;
         txn.next_oid = 1;
         txn.next_space = 1;
         struct store_key_bytes counters;
@@ -204,7 +205,7 @@ void store_txn_entry(struct store_txn *txn, uint64_t now_ms, uint64_t seed)
 {
     CHECK(txn->is_write && now_ms >= txn->clock_ms);
     stream_flush(txn);
-    if (txn->clock_ms == 0) { seed_hashes(txn->store, seed); }
+    if (txn->clock_ms == 0 && !txn->store->has_seed) { seed_hashes(txn->store, seed); }
     txn->now_ms = now_ms;
     txn->clock_ms = now_ms;
     txn->random = seed;

@@ -55,10 +55,11 @@ struct store_id {
 };
 
 struct store_opts {
-    const char *path;      /* of the file; LMDB's lock file is beside it */
-    uint64_t map_bytes;    /* address space, not memory; fixed for the life of the process */
-    uint32_t readers_max;  /* read transactions at a time */
-    uint64_t hash_seed[2]; /* of a new store: the same on all replicas, and not known to clients */
+    const char *path;     /* of the file; LMDB's lock file is beside it */
+    uint64_t map_bytes;   /* address space, not memory; fixed for the life of the process */
+    uint32_t readers_max; /* read transactions at a time */
+    uint64_t hash_seed
+        [2]; /* of a new store: the same on all replicas, and not known to clients. 0: its first entry's */
 };
 
 /* Open, or create, the environment.
@@ -78,8 +79,7 @@ MUST_USE enum err store_sync(struct store *store);
  * expired. Gives: *out, until commit or abort. Errors: ERR_SYSTEM, ERR_FULL. */
 MUST_USE enum err store_begin(struct store *store, struct store_txn **out);
 
-/* The entry that is applied next: its time, and the seed of all that is random in it. The first one ever also seeds the
- * store's hashes, so that those of all replicas are alike. */
+/* The entry that is applied next: its time, and the seed of all that is random in it. */
 void store_txn_entry(struct store_txn *txn, uint64_t now_ms, uint64_t seed);
 
 /* All of it, or nothing. Takes: txn. Errors: the first one that a call in it met; ERR_FULL, ERR_SYSTEM. */

@@ -16,6 +16,7 @@ struct store {
     MDB_env *env;
     MDB_dbi dbi;
     uint64_t hash_seed[2];
+    bool has_seed; /* a new store: it was given one */
 };
 
 /* What a database number stands for. */
