@@ -35,8 +35,12 @@ static void on_asked(struct task *task) /* store */
 {
     struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
     struct partition *p = request->inner;
-    if (p->term == 0) {
+    if (p->term == 0 || (request->term != 0 && request->term != p->term)) {
         store_thread_answer(p, request, ERR_NOT_LEADER);
+        return;
+    }
+    if (gates_refuse(&p->gates, request)) {
+        store_thread_answer(p, request, ERR_SLOW);
         return;
     }
     switch (request->ask) {
@@ -56,10 +60,6 @@ void partition_ask(struct partitions *all, struct partition_request *request)
     request->is_unparked = false;
     request->reply = (struct buf){0};
     request->reply_end = NULL;
-    if (atomic_load(&p->leads) == 0) {
-        request_refuse(request, ERR_NOT_LEADER);
-        return;
-    }
     request->task.run = on_asked;
     mailbox_post(&p->thread->mailbox, &request->task);
 }
@@ -151,6 +151,7 @@ static void partition_fini(struct partition *p)
         lock_fini(&p->slot[i].lock);
     }
     propose_fini(p);
+    gates_fini(&p->gates);
     waiters_fini(p);
     mem_free(p->slot);
     mem_free(p->digests);
