@@ -37,8 +37,8 @@ static void blocked_free(struct blocked *blocked)
 static void on_put_back(struct partition_request *request)
 {
     struct blocked *blocked = CONTAINER_OF(request, struct blocked, request);
-    bool is_error = request->err != ERR_OK ||
-                    (request->reply.len > 0 && request->reply.data[0] == '-');
+    bool is_error =
+        request->err != ERR_OK || (request->reply.len > 0 && request->reply.data[0] == '-');
     if (is_error) {
         LOG_WARN("an element that was taken for a client that has gone is lost",
                  LOG_STR("command", command_full_names[blocked->command]),
@@ -153,8 +153,7 @@ static uint64_t next_ticket(struct service *service)
 void blocked_begin(struct call *call, const struct slice *argv, uint32_t partition,
                    uint64_t timeout_ms)
 {
-    static const struct wait_ops ops = {
-        .finish = finish, .forget = forget, .interrupt = interrupt};
+    static const struct wait_ops ops = {.finish = finish, .forget = forget, .interrupt = interrupt};
     struct service *service = call->caller->service;
     struct blocked *blocked = mem_new0(sizeof *blocked);
     blocked->call = data_call_copy(argv != NULL ? argv : call->argv, call->argc,

@@ -51,8 +51,8 @@ static bool is_left(const struct partition_call *call)
     struct slice name = call->argv[0];
     if (slice_equal_nocase(name, SLICE("blpop"))) { return true; }
     if (slice_equal_nocase(name, SLICE("brpop"))) { return false; }
-    int64_t keys = 0;
-    (void)slice_to_int64(call->argv[2], &keys);
+    int64_t keys;
+    CHECK(slice_to_int64(call->argv[2], &keys)); /* it was executed */
     return slice_equal_nocase(call->argv[3 + keys], SLICE("left"));
 }
 

@@ -31,7 +31,7 @@ struct broker {
     uint32_t worker_count;
     struct partitions *partitions; /* NULL: this node serves no keys */
     uint32_t partition_count;
-    uint64_t sharded_databases; /* bits: databases whose keys are spread by slot */
+    uint64_t sharded_databases;     /* bits: databases whose keys are spread by slot */
     struct command_index *commands; /* made by service_begin */
     struct worker
         *worker[BROKER_WORKERS_MAX]; /* this and the next two are entered by service_new */

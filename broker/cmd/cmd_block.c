@@ -106,9 +106,7 @@ static void finish_last_ids(struct data_wait *wait, struct call *call)
         size_t end = ids->count > 1 ? request->reply_end[asked] : request->reply.len;
         struct slice reply = slice_of(request->reply.data + begin, end - begin);
         is_good = last_id_of(reply, &argv[i]);
-        if (!is_good) {
-            reply_error_slice(call->reply, slice_of(reply.data + 1, reply.len - 3));
-        }
+        if (!is_good) { reply_error_slice(call->reply, slice_of(reply.data + 1, reply.len - 3)); }
         begin = end;
         asked++;
     }

@@ -19,17 +19,16 @@
 #define CHANNELS(first, end, each) RULES(PLACES(first, end, each, KEY_NOT_KEY))
 
 /* One rule: from one place to another; as many as the number at a place says; or behind a word. */
-#define PLACES(first, end, each, use)                                              \
-    {                                                                              \
-        .from = first, .last = (end) < 0 ? (end) : (end) - (first), .step = each, \
-        .flags = use                                                               \
+#define PLACES(first, end, each, use)                                                          \
+    {                                                                                          \
+        .from = first, .last = (end) < 0 ? (end) : (end) - (first), .step = each, .flags = use \
     }
-#define COUNTED(at, use)                                            \
-    {                                                               \
+#define COUNTED(at, use)                                        \
+    {                                                           \
         .from = at, .is_counted = true, .step = 1, .flags = use \
     }
-#define BEHIND(before, at, end, parts, use)                                               \
-    {                                                                                     \
+#define BEHIND(before, at, end, parts, use)                                              \
+    {                                                                                    \
         .word = before, .from = at, .last = end, .step = 1, .limit = parts, .flags = use \
     }
 
@@ -102,12 +101,18 @@ const char *const command_category_word[COMMAND_CATEGORY_COUNT] = {
 };
 
 const char *const command_group_word[COMMAND_GROUPS] = {
-    [GROUP_BITMAP] = "bitmap",   [GROUP_CLUSTER] = "cluster",
-    [GROUP_CONNECTION] = "connection", [GROUP_GENERIC] = "generic",
-    [GROUP_HASH] = "hash",       [GROUP_LIST] = "list",
-    [GROUP_PUBSUB] = "pubsub",   [GROUP_SERVER] = "server",
-    [GROUP_SET] = "set",         [GROUP_SORTED_SET] = "sorted-set",
-    [GROUP_STREAM] = "stream",   [GROUP_STRING] = "string",
+    [GROUP_BITMAP] = "bitmap",
+    [GROUP_CLUSTER] = "cluster",
+    [GROUP_CONNECTION] = "connection",
+    [GROUP_GENERIC] = "generic",
+    [GROUP_HASH] = "hash",
+    [GROUP_LIST] = "list",
+    [GROUP_PUBSUB] = "pubsub",
+    [GROUP_SERVER] = "server",
+    [GROUP_SET] = "set",
+    [GROUP_SORTED_SET] = "sorted-set",
+    [GROUP_STREAM] = "stream",
+    [GROUP_STRING] = "string",
     [GROUP_TRANSACTIONS] = "transactions",
 };
 
@@ -131,7 +136,7 @@ uint32_t command_acl(const struct command *command)
 }
 
 enum {
-    NAME_WORDS = 3,    /* no name is longer than 24 bytes */
+    NAME_WORDS = 3,     /* no name is longer than 24 bytes */
     INDEX_SLOTS = 2048, /* a power of two, several times the rows */
     INDEX_SHIFT = 64 - 11,
 };

@@ -37,9 +37,9 @@ typedef void command_handler(struct call *call);
 
 /* FLAG(name, word): what only the pipeline looks at. */
 #define COMMAND_INNER_FLAGS(FLAG)                                                                 \
-    FLAG(PUBLISHES, "")      /* in flight with its neighbours; the fan-out brings its answer */   \
-    FLAG(DATA, "")           /* its keys' partition answers it; in flight with its neighbours there */ \
-    FLAG(PUSHES, "")         /* its answers are pushes: CLIENT REPLY OFF does not silence them */ \
+    FLAG(PUBLISHES, "") /* in flight with its neighbours; the fan-out brings its answer */        \
+    FLAG(DATA, "")      /* its keys' partition answers it; in flight with its neighbours there */ \
+    FLAG(PUSHES, "")    /* its answers are pushes: CLIENT REPLY OFF does not silence them */      \
     FLAG(SUBSCRIBE_MODE, "") /* a RESP2 client with subscriptions may run it */                   \
     FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */                                      \
     FLAG(VARIES, "")         /* tip: the same question may be answered differently */             \

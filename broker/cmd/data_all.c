@@ -131,9 +131,9 @@ static struct partition_request *request_of(struct data_wait *wait, uint32_t par
 static uint64_t next_partition(const struct call *call, uint32_t partition)
 {
     uint32_t count = call->caller->broker->partition_count;
-    return partition + 1 == count ? 0
-                                  : (uint64_t)slot_partition_begin(count, partition + 1)
-                                        << STORE_SCAN_OID_BITS;
+    return partition + 1 == count
+               ? 0
+               : (uint64_t)slot_partition_begin(count, partition + 1) << STORE_SCAN_OID_BITS;
 }
 
 static void finish_scan(struct data_wait *wait, struct call *call)

@@ -72,8 +72,9 @@ static enum data_route route_swap(const struct broker *broker, const struct comm
 
 static enum data_route refuse_slots(struct buf *why)
 {
-    buf_append(why, SLICE("CROSSSLOT Keys in request don't hash to the same slot: give them a common "
-                          "{tag}, or use a database that is not in sharded-databases"));
+    buf_append(why,
+               SLICE("CROSSSLOT Keys in request don't hash to the same slot: give them a common "
+                     "{tag}, or use a database that is not in sharded-databases"));
     return DATA_REFUSED;
 }
 

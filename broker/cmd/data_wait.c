@@ -11,8 +11,9 @@ void data_write_error(struct reply *reply, enum err err)
         reply_error(reply, "MISCONF not executed: the disks that this key is kept on are full");
         break;
     case ERR_LIMIT:
-        reply_error(reply, "INDOUBT the command was executed, and its answer was too long to be kept "
-                           "while its node failed");
+        reply_error(reply,
+                    "INDOUBT the command was executed, and its answer was too long to be kept "
+                    "while its node failed");
         break;
     case ERR_INDOUBT:
     case ERR_CLUSTER_DOWN:

@@ -40,8 +40,9 @@ static bool plan_place(struct plan *plan, const struct data_place *place, struct
     if (plan->place.partition == place->partition && plan->place.slot == place->slot) {
         return true;
     }
-    buf_append(why, SLICE("CROSSSLOT Keys in a transaction must be in one partition: of one database, and "
-                          "where that is in sharded-databases, with a common {tag}"));
+    buf_append(
+        why, SLICE("CROSSSLOT Keys in a transaction must be in one partition: of one database, and "
+                   "where that is in sharded-databases, with a common {tag}"));
     return false;
 }
 
@@ -62,8 +63,7 @@ static bool plan_call(struct plan *plan, const struct broker *broker, const stru
     if (route == DATA_REFUSED || (route == DATA_ALL && !is_flushall)) { return false; }
     plan->flushes_all = plan->flushes_all || is_flushall;
     plan->reads = plan->reads && !(command->flags & CMD_WRITE);
-    plan->call[plan->call_count++] =
-        (struct partition_call){database, queued->argc, queued->argv};
+    plan->call[plan->call_count++] = (struct partition_call){database, queued->argc, queued->argv};
     return is_flushall || plan_place(plan, &place, why);
 }
 

@@ -13,15 +13,15 @@
 enum { KEY_RULES = 2 };
 
 /* FLAG(name, word): what a command does with the keys of a rule, in Redis's words. */
-#define KEY_FLAGS(FLAG)                                               \
-    FLAG(RO, "RO")                                                    \
-    FLAG(RW, "RW")                                                    \
-    FLAG(OW, "OW")                                                    \
-    FLAG(RM, "RM")                                                    \
-    FLAG(ACCESS, "access")                                            \
-    FLAG(UPDATE, "update")                                            \
-    FLAG(INSERT, "insert")                                            \
-    FLAG(DELETE, "delete")                                            \
+#define KEY_FLAGS(FLAG)                                                  \
+    FLAG(RO, "RO")                                                       \
+    FLAG(RW, "RW")                                                       \
+    FLAG(OW, "OW")                                                       \
+    FLAG(RM, "RM")                                                       \
+    FLAG(ACCESS, "access")                                               \
+    FLAG(UPDATE, "update")                                               \
+    FLAG(INSERT, "insert")                                               \
+    FLAG(DELETE, "delete")                                               \
     FLAG(NOT_KEY, "not_key") /* a channel, given where a key would be */ \
     FLAG(VARIES, "variable_flags")
 
@@ -47,7 +47,7 @@ struct key_rule {
     int8_t
         last; /* of the others: the last one, counted from the first; below 0: from the end of argv */
     uint8_t step;
-    uint8_t limit; /* with a last one below 0: keys are one part of so many (XREAD: 2); 0: all */
+    uint8_t limit;  /* with a last one below 0: keys are one part of so many (XREAD: 2); 0: all */
     uint16_t flags; /* enum key_flag, or-ed */
 };
 

@@ -249,8 +249,9 @@ static bool joins(const struct call *call, bool is_good)
 {
     uint32_t flags = call->caller->session->flags;
     if (!is_good || flags & SESSION_MULTI) { return false; }
-    return call->command->flags & CMD_PUBLISHES ? !(flags & SESSION_ASKED)
-                                                : call->command->flags & CMD_DATA && data_joins(call);
+    return call->command->flags & CMD_PUBLISHES
+               ? !(flags & SESSION_ASKED)
+               : call->command->flags & CMD_DATA && data_joins(call);
 }
 
 static void queue(struct call *call)

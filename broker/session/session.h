@@ -45,7 +45,8 @@ enum session_flag {
     SESSION_READONLY = 1 << 13,
     SESSION_SUBSCRIBED = 1 << 14, /* counted as a client with subscriptions */
     SESSION_POSTPONES = 1 << 15,  /* deliveries are kept until the command has been confirmed */
-    SESSION_ASKED = 1 << 16,      /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
+    SESSION_ASKED =
+        1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be

@@ -22,8 +22,8 @@ struct transaction {
     size_t bytes;    /* of the queue */
     bool is_refused; /* a command was: EXEC will be, too */
     struct buf reply;
-    struct buf data;     /* the replies of its data commands, once they have been executed */
-    uint32_t *data_end;  /* where each of them ends; NULL if there is one */
+    struct buf data;    /* the replies of its data commands, once they have been executed */
+    uint32_t *data_end; /* where each of them ends; NULL if there is one */
     uint32_t data_next;
     /* EXEC goes on behind a command that waited. */
     void (*go_on)(struct call *call);
