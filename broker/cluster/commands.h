@@ -20,11 +20,16 @@ struct commands;
 enum {
     COMMANDS_IN_FLIGHT_MAX = 4096,  /* of a partition: what its lane keeps answers of */
     COMMANDS_BYTES_MAX = 128 << 20, /* under way on this worker: above it there is too much */
+    /* Of one request; its words count for 16 bytes more each. A log entry may be less long. */
+    COMMANDS_REQUEST_BYTES_MAX = 512 << 20,
+    COMMANDS_REQUEST_WORDS_MAX = 4 << 20,
+    COMMANDS_REQUEST_CHECKS_MAX = 32768,
 };
 
 struct commands_opts {
-    struct partitions *partitions;
-    struct cluster *cluster; /* NULL: this node is alone */
+    struct partitions *partitions; /* of a node that is alone */
+    struct cluster *
+        cluster; /* NULL: this node is alone; else its half of the worker is attached, and outlives this */
     uint32_t worker;
     struct mailbox *mailbox; /* the worker's */
     uint32_t timeout_ms;
@@ -42,7 +47,7 @@ void commands_free(struct commands *commands); /* nothing is under way; NULL is 
  *   ERR_FULL         certainly not executed: the disks are full
  *   ERR_INDOUBT      it may have been
  *   ERR_LIMIT        it was executed, and its answer is lost
- * or with any other error of the partition's: certainly not executed.
+ *   ERR_INVALID      certainly not executed: it is too long (the limits below, or of a log entry), now and for ever
  * Requests of one partition that are under way together are executed in the order in which they were given, but for
  * parked ones; a read sees the writes that were given before it. */
 void commands_ask(struct commands *commands, struct partition_request *request);

@@ -350,7 +350,7 @@ static void on_refusal(struct errand *e)
     const struct errands_opts *opts = &e->lane->errands->opts;
     enum err err = e->request.err;
     if (err == ERR_INDOUBT) { e->is_doubtful = true; }
-    if (err == ERR_SLOW || e->at.where == ERRAND_HERE) {
+    if (err == ERR_SLOW || err == ERR_FULL || e->at.where == ERRAND_HERE) {
         e->lane->is_held = true;
     } else {
         opts->on_refused(opts->arg, e->lane->partition, &e->at);
@@ -358,11 +358,18 @@ static void on_refusal(struct errand *e)
     go_again(e);
 }
 
+/* Full disks take no entry, and so do not tell whether an earlier one was executed. */
+static bool is_refused(const struct errand *e)
+{
+    enum err err = e->request.err;
+    return err == ERR_NOT_LEADER || err == ERR_SLOW || err == ERR_INDOUBT ||
+           (err == ERR_FULL && e->is_doubtful);
+}
+
 static void on_answer(struct errand *e)
 {
     struct errand_lane *lane = e->lane;
-    enum err err = e->request.err;
-    if (err == ERR_NOT_LEADER || err == ERR_SLOW || err == ERR_INDOUBT) {
+    if (is_refused(e)) {
         on_refusal(e);
         if (lane->count > 0) { (void)flush(lane); }
         return;
@@ -409,11 +416,13 @@ void errands_on_down(struct errands *errands, uint32_t node)
 
 /* ---- the asker's side ---- */
 
-static size_t weight(const struct partition_request *request)
+static void weigh(struct errand *e)
 {
-    size_t bytes = sizeof(struct errand);
+    const struct partition_request *request = &e->request;
+    size_t bytes = sizeof *e;
     for (uint32_t i = 0; i < request->call_count; i++) {
         const struct partition_call *call = &request->call[i];
+        e->word_count += call->argc;
         for (uint32_t word = 0; word < call->argc; word++) {
             bytes += call->argv[word].len + WORD_BYTES;
         }
@@ -421,7 +430,14 @@ static size_t weight(const struct partition_request *request)
     for (uint32_t i = 0; i < request->check_count; i++) {
         bytes += request->check[i].key.len + WORD_BYTES;
     }
-    return bytes;
+    e->bytes = bytes;
+}
+
+static bool is_too_long(const struct errand *e)
+{
+    return e->bytes > COMMANDS_REQUEST_BYTES_MAX || e->word_count > COMMANDS_REQUEST_WORDS_MAX ||
+           e->request.call_count > PARTITION_CALLS_MAX ||
+           e->request.check_count > COMMANDS_REQUEST_CHECKS_MAX;
 }
 
 static struct errand *errand_new(struct errand_lane *lane, struct partition_request *asked)
@@ -446,7 +462,7 @@ static struct errand *errand_new(struct errand_lane *lane, struct partition_requ
     e->asked = asked;
     e->lane = lane;
     e->since_ns = clock_mono_ns();
-    e->bytes = weight(asked);
+    weigh(e);
     asked->inner = e;
     return e;
 }
@@ -460,6 +476,11 @@ void errands_ask(struct errands *errands, struct partition_request *request)
     if (lane->count++ == 0) { list_push_back(&errands->busy, &lane->in_busy); }
     list_push_back(is_parking(e) ? &lane->to_park : &lane->waiting, &e->link);
     errands->waiting_count += !is_parking(e);
+    if (is_too_long(e)) {
+        take_out(e);
+        end(e, ERR_INVALID);
+        return;
+    }
     if (errands->is_stopping) {
         give_up(e);
         return;

@@ -37,6 +37,7 @@ struct errand {
     uint64_t id;           /* of that asking */
     uint64_t since_ns;
     size_t bytes;
+    uint32_t word_count;
     struct errand_place at; /* where it was asked last */
     uint64_t *acked;        /* request.acked */
     uint64_t acked_end;     /* once executed, it has confirmed the lane's up to here */
