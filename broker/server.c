@@ -185,6 +185,7 @@ void server_tick(struct server *server)
     double passed_s = (double)(now_ns - server->ticked_ns) / (double)NS_PER_S;
     if (passed_s < 0.5) { return; }
     (void)unready_because(server);
+    server_data_tick(server->data);
     keyspace_events_set(&server->broker); /* options that were read again */
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];

@@ -34,6 +34,7 @@ struct server_data {
     struct partitions *partitions;
     struct latch stopped; /* by each worker */
     bool is_running;
+    bool has_forgotten; /* what former lives of this node asked */
 };
 
 /* ---- parts ---- */
@@ -98,6 +99,7 @@ static enum err open_partitions(struct server_data *sd, const char *dir)
     if (err != ERR_OK) { return err; }
     const struct partitions_opts opts = {
         .dir = path,
+        .node_name = broker->name,
         .consensus = sd->consensus,
         .partition_count = broker->partition_count,
         .thread_count = thread_count(sd),
@@ -166,6 +168,13 @@ const char *server_data_unready_because(const struct server_data *sd)
         if (partition_leads(sd->partitions, i) == 0) { return "keys are not served yet"; }
     }
     return NULL;
+}
+
+void server_data_tick(struct server_data *sd)
+{
+    if (sd == NULL || sd->has_forgotten || server_data_unready_because(sd) != NULL) { return; }
+    partitions_forget(sd->partitions, sd->broker->id, sd->broker->started_wall_us);
+    sd->has_forgotten = true;
 }
 
 struct stop {

@@ -14,6 +14,7 @@
 struct blocked {
     struct partition_request request;
     struct partition_call *call;
+    uint32_t *wait_key;
     struct session *session; /* NULL: it has gone */
     struct service *service;
     struct worker_timer timer;
@@ -28,6 +29,7 @@ static void blocked_free(struct blocked *blocked)
     worker_timer_cancel(&blocked->timer);
     buf_fini(&blocked->request.reply);
     mem_free(blocked->request.reply_end);
+    mem_free(blocked->wait_key);
     mem_free(blocked->call);
     mem_free(blocked);
 }
@@ -150,6 +152,23 @@ static uint64_t next_ticket(struct service *service)
     return service->last_ticket;
 }
 
+/* The keys of the first rule; of those of the second one, where something goes, nothing is waited for. */
+static void set_wait_keys(struct blocked *blocked)
+{
+    const struct partition_call *call = blocked->call;
+    struct key_range range;
+    bool has_keys = key_rule_find(&command_table[blocked->command].keys[0], call->argv, call->argc,
+                                  &range) &&
+                    range.count > 0;
+    if (!has_keys) { return; } /* the handler refuses it */
+    blocked->wait_key = mem_new(range.count * sizeof *blocked->wait_key);
+    for (uint32_t i = 0; i < range.count; i++) {
+        blocked->wait_key[i] = range.first + i * range.step;
+    }
+    blocked->request.wait_key = blocked->wait_key;
+    blocked->request.wait_key_count = range.count;
+}
+
 void blocked_begin(struct call *call, const struct slice *argv, uint32_t partition,
                    uint64_t timeout_ms)
 {
@@ -170,6 +189,7 @@ void blocked_begin(struct call *call, const struct slice *argv, uint32_t partiti
         .ticket = next_ticket(service),
         .on_done = on_answer,
     };
+    set_wait_keys(blocked);
     if (timeout_ms > 0) {
         worker_timer_start(service->worker, &blocked->timer, timeout_ms, on_due);
     }

@@ -15,12 +15,14 @@ void data_write_error(struct reply *reply, enum err err)
                     "INDOUBT the command was executed, and its answer was too long to be kept "
                     "while its node failed");
         break;
+    case ERR_INVALID:
+        reply_error(reply, "ERR not executed: the command is too long to be written at once");
+        break;
     case ERR_INDOUBT:
     case ERR_CLUSTER_DOWN:
     case ERR_OK:
     case ERR_CLOSED:
     case ERR_SLOW:
-    case ERR_INVALID:
     case ERR_SYSTEM:
     case ERR_CORRUPT:
     case ERR_NOT_LEADER: reply_error(reply, err_wire(err)); break;
