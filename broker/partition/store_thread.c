@@ -180,6 +180,7 @@ void store_thread_stop(struct store_thread *thread)
     thread_join(&thread->thread);
     close(thread->event_fd);
     mem_free(thread->words.word);
+    mem_free(thread->end);
     buf_fini(&thread->scratch);
     buf_fini(&thread->answer);
     store_lanes_fini(&thread->lanes);

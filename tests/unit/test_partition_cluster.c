@@ -1,0 +1,124 @@
+/* The promises of partition/partition.h where a partition has replicas on three nodes: what was acknowledged is there, and
+ * was executed once, whoever leads; and all replicas hold the same. */
+#include "partition_load.h"
+#include "store/store_string.h"
+
+Test(cluster, replicas_that_join_hold_the_same)
+{
+    struct rig rig = {0};
+    three_nodes(&rig);
+    cr_assert_str_eq(rig_write(&rig.node[0], "RPUSH l a b c"), ":3\r\n");
+    cr_assert_str_eq(rig_write(&rig.node[0], "HSET h f v"), ":1\r\n");
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    expect_equal(&rig);
+    cr_assert_eq(status_of(&rig.node[2]).keys[0], 3);
+    rig_fini(&rig);
+}
+
+Test(cluster, a_replica_that_comes_late_gets_a_snapshot_and_goes_on_from_it)
+{
+    struct rig rig = {.snapshot_log_bytes = 64 << 10};
+    struct lane lanes[LANES];
+    char text[64];
+    three_nodes(&rig);
+    for (unsigned i = 0; i < 3000; i++) {
+        snprintf(text, sizeof text, "RPUSH list%u element%u%u%u", i % 40, i, i, i);
+        (void)rig_write(&rig.node[0], text);
+    }
+    RIG_UNTIL(&rig, engine_status_of(&rig.node[0]).snapshot > 100);
+    add(&rig, &rig.node[1]);
+    lanes_begin(lanes);
+    lanes_run(&rig, lanes, 300);
+    add(&rig, &rig.node[2]);
+    lanes_run(&rig, lanes, 300);
+    expect_once(&rig, lanes_end(&rig, lanes));
+    expect_equal(&rig);
+    rig_fini(&rig);
+}
+
+Test(cluster, writes_are_executed_once_while_leadership_moves)
+{
+    struct rig rig = {0};
+    struct lane lanes[LANES];
+    three_nodes(&rig);
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    lanes_begin(lanes);
+    for (unsigned i = 0; i < 12; i++) {
+        lanes_run(&rig, lanes, 150);
+        struct rig_node *leader = any_leader(&rig);
+        if (leader == NULL) { continue; }
+        struct transfer t = {1 + (leader->index + 1 + i % 2) % 3, ERR_OK};
+        rig_on_raft(leader, on_transfer, &t);
+    }
+    uint64_t acked = lanes_end(&rig, lanes);
+    cr_assert_gt(acked, 200);
+    expect_once(&rig, acked);
+    expect_equal(&rig);
+    rig_fini(&rig);
+}
+
+Test(cluster, writes_are_executed_once_while_leaders_stop_and_come_back)
+{
+    struct rig rig = {.snapshot_log_bytes = 256 << 10};
+    struct lane lanes[LANES];
+    three_nodes(&rig);
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    lanes_begin(lanes);
+    for (unsigned i = 0; i < 5; i++) {
+        lanes_run(&rig, lanes, 200);
+        struct rig_node *leader = leader_of(&rig);
+        rig_stop(leader);
+        lanes_run(&rig, lanes, 300);
+        leader->boot_id = i % 2 == 0 ? "another" : NULL;
+        rig_start(leader);
+        rig_open(leader);
+    }
+    uint64_t acked = lanes_end(&rig, lanes);
+    expect_once(&rig, acked);
+    expect_equal(&rig);
+    rig_fini(&rig);
+}
+
+/* What a flipped bit may do. */
+static void falsify(const struct rig_node *node)
+{
+    char path[160];
+    struct store *store;
+    struct store_txn *txn;
+    snprintf(path, sizeof path, "%s/0/data", node->data_dir);
+    const struct store_opts opts = {.path = path, .map_bytes = 1ULL << 30, .readers_max = 4};
+    cr_assert_eq(store_open(&store, &opts), ERR_OK);
+    cr_assert_eq(store_begin(store, &txn), ERR_OK);
+    const struct store_ref ref = {0, 0, SLICE("n")};
+    struct store_object object;
+    store_txn_entry(txn, store_clock_ms(txn), 1);
+    cr_assert(store_key_find(txn, &ref, &object));
+    store_string_set(txn, &object, SLICE("7"));
+    store_key_save(txn, &ref, &object);
+    cr_assert_eq(store_commit(txn), ERR_OK);
+    cr_assert_eq(store_sync(store), ERR_OK);
+    store_close(store);
+}
+
+Test(cluster, a_replica_whose_store_differs_is_made_anew)
+{
+    struct rig rig = {0};
+    struct lane lanes[LANES];
+    three_nodes(&rig);
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    lanes_begin(lanes);
+    lanes_run(&rig, lanes, 300);
+    struct rig_node *follower = &rig.node[(leader_of(&rig)->index + 1) % 3];
+    rig_stop(follower);
+    falsify(follower);
+    rig_start(follower);
+    rig_open(follower);
+    lanes_run(&rig, lanes, 2500); /* digests go out once a second */
+    expect_once(&rig, lanes_end(&rig, lanes));
+    expect_equal(&rig);
+    rig_fini(&rig);
+}
