@@ -151,8 +151,8 @@ static void partition_fini(struct partition *p)
         lock_fini(&p->slot[i].lock);
     }
     propose_fini(p);
-    gates_fini(&p->gates);
     waiters_fini(p);
+    gates_fini(&p->gates);
     mem_free(p->slot);
     mem_free(p->digests);
     buf_fini(&p->events);
