@@ -168,12 +168,15 @@ struct wire_answer {
 struct wire_command {
     uint64_t id;
     uint32_t partition;
+    uint64_t term;
     enum partition_ask ask;
     uint64_t seq;
     uint64_t acked_low;
     const uint64_t *acked;
     uint32_t acked_count;
     uint64_t ticket;
+    const uint32_t *wait_key; /* each below the first call's argc */
+    uint32_t wait_key_count;
     uint8_t resp_version;
     const struct partition_check *check;
     uint32_t check_count;

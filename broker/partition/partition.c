@@ -35,7 +35,7 @@ static void on_asked(struct task *task) /* store */
 {
     struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
     struct partition *p = request->inner;
-    if (p->term == 0) {
+    if (p->term == 0 || (request->term != 0 && request->term != p->term)) {
         store_thread_answer(p, request, ERR_NOT_LEADER);
         return;
     }
