@@ -15,6 +15,7 @@
 #include "consensus/consensus.h"
 #include "data_layout.h"
 #include "partition/partition.h"
+#include "partition/replicas.h"
 
 enum {
     ELECTION_MS = 100, /* nobody else votes */
@@ -24,7 +25,6 @@ enum {
     LOG_SNAPSHOT_BYTES = 64 << 20,
     CORES_PER_STORE_THREAD = 4,
     STORE_THREADS_MAX = 64,
-    PATH_BYTES = 4096,
 };
 
 struct server_data {
@@ -39,10 +39,12 @@ struct server_data {
 
 /* ---- parts ---- */
 
-static enum err make_folder(char path[PATH_BYTES], const char *dir, const char *name)
+static enum err make_folder(char path[SERVER_DATA_PATH_BYTES], const char *dir, const char *name)
 {
-    int len = snprintf(path, PATH_BYTES, "%s/%s", dir, name);
-    if (len < PATH_BYTES && (mkdir(path, 0700) == 0 || errno == EEXIST)) { return ERR_OK; }
+    int len = snprintf(path, SERVER_DATA_PATH_BYTES, "%s/%s", dir, name);
+    if (len < SERVER_DATA_PATH_BYTES && (mkdir(path, 0700) == 0 || errno == EEXIST)) {
+        return ERR_OK;
+    }
     LOG_ERROR("cannot make a folder for keys: is the option dir on a disk that can be written?",
               LOG_STR("path", path), LOG_STR("error", strerror(errno)));
     return ERR_SYSTEM;
@@ -51,7 +53,7 @@ static enum err make_folder(char path[PATH_BYTES], const char *dir, const char *
 /* The log is the one that a cluster would use: the node may become a member with what it holds. */
 static enum err open_consensus(struct server_data *sd, const char *dir)
 {
-    char path[PATH_BYTES];
+    char path[SERVER_DATA_PATH_BYTES];
     struct wal_report report;
     enum err err = make_folder(path, dir, "raft");
     if (err != ERR_OK) { return err; }
@@ -77,44 +79,46 @@ static enum err open_consensus(struct server_data *sd, const char *dir)
     return err;
 }
 
-static uint32_t thread_count(const struct server_data *sd)
+static uint32_t thread_count(const struct broker *broker, struct config *config)
 {
-    uint32_t asked = (uint32_t)config_number(sd->config, CONFIG_store_threads);
-    uint32_t workers = sd->broker->worker_count;
+    uint32_t asked = (uint32_t)config_number(config, CONFIG_store_threads);
+    uint32_t workers = broker->worker_count;
     uint32_t usual = (workers + CORES_PER_STORE_THREAD - 1) / CORES_PER_STORE_THREAD;
     uint32_t count = asked > 0 ? asked : usual;
-    uint32_t most = sd->broker->partition_count < STORE_THREADS_MAX ? sd->broker->partition_count
-                                                                    : STORE_THREADS_MAX;
+    uint32_t most =
+        broker->partition_count < STORE_THREADS_MAX ? broker->partition_count : STORE_THREADS_MAX;
     return count < most ? count : most;
 }
 
-static enum err open_partitions(struct server_data *sd, const char *dir)
+enum err server_data_opts(struct partitions_opts *out, char path[SERVER_DATA_PATH_BYTES],
+                          struct broker *broker, struct config *config, const char *dir)
 {
     static const struct partitions_ops ops = {.changed = keyspace_events_changed};
-    char path[PATH_BYTES];
-    struct broker *broker = sd->broker;
     enum err err = make_folder(path, dir, "keys");
     if (err != ERR_OK) { return err; }
-    err = data_layout_check(path, broker->partition_count, broker->sharded_databases);
-    if (err != ERR_OK) { return err; }
-    const struct partitions_opts opts = {
+    *out = (struct partitions_opts){
         .dir = path,
         .node_name = broker->name,
-        .consensus = sd->consensus,
         .partition_count = broker->partition_count,
-        .thread_count = thread_count(sd),
+        .thread_count = thread_count(broker, config),
         .worker_count = broker->worker_count,
-        .map_bytes = (uint64_t)config_number(sd->config, CONFIG_store_map_bytes),
+        .map_bytes = (uint64_t)config_number(config, CONFIG_store_map_bytes),
         .sharded_databases = broker->sharded_databases,
         .ops = &ops,
         .arg = broker,
     };
+    return data_layout_check(path, broker->partition_count, broker->sharded_databases);
+}
+
+static enum err open_partitions(struct server_data *sd, const char *dir)
+{
+    char path[SERVER_DATA_PATH_BYTES];
+    struct partitions_opts opts;
+    enum err err = server_data_opts(&opts, path, sd->broker, sd->config, dir);
+    if (err != ERR_OK) { return err; }
+    opts.consensus = sd->consensus;
     err = partitions_new(&sd->partitions, &opts);
-    for (uint32_t i = 0; err == ERR_OK && i < broker->partition_count; i++) {
-        err = partitions_replica(sd->partitions, i) != 0
-                  ? partitions_open(sd->partitions, i)
-                  : partitions_create(sd->partitions, i, 1, true);
-    }
+    if (err == ERR_OK) { err = replicas_open_alone(sd->partitions, opts.partition_count); }
     if (err != ERR_OK) {
         LOG_ERROR("the keys of this node cannot be opened", LOG_STR("dir", path),
                   LOG_STR("why", err_word(err)));

@@ -8,8 +8,16 @@
 #include "base/err.h"
 #include "cmd/broker.h"
 #include "config/config.h"
+#include "partition/partition.h"
 
 struct server_data;
+
+enum { SERVER_DATA_PATH_BYTES = 4096 };
+
+/* The options of the partitions in `dir`, as the broker's options say, but for the consensus. What is in `path` has to stay as
+ * long as they are used. Errors: ERR_SYSTEM, ERR_INVALID (the keys are laid out in another way): logged. */
+MUST_USE enum err server_data_opts(struct partitions_opts *out, char path[SERVER_DATA_PATH_BYTES],
+                                   struct broker *broker, struct config *config, const char *dir);
 
 /* Open what `dir` holds, or make it; the partitions lead soon after. Enters the partitions in the broker, and every worker's
  * commands in its sessions: the workers exist and do not run yet. Borrows: broker, config.

@@ -10,6 +10,7 @@
 #include "consensus/membership/membership.h"
 #include "consensus/map/pmap.h"
 #include "net/worker.h"
+#include "partition/partition.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
 
@@ -20,6 +21,9 @@ struct cluster_opts {
     const char *peer_listen;           /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
+    /* The partitions' data on this node: dir (NULL: it keeps none), thread_count, map_bytes, sharded_databases, and
+     * ops->changed with arg; the rest is the cluster's. */
+    struct partitions_opts data;
     uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */
     /* Publishes whose owner has not answered: above it those who wait for an answer are not read. Messages on a
      * lane to another node: above it further ones for that node are not ordered yet. */

@@ -124,9 +124,9 @@ static void print_persistence(const struct call *call, struct buf *out)
     uint64_t used_bytes = 0;
     uint64_t file_bytes = 0;
     uint64_t behind = 0;
-    for (uint32_t i = 0; broker->partitions != NULL && i < broker->partition_count; i++) {
+    for (uint32_t i = 0; broker_partitions(broker) != NULL && i < broker->partition_count; i++) {
         struct partition_status status;
-        partition_status(broker->partitions, i, &status);
+        partition_status(broker_partitions(broker), i, &status);
         used_bytes += status.used_bytes;
         file_bytes += status.file_bytes;
         behind += status.commit > status.applied ? status.commit - status.applied : 0;
@@ -137,7 +137,7 @@ static void print_persistence(const struct call *call, struct buf *out)
     put_uint(out, "rdb_bgsave_in_progress", 0);
     put_uint(out, "rdb_last_save_time", clock_wall_us() / 1000000);
     put_text(out, "rdb_last_bgsave_status", "ok");
-    put_uint(out, "aof_enabled", broker->partitions != NULL);
+    put_uint(out, "aof_enabled", broker_partitions(broker) != NULL);
     put_uint(out, "aof_rewrite_in_progress", 0);
     put_text(out, "aof_last_bgrewrite_status", "ok");
     put_text(out, "aof_last_write_status", "ok");
@@ -257,9 +257,9 @@ static void print_keyspace(const struct call *call, struct buf *out)
     const struct broker *broker = call->caller->broker;
     uint64_t keys[DATABASES] = {0};
     uint64_t expiring[DATABASES] = {0};
-    for (uint32_t i = 0; broker->partitions != NULL && i < broker->partition_count; i++) {
+    for (uint32_t i = 0; broker_partitions(broker) != NULL && i < broker->partition_count; i++) {
         struct partition_status status;
-        partition_status(broker->partitions, i, &status);
+        partition_status(broker_partitions(broker), i, &status);
         for (unsigned db = 0; db < DATABASES; db++) {
             keys[db] += status.keys[db];
             expiring[db] += status.expiring[db];

@@ -23,10 +23,11 @@ struct change {
 
 void keyspace_events_set(struct broker *broker)
 {
-    if (broker->partitions == NULL) { return; }
+    struct partitions *partitions = broker_partitions(broker);
+    if (partitions == NULL) { return; }
     uint32_t flags = (uint32_t)config_number(broker->config, CONFIG_notify_keyspace_events);
     bool is_on = flags & (CONFIG_EVENT_KEYSPACE | CONFIG_EVENT_KEYEVENT);
-    partitions_set_events(broker->partitions, is_on ? flags & CLASSES : 0);
+    partitions_set_events(partitions, is_on ? flags & CLASSES : 0);
 }
 
 static void publish(struct change *change, const char *kind, struct slice about,
