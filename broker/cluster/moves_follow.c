@@ -5,42 +5,33 @@
 
 /* ---- closing subscribers that may have missed something ---- */
 
-static bool concerns(void *arg, enum topic_kind kind, struct slice name)
-{
-    const struct concern *concern = arg;
-    if (concern->everything) { return true; }
-    if (kind == TOPIC_PATTERN) { return concern->patterns; }
-    return concern->partition[directory_partition_of(concern->directory, name)];
-}
-
-static void on_close_subscribers(struct event *event)
+static void on_missed(struct event *event)
 {
     struct cluster *c = event->half->cluster;
-    const struct concern *concern = event->pointer;
-    fanout_commit(event->half->fanout); /* who has been acknowledged by now is a subscriber, too */
+    bool *is_missing = event->pointer;
+    fanout_commit(event->half->fanout); /* who has been acknowledged by now is not refused */
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (concern->everything || concern->partition[p]) { interest_missed(event->half, p); }
+        if (is_missing[p]) { interest_missed(event->half, p); }
     }
-    c->opts.close_subscribers(c->opts.arg, event->half->index, concerns, event->pointer);
-    mem_free(event->pointer);
+    mem_free(is_missing);
 }
 
-struct concern *concern_new(const struct cluster *c)
+void moves_missed(struct cluster *c, const bool *is_missing)
 {
-    struct concern *concern = mem_new0(sizeof *concern + c->partition_count);
-    concern->directory = c->directory;
-    return concern;
-}
-
-void concern_close(struct cluster *c, struct concern *concern)
-{
-    size_t bytes = sizeof *concern + c->partition_count;
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        struct concern *copy = mem_new(bytes);
-        memcpy(copy, concern, bytes);
-        event_post(c->half[i], (struct event){.run = on_close_subscribers, .pointer = copy});
+        fanout_interrupt(c->half[i]->fanout, is_missing);
+        bool *copy = mem_new(c->partition_count);
+        memcpy(copy, is_missing, c->partition_count);
+        event_post(c->half[i], (struct event){.run = on_missed, .pointer = copy});
     }
-    mem_free(concern);
+}
+
+void moves_missed_one(struct cluster *c, uint32_t partition)
+{
+    bool *is_missing = mem_new0(c->partition_count);
+    is_missing[partition] = true;
+    moves_missed(c, is_missing);
+    mem_free(is_missing);
 }
 
 /* ---- this node's side: following an owner ---- */
@@ -271,12 +262,7 @@ void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *r
     bool is_current = handover_on_ready(&place->handover, node, ready);
     lock_release(&place->lock);
     if (!is_current) { return; }
-    if (ready->is_missed) {
-        struct concern *concern = concern_new(c);
-        concern->patterns = true;
-        concern->partition[ready->partition] = true;
-        concern_close(c, concern);
-    }
+    if (ready->is_missed) { moves_missed_one(c, ready->partition); }
     event_post(half_0(c), (struct event){.run = on_ready,
                                          .node = node,
                                          .partition = ready->partition,

@@ -5,17 +5,10 @@
 
 #include "cluster/cluster_int.h"
 
-/* Whose subscribers may have missed something. */
-struct concern {
-    struct directory *directory;
-    bool everything;
-    bool patterns;
-    bool partition[];
-};
-
-struct concern *concern_new(const struct cluster *c);
-/* Close them, on all workers. Takes: concern. Any thread. */
-void concern_close(struct cluster *c, struct concern *concern);
+/* Messages of those partitions have been lost on their way here, in front of this point of their order: whose clients
+ * may have missed one is closed, on all workers, and sees nothing of what comes behind it. Any thread, also exclusive. */
+void moves_missed(struct cluster *c, const bool *is_missing);
+void moves_missed_one(struct cluster *c, uint32_t partition);
 
 /* Bodies of directory_exclusive get one of these. */
 struct turnover {

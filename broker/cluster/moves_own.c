@@ -123,6 +123,12 @@ void own_push_end(struct cluster *c, uint32_t p, uint64_t nodes, uint64_t epoch,
     directory_push_lane(c->directory, item);
 }
 
+/* Is what the node has seen, up to `seq`, not followed by what is still kept? */
+static bool has_missed(uint64_t seq, uint64_t floor)
+{
+    return seq + 1 < floor;
+}
+
 /* Give a run of the previous owner to those who want it and have not seen its number. */
 static void recover_run(struct cluster *c, uint32_t p, struct place *place, uint64_t members,
                         const struct tail_run *run)
@@ -145,12 +151,26 @@ static void recover_run(struct cluster *c, uint32_t p, struct place *place, uint
     }
 }
 
-static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t members)
+/* Who has missed something is shown nothing of what came behind it. */
+static uint64_t who_follows(const struct place *place, uint64_t members, uint64_t floor)
 {
+    uint64_t nodes = 0;
+    for (uint64_t left = members; left != 0; left &= left - 1) {
+        uint32_t node = (uint32_t)__builtin_ctzll(left);
+        bool has_all = !has_missed(place->handover.staging[node]->seq, floor);
+        nodes |= has_all ? 1ULL << node : 0;
+    }
+    return nodes;
+}
+
+static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t members,
+                    uint64_t floor)
+{
+    uint64_t followers = who_follows(place, members, floor);
     struct tail_walk walk;
     tail_walk_begin(&walk, &place->handover, members);
     for (const struct tail_run *run; (run = tail_walk_next(&walk)) != NULL;) {
-        recover_run(c, p, place, members, run);
+        recover_run(c, p, place, followers, run);
         if (run->seq > place->handover.seq) { /* news to this node's own subscribers */
             struct slice channel = msg_channel(run->kind, run->span.data);
             const struct arrival arrival = {run->span,
@@ -163,16 +183,11 @@ static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t
     }
 }
 
-struct beginning {
-    struct turnover turnover;
-    struct concern *missed;
-};
-
 /* Under the place's lock, exclusive. */
-static void begin_one(struct beginning *b, uint32_t p)
+static void begin_one(struct turnover *t, uint32_t p)
 {
-    struct cluster *c = b->turnover.cluster;
-    uint64_t members = b->turnover.members;
+    struct cluster *c = t->cluster;
+    uint64_t members = t->members;
     struct place *place = &c->place[p];
     struct handover *h = &place->handover;
     uint64_t floor;
@@ -186,15 +201,12 @@ static void begin_one(struct beginning *b, uint32_t p)
     at->seq = seq;
     at->snapshot = ++at->number;
     at->followers = members;
-    recover(c, p, place, members);
+    if (has_missed(h->seq, floor)) { moves_missed_one(c, p); }
+    recover(c, p, place, members, floor);
     place->is_followed = true;
-    if (h->seq + 1 < floor) {
-        b->missed->partition[p] = true;
-        b->missed->patterns = true;
-    }
     for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
         uint32_t node = (uint32_t)__builtin_ctzll(nodes);
-        push_ready(c, p, node, h->staging[node]->seq + 1 < floor);
+        push_ready(c, p, node, has_missed(h->staging[node]->seq, floor));
         staging_take(h->staging[node]);
     }
     handover_begin(h, seq);
@@ -203,14 +215,14 @@ static void begin_one(struct beginning *b, uint32_t p)
 /* A member may have begun to tell it all anew since may_begin looked. */
 static void begin_all(void *arg)
 {
-    struct beginning *b = arg;
-    struct cluster *c = b->turnover.cluster;
-    directory_forget_interest(c->directory, b->turnover.is_concerned);
+    struct turnover *t = arg;
+    struct cluster *c = t->cluster;
+    directory_forget_interest(c->directory, t->is_concerned);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (!b->turnover.is_concerned[p]) { continue; }
+        if (!t->is_concerned[p]) { continue; }
         lock_take(&c->place[p].lock);
-        b->turnover.is_concerned[p] = all_have_told(c, p);
-        if (b->turnover.is_concerned[p]) { begin_one(b, p); }
+        t->is_concerned[p] = all_have_told(c, p);
+        if (t->is_concerned[p]) { begin_one(t, p); }
         lock_release(&c->place[p].lock);
     }
 }
@@ -246,23 +258,18 @@ void own_count(struct cluster *c)
 
 void own_begin(struct cluster *c)
 {
-    struct beginning b = {.turnover = turnover_begin(c), .missed = concern_new(c)};
+    struct turnover t = turnover_begin(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        b.turnover.is_concerned[p] = may_begin(c, p);
-        b.turnover.any |= b.turnover.is_concerned[p];
+        t.is_concerned[p] = may_begin(c, p);
+        t.any |= t.is_concerned[p];
     }
-    if (b.turnover.any) {
-        directory_exclusive(c->directory, begin_all, &b);
+    if (t.any) {
+        directory_exclusive(c->directory, begin_all, &t);
         directory_wake_lanes(c->directory);
-        log_begun(c, b.turnover.is_concerned);
+        log_begun(c, t.is_concerned);
         half_look_all(c);
     }
-    if (b.missed->patterns) {
-        concern_close(c, b.missed);
-    } else {
-        mem_free(b.missed);
-    }
-    turnover_end(&b.turnover);
+    turnover_end(&t);
 }
 
 /* ---- members that come late, or again ---- */
