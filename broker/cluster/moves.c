@@ -23,6 +23,30 @@ void turnover_end(struct turnover *t)
     mem_free(t->is_concerned);
 }
 
+/* ---- a turn's share ---- */
+
+enum {
+    NAME_BYTES = 8,      /* of a frame's, by which a turn's share is reckoned */
+    NAMES_PER_STEP = 64, /* so many take as long as what every step takes, that is all stripes */
+};
+
+bool moves_may_work(struct cluster *c)
+{
+    uint64_t now_ns = worker_now_ns(half_0(c)->worker);
+    if (c->work_turn_ns != now_ns) {
+        c->work_turn_ns = now_ns;
+        c->work_left = sync_frame_bytes(c) / NAME_BYTES + 1;
+    }
+    if (c->work_left == 0) { moves_soon(c); }
+    return c->work_left > 0;
+}
+
+void moves_worked(struct cluster *c, size_t names)
+{
+    size_t done = names + NAMES_PER_STEP;
+    c->work_left -= done < c->work_left ? done : c->work_left;
+}
+
 /* ---- the map changes ---- */
 
 /* Follow one partition's row. Exclusive, under the place's lock. */

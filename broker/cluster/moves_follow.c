@@ -38,17 +38,19 @@ void moves_missed_one(struct cluster *c, uint32_t partition)
 
 /* The names of one partition, for its owner. */
 struct snapshot {
+    struct cluster *cluster;
+    uint32_t partition;
+    bool is_told;
+    struct remote_partition at; /* then */
     struct buf names;
     struct wire_sync_entry *entry;
     size_t count;
     size_t cap;
 };
 
-static void snapshot_add(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
-                         uint64_t count)
+static void snapshot_add(void *arg, enum topic_kind kind, struct slice name, uint64_t count)
 {
-    struct turnover *t = arg;
-    struct snapshot *snapshot = &t->snapshot[partition];
+    struct snapshot *snapshot = arg;
     if (snapshot->count == snapshot->cap) {
         snapshot->cap = snapshot->cap > 0 ? snapshot->cap * 2 : 16;
         snapshot->entry = mem_resize(snapshot->entry, snapshot->cap * sizeof *snapshot->entry);
@@ -78,14 +80,14 @@ static bool tell_owner(struct cluster *c, uint32_t p)
     return may;
 }
 
-static void take_snapshots(void *arg)
+static void take_snapshot(void *arg)
 {
-    struct turnover *t = arg;
-    struct cluster *c = t->cluster;
-    for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (t->is_concerned[p]) { t->is_concerned[p] = tell_owner(c, p); }
-    }
-    directory_each_local(c->directory, t->is_concerned, snapshot_add, t);
+    struct snapshot *snapshot = arg;
+    struct directory *d = snapshot->cluster->directory;
+    snapshot->is_told = tell_owner(snapshot->cluster, snapshot->partition);
+    if (!snapshot->is_told) { return; }
+    snapshot->at = *directory_partition(d, snapshot->partition);
+    directory_each_local(d, snapshot->partition, snapshot_add, snapshot);
 }
 
 static struct wire_run *tail_as_runs(const struct tail *tail)
@@ -102,9 +104,11 @@ static struct wire_run *tail_as_runs(const struct tail *tail)
     return runs;
 }
 
-static void sync_send(struct cluster *c, uint32_t p, struct snapshot *snapshot,
-                      const struct remote_partition *told)
+static void sync_send(struct snapshot *snapshot)
 {
+    struct cluster *c = snapshot->cluster;
+    uint32_t p = snapshot->partition;
+    const struct remote_partition *told = &snapshot->at;
     size_t at = 0;
     for (size_t i = 0; i < snapshot->count; i++) {
         snapshot->entry[i].name.data = snapshot->names.data + at;
@@ -201,26 +205,23 @@ static bool must_fence(struct cluster *c, uint32_t p)
     return true;
 }
 
+static void sync_owner(struct cluster *c, uint32_t p)
+{
+    struct snapshot snapshot = {.cluster = c, .partition = p};
+    directory_exclusive(c->directory, take_snapshot, &snapshot);
+    if (snapshot.is_told) { sync_send(&snapshot); }
+    moves_worked(c, snapshot.count);
+    buf_fini(&snapshot.names);
+    mem_free(snapshot.entry);
+}
+
 void follow_sync_owners(struct cluster *c)
 {
-    struct turnover t = turnover_begin(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        t.is_concerned[p] = may_sync(c, p) && !must_fence(c, p);
-        t.any |= t.is_concerned[p];
+        if (!may_sync(c, p) || must_fence(c, p)) { continue; }
+        if (!moves_may_work(c)) { return; }
+        sync_owner(c, p);
     }
-    if (t.any) {
-        t.snapshot = mem_new0(c->partition_count * sizeof *t.snapshot);
-        directory_exclusive(c->directory, take_snapshots, &t);
-        for (uint32_t p = 0; p < c->partition_count; p++) {
-            if (!t.is_concerned[p]) { continue; }
-            const struct remote_partition at = directory_partition_peek(c->directory, p);
-            sync_send(c, p, &t.snapshot[p], &at);
-            buf_fini(&t.snapshot[p].names);
-            mem_free(t.snapshot[p].entry);
-        }
-        mem_free(t.snapshot);
-    }
-    turnover_end(&t);
 }
 
 void follow_ask_ends(struct cluster *c)

@@ -15,10 +15,15 @@ struct turnover {
     struct cluster *cluster;
     bool *is_concerned; /* by partition */
     bool any;
-    struct snapshot *snapshot; /* by partition */
-    uint64_t members;          /* up, without this node */
-    bool is_reborn;            /* this node was declared down */
+    uint64_t members; /* up, without this node */
+    bool is_reborn;   /* this node was declared down */
 };
+
+/* A partition, or what a node wants of one, may be many thousand names, and they are looked at as one. What a turn does of
+ * that is bounded: when so many names have been looked at, the rest is for the next turn. */
+/* False: not now, moves_progress comes again. Worker 0's, as the next. */
+MUST_USE bool moves_may_work(struct cluster *c);
+void moves_worked(struct cluster *c, size_t names);
 
 struct turnover turnover_begin(struct cluster *c);
 void turnover_end(struct turnover *t);
