@@ -63,6 +63,14 @@ void session_dropped(struct subscriber *subscriber)
     session_free(CONTAINER_OF(subscriber, struct session, subscriber));
 }
 
+void session_interrupted(struct subscriber *subscriber)
+{
+    struct session *session = CONTAINER_OF(subscriber, struct session, subscriber);
+    if (!conn_is_open(&session->conn)) { return; }
+    metric_add(METRIC_subscribers_interrupted_total, 1);
+    conn_close(&session->conn);
+}
+
 static void extra_free(struct session *session)
 {
     struct session_extra *extra = session->extra;
