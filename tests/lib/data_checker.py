@@ -36,7 +36,7 @@ SHOWN_PER_KEY = 5
 
 def violations(history):
     """All violations found."""
-    found = list(_answers(history)) + list(_doubts(history)) + list(_diverging(history))
+    found = list(_answers(history)) + list(_doubts(history)) + list(_diverging(history)) + list(_aborts(history))
     for work, judge in JUDGES.items():
         finals = history.finals_of(work)
         ops = history.of(work)
@@ -62,10 +62,15 @@ def _answers(history):
 
 
 def _doubts(history):
+    answered_ns = {}  # of a connection: when it last worked
+    for op in history.ops:
+        if op.outcome not in (FAIL, INFO):
+            answered_ns[op.client] = max(op.end_ns, answered_ns.get(op.client, 0))
     for op in history.ops:
         if op.outcome not in (FAIL, INFO) or op.left:
             continue
-        faults = [f for f in history.faults if f.start_ns <= op.end_ns and f.end_ns >= op.start_ns]
+        since_ns = op.start_ns if op.error else min(op.start_ns, answered_ns.get(op.client, 0))
+        faults = [f for f in history.faults if f.start_ns <= op.end_ns and f.end_ns >= since_ns]
         if not faults:
             yield Violation("doubt", f"nothing was wrong: {op}")
         elif all((f.spares or f.planned) and f.node != op.node for f in faults):
@@ -81,6 +86,19 @@ def _diverging(history):
         one = first.setdefault((op.work, op.key, op.kind), op)
         if one.result != op.result:
             yield Violation("diverge", f"{op.key}: {one.node} has {short(one.result)}, {op.node} {short(op.result)}")
+
+
+def _aborts(history):
+    """redis-server aborts what was watched while it read its data: a fault of the client's own node excuses it."""
+    for key, ops in history.of("register").items():
+        aborted = [op for op in ops if op.kind == "cas" and op.is_ok and not op.result]
+        writes = [op for op in ops if op.kind in ("set", "cas") and op.is_possible and op not in aborted]
+        for op in aborted:
+            watched_ns = op.value[2]
+            if not any(w.start_ns <= op.end_ns and w.known_ns >= watched_ns for w in writes) and not any(
+                    f.node in (op.node, "all") and f.start_ns <= op.end_ns and f.end_ns >= watched_ns
+                    for f in history.faults):
+                yield Violation("abort", f"{key}, watched at {watched_ns}: {op}")
 
 
 # ---- append ----
@@ -247,7 +265,6 @@ def _register(key, ops, finals):
         elif op.kind == "get" and op.is_ok:
             steps.append(Step(op.start_ns, op.end_ns, op.result, KEPT, op))
     yield from _linear(key, steps)
-    yield from _aborts(key, ops)
 
 
 def _first_shown(ops):
@@ -281,15 +298,6 @@ def _linear(key, steps):
         return
     if stuck:
         yield Violation("linear", f"{key}: no order explains " + "; ".join(map(str, stuck[:6])))
-
-
-def _aborts(key, ops):
-    writes = [op for op in ops if op.kind in ("set", "cas") and op.is_possible and not (op.kind == "cas" and op.is_ok and not op.result)]
-    for op in ops:
-        if op.kind == "cas" and op.is_ok and not op.result:
-            watched_ns = op.value[2]
-            if not any(w.start_ns <= op.end_ns and w.known_ns >= watched_ns for w in writes):
-                yield Violation("abort", f"{key}, watched at {watched_ns}: {op}")
 
 
 def _pair(key, ops, finals):
