@@ -195,6 +195,8 @@ def print_results(options, bench):
     for metric, title in METRICS:
         systems = [s for s in options.chosen if any(run["label"].endswith(f"/{s}") and run[metric] is not None
                                                     for run in bench.runs)]
+        if not systems:
+            continue
         pairs = [(n, o) for n, o in PAIRS if n in systems and o in systems]
         lines = [["row", "in flight", *systems, *(f"{n}/{o}" for n, o in pairs)]]
         for name in options.rows:
