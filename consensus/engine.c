@@ -23,6 +23,7 @@ struct engine_opts engine_opts_default(void)
         .lease_margin_percent = 20,
         .segment_bytes = 64 << 20,
         .entry_bytes_max = 256 << 10,
+        .command_bytes_max = 20 << 20,
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,

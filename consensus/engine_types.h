@@ -38,6 +38,7 @@ struct engine_opts {
     uint32_t lease_margin_percent; /* clocks may differ in rate by less than this */
     uint64_t segment_bytes;
     size_t entry_bytes_max;         /* commands coalesced into one entry */
+    size_t command_bytes_max;       /* of one command, which may have an entry for itself */
     size_t append_bytes_max;        /* entries in one message, at least one */
     unsigned entries_in_flight_max; /* own entries of a group not committed yet */
     size_t queued_bytes_max;        /* proposals of a group that wait */

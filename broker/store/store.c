@@ -90,6 +90,7 @@ static enum err store_found(struct store *store, const struct store_opts *opts)
         if (!counters_decode(&txn, value, store->hash_seed)) { err = ERR_CORRUPT; }
     } else if (txn.err == ERR_OK) {
         memcpy(store->hash_seed, opts->hash_seed, sizeof store->hash_seed);
+        store->has_seed = (opts->hash_seed[0] | opts->hash_seed[1]) != 0;
         txn.next_oid = 1;
         txn.next_space = 1;
         struct store_key_bytes counters;
@@ -147,6 +148,11 @@ struct store_size store_size(const struct store *store)
     };
 }
 
+struct store_size store_txn_size(const struct store_txn *txn)
+{
+    return store_size(txn->store);
+}
+
 /* ---- transactions ---- */
 
 /* What the transaction has besides LMDB's own. */
@@ -179,10 +185,27 @@ enum err store_begin(struct store *store, struct store_txn **out)
     return ERR_OK;
 }
 
+/* splitmix64 (Steele, Lea and Flood, 2014) */
+static uint64_t mix_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+/* Nothing is hashed yet. If the transaction is aborted, the same entry comes again. */
+static void seed_hashes(struct store *store, uint64_t seed)
+{
+    store->hash_seed[0] = mix_next(&seed);
+    store->hash_seed[1] = mix_next(&seed);
+}
+
 void store_txn_entry(struct store_txn *txn, uint64_t now_ms, uint64_t seed)
 {
     CHECK(txn->is_write && now_ms >= txn->clock_ms);
     stream_flush(txn);
+    if (txn->clock_ms == 0 && !txn->store->has_seed) { seed_hashes(txn->store, seed); }
     txn->now_ms = now_ms;
     txn->clock_ms = now_ms;
     txn->random = seed;
@@ -257,6 +280,7 @@ enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t see
     enum err err = store_err_of(mdb_txn_renew(txn->mdb));
     if (err != ERR_OK) { return err; }
     txn->err = ERR_OK;
+    txn->hid = false;
     txn->now_ms = now_ms;
     txn->random = seed;
     counters_read(txn);
@@ -264,9 +288,20 @@ enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t see
     return txn->err;
 }
 
+void store_reader_set_now(struct store_txn *txn, uint64_t now_ms)
+{
+    CHECK(!txn->is_write);
+    txn->now_ms = now_ms;
+}
+
 void store_reader_end(struct store_txn *txn)
 {
     mdb_txn_reset(txn->mdb);
+}
+
+bool store_reader_hid(const struct store_txn *txn)
+{
+    return txn->hid;
 }
 
 enum err store_txn_err(const struct store_txn *txn)
@@ -281,11 +316,7 @@ uint64_t store_txn_now_ms(const struct store_txn *txn)
 
 uint64_t store_txn_random(struct store_txn *txn)
 {
-    /* splitmix64 (Steele, Lea and Flood, 2014) */
-    uint64_t z = txn->random += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
+    return mix_next(&txn->random);
 }
 
 uint64_t store_applied(const struct store_txn *txn)
@@ -297,6 +328,11 @@ void store_set_applied(struct store_txn *txn, uint64_t index)
 {
     CHECK(txn->is_write && index >= txn->applied);
     txn->applied = index;
+}
+
+uint64_t store_clock_ms(const struct store_txn *txn)
+{
+    return txn->clock_ms;
 }
 
 uint32_t store_digest(const struct store_txn *txn)

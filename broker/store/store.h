@@ -28,6 +28,7 @@
  *   g oid group, n oid gid4 consumer, p oid gid4 ms8 seq8, j oid gid4 cid4 ms8 seq8: store_group.h
  *   t at8 kind1 space slot oid   something that happens at a time
  *   b kind1 id                what is unlinked and not removed yet: store_unlink.h
+ *   u lane, r lane seq8       numbers of origins and what they were answered: store_lane.h
  *
  * An LMDB key ends at 511 bytes. A name, field or member above STORE_NAME_MAX keeps its first bytes and a keyed hash
  * of 128 bits in the key; the whole of it stands in the value, and is compared. */
@@ -54,10 +55,11 @@ struct store_id {
 };
 
 struct store_opts {
-    const char *path;      /* of the file; LMDB's lock file is beside it */
-    uint64_t map_bytes;    /* address space, not memory; fixed for the life of the process */
-    uint32_t readers_max;  /* read transactions at a time */
-    uint64_t hash_seed[2]; /* of a new store: the same on all replicas, and not known to clients */
+    const char *path;     /* of the file; LMDB's lock file is beside it */
+    uint64_t map_bytes;   /* address space, not memory; fixed for the life of the process */
+    uint32_t readers_max; /* read transactions at a time */
+    uint64_t hash_seed
+        [2]; /* of a new store: the same on all replicas, and not known to clients. 0: its first entry's */
 };
 
 /* Open, or create, the environment.
@@ -90,7 +92,12 @@ MUST_USE enum err store_reader_new(struct store *store, struct store_txn **out);
 void store_reader_free(struct store_txn *txn);
 /* `now_ms` hides what has expired by then; `seed` is of what is random in it. */
 MUST_USE enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t seed);
+/* Another time, before anything was read. */
+void store_reader_set_now(struct store_txn *txn, uint64_t now_ms);
 void store_reader_end(struct store_txn *txn);
+/* Did it hide a key that is not past its deadline by the time of the last entry? Then what it found rests on a clock that the
+ * other replicas have not seen. */
+bool store_reader_hid(const struct store_txn *txn);
 
 /* The first error that a call in the transaction met. */
 enum err store_txn_err(const struct store_txn *txn);
@@ -104,6 +111,9 @@ uint64_t store_txn_random(struct store_txn *txn);
 uint64_t store_applied(const struct store_txn *txn);
 void store_set_applied(struct store_txn *txn, uint64_t index);
 
+/* The time of the last entry; 0: there was none. */
+uint64_t store_clock_ms(const struct store_txn *txn);
+
 /* Over every put and delete since the store was made: equal on replicas that have applied the same. */
 uint32_t store_digest(const struct store_txn *txn);
 
@@ -114,5 +124,7 @@ struct store_size {
     uint64_t reader_lag; /* transactions that the oldest reader is behind */
 };
 struct store_size store_size(const struct store *store);
+/* Of the store that a reader reads. */
+struct store_size store_txn_size(const struct store_txn *txn);
 
 #endif

@@ -16,6 +16,7 @@ struct store {
     MDB_env *env;
     MDB_dbi dbi;
     uint64_t hash_seed[2];
+    bool has_seed; /* a new store: it was given one */
 };
 
 /* What a database number stands for. */
@@ -39,6 +40,7 @@ struct store_txn {
     struct store *store;
     MDB_txn *mdb;
     bool is_write;
+    bool hid;     /* a reader: a key whose deadline is not past by clock_ms */
     enum err err; /* the first one; sticks */
     uint64_t now_ms;
     uint64_t random; /* state of the entry's generator */

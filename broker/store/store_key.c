@@ -194,9 +194,11 @@ static void head_put(struct store_txn *txn, uint32_t space, const struct store_r
     txn_put(txn, key_slice(&key), buf_slice(&txn->scratch));
 }
 
-static bool is_past(const struct store_txn *txn, const struct store_object *object)
+static bool is_past(struct store_txn *txn, const struct store_object *object)
 {
-    return object->expire_ms != 0 && txn->now_ms > object->expire_ms;
+    if (object->expire_ms == 0 || txn->now_ms <= object->expire_ms) { return false; }
+    if (txn->clock_ms <= object->expire_ms) { txn->hid = true; }
+    return true;
 }
 
 /* ---- keys ---- */
@@ -552,6 +554,12 @@ static uint64_t purge_space(struct store_txn *txn, uint32_t space, uint64_t coun
         removed += 2;
     }
     return removed;
+}
+
+bool store_purge_is_due(struct store_txn *txn)
+{
+    struct unlinked unlinked;
+    return unlinked_first(txn, &unlinked);
 }
 
 bool store_purge(struct store_txn *txn, uint64_t count)

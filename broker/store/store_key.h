@@ -119,6 +119,8 @@ uint64_t store_key_next_expiry(struct store_txn *txn);
 uint64_t store_key_expire(struct store_txn *txn, uint64_t count,
                           void (*removed)(void *arg, uint16_t db, struct slice name), void *arg);
 
+/* Is anything unlinked and not removed? */
+bool store_purge_is_due(struct store_txn *txn);
 /* Remove what was unlinked, at most about `count` rows. Gives: false: nothing is left. */
 bool store_purge(struct store_txn *txn, uint64_t count);
 

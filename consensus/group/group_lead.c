@@ -48,7 +48,7 @@ static enum err judge(const struct group *g, const struct proposal *p)
     const struct engine_opts *opts = &g->engine->opts;
     if (!group_is_leader(g) || g->transferee != 0) { return ERR_NOT_LEADER; }
     if (g->engine->space.is_low) { return ERR_FULL; }
-    bool is_too_much = p->data.len > opts->entry_bytes_max || apply_lags(g) ||
+    bool is_too_much = p->data.len > opts->command_bytes_max || apply_lags(g) ||
                        g->queued_bytes + packed_bytes(p) > opts->queued_bytes_max;
     return is_too_much ? ERR_SLOW : ERR_OK;
 }

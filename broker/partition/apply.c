@@ -1,0 +1,390 @@
+/* apply: see the header. */
+#include "partition/apply.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "partition/answer.h"
+#include "partition/calls.h"
+#include "partition/store_thread.h"
+#include "partition/waiters.h"
+
+enum {
+    APPLY_NS = 5000000, /* after which a transaction is committed, for others to have their turn */
+    APPLY_BYTES = 4 << 20, /* of entries, the same */
+    FULL_RETRY_MS = 1000,
+};
+
+struct applying {
+    struct partition *p;
+    struct store_thread *thread;
+    struct store_txn *txn;
+    struct proposed *proposed; /* the entry's command was proposed here; else NULL */
+    uint32_t batch_at;
+    struct call_place place;
+    struct data_listener listener;
+    uint64_t call_count;
+    enum apply_end end; /* other than APPLY_DONE: go no further */
+};
+
+/* ---- what is told afterwards ---- */
+
+struct event_head {
+    uint16_t db;
+    uint32_t class;
+    const char *event;
+    size_t len; /* of the key, which follows */
+};
+
+static void note_event(struct partition *p, uint16_t db, struct slice key, const char *event,
+                       uint32_t class)
+{
+    uint32_t wanted = atomic_load_explicit(&p->all->events, memory_order_relaxed);
+    if (p->term == 0 || (wanted & class) == 0) { return; }
+    struct event_head head = {db, class, event, key.len};
+    buf_append(&p->events, slice_of(&head, sizeof head));
+    buf_append(&p->events, key);
+}
+
+static void tell_events(struct partition *p)
+{
+    const struct partitions_opts *opts = &p->all->opts;
+    for (size_t at = 0; at < p->events.len;) {
+        struct event_head head;
+        memcpy(&head, p->events.data + at, sizeof head);
+        at += sizeof head;
+        if (opts->ops != NULL && opts->ops->changed != NULL) {
+            opts->ops->changed(opts->arg, head.db, slice_of(p->events.data + at, head.len),
+                               head.event, head.class);
+        }
+        at += head.len;
+    }
+    p->events.len = 0;
+}
+
+static void on_changed(void *arg, const struct data_change *change)
+{
+    struct applying *a = arg;
+    waiters_touch(a->p, change->db, change->name);
+    note_event(a->p, change->db, change->name, change->event, change->class);
+}
+
+static void on_expired(void *arg, uint16_t db, struct slice name)
+{
+    struct applying *a = arg;
+    waiters_touch(a->p, db, name);
+    note_event(a->p, db, name, "expired", EVENT_EXPIRED);
+}
+
+/* ---- calls ---- */
+
+static struct proposed_batch *asked_by(const struct applying *a)
+{
+    return a->proposed != NULL ? &a->proposed->batch[a->batch_at] : NULL;
+}
+
+static struct partition_request *request_of(const struct applying *a)
+{
+    const struct proposed_batch *by = asked_by(a);
+    if (by == NULL) { return NULL; }
+    return by->waiter != NULL ? waiter_request(by->waiter) : by->request;
+}
+
+/* It is answered once the transaction is committed. */
+static void finish(struct applying *a, struct partition_request *request, enum err err)
+{
+    struct proposed_batch *by = asked_by(a);
+    if (request == NULL) { return; }
+    request->err = err;
+    if (by->waiter != NULL) {
+        waiter_execute(by->waiter, true);
+    } else {
+        list_push_back(&a->p->finished, &request->link);
+    }
+}
+
+/* Do the checks hold? */
+static bool checks_hold(const struct applying *a, const struct entry_batch *batch)
+{
+    struct slice body = batch->body;
+    struct partition_check check;
+    for (uint32_t i = 0; i < batch->check_count; i++) {
+        if (!entry_take_check(&body, &check)) { return false; }
+        if (call_version(&a->place, &check) != check.version) { return false; }
+    }
+    return true;
+}
+
+/* Run the calls, with their replies behind each other in `out`. False: it is parked. */
+static bool run_calls(struct applying *a, const struct entry_batch *batch, struct buf *out)
+{
+    struct store_thread *thread = a->thread;
+    struct slice body = batch->body;
+    struct partition_call call;
+    if (batch->call_count > thread->end_cap) {
+        thread->end_cap = batch->call_count;
+        thread->end = mem_resize(thread->end, thread->end_cap * sizeof *thread->end);
+    }
+    for (uint32_t i = 0; i < batch->call_count; i++) {
+        if (!entry_take_call(&body, &call, &thread->words)) {
+            a->end = APPLY_UNKNOWN;
+            return true;
+        }
+        if (!call_run(&a->place, &call, out)) { return false; }
+        thread->end[i] = (uint32_t)out->len;
+        a->call_count++;
+        if (a->p->waited.count > 0 && slice_equal_nocase(call.argv[0], SLICE("swapdb"))) {
+            waiters_touch_all(a->p);
+        }
+    }
+    return true;
+}
+
+/* A serve that meets another type than it waits for has nothing to take; who parks a call looks for that himself. */
+static bool is_refused(const struct entry_batch *batch, const struct buf *out)
+{
+    return batch->kind == ENTRY_SERVE && out->len > 0 && out->data[0] == '-';
+}
+
+/* Execute a batch whose number is new. */
+static void execute(struct applying *a, const struct entry_batch *batch, struct store_lane *lane)
+{
+    struct store_thread *thread = a->thread;
+    struct partition_request *request = request_of(a);
+    struct buf *out = request != NULL ? &request->reply : &thread->scratch;
+    out->len = 0;
+    a->place.resp_version = batch->resp_version;
+    a->place.may_park = batch->kind == ENTRY_SERVE;
+    bool is_aborted = !checks_hold(a, batch);
+    if (!is_aborted && (!run_calls(a, batch, out) || is_refused(batch, out))) { return; }
+    uint32_t count = is_aborted ? 0 : batch->call_count;
+    if (lane != NULL) {
+        const struct answer answer = {is_aborted, thread->end, count, buf_slice(out)};
+        answer_encode(&thread->answer, &answer);
+        store_lane_keep(&thread->lanes, lane, batch->origin.seq, buf_slice(&thread->answer));
+    }
+    if (request == NULL) { return; }
+    request->is_aborted = is_aborted;
+    if (count > 1) { request->reply_end = mem_copy(thread->end, count * sizeof *thread->end); }
+    finish(a, request, ERR_OK);
+}
+
+/* A write or a serve: executed, if its number is new. */
+static void apply_calls(struct applying *a, struct entry_batch *batch)
+{
+    if (!batch->has_origin) {
+        execute(a, batch, NULL);
+        return;
+    }
+    struct store_lanes *lanes = &a->thread->lanes;
+    const struct partition_origin *origin = &batch->origin;
+    const struct store_lane_id id = {origin->node_id, origin->incarnation, origin->worker,
+                                     origin->is_parking};
+    struct store_lane *lane = store_lane_open(lanes, &id);
+    uint64_t number;
+    struct slice kept;
+    store_lane_raise(lane, origin->acked_low);
+    while (entry_take_number(&batch->acked, &number)) {
+        store_lane_confirm(lanes, lane, number);
+    }
+    struct partition_request *request = request_of(a);
+    switch (store_lane_find(lanes, lane, origin->seq, &kept)) {
+    case STORE_LANE_NEW: execute(a, batch, lane); break;
+    case STORE_LANE_KNOWN:
+        if (request != NULL) { finish(a, request, answer_give(kept, request)); }
+        break;
+    case STORE_LANE_BELOW: finish(a, request, ERR_INDOUBT); break;
+    }
+}
+
+/* ---- entries ---- */
+
+static void apply_one(struct applying *a, struct entry_batch *batch)
+{
+    if (batch->kind >= ENTRY_KINDS) {
+        a->end = APPLY_UNKNOWN;
+        return;
+    }
+    switch ((enum entry_kind)batch->kind) {
+    case ENTRY_WRITE:
+    case ENTRY_SERVE: apply_calls(a, batch); break;
+    case ENTRY_EXPIRE: (void)store_key_expire(a->txn, batch->count, on_expired, a); break;
+    case ENTRY_PURGE: (void)store_purge(a->txn, batch->count); break;
+    case ENTRY_FORGET:
+        store_lanes_end(&a->thread->lanes);
+        a->p->forget_is_done =
+            store_lanes_forget(a->txn, batch->origin.node_id, batch->origin.incarnation);
+        break;
+    case ENTRY_TICK: break;
+    }
+}
+
+/* A digest speaks of the state behind an entry, which may be some way back. */
+static bool digest_fits(const struct partition *p, const struct entry_head *head)
+{
+    if (!head->has_digest) { return true; }
+    const struct digest_kept *kept = &p->digests[head->digest_index % DIGESTS_KEPT];
+    if (kept->index != head->digest_index || kept->digest == head->digest) { return true; }
+    LOG_ERROR("a partition's store differs from the leader's", LOG_UINT("partition", p->id),
+              LOG_UINT("index", head->digest_index), LOG_UINT("digest", kept->digest),
+              LOG_UINT("leader_digest", head->digest));
+    metric_add(METRIC_partition_digest_mismatches_total, 1);
+    return false;
+}
+
+static void apply_command(struct applying *a, const struct fsm_command *command)
+{
+    struct partition *p = a->p;
+    struct entry_head head;
+    struct slice batches;
+    bool is_good = entry_open(command->data, &head, &batches);
+    if (!is_good || head.level > ENTRY_LEVEL) {
+        a->end = APPLY_UNKNOWN;
+        return;
+    }
+    if (!digest_fits(p, &head)) {
+        a->end = APPLY_DAMAGED;
+        return;
+    }
+    uint64_t clock_ms = store_clock_ms(a->txn);
+    clock_ms = head.clock_ms > clock_ms ? head.clock_ms : clock_ms;
+    store_txn_entry(a->txn, clock_ms, head.seed);
+    if (clock_ms > p->clock_ms) { p->clock_ms = clock_ms; }
+    a->proposed =
+        command->origin != NULL ? CONTAINER_OF(command->origin, struct proposed, proposal) : NULL;
+    a->batch_at = 0;
+    store_lanes_begin(&a->thread->lanes, a->txn);
+    struct entry_batch batch;
+    while (a->end == APPLY_DONE && entry_take_batch(&batches, &batch, &is_good)) {
+        apply_one(a, &batch);
+        a->batch_at++;
+    }
+    store_lanes_end(&a->thread->lanes);
+    if (!is_good) { a->end = APPLY_UNKNOWN; }
+}
+
+static void note_digest(struct applying *a, uint64_t index)
+{
+    struct partition *p = a->p;
+    uint32_t digest = store_digest(a->txn);
+    p->digests[index % DIGESTS_KEPT] = (struct digest_kept){index, digest};
+    p->digest_index = index;
+    p->digest_value = digest;
+    atomic_store_explicit(&p->digest, index << 32 | digest, memory_order_relaxed);
+}
+
+/* Whole entries, from *at on, until the transaction is large or old enough. */
+static void apply_entries(struct applying *a, size_t *at)
+{
+    const struct fsm_batch *batch = a->p->batch;
+    uint64_t until_ns = clock_mono_ns() + APPLY_NS;
+    size_t bytes = 0;
+    while (*at < batch->count) {
+        uint64_t index = batch->commands[*at].index;
+        while (*at < batch->count && batch->commands[*at].index == index) {
+            bytes += batch->commands[*at].data.len;
+            apply_command(a, &batch->commands[*at]);
+            ++*at;
+            if (a->end != APPLY_DONE) { return; }
+        }
+        note_digest(a, index);
+        if (bytes > APPLY_BYTES || clock_mono_ns() > until_ns) { return; }
+    }
+}
+
+/* ---- transactions ---- */
+
+/* What was not committed did not happen. */
+static void undo(struct partition *p, size_t from, size_t to)
+{
+    while (!list_is_empty(&p->finished)) {
+        struct partition_request *request =
+            CONTAINER_OF(list_pop_front(&p->finished), struct partition_request, link);
+        request->reply.len = 0;
+        request->is_aborted = false;
+        mem_free(request->reply_end);
+        request->reply_end = NULL;
+    }
+    for (size_t i = from; i < to; i++) {
+        struct proposal *origin = p->batch->commands[i].origin;
+        if (origin == NULL) { continue; }
+        struct proposed *proposed = CONTAINER_OF(origin, struct proposed, proposal);
+        for (uint32_t k = 0; k < proposed->batch_count; k++) {
+            if (proposed->batch[k].waiter != NULL) {
+                waiter_execute(proposed->batch[k].waiter, false);
+            }
+        }
+    }
+    p->events.len = 0;
+}
+
+static enum apply_end end_of(struct partition *p, enum err err)
+{
+    if (err == ERR_FULL) {
+        LOG_LIMITED(LOG_LEVEL_WARN, "a partition's store has no room: what is committed waits",
+                    LOG_UINT("partition", p->id));
+        p->batch_retry_ms = store_thread_now_ms() + FULL_RETRY_MS;
+        return APPLY_LATER;
+    }
+    LOG_ERROR("a partition's store failed", LOG_UINT("partition", p->id),
+              LOG_STR("err", err_word(err)));
+    return APPLY_DAMAGED;
+}
+
+static void answer_all(struct partition *p)
+{
+    while (!list_is_empty(&p->finished)) {
+        struct partition_request *request =
+            CONTAINER_OF(list_pop_front(&p->finished), struct partition_request, link);
+        store_thread_answer(p, request, request->err);
+    }
+    tell_events(p);
+}
+
+static void count_applied(struct applying *a, size_t commands)
+{
+    struct partition *p = a->p;
+    atomic_fetch_add_explicit(&p->applied_batches, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->applied_calls, a->call_count, memory_order_relaxed);
+    metric_add(METRIC_partition_transactions_total, 1);
+    metric_add(METRIC_partition_calls_applied_total, a->call_count);
+    metric_observe(METRIC_HISTOGRAM_partition_transaction_calls, a->call_count);
+    (void)commands;
+}
+
+enum apply_end apply_some(struct partition *p)
+{
+    struct applying a = {.p = p, .thread = p->thread, .end = APPLY_DONE};
+    uint64_t began_ns = clock_mono_ns();
+    size_t at = p->batch_at;
+    enum err err = store_begin(p->file->store, &a.txn);
+    if (err != ERR_OK) { return end_of(p, err); }
+    a.listener = (struct data_listener){on_changed, &a};
+    a.place = (struct call_place){.all = p->all, .txn = a.txn, .listener = &a.listener};
+    apply_entries(&a, &at);
+    if (a.end != APPLY_DONE) {
+        store_abort(a.txn);
+        undo(p, p->batch_at, at);
+        return a.end;
+    }
+    bool is_all = at == p->batch->count;
+    uint64_t applied = is_all ? p->batch->last_index : p->batch->commands[at - 1].index;
+    store_set_applied(a.txn, applied);
+    uint64_t next_expiry_ms = store_key_next_expiry(a.txn);
+    bool purge_is_due = store_purge_is_due(a.txn);
+    err = store_commit(a.txn);
+    if (err != ERR_OK) {
+        undo(p, p->batch_at, at);
+        return end_of(p, err);
+    }
+    p->next_expiry_ms = next_expiry_ms;
+    p->purge_is_due = purge_is_due;
+    p->batch_at = at;
+    p->applied_index = applied;
+    atomic_store(&p->applied, applied);
+    count_applied(&a, at);
+    metric_observe(METRIC_HISTOGRAM_partition_transaction_seconds, clock_mono_ns() - began_ns);
+    answer_all(p);
+    return is_all ? APPLY_DONE : APPLY_MORE;
+}

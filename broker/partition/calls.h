@@ -1,0 +1,25 @@
+/* calls: run a call of a request on a transaction, for the apply of entries and for reads. */
+#ifndef FANFARE_PARTITION_CALLS_H
+#define FANFARE_PARTITION_CALLS_H
+
+#include "data/data_call.h"
+#include "partition/partition_int.h"
+
+struct call_place {
+    const struct partitions *all;
+    struct store_txn *txn;
+    const struct data_listener *listener;
+    uint8_t resp_version;
+    bool may_park;
+};
+
+/* One reply behind what is in `out`, or none: false: it is parked. A call that cannot be run is answered with an error. */
+bool call_run(const struct call_place *place, const struct partition_call *call, struct buf *out);
+
+/* A key's object. False: it is not there. */
+bool call_object(const struct call_place *place, uint16_t db, struct slice key,
+                 struct store_object *out);
+/* The version of a key; 0: it is not there. */
+uint64_t call_version(const struct call_place *place, const struct partition_check *check);
+
+#endif

@@ -1,0 +1,230 @@
+/* partition_int: a partition and its store thread as this module's files see them. */
+#ifndef FANFARE_PARTITION_PARTITION_INT_H
+#define FANFARE_PARTITION_PARTITION_INT_H
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "base/map.h"
+#include "base/thread.h"
+#include "consensus/consensus.h"
+#include "partition/entry.h"
+#include "partition/partition_types.h"
+#include "store/store_image.h"
+#include "store/store_lane.h"
+
+enum {
+    PROPOSED_MAX = 4,        /* entries of a partition on their way */
+    ENTRY_BYTES = 192 << 10, /* what requests are put together to */
+    RETRY_MS = 5,            /* after a proposal was refused because too much waits */
+    HOMES_MAX = 64,          /* workers to be woken at the end of a turn */
+    DIGESTS_KEPT = 4096,     /* entries back that a digest may speak of */
+    STATUS_DATABASES = 16,
+};
+
+struct waiter;
+struct partition;
+struct partitions;
+
+/* ---- store threads ---- */
+
+struct store_thread {
+    struct thread thread;
+    struct mailbox mailbox;
+    int event_fd;
+    bool is_ending;
+    bool is_stopped; /* nothing is asked any more */
+    uint32_t index;
+    struct partitions *all;
+    struct list busy; /* partitions that something happened to, or that have work left */
+    struct mailbox *home[HOMES_MAX];
+    uint32_t home_count;
+    bool has_pushed; /* to the raft thread, who is to be woken */
+    uint64_t random;
+    /* Kept from one call to the next. */
+    struct entry_words words;
+    struct buf scratch;
+    struct buf answer;
+    struct store_lanes lanes;
+    uint32_t *end; /* of the replies of a batch's calls */
+    uint32_t end_cap;
+};
+
+/* ---- what is proposed ---- */
+
+/* What a batch of an entry is for. */
+struct proposed_batch {
+    enum entry_kind kind;
+    struct partition_request *request; /* a write's, until it is answered */
+    size_t bytes;
+    struct waiter *waiter; /* a serve's */
+};
+
+struct proposed {
+    struct proposal proposal;
+    struct task back; /* on the store thread, when it was not executed */
+    struct list link; /* partition's proposed, or free */
+    struct partition *partition;
+    enum err err;
+    uint64_t round;
+    uint64_t began_ns;
+    uint64_t number; /* of the first write in it; 0: there is none */
+    struct buf data;
+    struct proposed_batch *batch;
+    uint32_t batch_count;
+    uint32_t batch_cap;
+};
+
+/* ---- a store on its file ---- */
+
+/* The store and whoever reads it as an image: the last one closes it. */
+struct store_file {
+    atomic_uint refs;
+    struct partition *partition;
+    struct store *store;
+    bool is_kept_open; /* the last one says to the partition that the file is closed */
+};
+
+/* A worker's reader, or another thread's. */
+struct reader_slot {
+    struct lock lock;         /* held by whoever reads, or closes the store */
+    struct store_txn *reader; /* NULL: the store is not open */
+    uint64_t random;
+};
+
+struct forget_node {
+    uint64_t node_id;
+    uint64_t incarnation_below;
+};
+
+struct digest_kept {
+    uint64_t index;
+    uint32_t digest;
+};
+
+struct partition {
+    struct partitions *all;
+    struct store_thread *thread;
+    uint32_t id;
+    uint64_t group;
+
+    /* Any thread. */
+    struct engine_view view;      /* the raft thread's to write */
+    atomic_uint_fast64_t leads;   /* the term in which it may be asked */
+    atomic_uint_fast64_t applied; /* what the store holds */
+    atomic_bool is_file_open;     /* the store's, here or by an image */
+    atomic_bool is_damaged;
+    atomic_uint_fast64_t applied_batches;
+    atomic_uint_fast64_t applied_calls;
+    atomic_uint_fast64_t proposed_bytes;
+    atomic_uint_fast64_t parked;
+    atomic_uint_fast64_t digest; /* index << 32 | digest: the low bits of an index */
+    struct reader_slot *slot;    /* one a worker, then the store thread's, then one for status */
+
+    /* The raft thread. */
+    bool is_open;
+    bool is_deleted; /* the store goes when the group is closed */
+    bool reopens;    /* and a new one is made */
+    bool is_leader;
+    uint64_t refused_round;
+    struct read_request barrier; /* all that was acknowledged before this leadership is applied */
+    uint64_t barrier_term;
+    const struct fsm_batch *batch_handed;
+    struct task closed_task; /* back here, for a store that is made anew */
+
+    /* The store thread. */
+    struct list busy;
+    struct store_file *file; /* NULL: not open */
+    uint64_t term;           /* in which it leads, or 0 */
+    uint64_t clock_ms;       /* of the newest entry that was applied or proposed */
+
+    /* A batch in flight: borrowed from the raft thread until applied_task has run there. */
+    struct task batch_task;
+    const struct fsm_batch *batch;
+    size_t batch_at;
+    uint64_t batch_retry_ms; /* the disk was full */
+    struct task applied_task;
+    uint64_t applied_index;
+    struct task close_task;
+    bool close_removes;
+    bool close_reopens;
+
+    /* Snapshots: what is asked, and the answer on its way back. */
+    struct task image_task;
+    void *image;
+    struct task restore_task;
+    struct slice restore_bytes;
+    bool restore_is_begun;
+    bool restore_is_end;
+    uint64_t restore_index;
+    enum err restore_err;
+    struct store_load *load; /* a store that is being made; NULL: none */
+
+    /* Writes that wait to be proposed, and entries that were. */
+    struct list queue;
+    uint64_t queue_bytes;
+    uint64_t number_last; /* of the writes queued */
+    struct list proposed;
+    struct list unused;
+    uint32_t proposed_count;
+    uint64_t round;
+    uint64_t retry_ms;
+
+    /* Reads: behind the writes that came before; behind a quorum round; behind a tick. */
+    struct list reads_behind;
+    struct list reads_round;
+    struct list reads_asked; /* by the round in flight */
+    struct list reads_tick;
+    struct list reads_ticked; /* by the tick in flight */
+    struct read_request round_request;
+    struct task round_back;
+    bool round_is_open;
+    bool tick_is_open;
+
+    /* The leader's clock. */
+    uint64_t next_expiry_ms;
+    bool expire_is_open;
+    bool purge_is_due;
+    bool purge_is_open;
+    struct forget_node *forget; /* lives that are over, until that is applied */
+    uint32_t forget_count;
+    bool forget_is_open;
+    bool forget_is_done; /* the first of them, in the transaction that is open */
+    uint64_t digest_ms;  /* when a digest was last proposed */
+    struct digest_kept *digests;
+    uint64_t digest_index; /* of the newest entry with one */
+    uint32_t digest_value;
+
+    /* Parked calls (waiters.h). */
+    struct map waiters;
+    struct map waited;   /* keys */
+    struct list touched; /* of them, those that were written to */
+    struct list due;     /* waiters to be put into an entry */
+
+    /* What a transaction did, told once it is committed. */
+    struct list finished; /* requests */
+    struct buf events;
+};
+
+struct partitions {
+    struct partitions_opts opts;
+    char *dir;
+    char *node_name;
+    char boot_id[40];
+    atomic_bool is_stopped;
+    atomic_uint events; /* classes of keyspace events that are wanted */
+    struct store_thread *threads;
+    struct partition *partition;
+};
+
+static inline struct reader_slot *partition_own_slot(struct partition *p)
+{
+    return &p->slot[p->all->opts.worker_count];
+}
+
+static inline struct reader_slot *partition_status_slot(struct partition *p)
+{
+    return &p->slot[p->all->opts.worker_count + 1];
+}
+
+#endif

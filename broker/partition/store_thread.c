@@ -1,0 +1,193 @@
+/* store_thread: see the header. */
+#include "partition/store_thread.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+
+uint64_t store_thread_now_ms(void)
+{
+    return clock_mono_ns() / NS_PER_MS;
+}
+
+static void wake(void *arg)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(((struct store_thread *)arg)->event_fd, &one, sizeof one);
+    (void)ignored; /* full: it is awake */
+}
+
+static void drain(const struct store_thread *thread)
+{
+    uint64_t count;
+    ssize_t ignored = read(thread->event_fd, &count, sizeof count);
+    (void)ignored; /* empty: the time was up */
+}
+
+void store_thread_touch(struct partition *p)
+{
+    if (!list_is_linked(&p->busy)) { list_push_back(&p->thread->busy, &p->busy); }
+}
+
+uint64_t store_thread_random(struct store_thread *thread)
+{
+    thread->random ^= thread->random << 13; /* xorshift64 (Marsaglia, 2003) */
+    thread->random ^= thread->random >> 7;
+    thread->random ^= thread->random << 17;
+    return thread->random;
+}
+
+/* ---- answers ---- */
+
+static void on_answered(struct task *task)
+{
+    struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
+    request->on_done(request);
+}
+
+void store_thread_answer(struct partition *p, struct partition_request *request, enum err err)
+{
+    struct store_thread *thread = p->thread;
+    struct mailbox *home = request->home;
+    request->err = err;
+    request->task.run = on_answered;
+    mailbox_push(home, &request->task);
+    for (uint32_t i = 0; i < thread->home_count; i++) {
+        if (thread->home[i] == home) { return; }
+    }
+    if (thread->home_count == HOMES_MAX) {
+        mailbox_wake(home);
+    } else {
+        thread->home[thread->home_count++] = home;
+    }
+}
+
+void request_refuse(struct partition_request *request, enum err err)
+{
+    request->err = err;
+    request->task.run = on_answered;
+    mailbox_post(request->home, &request->task);
+}
+
+void store_thread_to_raft(struct partition *p, struct task *task)
+{
+    consensus_push(p->all->opts.consensus, task);
+    p->thread->has_pushed = true;
+}
+
+static void wake_others(struct store_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->home_count; i++) {
+        mailbox_wake(thread->home[i]);
+    }
+    thread->home_count = 0;
+    if (thread->has_pushed) { consensus_wake(thread->all->opts.consensus); }
+    thread->has_pushed = false;
+}
+
+/* ---- the loop ---- */
+
+/* Each partition that is busy has a turn. Gives: when the next one is due. */
+static uint64_t turn_all(struct store_thread *thread, uint64_t (*turn)(struct partition *p))
+{
+    struct list now;
+    uint64_t due_ms = UINT64_MAX;
+    list_init(&now);
+    while (!list_is_empty(&thread->busy)) {
+        struct list *link = list_pop_front(&thread->busy);
+        list_push_back(&now, link);
+    }
+    while (!list_is_empty(&now)) {
+        struct partition *p = CONTAINER_OF(list_pop_front(&now), struct partition, busy);
+        uint64_t next_ms = turn(p);
+        if (next_ms == UINT64_MAX) { continue; }
+        store_thread_touch(p);
+        due_ms = next_ms < due_ms ? next_ms : due_ms;
+    }
+    return due_ms;
+}
+
+static void sleep_until(struct store_thread *thread, uint64_t due_ms)
+{
+    mailbox_sleeping(&thread->mailbox, true);
+    if (mailbox_is_empty(&thread->mailbox)) {
+        uint64_t now_ms = store_thread_now_ms();
+        uint64_t rest_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+        int timeout = due_ms == UINT64_MAX ? -1 : rest_ms < 60000 ? (int)rest_ms : 60000;
+        struct pollfd fd = {thread->event_fd, POLLIN, 0};
+        (void)poll(&fd, 1, timeout);
+    }
+    mailbox_sleeping(&thread->mailbox, false);
+    drain(thread);
+}
+
+struct store_thread_start {
+    struct store_thread *thread;
+    uint64_t (*turn)(struct partition *p);
+};
+
+static void main_of(void *arg)
+{
+    struct store_thread_start *start = arg;
+    struct store_thread *thread = start->thread;
+    uint64_t (*turn)(struct partition * p) = start->turn;
+    mem_free(start);
+    metrics_thread_init();
+    while (!thread->is_ending) {
+        (void)mailbox_run(&thread->mailbox);
+        uint64_t due_ms = turn_all(thread, turn);
+        wake_others(thread);
+        if (!thread->is_ending && due_ms > store_thread_now_ms()) { sleep_until(thread, due_ms); }
+    }
+}
+
+enum err store_thread_start(struct store_thread *thread, struct partitions *all, uint32_t index,
+                            uint64_t (*turn)(struct partition *p))
+{
+    *thread = (struct store_thread){.all = all, .index = index};
+    list_init(&thread->busy);
+    thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
+    mailbox_init(&thread->mailbox, wake, thread);
+    thread->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (thread->event_fd < 0) {
+        LOG_ERROR("no eventfd for a store thread", LOG_INT("errno", errno));
+        return ERR_SYSTEM;
+    }
+    struct store_thread_start *start = mem_new(sizeof *start);
+    *start = (struct store_thread_start){thread, turn};
+    char name[16];
+    snprintf(name, sizeof name, "store-%u", index % 1000);
+    thread_start(&thread->thread, name, main_of, start);
+    return ERR_OK;
+}
+
+struct ending {
+    struct task task;
+    struct store_thread *thread;
+};
+
+static void on_end(struct task *task)
+{
+    CONTAINER_OF(task, struct ending, task)->thread->is_ending = true;
+}
+
+void store_thread_stop(struct store_thread *thread)
+{
+    struct ending ending = {.task = {.run = on_end}, .thread = thread};
+    if (thread->event_fd < 0) { return; }
+    mailbox_post(&thread->mailbox, &ending.task);
+    thread_join(&thread->thread);
+    close(thread->event_fd);
+    mem_free(thread->words.word);
+    mem_free(thread->end);
+    buf_fini(&thread->scratch);
+    buf_fini(&thread->answer);
+    store_lanes_fini(&thread->lanes);
+}

@@ -1,0 +1,133 @@
+/* turn: see the header. */
+#include "partition/turn.h"
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "partition/apply.h"
+#include "partition/image.h"
+#include "partition/propose.h"
+#include "partition/reads.h"
+#include "partition/store_file.h"
+#include "partition/store_thread.h"
+#include "partition/waiters.h"
+
+/* ---- leadership ---- */
+
+static void refuse_all(struct partition *p)
+{
+    propose_end(p, ERR_NOT_LEADER);
+    reads_end(p, ERR_NOT_LEADER);
+    waiters_end(p, ERR_NOT_LEADER);
+}
+
+void turn_lead(struct partition *p, uint64_t term)
+{
+    const struct partitions_opts *opts = &p->all->opts;
+    if (p->thread->is_stopped || p->term == term) { return; }
+    if (p->term == 0) { metric_add(METRIC_partition_leads, 1); }
+    if (term == 0) { metric_sub(METRIC_partition_leads, 1); }
+    p->term = term;
+    atomic_store(&p->leads, term);
+    if (term == 0) { refuse_all(p); }
+    if (opts->ops != NULL && opts->ops->leads != NULL) { opts->ops->leads(opts->arg, p->id, term); }
+    store_thread_touch(p);
+}
+
+/* ---- batches ---- */
+
+static void on_applied(struct task *task) /* raft */
+{
+    struct partition *p = CONTAINER_OF(task, struct partition, applied_task);
+    engine_applied(consensus_engine(p->all->opts.consensus), p->group, p->batch_handed->last_index);
+}
+
+/* The store is no good: the group is closed, and the batch goes back. */
+static void on_failed(struct task *task) /* raft */
+{
+    struct partition *p = CONTAINER_OF(task, struct partition, applied_task);
+    struct engine *e = consensus_engine(p->all->opts.consensus);
+    engine_group_close(e, p->group);
+    engine_applied(e, p->group, p->batch_handed->last_index);
+}
+
+void turn_on_batch(struct task *task)
+{
+    struct partition *p = CONTAINER_OF(task, struct partition, batch_task);
+    p->batch = p->batch_handed;
+    p->batch_at = 0;
+    p->batch_retry_ms = 0;
+    store_thread_touch(p);
+}
+
+static void give_back(struct partition *p, void (*run)(struct task *task))
+{
+    p->batch = NULL;
+    p->applied_task.run = run;
+    store_thread_to_raft(p, &p->applied_task);
+}
+
+static void fail(struct partition *p, bool is_unknown)
+{
+    atomic_store(&p->is_damaged, true);
+    if (is_unknown) {
+        LOG_ERROR("a partition's log has an entry of a newer version: its replica here stops until "
+                  "this node has that version",
+                  LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
+    } else {
+        LOG_ERROR("a partition's store is thrown away and made anew from snapshot and log",
+                  LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
+        metric_add(METRIC_partition_rebuilds_total, 1);
+        p->close_removes = true;
+        p->close_reopens = true;
+    }
+    propose_given_up(p, p->batch_at, p->batch->count);
+    give_back(p, on_failed);
+}
+
+/* Gives: when there is more to do. */
+static uint64_t apply_turn(struct partition *p)
+{
+    if (p->batch == NULL) { return UINT64_MAX; }
+    if (p->batch_retry_ms > store_thread_now_ms()) { return p->batch_retry_ms; }
+    size_t from = p->batch_at;
+    enum apply_end end = apply_some(p);
+    switch (end) {
+    case APPLY_MORE:
+    case APPLY_DONE:
+        propose_applied(p, from, p->batch_at);
+        waiters_turn(p);
+        if (end == APPLY_MORE) { return 0; }
+        give_back(p, on_applied);
+        return UINT64_MAX;
+    case APPLY_LATER: return p->batch_retry_ms;
+    case APPLY_DAMAGED:
+    case APPLY_UNKNOWN: fail(p, end == APPLY_UNKNOWN); return UINT64_MAX;
+    }
+    return UINT64_MAX;
+}
+
+uint64_t turn_take(struct partition *p)
+{
+    /* What came goes into the log first, so that it is on its way while batches are applied. */
+    (void)propose_turn(p);
+    uint64_t apply_ms = apply_turn(p);
+    reads_turn(p);
+    uint64_t propose_ms = propose_turn(p);
+    return apply_ms < propose_ms ? apply_ms : propose_ms;
+}
+
+/* ---- the end ---- */
+
+void turn_on_close(struct task *task)
+{
+    struct partition *p = CONTAINER_OF(task, struct partition, close_task);
+    bool reopens = p->close_reopens && !p->thread->is_stopped;
+    turn_lead(p, 0);
+    image_drop(p);
+    if (p->file != NULL) {
+        store_file_close(p, p->close_removes ? STORE_FILE_REMOVE : STORE_FILE_KEEP);
+    }
+    p->close_removes = false;
+    p->close_reopens = false;
+    if (reopens) { store_thread_to_raft(p, &p->closed_task); }
+}

@@ -1,0 +1,168 @@
+/* The promises of partition/partition.h for a node alone: what is written is there, once, also after a crash. */
+#include "partition_rig.h"
+
+static struct rig_node *one_node(struct rig *rig)
+{
+    rig_init(rig, 1, 2);
+    rig_start(&rig->node[0]);
+    rig_create(&rig->node[0]);
+    rig_until_leads(&rig->node[0], 0);
+    rig_until_leads(&rig->node[0], 1);
+    return &rig->node[0];
+}
+
+Test(alone, writes_are_answered_and_read)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    cr_assert_str_eq(rig_write(node, "SET a 1"), "+OK\r\n");
+    cr_assert_str_eq(rig_read(node, "GET a"), "$1\r\n1\r\n");
+    cr_assert_str_eq(rig_write(node, "INCR a"), ":2\r\n");
+    cr_assert_str_eq(rig_write(node, "NOSUCH"), "-ERR unknown command 'NOSUCH'\r\n");
+    cr_assert_str_eq(rig_do(node, PARTITION_READ, 1, "GET a"), "$-1\r\n");
+    rig_fini(&rig);
+}
+
+Test(alone, a_worker_reads_by_itself_what_was_answered)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask;
+    cr_assert_str_eq(rig_write(node, "SET a 1"), "+OK\r\n");
+    rig_begin(&rig, &ask, PARTITION_READ, 0);
+    rig_call(&ask, 0, "GET a");
+    RIG_UNTIL(&rig, partition_read(node->partitions, 1, &ask.request));
+    cr_assert_eq(ask.request.err, ERR_OK);
+    cr_assert(slice_equal(buf_slice(&ask.request.reply), SLICE("$1\r\n1\r\n")));
+    rig_free(&ask);
+    rig_fini(&rig);
+}
+
+Test(alone, a_number_that_comes_again_is_answered_and_not_executed)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask;
+    rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+    ask.request.origin.acked_low = 1;
+    rig_call(&ask, 0, "INCR a");
+    for (unsigned i = 0; i < 5; i++) {
+        rig_ask(node, &ask);
+        rig_wait(&rig, &ask);
+        cr_assert_eq(ask.request.err, ERR_OK);
+        cr_assert(slice_equal(buf_slice(&ask.request.reply), SLICE(":1\r\n")));
+        rig_free(&ask);
+    }
+    cr_assert_str_eq(rig_write(node, "INCR a"), ":2\r\n"); /* confirms the first */
+    rig_ask(node, &ask);
+    rig_wait(&rig, &ask);
+    cr_assert_eq(ask.request.err, ERR_INDOUBT);
+    rig_free(&ask);
+    cr_assert_str_eq(rig_read(node, "GET a"), "$1\r\n2\r\n");
+    rig_fini(&rig);
+}
+
+Test(alone, calls_of_a_request_are_executed_together_if_the_checks_hold)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask look;
+    struct rig_ask ask;
+    cr_assert_str_eq(rig_write(node, "SET a 1"), "+OK\r\n");
+    rig_begin(&rig, &look, PARTITION_VERSIONS, 0);
+    look.check[0].key = SLICE("a");
+    look.check[1].key = SLICE("none");
+    look.request.check_count = 2;
+    rig_ask(node, &look);
+    rig_wait(&rig, &look);
+    cr_assert_neq(look.check[0].version, 0);
+    cr_assert_eq(look.check[1].version, 0);
+    for (unsigned i = 0; i < 2; i++) { /* the second time `a` has changed */
+        rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+        rig_call(&ask, 0, "INCR a");
+        rig_call(&ask, 0, "RPUSH l x y");
+        rig_call(&ask, 0, "GET a");
+        memcpy(ask.check, look.check, sizeof ask.check);
+        ask.request.check_count = 2;
+        rig_ask(node, &ask);
+        rig_wait(&rig, &ask);
+        cr_assert_eq(ask.request.err, ERR_OK);
+        cr_assert_eq(ask.request.is_aborted, i == 1);
+        if (i == 0) {
+            const uint32_t *end = ask.request.reply_end;
+            cr_assert(slice_equal(buf_slice(&ask.request.reply), SLICE(":2\r\n:2\r\n$1\r\n2\r\n")));
+            cr_assert(end[0] == 4 && end[1] == 8 && end[2] == 15);
+        } else {
+            cr_assert_eq(ask.request.reply.len, 0);
+        }
+        rig_free(&ask);
+    }
+    rig_fini(&rig);
+}
+
+Test(alone,
+     requests_that_are_under_way_together_are_executed_in_order_and_reads_see_what_came_before)
+{
+    enum { COUNT = 600 };
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask *ask = mem_new0(2 * COUNT * sizeof *ask);
+    char expected[64];
+    for (unsigned i = 0; i < COUNT; i++) {
+        rig_begin(&rig, &ask[2 * i], PARTITION_WRITE, 0);
+        ask[2 * i].request.origin.acked_low = 1;
+        rig_call(&ask[2 * i], 0, "RPUSH list element");
+        rig_ask(node, &ask[2 * i]);
+        rig_begin(&rig, &ask[2 * i + 1], PARTITION_READ, 0);
+        rig_call(&ask[2 * i + 1], 0, "LLEN list");
+        rig_ask(node, &ask[2 * i + 1]);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        rig_wait(&rig, &ask[2 * i]);
+        rig_wait(&rig, &ask[2 * i + 1]);
+        snprintf(expected, sizeof expected, ":%u\r\n", i + 1);
+        cr_assert(slice_equal(buf_slice(&ask[2 * i].request.reply), slice_of_str(expected)));
+        unsigned seen = 0;
+        cr_assert_eq(sscanf(ask[2 * i + 1].request.reply.data, ":%u", &seen), 1);
+        cr_assert_geq(seen, i + 1);
+        rig_free(&ask[2 * i]);
+        rig_free(&ask[2 * i + 1]);
+    }
+    mem_free(ask);
+    rig_fini(&rig);
+}
+
+Test(alone, data_and_numbers_are_there_after_a_restart)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask;
+    cr_assert_str_eq(rig_write(node, "RPUSH list a b c"), ":3\r\n");
+    rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+    rig_call(&ask, 0, "INCR n");
+    rig_ask(node, &ask);
+    rig_wait(&rig, &ask);
+    rig_free(&ask);
+    for (unsigned i = 0; i < 3; i++) {
+        node->boot_id = i == 2 ? "another boot" : NULL;
+        rig_stop(node);
+        rig_start(node);
+        rig_open(node);
+        rig_until_leads(node, 0);
+        rig_ask(node, &ask);
+        rig_wait(&rig, &ask);
+        cr_assert(slice_equal(buf_slice(&ask.request.reply), SLICE(":1\r\n")));
+        rig_free(&ask);
+        cr_assert_str_eq(rig_read(node, "LLEN list"), ":3\r\n");
+    }
+    rig_fini(&rig);
+}
+
+Test(alone, who_does_not_lead_says_so)
+{
+    struct rig rig = {0};
+    rig_init(&rig, 1, 1);
+    rig_start(&rig.node[0]);
+    cr_assert_str_eq(rig_write(&rig.node[0], "SET a 1"), "(not leader)");
+    rig_fini(&rig);
+}
