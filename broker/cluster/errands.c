@@ -456,6 +456,8 @@ static struct errand *errand_new(struct errand_lane *lane, struct partition_requ
         .check = asked->check,
         .check_count = asked->check_count,
         .ticket = asked->ticket,
+        .wait_key = asked->wait_key,
+        .wait_key_count = asked->wait_key_count,
         .home = opts->mailbox,
         .on_done = on_done_here,
     };
