@@ -478,6 +478,9 @@ static void status_servers(const struct group *g, struct engine_status *out)
         out->servers[i].id = server->id;
         out->servers[i].role = server->role;
         strncpy(out->servers[i].node_name, server->address, sizeof out->servers[i].node_name - 1);
+        raft_index match = 0;
+        bool is_known = out->is_leader && raft_match_index(&g->raft, server->id, &match) == 0;
+        out->servers[i].match = is_known ? match : 0;
         out->server_count++;
     }
 }

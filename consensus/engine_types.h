@@ -102,7 +102,8 @@ struct engine_status {
     size_t server_count;
     struct {
         uint64_t id;
-        int role; /* 0 standby, 1 voter, 2 spare */
+        int role;       /* 0 standby, 1 voter, 2 spare */
+        uint64_t match; /* leader: its log is known to be there up to this index */
         char node_name[ENGINE_NAME_BYTES];
     } servers[ENGINE_SERVERS_MAX];
 };

@@ -193,6 +193,19 @@ static void append_member(struct buf *out, const struct cluster_view *view, uint
                 node->raft.port, index == view->self ? " myself" : "");
 }
 
+/* Who has its data: each with its id in the partition's group, and '+' while it does not vote yet. */
+static void append_replicas(struct buf *out, const struct pmap *map,
+                            const struct pmap_partition *partition)
+{
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        const struct pmap_replica *replica = &partition->replica[i];
+        buf_appendf(out, "%s%s%s:%" PRIu64, i > 0 ? "," : "", replica->is_voter ? "" : "+",
+                    name_of(map, replica->node), replica->id);
+    }
+    if (partition->replica_count == 0) { buf_append_str(out, "-"); }
+    buf_appendf(out, " settled=%s\n", yes_or_no(partition->is_settled));
+}
+
 /* What this node can use has moved, as far as it can see. */
 static void append_partition(struct buf *out, struct cluster *cluster, const struct pmap *map,
                              uint32_t index)
@@ -201,11 +214,12 @@ static void append_partition(struct buf *out, struct cluster *cluster, const str
     bool has_moved = cluster == NULL || cluster_serves(cluster, index, partition->epoch);
     buf_appendf(out,
                 "partition %" PRIu32 " slots=%" PRIu32 "-%" PRIu32 " owner=%s epoch=%" PRIu64
-                " moving-from=%s\n",
+                " moving-from=%s replicas=",
                 index, pmap_first_slot(map->partition_count, index),
                 pmap_first_slot(map->partition_count, index + 1) - 1,
                 name_of(map, partition->owner), partition->epoch,
                 name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
+    append_replicas(out, map, partition);
 }
 
 /* Ours: the map for people. */

@@ -1,6 +1,6 @@
 /* control: applies the commands of the control group's log.
- * Owns: the members and the partitions' owners. Not: bytes (control_wire), what to do next
- * (placement, membership). Thread: the raft thread.
+ * Owns: the members and the partitions' owners. Not: replicas (control_replicas), bytes (control_wire),
+ * what to do next (placement, membership). Thread: the raft thread.
  * Always: what control.h states; and a map that was given out is never written: a command that
  * changes something makes the next map from a copy. */
 #include "consensus/map/control.h"
@@ -79,8 +79,12 @@ bool control_is_sound(const struct control *control)
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (!node_is_sound(control, i)) { return false; }
     }
+    if (control->data_of != 0 && map->level < PMAP_LEVEL_REPLICAS) { return false; }
     for (uint32_t p = 0; p < map->partition_count; p++) {
-        if (!partition_is_sound(map, &map->partition[p])) { return false; }
+        const struct pmap_partition *partition = &map->partition[p];
+        if (!partition_is_sound(map, partition) || !control_replicas_are_sound(map, partition)) {
+            return false;
+        }
     }
     return true;
 }
@@ -90,24 +94,15 @@ static void check_step(const struct pmap *before, const struct pmap *after)
 {
     CHECK(after->cluster_id == before->cluster_id);
     CHECK(after->partition_count == before->partition_count);
+    CHECK(after->level >= before->level);
     for (uint32_t p = 0; p < after->partition_count; p++) {
         bool is_moved = after->partition[p].owner != before->partition[p].owner;
         CHECK(after->partition[p].epoch == before->partition[p].epoch + (is_moved ? 1 : 0));
+        control_check_replicas(&before->partition[p], &after->partition[p]);
     }
 }
 
 /* ---- the next map ---- */
-
-/* A copy with places for `node_count` members. */
-static struct pmap *copy(const struct pmap *map, uint32_t node_count)
-{
-    struct pmap *next = pmap_new(node_count, map->partition_count);
-    uint32_t kept_count = node_count < map->node_count ? node_count : map->node_count;
-    next->cluster_id = map->cluster_id;
-    if (kept_count > 0) { memcpy(next->node, map->node, kept_count * sizeof *map->node); }
-    memcpy(next->partition, map->partition, map->partition_count * sizeof *map->partition);
-    return next;
-}
 
 static void set_owner(struct pmap_partition *partition, uint32_t owner, uint32_t previous)
 {
@@ -165,6 +160,8 @@ static struct pmap *create(struct control *control, const struct control_command
     }
     struct pmap *next = pmap_new(0, c->partition_count);
     next->cluster_id = c->cluster_id;
+    next->level = c->level;
+    control->data_of = c->level >= PMAP_LEVEL_REPLICAS ? c->data_of : 0;
     return next;
 }
 
@@ -181,16 +178,18 @@ static struct pmap *join(struct control *control, const struct control_command *
     if (index == PMAP_NOBODY) { index = first_free_place(map); }
     if (index == PMAP_NODES_MAX) { return NULL; }
 
-    struct pmap *next = copy(map, index < map->node_count ? map->node_count : index + 1);
+    struct pmap *next = pmap_copy(map, index < map->node_count ? map->node_count : index + 1);
     struct pmap_node *node = &next->node[index];
     bool is_voter = by_id != PMAP_NOBODY && node->is_voter;
     disown(next, index);
+    if (by_id == PMAP_NOBODY) { control_lose_replicas(next, index); }
     *node = c->node;
     node->id = c->node_id;
     node->incarnation = ++control->incarnation_last;
     node->is_up = true;
     node->is_draining = false;
     node->is_voter = is_voter;
+    control_bring_replicas(control, next, index);
     return next;
 }
 
@@ -198,7 +197,7 @@ static struct pmap *down(struct control *control, const struct control_command *
 {
     uint32_t index = find_life(control->map, c);
     if (index == PMAP_NOBODY) { return NULL; }
-    struct pmap *next = copy(control->map, control->map->node_count);
+    struct pmap *next = pmap_copy(control->map, control->map->node_count);
     next->node[index].is_up = false;
     disown(next, index);
     return next;
@@ -208,7 +207,7 @@ static struct pmap *drain(struct control *control, const struct control_command 
 {
     uint32_t index = find_life(control->map, c);
     if (index == PMAP_NOBODY || control->map->node[index].is_draining) { return NULL; }
-    struct pmap *next = copy(control->map, control->map->node_count);
+    struct pmap *next = pmap_copy(control->map, control->map->node_count);
     next->node[index].is_draining = true;
     return next;
 }
@@ -223,9 +222,10 @@ static struct pmap *forget(struct control *control, const struct control_command
     while (count > 0 && (map->node[count - 1].id == 0 || count - 1 == index)) {
         count--; /* the last place is never a hole */
     }
-    struct pmap *next = copy(map, count);
+    struct pmap *next = pmap_copy(map, count);
     if (index < count) { next->node[index] = (struct pmap_node){0}; }
     disown(next, index);
+    control_lose_replicas(next, index);
     return next;
 }
 
@@ -239,7 +239,7 @@ static struct pmap *assign(struct control *control, const struct control_command
         partition->epoch != c->epoch) {
         return NULL;
     }
-    struct pmap *next = copy(map, map->node_count);
+    struct pmap *next = pmap_copy(map, map->node_count);
     set_owner(&next->partition[c->partition], to, partition->owner);
     return next;
 }
@@ -248,15 +248,23 @@ static struct pmap *set_voter(struct control *control, const struct control_comm
 {
     uint32_t index = pmap_find_id(control->map, c->node_id);
     if (index == PMAP_NOBODY || control->map->node[index].is_voter == c->is_voter) { return NULL; }
-    struct pmap *next = copy(control->map, control->map->node_count);
+    struct pmap *next = pmap_copy(control->map, control->map->node_count);
     next->node[index].is_voter = c->is_voter;
     return next;
 }
 
 static struct pmap *(*const command_of[])(struct control *, const struct control_command *) = {
-    [CONTROL_CREATE] = create,       [CONTROL_JOIN] = join,     [CONTROL_DOWN] = down,
-    [CONTROL_DRAIN] = drain,         [CONTROL_FORGET] = forget, [CONTROL_ASSIGN] = assign,
+    [CONTROL_CREATE] = create,
+    [CONTROL_JOIN] = join,
+    [CONTROL_DOWN] = down,
+    [CONTROL_DRAIN] = drain,
+    [CONTROL_FORGET] = forget,
+    [CONTROL_ASSIGN] = assign,
     [CONTROL_SET_VOTER] = set_voter,
+    [CONTROL_LEVEL] = control_level,
+    [CONTROL_ADD_REPLICA] = control_add_replica,
+    [CONTROL_REMOVE_REPLICA] = control_remove_replica,
+    [CONTROL_SETTLE] = control_settle,
 };
 
 bool control_apply(struct control *control, uint64_t index, struct slice bytes)
@@ -271,6 +279,7 @@ bool control_apply(struct control *control, uint64_t index, struct slice bytes)
     struct pmap *next = command_of[command.op](control, &command);
     if (next == NULL) { return false; }
     next->version = index;
+    next->incarnation_last = control->incarnation_last;
     if (control->map != NULL) { check_step(control->map, next); }
     pmap_unref(control->map);
     control->map = next;

@@ -2,7 +2,9 @@
  * clock, no randomness, no I/O; every replica computes the same from the same log (proto/control.proto
  * is what the log and the snapshot hold).
  * Invariants, checked after every command: an owner is a member that is up; a partition's epoch never
- * falls, and rises with every change of its owner; so no two nodes own one partition in one epoch.
+ * falls, and rises with every change of its owner; so no two nodes own one partition in one epoch. A partition's replicas are
+ * on different members; one that is settled has voters only; what is done to one that is not settled takes no data away but
+ * with a member that is gone.
  * Thread: the raft thread; control_encode and control_decode: any. */
 #ifndef FANFARE_CONSENSUS_CONTROL_H
 #define FANFARE_CONSENSUS_CONTROL_H
@@ -20,20 +22,30 @@ void control_free(struct control *control);
 /* What can be done. A command that does not fit the state any more (written by a leader that did not
  * know) changes nothing. */
 enum control_op {
-    CONTROL_CREATE,    /* the cluster: id, partition count; first command of all, once */
-    CONTROL_JOIN,      /* a node came up: id, name, zone, addresses. A known id: its addresses are
+    CONTROL_CREATE, /* the cluster: id, partition count; first command of all, once. With data_of:
+                          that node becomes the first replica of all partitions when it joins */
+    CONTROL_JOIN,   /* a node came up: id, name, zone, addresses. A known id: its addresses are
                           renewed and its incarnation rises; a known name with another id: the old
                           member is replaced (it lost its disk) and its index goes to the new one, with
-                          a higher incarnation. What it owned has no owner any more. Refused: a known
+                          a higher incarnation; its replicas are gone with its disk. What it owned has
+                          no owner any more. Refused: a known
                           id with the name of another member; a new member when all places are
                           taken. */
-    CONTROL_DOWN,      /* id, incarnation: it is down. What it owned has no owner any more. */
-    CONTROL_DRAIN,     /* id, incarnation: it is to own nothing and will leave soon; until it joins
+    CONTROL_DOWN,   /* id, incarnation: it is down. What it owned has no owner any more. */
+    CONTROL_DRAIN,  /* id, incarnation: it is to own nothing and will leave soon; until it joins
                           again */
-    CONTROL_FORGET,    /* id: it is no member any more; must be down or draining and own nothing */
-    CONTROL_ASSIGN,    /* partition, epoch it has now, new owner's id and incarnation; that one must
+    CONTROL_FORGET, /* id: it is no member any more, nor are its replicas; must be down or draining
+                          and own nothing */
+    CONTROL_ASSIGN, /* partition, epoch it has now, new owner's id and incarnation; that one must
                           be up and not draining, and another than the present owner */
     CONTROL_SET_VOTER, /* id, yes or no: mirrors the Raft configuration, for showing */
+    CONTROL_LEVEL, /* all members understand commands up to this level; the following ones are of
+                          level 1 */
+    CONTROL_ADD_REPLICA, /* partition, change it has now, node id: a member that is up and has none.
+                               The partition must be settled, or have had no replica that founded it */
+    CONTROL_REMOVE_REPLICA, /* partition, change, replica id: not the last voter; of a partition that is
+                               not settled only one that does not vote yet */
+    CONTROL_SETTLE,         /* partition, change: it is founded, and settled */
 };
 
 struct control_command {
@@ -46,6 +58,10 @@ struct control_command {
     uint32_t partition;
     uint64_t epoch;
     bool is_voter;
+    uint32_t level;   /* CREATE, LEVEL */
+    uint64_t data_of; /* CREATE */
+    uint64_t change;
+    uint64_t replica;
 };
 
 /* Append the command's encoding to *out; read one: all fields that it does not have are zero. False:

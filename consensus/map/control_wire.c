@@ -63,6 +63,10 @@ struct wire_body {
         Fanfare__Control__Forget forget;
         Fanfare__Control__Assign assign;
         Fanfare__Control__SetVoter set_voter;
+        Fanfare__Control__Level level;
+        Fanfare__Control__AddReplica add_replica;
+        Fanfare__Control__RemoveReplica remove_replica;
+        Fanfare__Control__Settle settle;
     };
     struct wire_node node;
 };
@@ -73,6 +77,8 @@ static void fill_create(Fanfare__Control__Command *wire, struct wire_body *body,
     fanfare__control__create__init(&body->create);
     body->create.cluster_id = c->cluster_id;
     body->create.partition_count = c->partition_count;
+    body->create.level = c->level;
+    body->create.data_of = c->data_of;
     wire->body_case = FANFARE__CONTROL__COMMAND__BODY_CREATE;
     wire->create = &body->create;
 }
@@ -138,12 +144,60 @@ static void fill_set_voter(Fanfare__Control__Command *wire, struct wire_body *bo
     wire->set_voter = &body->set_voter;
 }
 
+static void fill_level(Fanfare__Control__Command *wire, struct wire_body *body,
+                       const struct control_command *c)
+{
+    fanfare__control__level__init(&body->level);
+    body->level.level = c->level;
+    wire->body_case = FANFARE__CONTROL__COMMAND__BODY_LEVEL;
+    wire->level = &body->level;
+}
+
+static void fill_add_replica(Fanfare__Control__Command *wire, struct wire_body *body,
+                             const struct control_command *c)
+{
+    fanfare__control__add_replica__init(&body->add_replica);
+    body->add_replica.partition = c->partition;
+    body->add_replica.change = c->change;
+    body->add_replica.node_id = c->node_id;
+    wire->body_case = FANFARE__CONTROL__COMMAND__BODY_ADD_REPLICA;
+    wire->add_replica = &body->add_replica;
+}
+
+static void fill_remove_replica(Fanfare__Control__Command *wire, struct wire_body *body,
+                                const struct control_command *c)
+{
+    fanfare__control__remove_replica__init(&body->remove_replica);
+    body->remove_replica.partition = c->partition;
+    body->remove_replica.change = c->change;
+    body->remove_replica.replica = c->replica;
+    wire->body_case = FANFARE__CONTROL__COMMAND__BODY_REMOVE_REPLICA;
+    wire->remove_replica = &body->remove_replica;
+}
+
+static void fill_settle(Fanfare__Control__Command *wire, struct wire_body *body,
+                        const struct control_command *c)
+{
+    fanfare__control__settle__init(&body->settle);
+    body->settle.partition = c->partition;
+    body->settle.change = c->change;
+    wire->body_case = FANFARE__CONTROL__COMMAND__BODY_SETTLE;
+    wire->settle = &body->settle;
+}
+
 static void (*const fill_of[])(Fanfare__Control__Command *, struct wire_body *,
                                const struct control_command *) = {
-    [CONTROL_CREATE] = fill_create,       [CONTROL_JOIN] = fill_join,
-    [CONTROL_DOWN] = fill_down,           [CONTROL_DRAIN] = fill_drain,
-    [CONTROL_FORGET] = fill_forget,       [CONTROL_ASSIGN] = fill_assign,
+    [CONTROL_CREATE] = fill_create,
+    [CONTROL_JOIN] = fill_join,
+    [CONTROL_DOWN] = fill_down,
+    [CONTROL_DRAIN] = fill_drain,
+    [CONTROL_FORGET] = fill_forget,
+    [CONTROL_ASSIGN] = fill_assign,
     [CONTROL_SET_VOTER] = fill_set_voter,
+    [CONTROL_LEVEL] = fill_level,
+    [CONTROL_ADD_REPLICA] = fill_add_replica,
+    [CONTROL_REMOVE_REPLICA] = fill_remove_replica,
+    [CONTROL_SETTLE] = fill_settle,
 };
 
 void control_encode(struct buf *out, const struct control_command *command)
@@ -177,6 +231,12 @@ struct wire_state {
     uint32_t owner[PMAP_PARTITIONS_MAX];
     uint32_t previous[PMAP_PARTITIONS_MAX];
     uint64_t epoch[PMAP_PARTITIONS_MAX];
+    struct wire_group {
+        Fanfare__Control__Group group;
+        Fanfare__Control__Replica replica[PMAP_REPLICAS_MAX];
+        Fanfare__Control__Replica *replica_at[PMAP_REPLICAS_MAX];
+    } group[PMAP_PARTITIONS_MAX];
+    Fanfare__Control__Group *group_at[PMAP_PARTITIONS_MAX];
 };
 
 static void fill_members(struct wire_state *arrays, const struct pmap *map)
@@ -198,6 +258,38 @@ static void fill_members(struct wire_state *arrays, const struct pmap *map)
     }
 }
 
+static void fill_group(struct wire_group *wire, const struct pmap_partition *partition)
+{
+    fanfare__control__group__init(&wire->group);
+    wire->group.change = partition->change;
+    wire->group.replica_last = partition->replica_last;
+    wire->group.is_founded = partition->is_founded;
+    wire->group.is_settled = partition->is_settled;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        fanfare__control__replica__init(&wire->replica[i]);
+        wire->replica[i].id = partition->replica[i].id;
+        wire->replica[i].node = partition->replica[i].node;
+        wire->replica[i].is_voter = partition->replica[i].is_voter;
+        wire->replica_at[i] = &wire->replica[i];
+    }
+    wire->group.n_replicas = partition->replica_count;
+    wire->group.replicas = wire->replica_at;
+}
+
+/* A state without replicas is what an older version would write. */
+static void fill_groups(Fanfare__Control__State *wire, struct wire_state *arrays,
+                        const struct pmap *map)
+{
+    wire->level = map->level;
+    if (map->level < PMAP_LEVEL_REPLICAS) { return; }
+    for (uint32_t p = 0; p < map->partition_count; p++) {
+        fill_group(&arrays->group[p], &map->partition[p]);
+        arrays->group_at[p] = &arrays->group[p].group;
+    }
+    wire->n_groups = map->partition_count;
+    wire->groups = arrays->group_at;
+}
+
 static void fill_map(Fanfare__Control__State *wire, struct wire_state *arrays,
                      const struct pmap *map)
 {
@@ -215,6 +307,7 @@ static void fill_map(Fanfare__Control__State *wire, struct wire_state *arrays,
     wire->owners = arrays->owner;
     wire->previous = arrays->previous;
     wire->epochs = arrays->epoch;
+    fill_groups(wire, arrays, map);
 }
 
 void control_save(const struct control *control, struct buf *out)
@@ -223,6 +316,7 @@ void control_save(const struct control *control, struct buf *out)
     struct wire_state *arrays = mem_new(sizeof *arrays);
     wire.applied = control->applied;
     wire.incarnation_last = control->incarnation_last;
+    wire.data_of = control->data_of;
     if (control->map != NULL) { fill_map(&wire, arrays, control->map); }
     pack(out, &wire.base);
     mem_free(arrays);
@@ -291,6 +385,8 @@ static bool take_command(struct control_command *out, const Fanfare__Control__Co
         out->op = CONTROL_CREATE;
         out->cluster_id = wire->create->cluster_id;
         out->partition_count = wire->create->partition_count;
+        out->level = wire->create->level;
+        out->data_of = wire->create->data_of;
         return true;
     case FANFARE__CONTROL__COMMAND__BODY_JOIN:
         out->op = CONTROL_JOIN;
@@ -315,6 +411,27 @@ static bool take_command(struct control_command *out, const Fanfare__Control__Co
         out->op = CONTROL_SET_VOTER;
         out->node_id = wire->set_voter->node_id;
         out->is_voter = wire->set_voter->is_voter;
+        return true;
+    case FANFARE__CONTROL__COMMAND__BODY_LEVEL:
+        out->op = CONTROL_LEVEL;
+        out->level = wire->level->level;
+        return true;
+    case FANFARE__CONTROL__COMMAND__BODY_ADD_REPLICA:
+        out->op = CONTROL_ADD_REPLICA;
+        out->partition = wire->add_replica->partition;
+        out->change = wire->add_replica->change;
+        out->node_id = wire->add_replica->node_id;
+        return true;
+    case FANFARE__CONTROL__COMMAND__BODY_REMOVE_REPLICA:
+        out->op = CONTROL_REMOVE_REPLICA;
+        out->partition = wire->remove_replica->partition;
+        out->change = wire->remove_replica->change;
+        out->replica = wire->remove_replica->replica;
+        return true;
+    case FANFARE__CONTROL__COMMAND__BODY_SETTLE:
+        out->op = CONTROL_SETTLE;
+        out->partition = wire->settle->partition;
+        out->change = wire->settle->change;
         return true;
     case FANFARE__CONTROL__COMMAND__BODY__NOT_SET:
     case _FANFARE__CONTROL__COMMAND__BODY__CASE_IS_INT_SIZE: return false;
@@ -353,6 +470,30 @@ static bool take_members(struct pmap *map, const Fanfare__Control__State *wire)
     return true;
 }
 
+static bool take_groups(struct pmap *map, const Fanfare__Control__State *wire)
+{
+    map->level = wire->level;
+    if (wire->n_groups != (map->level >= PMAP_LEVEL_REPLICAS ? map->partition_count : 0)) {
+        return false;
+    }
+    for (size_t p = 0; p < wire->n_groups; p++) {
+        const Fanfare__Control__Group *group = wire->groups[p];
+        struct pmap_partition *partition = &map->partition[p];
+        if (group->n_replicas > PMAP_REPLICAS_MAX) { return false; }
+        partition->change = group->change;
+        partition->replica_last = group->replica_last;
+        partition->is_founded = group->is_founded;
+        partition->is_settled = group->is_settled;
+        partition->replica_count = (uint32_t)group->n_replicas;
+        for (size_t i = 0; i < group->n_replicas; i++) {
+            partition->replica[i] = (struct pmap_replica){.id = group->replicas[i]->id,
+                                                          .node = group->replicas[i]->node,
+                                                          .is_voter = group->replicas[i]->is_voter};
+        }
+    }
+    return true;
+}
+
 /* Gives: the map, or NULL if the state cannot be one. */
 static struct pmap *take_map(const Fanfare__Control__State *wire)
 {
@@ -371,7 +512,8 @@ static struct pmap *take_map(const Fanfare__Control__State *wire)
         map->partition[p].previous = wire->previous[p] - 1;
         map->partition[p].epoch = wire->epochs[p];
     }
-    if (take_members(map, wire)) { return map; }
+    map->incarnation_last = wire->incarnation_last;
+    if (take_members(map, wire) && take_groups(map, wire)) { return map; }
     pmap_unref(map);
     return NULL;
 }
@@ -379,7 +521,8 @@ static struct pmap *take_map(const Fanfare__Control__State *wire)
 static bool is_before_create(const Fanfare__Control__State *wire)
 {
     return wire->version == 0 && wire->cluster_id == 0 && wire->n_members == 0 &&
-           wire->n_owners == 0 && wire->n_previous == 0 && wire->n_epochs == 0;
+           wire->n_owners == 0 && wire->n_previous == 0 && wire->n_epochs == 0 &&
+           wire->level == 0 && wire->data_of == 0 && wire->n_groups == 0;
 }
 
 enum err control_load(struct control *control, struct slice bytes)
@@ -387,7 +530,9 @@ enum err control_load(struct control *control, struct slice bytes)
     Fanfare__Control__State *wire =
         fanfare__control__state__unpack(&unpack_memory, bytes.len, (const uint8_t *)bytes.data);
     if (wire == NULL) { return ERR_CORRUPT; }
-    struct control loaded = {.applied = wire->applied, .incarnation_last = wire->incarnation_last};
+    struct control loaded = {.applied = wire->applied,
+                             .incarnation_last = wire->incarnation_last,
+                             .data_of = wire->data_of};
     if (wire->n_owners > 0) { loaded.map = take_map(wire); }
     bool is_good = (loaded.map != NULL || is_before_create(wire)) && control_is_sound(&loaded);
     fanfare__control__state__free_unpacked(wire, &unpack_memory);

@@ -3,6 +3,8 @@
  * Always: a map with a second reference is not written any more. */
 #include "consensus/map/pmap.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/slot.h"
 
@@ -21,6 +23,18 @@ struct pmap *pmap_new(uint32_t node_count, uint32_t partition_count)
         map->partition[p].previous = PMAP_NOBODY;
     }
     return map;
+}
+
+struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count)
+{
+    struct pmap *copy = pmap_new(node_count, map->partition_count);
+    uint32_t kept_count = node_count < map->node_count ? node_count : map->node_count;
+    copy->cluster_id = map->cluster_id;
+    copy->incarnation_last = map->incarnation_last;
+    copy->level = map->level;
+    if (kept_count > 0) { memcpy(copy->node, map->node, kept_count * sizeof *map->node); }
+    memcpy(copy->partition, map->partition, map->partition_count * sizeof *map->partition);
+    return copy;
 }
 
 /* The count is the one thing that changes in a frozen map. */
@@ -81,4 +95,50 @@ uint32_t pmap_find_id(const struct pmap *map, uint64_t id)
         if (id != 0 && map->node[i].id == id) { return i; }
     }
     return PMAP_NOBODY;
+}
+
+bool pmap_life_is_over(const struct pmap *map, uint64_t node_id, uint64_t incarnation)
+{
+    if (incarnation > map->incarnation_last) { return false; }
+    uint32_t index = pmap_find_id(map, node_id);
+    return index == PMAP_NOBODY || !map->node[index].is_up ||
+           map->node[index].incarnation != incarnation;
+}
+
+const struct pmap_replica *pmap_replica_on(const struct pmap_partition *partition, uint32_t node)
+{
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        if (partition->replica[i].node == node) { return &partition->replica[i]; }
+    }
+    return NULL;
+}
+
+const struct pmap_replica *pmap_replica_with(const struct pmap_partition *partition, uint64_t id)
+{
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        if (partition->replica[i].id == id) { return &partition->replica[i]; }
+    }
+    return NULL;
+}
+
+void pmap_put_replica(struct pmap_partition *partition, uint32_t node)
+{
+    CHECK(partition->replica_count < PMAP_REPLICAS_MAX);
+    partition->replica[partition->replica_count++] =
+        (struct pmap_replica){.id = ++partition->replica_last, .node = node};
+    partition->change++;
+    partition->is_settled = false;
+}
+
+void pmap_drop_replica(struct pmap_partition *partition, uint64_t id)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        if (partition->replica[i].id != id) { partition->replica[kept++] = partition->replica[i]; }
+    }
+    CHECK(kept + 1 == partition->replica_count);
+    partition->replica[kept] = (struct pmap_replica){0};
+    partition->replica_count = kept;
+    partition->change++;
+    partition->is_settled = false;
 }

@@ -14,9 +14,16 @@
 enum {
     PMAP_NODES_MAX = 64,        /* members of a cluster */
     PMAP_PARTITIONS_MAX = 1024, /* of a cluster, fixed when it is created */
+    PMAP_REPLICAS_MAX = 6, /* of a partition's data: five, and one that takes another's place */
     PMAP_NAME_BYTES = 64,
     PMAP_HOST_BYTES = 256,
     PMAP_NOBODY = UINT32_MAX, /* no owner; no leader */
+};
+
+/* What the members' versions have in common; it never falls. */
+enum {
+    PMAP_LEVEL_OWNERS = 0,   /* who owns a partition */
+    PMAP_LEVEL_REPLICAS = 1, /* and who has its data */
 };
 
 struct pmap_address {
@@ -40,18 +47,35 @@ struct pmap_node {
     bool is_voter; /* of the control group */
 };
 
+/* One of the nodes that hold a partition's data. */
+struct pmap_replica {
+    uint64_t id;   /* in the partition's Raft group; never given twice there */
+    uint32_t node; /* index of a member */
+    bool is_voter; /* it was one when the group's leader told last how it stands */
+};
+
 /* `previous` is set while an orderly move may be unfinished, which it and the owner do together: it
- * owned the partition in the epoch before, and has been up in the same life since. */
+ * owned the partition in the epoch before, and has been up in the same life since.
+ * Who owns a partition orders its messages; its data are with the replicas, of whom one leads. The replicas are what is
+ * wanted; the group's leader makes its Raft configuration so and tells: then it is settled. */
 struct pmap_partition {
-    uint32_t owner;    /* index, or PMAP_NOBODY */
-    uint32_t previous; /* likewise */
-    uint64_t epoch;    /* one higher at each change of the owner, also to and from nobody */
+    uint32_t owner;        /* index, or PMAP_NOBODY */
+    uint32_t previous;     /* likewise */
+    uint64_t epoch;        /* one higher at each change of the owner, also to and from nobody */
+    uint64_t change;       /* one higher at each change of the replicas */
+    uint64_t replica_last; /* the highest id that was ever given */
+    bool is_founded;       /* the group exists */
+    bool is_settled; /* its voters are the replicas as of this change, and nobody else is in it */
+    uint32_t replica_count;
+    struct pmap_replica replica[PMAP_REPLICAS_MAX]; /* by rising id */
 };
 
 struct pmap {
     atomic_uint refs;
     uint64_t version; /* the control log's index that made it; commands of one entry share it */
     uint64_t cluster_id;
+    uint64_t incarnation_last; /* the highest that was ever given to a member */
+    uint32_t level;            /* of commands that all members understand: PMAP_LEVEL_... */
     uint32_t partition_count;
     uint32_t node_count; /* places in node[], holes included; the last one is none */
     struct pmap_node *node;
@@ -61,6 +85,8 @@ struct pmap {
 /* Gives: a map with so many of them (nodes may be 0, partitions may not), one reference, all zero but
  * owners and previous (PMAP_NOBODY). Fill it before it is shared. */
 MUST_USE struct pmap *pmap_new(uint32_t node_count, uint32_t partition_count);
+/* Gives: a copy to be changed, with places for so many nodes; its version is 0. */
+MUST_USE struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count);
 struct pmap *pmap_ref(const struct pmap *map);
 void pmap_unref(const struct pmap *map); /* NULL is allowed */
 
@@ -72,5 +98,23 @@ uint32_t pmap_first_slot(uint32_t partition_count, uint32_t partition);
 /* Index of the member with that name or id, or PMAP_NOBODY. */
 uint32_t pmap_find_name(const struct pmap *map, struct slice name);
 uint32_t pmap_find_id(const struct pmap *map, uint64_t id);
+
+/* Has that life of a node certainly ended? It comes up no more, and nothing that it asked for is waited for. False also for
+ * one that began after this map. */
+MUST_USE bool pmap_life_is_over(const struct pmap *map, uint64_t node_id, uint64_t incarnation);
+
+/* The partition's replica on that node, or with that id; NULL: there is none. */
+const struct pmap_replica *pmap_replica_on(const struct pmap_partition *partition, uint32_t node);
+const struct pmap_replica *pmap_replica_with(const struct pmap_partition *partition, uint64_t id);
+
+/* The step of a replica more (with the next id) or less, in a map that is being made. */
+void pmap_put_replica(struct pmap_partition *partition, uint32_t node);
+void pmap_drop_replica(struct pmap_partition *partition, uint64_t id);
+
+/* A partition's group is as the map wants it as of that change of its replicas. */
+struct pmap_settled {
+    uint32_t partition;
+    uint64_t change;
+};
 
 #endif

@@ -23,7 +23,12 @@ enum {
     LOG_SEGMENT_BYTES = 8 << 20,
     LOG_BALLAST_BYTES = 16 << 20,
     LOG_SNAPSHOT_BYTES = 4 << 20,
+    DATA_SEGMENT_BYTES = 32 << 20, /* the same where the partitions' data is in it, too */
+    DATA_BALLAST_BYTES = 48 << 20,
+    DATA_SNAPSHOT_BYTES = 64 << 20,
+    SETTLED_MAX = 256, /* told in one tick */
     PATH_BYTES = 4096,
+    REPLICAS = 3, /* where nothing else is said */
 };
 
 /* What other threads may read, put in one piece. */
@@ -176,7 +181,9 @@ static enum err world_save(void *arg, const struct cluster_file *file)
 static uint32_t world_on_map(void *arg, const struct pmap *map, uint32_t self)
 {
     struct membership *m = arg;
+    const struct membership_data *data = &m->opts.data;
     if (!m->is_stopping) { m->opts.on_map(m->opts.arg, map, self); }
+    if (!m->is_stopping && data->on_map != NULL) { data->on_map(data->arg, map, self); }
     return atomic_load(&m->warming);
 }
 
@@ -273,6 +280,12 @@ static void tick(struct membership *m)
 {
     if (m->is_stopping) { return; }
     core_tick(m->core);
+    const struct membership_data *data = &m->opts.data;
+    if (data->on_tick != NULL) {
+        struct pmap_settled settled[SETTLED_MAX];
+        uint32_t count = data->on_tick(data->arg, settled, COUNT_OF(settled));
+        if (count > 0) { core_settled(m->core, settled, count); }
+    }
     show(m);
 }
 
@@ -429,10 +442,11 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.engine.random_seed = world_random(NULL);
     opts.engine.election_ms = m->opts.election_ms;
     opts.engine.heartbeat_ms = m->opts.heartbeat_ms;
-    opts.engine.segment_bytes = LOG_SEGMENT_BYTES;
-    opts.engine.ballast_bytes = LOG_BALLAST_BYTES;
+    bool has_data = m->opts.data.on_tick != NULL;
+    opts.engine.segment_bytes = has_data ? DATA_SEGMENT_BYTES : LOG_SEGMENT_BYTES;
+    opts.engine.ballast_bytes = has_data ? DATA_BALLAST_BYTES : LOG_BALLAST_BYTES;
     opts.engine.free_bytes_min = m->opts.disk_reserve_bytes;
-    opts.engine.snapshot_log_bytes = LOG_SNAPSHOT_BYTES;
+    opts.engine.snapshot_log_bytes = has_data ? DATA_SNAPSHOT_BYTES : LOG_SNAPSHOT_BYTES;
     enum err err = consensus_open(&m->consensus, &opts, &report);
     if (err == ERR_CORRUPT) {
         LOG_ERROR("the raft log is damaged", LOG_STR("path", path), LOG_STR("what", report.damage));
@@ -468,6 +482,8 @@ static enum err open_core(struct membership *m, const struct cluster_file *file)
         .has_join = o->join_count > 0,
         .expect = o->expect,
         .partition_count = o->partition_count,
+        .has_data = o->data.on_tick != NULL,
+        .replicas = o->replicas > 0 ? o->replicas : REPLICAS,
         .heartbeat_ms = o->heartbeat_ms,
         .node_timeout_ms = o->node_timeout_ms,
     };
@@ -529,8 +545,12 @@ enum err membership_start(struct membership **out, const struct membership_opts 
     m->resolve =
         resolve_new(consensus_loop(m->consensus), opts->join, opts->join_count, send_contact, m);
     err = open_core(m, &file);
+    if (err == ERR_OK && opts->data.on_consensus != NULL) {
+        err = opts->data.on_consensus(opts->data.arg, m->consensus);
+    }
     if (err != ERR_OK) {
         consensus_abandon(m->consensus);
+        core_free(m->core);
         resolve_free(m->resolve);
         free_memory(m);
         return err;

@@ -9,7 +9,21 @@
 #include "base/err.h"
 #include "consensus/map/pmap.h"
 
+struct consensus;
 struct membership;
+
+/* What else runs on the raft thread: the groups of the partitions' data. Without it the node holds none, and the cluster that it
+ * is in has none. */
+struct membership_data {
+    void *arg;
+    /* In membership_start, before the raft thread runs. What it returns but ERR_OK ends the start. */
+    enum err (*on_consensus)(void *arg, struct consensus *consensus);
+    /* As membership_opts.on_map, and after it. */
+    void (*on_map)(void *arg, const struct pmap *map, uint32_t self);
+    /* Every 100 ms or more often, and soon after a map; on the raft thread, not from inside the engine. Gives the partitions,
+     * whose groups this node leads, that are as the map wants them and that the map does not know to be so. */
+    uint32_t (*on_tick)(void *arg, struct pmap_settled *out, uint32_t out_max);
+};
 
 struct membership_opts {
     const char *dir;  /* exists; the log goes to a folder in it, and the cluster's id to a file */
@@ -23,7 +37,10 @@ struct membership_opts {
     uint32_t join_count;
     uint32_t
         expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
-    uint32_t partition_count;    /* of a cluster that is founded */
+    uint32_t partition_count; /* of a cluster that is founded */
+    uint32_t
+        replicas; /* of a partition's data, 1 to 5; that of the control group's leader counts */
+    struct membership_data data;
     uint64_t disk_reserve_bytes; /* with less than this free a node leads nothing */
     uint32_t election_ms, heartbeat_ms;
     uint32_t node_timeout_ms; /* a node that is silent for so long is down */

@@ -293,9 +293,17 @@ static const struct node *teller(const struct core *core, const char *name, uint
     return best;
 }
 
-bool core_address_of(const struct core *core, const char *name, struct pmap_address *out)
+/* A new replica hears the old story again, and in it a node may have had another id and address. */
+static const struct pmap *newest_map(const struct core *core)
 {
     const struct pmap *map = core_control_map(core);
+    bool is_old = core->map != NULL && (map == NULL || map->version < core->map->version);
+    return is_old ? core->map : map;
+}
+
+bool core_address_of(const struct core *core, const char *name, struct pmap_address *out)
+{
+    const struct pmap *map = newest_map(core);
     uint32_t index = map != NULL ? pmap_find_name(map, slice_of_str(name)) : PMAP_NOBODY;
     const struct node *node = teller(core, name, index != PMAP_NOBODY ? map->node[index].id : 0);
     bool is_told = node != NULL && node->raft.port != 0;
@@ -309,8 +317,11 @@ bool core_address_of(const struct core *core, const char *name, struct pmap_addr
 struct note core_note_new(const struct core *core, enum note_kind kind)
 {
     struct note note = {.kind = kind, .node_id = core->opts.node_id};
-    bool is_real = core->file.state >= CLUSTER_JOINING ||
-                   (core->file.state == CLUSTER_FOUNDING && core_control_map(core) != NULL);
+    /* A founder that starts again and could not write down that it has founded waits for the others' votes before it has
+     * a map; and they must know it by then. */
+    bool is_founded = core_control_map(core) != NULL || core->status.server_count > 1;
+    bool is_real =
+        core->file.state >= CLUSTER_JOINING || (core->file.state == CLUSTER_FOUNDING && is_founded);
     note.cluster_id = is_real ? core->file.cluster_id : 0;
     snprintf(note.name, sizeof note.name, "%s", core->opts.name);
     return note;
@@ -346,6 +357,7 @@ static void on_member_note(struct core *core, struct node *from, const struct no
         return;
     case NOTE_FORGET: forget_on_request(core, note); return;
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
+    case NOTE_SETTLED: keep_on_settled(core, &note->settled); return;
     case NOTE_NONE:
     case NOTE_HAIL:
     case NOTE_RELEASE:
@@ -367,6 +379,7 @@ static void on_any_note(struct core *core, struct node *from, const struct note 
     case NOTE_SUSPECT:
     case NOTE_UNSERVED:
     case NOTE_FORGET:
+    case NOTE_SETTLED:
     case NOTE_FORGET_REPLY: break;
     }
 }
@@ -499,6 +512,7 @@ struct pmap_address core_leader_address(const struct core *core)
 static const char *unready_because(const struct core *core)
 {
     if (core->is_forgotten) { return "this node was forgotten"; }
+    if (core->obstacle != NULL) { return core->obstacle; }
     if (core->file.state == CLUSTER_NONE) { return "no cluster was found yet"; }
     if (core->file.state == CLUSTER_PROMISED) { return "the cluster is being founded elsewhere"; }
     if (core->incarnation == 0) { return "this node has not joined its cluster yet"; }
@@ -607,6 +621,7 @@ enum err core_new(struct core **out, const struct core_opts *opts, const struct 
     core->boot = world->random(world->arg) | 1;
     core_refresh(core);
     core->started_ms = core->now_ms;
+    core->own_groups = file->state < CLUSTER_FOUNDING ? keep_groups(core) : 0;
     enum err err = open_group(core);
     if (err != ERR_OK) {
         engine_group_close(engine, CONTROL_GROUP);

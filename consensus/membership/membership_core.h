@@ -44,6 +44,8 @@ struct core_opts {
     bool has_join; /* the join list is not empty */
     uint32_t expect;
     uint32_t partition_count;
+    bool has_data;     /* this node can hold replicas of partitions' data */
+    uint32_t replicas; /* of a partition, where this node leads the control group */
     uint32_t heartbeat_ms;
     uint32_t node_timeout_ms;
 };
@@ -67,6 +69,8 @@ MUST_USE bool core_address_of(const struct core *core, const char *name, struct 
 void core_set_warming(struct core *core, uint32_t partition_count);
 void core_drain(struct core *core);
 void core_leave(struct core *core);
+/* This node leads those partitions' groups, and they are as the map wants them. To be said again until the map says so. */
+void core_settled(struct core *core, const struct pmap_settled *settled, uint32_t count);
 void core_suspect(struct core *core, uint64_t id, uint64_t incarnation);
 void core_unserved(struct core *core, uint32_t partition, uint64_t epoch);
 void core_forget(struct core *core, const char *name, void (*on_done)(void *arg, const char *error),

@@ -132,6 +132,10 @@ static void decide(struct core *core, const struct asker *asker, const char *nam
         if (is_heard_out) { answer(core, asker, text); } /* else others may yet be heard */
         return;
     }
+    if (keep_is_needed(map, index, text)) {
+        answer(core, asker, text);
+        return;
+    }
     if (map->node[index].id == core->opts.node_id) { /* another leader does it, asked again */
         (void)raft_hand_over(core);
         return;

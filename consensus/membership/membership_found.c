@@ -115,6 +115,7 @@ static const struct node *candidate_below(const struct core *core, const char *n
 static void maybe_promise(struct core *core, const struct node *to)
 {
     const struct cluster_file *file = &core->file;
+    if (core->own_groups > 0) { return; } /* it is no founder's company */
     bool is_free = file->state == CLUSTER_NONE ||
                    (file->state == CLUSTER_PROMISED && file->founder_id == to->id);
     bool is_new = file->state == CLUSTER_NONE || file->cluster_id != to->attempt;
@@ -202,6 +203,8 @@ static const char *must_wait(struct core *core, uint32_t *others_count, uint32_t
 {
     *others_count = 0;
     *promised_count = 0;
+    core->obstacle = keep_obstacle(core);
+    if (core->obstacle != NULL) { return "a way for its data"; }
     if (core->file.state == CLUSTER_PROMISED) { return "a promise to the founder"; }
     if (core->join_cluster != 0) { return "a cluster that exists"; }
     if (core->opts.expect > 0 && could_found_two(core)) { return "a higher expect"; }

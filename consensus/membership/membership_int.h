@@ -1,7 +1,8 @@
 /* membership_int: the core's state as its files share it: membership_core.c (life, the map),
  * membership_found.c (a node without a cluster), membership_join.c (becoming a member again at every
  * start), membership_lease.c (being alive), membership_lead.c and membership_raft.c (the leader's
- * duties), membership_forget.c. Thread: the raft thread. */
+ * duties), membership_keep.c (of them those about partitions' data, and a node's own data),
+ * membership_forget.c. Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_MEMBERSHIP_INT_H
 #define FANFARE_CONSENSUS_MEMBERSHIP_INT_H
 
@@ -72,6 +73,9 @@ struct lead {
         started_over_ms; /* when a partition was given away last because a node could not use it */
     bool nudge_is_due;   /* followers learn of a commit with the next entry only: make one */
     bool is_transferring;
+    bool is_raising;                             /* LEVEL is under way */
+    uint32_t changing_count;                     /* commands about replicas under way */
+    uint64_t settling[PMAP_PARTITIONS_MAX / 64]; /* of these SETTLE is */
     uint32_t suspicion_count;
     struct suspicion suspicion[SUSPICIONS_MAX];
 };
@@ -105,7 +109,10 @@ struct core {
     uint64_t hail_next_ms;
     uint64_t quiet_log_ms;
     uint64_t expect_told_ms;
-    bool is_in_join; /* the join list names this node, too */
+    uint32_t own_groups; /* partitions' groups in the log of a node that never had a cluster */
+    uint64_t own_told_ms;
+    const char *obstacle; /* static: what keeps it, with them, from having a cluster; NULL */
+    bool is_in_join;      /* the join list names this node, too */
 
     /* joining */
     uint64_t join_cluster;  /* NONE, PROMISED: this one exists, so it is to be joined; 0 */
@@ -244,6 +251,18 @@ void raft_reconcile(struct core *core); /* the Raft configuration follows the me
 MUST_USE bool raft_can_lose(struct core *core, const struct pmap *map, const char *name,
                             uint32_t *voters_up, uint32_t *voters);
 bool raft_hand_over(struct core *core); /* leadership, to a voter that stays */
+
+/* ---- keep ---- */
+void keep_tick(struct core *core, const struct pmap *map); /* leader */
+void keep_on_settled(struct core *core, const struct note_settled *settled);
+/* May a node that understands so much join? */
+MUST_USE bool keep_may_join(const struct core *core, const struct pmap *map, uint32_t level);
+/* Partitions' groups in this node's log. */
+uint32_t keep_groups(const struct core *core);
+/* Why data that this node has of its own keep it from having a cluster; NULL: they do not. Told to the log now and then. */
+const char *keep_obstacle(struct core *core);
+/* Would a partition lose its majority, or its data, without the member at `index`? Then why, in `text` of NOTE_TEXT_BYTES. */
+MUST_USE bool keep_is_needed(const struct pmap *map, uint32_t index, char *text);
 
 /* ---- forget ---- */
 void forget_tick(struct core *core);

@@ -32,6 +32,7 @@ static struct note make_join(const struct core *core)
     note.join.challenge = core->challenge;
     note.join.client = core->opts.client;
     note.join.peer = core->opts.peer;
+    note.join.level = core->opts.has_data ? PMAP_LEVEL_REPLICAS : PMAP_LEVEL_OWNERS;
     snprintf(note.join.zone, sizeof note.join.zone, "%s", core->opts.zone);
     return note;
 }
@@ -98,7 +99,10 @@ static void send_join(struct core *core)
 
 void join_tick(struct core *core)
 {
-    if (core->is_forgotten || core->is_leaving || core->now_ms < core->join_next_ms) { return; }
+    if (core->is_forgotten || core->is_leaving || core->now_ms < core->join_next_ms ||
+        core->obstacle != NULL) {
+        return;
+    }
     if (core->incarnation == 0) {
         if (core_leads(core)) {
             join_self(core);
@@ -158,7 +162,10 @@ static bool enter_cluster(struct core *core, const struct note *note)
                                 .cluster_id = note->cluster_id,
                                 .peer_count = 1,
                                 .peer = {core->leader_hint}};
-    if (note->cluster_id == 0 || note->cluster_id != core->join_cluster) { return false; }
+    if (note->cluster_id == 0 || note->cluster_id != core->join_cluster ||
+        keep_obstacle(core) != NULL) {
+        return false;
+    }
     if (!core_save(core, &next)) { return false; }
     core->world.set_cluster(core->world.arg, next.cluster_id);
     CHECK(core_create_group(core, false) == ERR_OK);
@@ -279,6 +286,9 @@ static const char *obstacle(struct core *core, const struct node *from, const st
     const struct pmap *map = core_control_map(core);
     uint32_t by_name = pmap_find_name(map, slice_of_str(note->name));
     uint32_t by_id = pmap_find_id(map, note->node_id);
+    if (!keep_may_join(core, map, note->join.level)) {
+        return "its version is too old for this cluster: it knows nothing of partitions' data";
+    }
     if (core->now_ms < from->barred_until_ms) { return "others could not reach it just now"; }
     if (by_name != PMAP_NOBODY && by_name != by_id && map->node[by_name].is_up) {
         return "a member with this name is up";

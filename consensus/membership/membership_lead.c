@@ -256,18 +256,10 @@ static void assign(struct core *core, const struct pmap *map, const struct place
     core_propose(core, &command, NULL, on_assigned);
 }
 
-static struct pmap *copy_of(const struct pmap *map)
-{
-    struct pmap *copy = pmap_new(map->node_count, map->partition_count);
-    if (map->node_count > 0) { memcpy(copy->node, map->node, map->node_count * sizeof *map->node); }
-    memcpy(copy->partition, map->partition, map->partition_count * sizeof *map->partition);
-    return copy;
-}
-
 /* All partitions without an owner in one go. */
 static uint32_t assign_orphans(struct core *core, const struct pmap *map)
 {
-    struct pmap *next = copy_of(map);
+    struct pmap *next = pmap_copy(map, map->node_count);
     struct placement_move move;
     uint32_t count = 0;
     while (count < map->partition_count && placement_next(next, true, &move)) {
@@ -373,6 +365,12 @@ static void create(struct core *core)
     struct control_command command = {.op = CONTROL_CREATE,
                                       .cluster_id = core->file.cluster_id,
                                       .partition_count = core->opts.partition_count};
+    uint32_t own = keep_groups(core);
+    if (core->opts.has_data && (own > 0 || core->opts.expect == 1)) {
+        /* With who founds alone there is nobody who may not understand it. */
+        command.level = PMAP_LEVEL_REPLICAS;
+        command.data_of = own > 0 ? core->opts.node_id : 0;
+    }
     core->lead.is_creating = true;
     core_propose(core, &command, NULL, on_created);
 }
@@ -423,6 +421,7 @@ void lead_tick(struct core *core)
     judge_self(core, map);
     raft_reconcile(core);
     lead_place(core);
+    keep_tick(core, map);
     hand_over(core, map);
     nudge(core, map);
 }

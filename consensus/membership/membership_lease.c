@@ -62,6 +62,7 @@ void lease_ping(struct core *core)
         .warming = core->warming,
         .is_draining = core->is_draining,
         .is_leaving = core->is_leaving,
+        .level = core->opts.has_data ? PMAP_LEVEL_REPLICAS : PMAP_LEVEL_OWNERS,
     };
     const char *leader = status->is_leader ? NULL : core_leader_name(core);
     for (size_t i = 0; i < status->server_count; i++) {

@@ -33,11 +33,14 @@ struct wire {
         Fanfare__Membership__Unserved unserved;
         Fanfare__Membership__Forget forget;
         Fanfare__Membership__ForgetReply forget_reply;
+        Fanfare__Membership__Settled settled;
     };
     Fanfare__Membership__Address raft, leader, client, peer;
     Fanfare__Membership__Address member[PMAP_NODES_MAX];
     Fanfare__Membership__Address *member_at[PMAP_NODES_MAX];
     uint64_t seen[PMAP_NODES_MAX];
+    uint32_t partition[NOTE_SETTLED_MAX];
+    uint64_t change[NOTE_SETTLED_MAX];
 };
 
 /* NULL if there is none. */
@@ -93,6 +96,7 @@ static void fill_join(Fanfare__Membership__Note *out, struct wire *wire, const s
     wire->join.zone = text(join->zone);
     wire->join.client = fill_address(&wire->client, &join->client);
     wire->join.peer = fill_address(&wire->peer, &join->peer);
+    wire->join.level = join->level;
     out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_JOIN;
     out->join = &wire->join;
 }
@@ -126,6 +130,7 @@ static void fill_ping(Fanfare__Membership__Note *out, struct wire *wire, const s
     wire->ping.warming = ping->warming;
     wire->ping.is_draining = ping->is_draining;
     wire->ping.is_leaving = ping->is_leaving;
+    wire->ping.level = ping->level;
     out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_PING;
     out->ping = &wire->ping;
 }
@@ -179,12 +184,29 @@ static void fill_forget_reply(Fanfare__Membership__Note *out, struct wire *wire,
     out->forget_reply = &wire->forget_reply;
 }
 
+static void fill_settled(Fanfare__Membership__Note *out, struct wire *wire, const struct note *note)
+{
+    const struct note_settled *settled = &note->settled;
+    CHECK(settled->count <= NOTE_SETTLED_MAX);
+    fanfare__membership__settled__init(&wire->settled);
+    for (uint32_t i = 0; i < settled->count; i++) {
+        wire->partition[i] = settled->at[i].partition;
+        wire->change[i] = settled->at[i].change;
+    }
+    wire->settled.n_partitions = wire->settled.n_changes = settled->count;
+    wire->settled.partitions = wire->partition;
+    wire->settled.changes = wire->change;
+    out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_SETTLED;
+    out->settled = &wire->settled;
+}
+
 static void (*const fill_of[])(Fanfare__Membership__Note *, struct wire *, const struct note *) = {
     [NOTE_HAIL] = fill_hail,       [NOTE_RELEASE] = fill_release,
     [NOTE_JOIN] = fill_join,       [NOTE_JOIN_REPLY] = fill_join_reply,
     [NOTE_PING] = fill_ping,       [NOTE_ECHO] = fill_echo,
     [NOTE_SUSPECT] = fill_suspect, [NOTE_UNSERVED] = fill_unserved,
     [NOTE_FORGET] = fill_forget,   [NOTE_FORGET_REPLY] = fill_forget_reply,
+    [NOTE_SETTLED] = fill_settled,
 };
 
 void note_encode(struct buf *out, const struct note *note)
@@ -266,6 +288,7 @@ static bool take_join(const Fanfare__Membership__Join *wire, struct note_join *o
 {
     out->boot = wire->boot;
     out->challenge = wire->challenge;
+    out->level = wire->level;
     return wire->boot != 0 && wire->client != NULL && wire->peer != NULL &&
            take_word(wire->zone, out->zone, sizeof out->zone) &&
            take_address(wire->client, &out->client) && take_address(wire->peer, &out->peer);
@@ -294,6 +317,19 @@ static void take_ping(const Fanfare__Membership__Ping *wire, struct note_ping *o
     out->warming = wire->warming;
     out->is_draining = wire->is_draining;
     out->is_leaving = wire->is_leaving;
+    out->level = wire->level;
+}
+
+static bool take_settled(const Fanfare__Membership__Settled *wire, struct note_settled *out)
+{
+    if (wire->n_partitions > NOTE_SETTLED_MAX || wire->n_changes != wire->n_partitions) {
+        return false;
+    }
+    out->count = (uint32_t)wire->n_partitions;
+    for (uint32_t i = 0; i < out->count; i++) {
+        out->at[i] = (struct pmap_settled){wire->partitions[i], wire->changes[i]};
+    }
+    return true;
 }
 
 static bool take_body(const Fanfare__Membership__Note *wire, struct note *out)
@@ -339,6 +375,9 @@ static bool take_body(const Fanfare__Membership__Note *wire, struct note *out)
         out->forget_reply.is_over = wire->forget_reply->is_over;
         return take_text(wire->forget_reply->error, out->forget_reply.error,
                          sizeof out->forget_reply.error);
+    case FANFARE__MEMBERSHIP__NOTE__BODY_SETTLED:
+        out->kind = NOTE_SETTLED;
+        return take_settled(wire->settled, &out->settled);
     case FANFARE__MEMBERSHIP__NOTE__BODY__NOT_SET:
     case _FANFARE__MEMBERSHIP__NOTE__BODY__CASE_IS_INT_SIZE: break;
     }

@@ -18,9 +18,10 @@ enum note_kind {
     NOTE_UNSERVED,
     NOTE_FORGET,
     NOTE_FORGET_REPLY,
+    NOTE_SETTLED,
 };
 
-enum { NOTE_TEXT_BYTES = 256 };
+enum { NOTE_TEXT_BYTES = 256, NOTE_SETTLED_MAX = 256 };
 
 struct note_hail {
     bool wants_answer;
@@ -42,6 +43,7 @@ struct note_join {
     char zone[PMAP_NAME_BYTES];
     struct pmap_address client;
     struct pmap_address peer;
+    uint32_t level;
 };
 
 struct note_join_reply {
@@ -64,6 +66,7 @@ struct note_ping {
     uint32_t warming;
     bool is_draining;
     bool is_leaving;
+    uint32_t level;
 };
 
 struct note_echo {
@@ -93,6 +96,11 @@ struct note_forget_reply {
     char error[NOTE_TEXT_BYTES];
 };
 
+struct note_settled {
+    uint32_t count;
+    struct pmap_settled at[NOTE_SETTLED_MAX];
+};
+
 struct note {
     enum note_kind kind;
     uint64_t cluster_id;
@@ -110,6 +118,7 @@ struct note {
         struct note_unserved unserved;
         struct note_forget forget;
         struct note_forget_reply forget_reply;
+        struct note_settled settled;
     };
 };
 

@@ -1,5 +1,6 @@
 /* sim_membership: runs seeds until one fails or the time is up.
- * usage: sim_membership [-s FIRST] [-n SEEDS] [-t SECONDS] [-v]
+ * usage: sim_membership [-s FIRST] [-n SEEDS] [-t SECONDS] [-d] [-v]
+ * -d: the partitions have data, too.
  * A failure prints its seed; -s SEED -n 1 -v repeats it aloud. */
 #include <signal.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "sim/sim_membership.h"
+#include "partition/replicas.h"
+#include "sim/sim_membership_data.h"
 
 enum {
     REST_MS_MAX = 90000, /* within so long a calm cluster is at rest */
@@ -62,6 +64,7 @@ static bool wait_for_rest(struct msim *sim)
     uint64_t version = sim->newest->version;
     if (!msim_run(sim, sim->now_ms + REST_MS)) { return false; }
     if (sim->newest->version != version) { msim_fail(sim, "it rested, and moved again"); }
+    if (sim->truth != NULL) { mdata_count_leaders(sim); }
     return !sim->has_failed;
 }
 
@@ -265,6 +268,9 @@ static bool forget_and_return(struct msim *sim)
         for (uint32_t p = 0; p < node->map->partition_count; p++) {
             if (node->map->partition[p].owner == index) { msim_fail(sim, "it does not drain"); }
         }
+        if (node->replicas != NULL && !replicas_are_handed_over(node->replicas)) {
+            msim_fail(sim, "it does not hand its groups over");
+        }
         sim->stats.drains++;
         if (dice(sim, 2) == 0) { /* forgotten while it is still there */
             if (!forget(sim, node->name)) { return false; }
@@ -316,9 +322,11 @@ static bool operate(struct msim *sim)
 
 /* ---- a run ---- */
 
-static void begin(struct msim *sim, uint64_t seed, bool is_verbose)
+static void begin(struct msim *sim, uint64_t seed, bool has_data, bool is_verbose)
 {
     *sim = (struct msim){.seed = seed, .random = seed * 2654435761U + 1, .is_verbose = is_verbose};
+    sim->partition_count = has_data ? 1 + (uint32_t)dice(sim, 6) : MSIM_PARTITIONS;
+    if (has_data) { sim->truth = mem_new0(sim->partition_count * sizeof *sim->truth); }
     static const int founders[] = {1, 2, 3, 3, 3, 4, 5};
     sim->founder_count = founders[dice(sim, COUNT_OF(founders))];
     /* Fewer than twice as many as are expected: two sets of so many always share a node. */
@@ -336,9 +344,9 @@ static void begin(struct msim *sim, uint64_t seed, bool is_verbose)
     }
 }
 
-static bool run(struct msim *sim, uint64_t seed, bool is_verbose)
+static bool run(struct msim *sim, uint64_t seed, bool has_data, bool is_verbose)
 {
-    begin(sim, seed, is_verbose);
+    begin(sim, seed, has_data, is_verbose);
     bool ok = storm(sim, dice(sim, 20000));
     for (int round = 0; ok && round < ROUNDS; round++) {
         calm(sim);
@@ -383,13 +391,15 @@ int main(int argc, char **argv)
     uint64_t first = 1;
     uint64_t seeds = UINT64_MAX;
     uint64_t seconds = 60;
+    bool has_data = false;
     bool is_verbose = false;
     int option;
-    while ((option = getopt(argc, argv, "s:n:t:v")) != -1) {
+    while ((option = getopt(argc, argv, "s:n:t:dv")) != -1) {
         switch (option) {
         case 's': first = strtoull(optarg, NULL, 10); break;
         case 'n': seeds = strtoull(optarg, NULL, 10); break;
         case 't': seconds = strtoull(optarg, NULL, 10); break;
+        case 'd': has_data = true; break;
         case 'v': is_verbose = true; break;
         default: return 2;
         }
@@ -406,7 +416,7 @@ int main(int argc, char **argv)
     bool ok = true;
     for (; ok && done < seeds && time(NULL) < stop; done++) {
         seed_running = first + done;
-        ok = run(sim, seed_running, is_verbose);
+        ok = run(sim, seed_running, has_data, is_verbose);
         add_stats(&sum, &sim->stats);
     }
     if (!ok) { printf("FAILED %s\n", sim->failure); }
@@ -417,6 +427,14 @@ int main(int argc, char **argv)
         (unsigned long)sum.founded, (unsigned long)sum.kills, (unsigned long)sum.power_cuts,
         (unsigned long)sum.wipes, (unsigned long)sum.pauses, (unsigned long)sum.moves,
         (unsigned long)sum.forgets, (unsigned long)sum.drains, (unsigned long)sum.lease_checks);
+    if (has_data) {
+        printf("writes acknowledged %lu, replicas deleted %lu, lives forgotten %lu, groups led by "
+               "the map's choice %lu "
+               "of %lu\n",
+               (unsigned long)sum.acked, (unsigned long)sum.deletions,
+               (unsigned long)sum.forgotten_lives, (unsigned long)sum.led_by_choice,
+               (unsigned long)sum.led);
+    }
     mem_free(sim);
     return ok ? 0 : 1;
 }

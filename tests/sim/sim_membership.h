@@ -13,6 +13,9 @@
 enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16 };
 
 struct msim;
+struct mdata_truth;
+struct partitions;
+struct replicas;
 
 struct mnode {
     struct msim *sim;
@@ -26,12 +29,15 @@ struct mnode {
     struct core *core;
     bool is_absent;  /* down until the storm wants it up */
     bool is_drained; /* since it started */
+    bool is_old;     /* of a version that knows nothing of partitions' data */
     uint64_t up_at_ms;
     uint64_t paused_until_ms;
     uint64_t tick_at_ms;
     uint64_t clock_offset_ms;
     uint64_t clock_ppm;
     uint64_t link_cluster;
+    struct partitions *partitions; /* NULL: it is down, or nobody has data */
+    struct replicas *replicas;
     /* as the world was told */
     const struct pmap *map;
     uint64_t lease_until_ms;
@@ -55,7 +61,7 @@ struct mpacket {
 
 struct mstats {
     uint64_t events, founded, kills, power_cuts, wipes, pauses, moves, forgets, drains, downs,
-        lease_checks;
+        lease_checks, acked, deletions, led, led_by_choice, forgotten_lives;
 };
 
 struct msim {
@@ -80,6 +86,10 @@ struct msim {
     bool is_forget_over;
     char forget_error[NOTE_TEXT_BYTES]; /* "": it is forgotten */
     bool is_verbose;
+    uint32_t partition_count;
+    struct mdata_truth *truth;         /* of each partition; NULL: nobody has data */
+    uint64_t founded[MSIM_PARTITIONS]; /* by which replica */
+    uint64_t write_at_ms;
     struct mstats stats;
     bool has_failed;
     char failure[400];
@@ -101,6 +111,7 @@ const char *msim_unrest(struct msim *sim);
 /* The leader, as it thinks itself; NULL: nobody does. */
 struct mnode *msim_leader(struct msim *sim);
 void msim_start(struct mnode *node);
+void msim_live_alone(struct mnode *node); /* it makes data of its own, before anybody else starts */
 void msim_stop(struct mnode *node,
                bool is_power_cut);    /* dies; comes back at up_at_ms unless absent */
 void msim_wipe(struct mnode *node);   /* the same with an empty disk */

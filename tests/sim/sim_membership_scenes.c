@@ -52,6 +52,7 @@ static bool begin(struct cast *c)
     sim->founder_count = NODES;
     sim->late_ms_max = 5;
     sim->node_timeout_ms = 1000;
+    sim->partition_count = MSIM_PARTITIONS;
     for (int i = 1; i <= NODES; i++) {
         msim_add(sim, i, NODES);
     }

@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "sim/sim_membership.h"
+#include "sim/sim_membership_data.h"
+
+#include "partition/replicas.h"
 
 enum { DISK_BYTES = 4 << 20 };
 
@@ -130,7 +132,8 @@ const char *msim_unrest(struct msim *sim)
     }
     if (most > fewest + 1) { return "the partitions are not spread evenly"; }
     uint32_t wanted = up < CORE_VOTERS_MAX ? up - (up % 2 == 0) : CORE_VOTERS_MAX;
-    return voters < wanted ? "there are too few voters" : NULL;
+    if (voters < wanted) { return "there are too few voters"; }
+    return sim->truth != NULL ? mdata_unrest(sim) : NULL;
 }
 
 struct mnode *msim_leader(struct msim *sim)
@@ -329,6 +332,7 @@ static uint32_t world_on_map(void *arg, const struct pmap *map, uint32_t self)
     pmap_unref(node->map);
     node->map = pmap_ref(map);
     check_map(node, map);
+    if (node->replicas != NULL) { replicas_on_map(node->replicas, map, self); }
     return node->warming;
 }
 
@@ -376,7 +380,9 @@ static enum err start_core(struct mnode *node)
         .zone = node->name[1] % 2 == 0 ? "even" : "odd",
         .has_join = true,
         .expect = node->expect,
-        .partition_count = MSIM_PARTITIONS,
+        .partition_count = sim->partition_count,
+        .has_data = node->partitions != NULL,
+        .replicas = MDATA_REPLICAS,
         .heartbeat_ms = 100,
         .node_timeout_ms = sim->node_timeout_ms,
     };
@@ -388,7 +394,7 @@ static enum err start_core(struct mnode *node)
     return core_new(&node->core, &opts, &world, node->engine, &node->file);
 }
 
-void msim_start(struct mnode *node)
+static enum err start_engine(struct mnode *node)
 {
     struct msim *sim = node->sim;
     struct engine_opts opts = engine_opts_default();
@@ -405,8 +411,23 @@ void msim_start(struct mnode *node)
     opts.chunk_bytes = 512;
     node->sd.now_ms = sim->now_ms;
     node->clock_offset_ms = sim_random(&sim->random, 1000000);
+    return engine_open(&node->engine, &opts, &world, &report);
+}
+
+void msim_live_alone(struct mnode *node)
+{
+    CHECK(start_engine(node) == ERR_OK);
+    mdata_start(node);
+    mdata_alone(node);
+    msim_stop(node, false);
+}
+
+void msim_start(struct mnode *node)
+{
+    struct msim *sim = node->sim;
     MSIM_LOG(sim, "%s starts, port %u, file %d", node->name, node->port, (int)node->file.state);
-    enum err err = engine_open(&node->engine, &opts, &world, &report);
+    enum err err = start_engine(node);
+    if (err == ERR_OK && sim->truth != NULL && !node->is_old) { mdata_start(node); }
     if (err == ERR_OK) { err = start_core(node); }
     if (err != ERR_OK) {
         msim_fail(sim, "%s does not start: %s", node->name, err_word(err));
@@ -421,6 +442,7 @@ static void end_process(struct mnode *node)
     sim_disk_interrupt(&node->sd);
     engine_free(node->engine);
     core_free(node->core);
+    mdata_stop(node);
     node->engine = NULL;
     node->core = NULL;
     pmap_unref(node->map);
@@ -463,7 +485,16 @@ void msim_wipe(struct mnode *node)
 
 /* ---- events ---- */
 
-enum event { EVENT_NONE, EVENT_PACKET, EVENT_DISK, EVENT_ENGINE, EVENT_CORE, EVENT_WARM, EVENT_UP };
+enum event {
+    EVENT_NONE,
+    EVENT_PACKET,
+    EVENT_DISK,
+    EVENT_ENGINE,
+    EVENT_CORE,
+    EVENT_WARM,
+    EVENT_UP,
+    EVENT_WRITE
+};
 
 struct next {
     uint64_t at_ms;
@@ -484,6 +515,7 @@ static uint64_t not_before(uint64_t at_ms, uint64_t min_ms)
 static struct next find_next(struct msim *sim, uint64_t until_ms)
 {
     struct next next = {until_ms, EVENT_NONE, NULL};
+    if (sim->truth != NULL) { earlier(&next, sim->write_at_ms, EVENT_WRITE, NULL); }
     if (sim->packet_count > 0) { earlier(&next, sim->packets[0].due_ms, EVENT_PACKET, NULL); }
     for (int i = 1; i <= sim->node_count; i++) {
         struct mnode *node = &sim->nodes[i];
@@ -555,7 +587,12 @@ static bool run_one(struct msim *sim, uint64_t until_ms)
     case EVENT_CORE:
         node->tick_at_ms = sim->now_ms + core_tick_ms(node->core);
         core_tick(node->core);
+        mdata_tick(node);
         msim_settle(node);
+        break;
+    case EVENT_WRITE:
+        sim->write_at_ms = sim->now_ms + 1 + sim_random(&sim->random, 200);
+        mdata_write(sim);
         break;
     case EVENT_WARM:
         node->warming = 0;
@@ -600,5 +637,6 @@ void msim_end(struct msim *sim)
         buf_fini(&sim->packets[i].bytes);
     }
     mem_free(sim->packets);
+    mem_free(sim->truth);
     pmap_unref(sim->newest);
 }

@@ -111,19 +111,25 @@ Test(membership_note, every_kind_is_read_as_it_was_written)
     note.release = 9;
     check_round_trip(&note);
     note.kind = NOTE_JOIN;
-    note.join = (struct note_join){1, 2, "zone", {"client", 6379}, {"peer", 16379}};
+    note.join = (struct note_join){1, 2, "zone", {"client", 6379}, {"peer", 16379}, 1};
     check_round_trip(&note);
     note.kind = NOTE_JOIN_REPLY;
     note.join_reply = (struct note_join_reply){1, true, 2, 3, 4, {"leader", 5}, "why not"};
     check_round_trip(&note);
     note.kind = NOTE_PING;
-    note.ping = (struct note_ping){1, 2, 3, 4, 5, 6, 7, true, true};
+    note.ping = (struct note_ping){1, 2, 3, 4, 5, 6, 7, true, true, 1};
     check_round_trip(&note);
     note.kind = NOTE_ECHO;
     note.echo = (struct note_echo){1, 2, 3};
     check_round_trip(&note);
     note.kind = NOTE_SUSPECT;
     note.suspect = (struct note_suspect){1, 2};
+    check_round_trip(&note);
+    note.kind = NOTE_SETTLED;
+    note.settled = (struct note_settled){.count = NOTE_SETTLED_MAX};
+    for (uint32_t i = 0; i < NOTE_SETTLED_MAX; i++) {
+        note.settled.at[i] = (struct pmap_settled){i, UINT64_MAX - i};
+    }
     check_round_trip(&note);
     note.kind = NOTE_FORGET;
     note.forget = (struct note_forget){1, "n3"};

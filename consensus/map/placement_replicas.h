@@ -1,0 +1,39 @@
+/* placement_replicas: what the control group's leader should change next about who holds partitions' data. Pure.
+ * Rules, in this order:
+ *  - a partition that has no group yet gets a founder: its owner;
+ *  - a replica that never came to vote goes if its node is down: another node can do it;
+ *  - a partition that has fewer than wanted (or than there are members) gets one more, those with fewest first;
+ *  - one that has more loses one: of a node that is down, else of a zone that has two, else of the node that has most;
+ *  - while no replica is on its way, replicas that share a zone move to another, and then from the node that has most to the one
+ *    that has fewest, if they differ by more than one: it gets the new one first and loses the other after.
+ * A replica of a member that is down or drains stays: it comes back. A partition whose last change is not settled is left
+ * alone, and never more than PLACEMENT_ADDING_MAX are given one at once. Nothing is taken from a partition whose remaining
+ * voters would not be up for the most part. It always comes to rest. Thread: any. */
+#ifndef FANFARE_CONSENSUS_PLACEMENT_REPLICAS_H
+#define FANFARE_CONSENSUS_PLACEMENT_REPLICAS_H
+
+#include "consensus/map/pmap.h"
+
+enum {
+    PLACEMENT_WANTED_MAX = 5,
+    PLACEMENT_ADDING_MAX = 16,    /* partitions that get a replica and can, but have not yet */
+    PLACEMENT_FOUNDING_MAX = 128, /* partitions that are being founded */
+};
+
+struct placement_change {
+    uint32_t partition;
+    bool is_removal;
+    uint32_t node;      /* index, of the new replica or the one that goes */
+    uint64_t replica;   /* that goes */
+    const char *reason; /* static */
+};
+
+/* The next change; `wanted`: replicas of a partition, 1 to PLACEMENT_WANTED_MAX. False: nothing to do. */
+MUST_USE bool placement_replicas_next(const struct pmap *map, uint32_t wanted,
+                                      struct placement_change *out);
+
+/* The node that should lead the partition's group: its owner, if that one has a voter and may lead, else one of those that do, the
+ * same as long as they are the same; PMAP_NOBODY: none. */
+uint32_t placement_leader(const struct pmap *map, uint32_t partition);
+
+#endif
