@@ -195,6 +195,7 @@ struct partition {
     bool forget_is_done; /* the first of them, in the transaction that is open */
     uint64_t digest_ms;  /* when a digest was last proposed */
     struct digest_kept *digests;
+    uint32_t rebuilds;     /* since a digest was found to be right */
     uint64_t digest_index; /* of the newest entry with one */
     uint32_t digest_value;
 

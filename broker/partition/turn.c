@@ -11,6 +11,8 @@
 #include "partition/store_thread.h"
 #include "partition/waiters.h"
 
+enum { REBUILDS_MAX = 2 }; /* in a row: then what it is made of is wrong */
+
 /* ---- leadership ---- */
 
 static void refuse_all(struct partition *p)
@@ -73,10 +75,16 @@ static void fail(struct partition *p, bool is_unknown)
         LOG_ERROR("a partition's log has an entry of a newer version: its replica here stops until "
                   "this node has that version",
                   LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
+    } else if (p->rebuilds == REBUILDS_MAX) {
+        LOG_ERROR(
+            "a partition's store was made anew and is wrong again, another replica has to take "
+            "its place",
+            LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
     } else {
         LOG_ERROR("a partition's store is thrown away and made anew from snapshot and log",
                   LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
         metric_add(METRIC_partition_rebuilds_total, 1);
+        p->rebuilds++;
         p->close_removes = true;
         p->close_reopens = true;
     }

@@ -206,6 +206,38 @@ static inline void rig_open_job(struct rig_node *node, void *arg)
     cr_assert_eq(partitions_open(node->partitions, *(uint32_t *)arg), ERR_OK);
 }
 
+static inline void rig_delete_job(struct rig_node *node, void *arg)
+{
+    partitions_delete(node->partitions, *(uint32_t *)arg);
+}
+
+static inline void rig_delete(struct rig_node *node, uint32_t partition)
+{
+    rig_on_raft(node, rig_delete_job, &partition);
+}
+
+struct rig_creation {
+    uint32_t partition;
+    uint64_t replica;
+    enum err err;
+};
+
+static inline void rig_recreate_job(struct rig_node *node, void *arg)
+{
+    struct rig_creation *creation = arg;
+    creation->err =
+        partitions_create(node->partitions, creation->partition, creation->replica, true);
+}
+
+/* A founder, once what was there before is closed. */
+static inline void rig_recreate(struct rig_node *node, uint32_t partition, uint64_t replica)
+{
+    struct rig_creation creation = {partition, replica, ERR_SLOW};
+    RIG_UNTIL(node->rig,
+              (rig_on_raft(node, rig_recreate_job, &creation), creation.err != ERR_SLOW));
+    cr_assert_eq(creation.err, ERR_OK);
+}
+
 static inline void rig_create(struct rig_node *node)
 {
     for (uint32_t i = 0; i < node->rig->partition_count; i++) {
