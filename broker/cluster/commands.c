@@ -71,6 +71,7 @@ static void ask_there(void *arg, const struct errand *errand)
         .type = WIRE_COMMAND,
         .command = {.id = errand->id,
                     .partition = request->partition,
+                    .term = request->term,
                     .ask = request->ask,
                     .seq = request->origin.seq,
                     .acked_low = request->origin.acked_low,

@@ -244,6 +244,7 @@ static void ask(struct errand *e, const struct errand_place *place)
     take_out(e);
     number(e);
     e->at = *place;
+    e->request.term = place->term;
     e->is_asked = true;
     if (place->where == ERRAND_HERE) {
         lane->here_count += !is_parking(e);
@@ -350,7 +351,7 @@ static void on_refusal(struct errand *e)
     const struct errands_opts *opts = &e->lane->errands->opts;
     enum err err = e->request.err;
     if (err == ERR_INDOUBT) { e->is_doubtful = true; }
-    if (err == ERR_SLOW || err == ERR_FULL || e->at.where == ERRAND_HERE) {
+    if (err == ERR_SLOW || e->at.where == ERRAND_HERE) {
         e->lane->is_held = true;
     } else {
         opts->on_refused(opts->arg, e->lane->partition, &e->at);
@@ -358,22 +359,17 @@ static void on_refusal(struct errand *e)
     go_again(e);
 }
 
-/* Full disks take no entry, and so do not tell whether an earlier one was executed. */
-static bool is_refused(const struct errand *e)
-{
-    enum err err = e->request.err;
-    return err == ERR_NOT_LEADER || err == ERR_SLOW || err == ERR_INDOUBT ||
-           (err == ERR_FULL && e->is_doubtful);
-}
-
 static void on_answer(struct errand *e)
 {
     struct errand_lane *lane = e->lane;
-    if (is_refused(e)) {
+    enum err err = e->request.err;
+    if (err == ERR_NOT_LEADER || err == ERR_SLOW || err == ERR_INDOUBT) {
         on_refusal(e);
         if (lane->count > 0) { (void)flush(lane); }
         return;
     }
+    /* Full disks take no entry, and so do not tell whether an earlier one was executed. */
+    if (err == ERR_FULL && e->is_doubtful) { e->request.err = ERR_INDOUBT; }
     lane->is_held = false;
     leave_lane(e);
     if (has_waiting(lane)) { (void)flush(lane); }

@@ -174,6 +174,7 @@ bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
     *guest = (struct guest){
         .request = {.ask = c->ask,
                     .partition = c->partition,
+                    .term = c->term,
                     .resp_version = c->resp_version,
                     .origin = origin_of(inlet, c->ask == PARTITION_PARK, c->seq),
                     .acked_count = c->acked_count,

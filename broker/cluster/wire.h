@@ -168,6 +168,7 @@ struct wire_answer {
 struct wire_command {
     uint64_t id;
     uint32_t partition;
+    uint64_t term;
     enum partition_ask ask;
     uint64_t seq;
     uint64_t acked_low;

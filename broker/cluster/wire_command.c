@@ -8,10 +8,10 @@
 
 /* Fields that are no plain numbers. */
 enum {
-    COMMAND_ACKED = 6,
-    COMMAND_CHECKS = 9,
-    COMMAND_CALLS = 10,
-    COMMAND_NUMBERS = 9, /* above all numbers' fields */
+    COMMAND_ACKED = 7,
+    COMMAND_NUMBERS = 10, /* above all numbers' fields */
+    COMMAND_CHECKS = 10,
+    COMMAND_CALLS = 11,
     CHECK_KEY = 2,
     CALL_WORDS = 2,
     EXECUTED_ENDS = 3,
@@ -77,9 +77,9 @@ static size_t call_bytes(const struct partition_call *call)
 
 static size_t command_bytes(const struct wire_command *c)
 {
-    size_t bytes = number_bytes(c->id) + number_bytes(c->partition) + number_bytes(c->ask) +
-                   number_bytes(c->seq) + number_bytes(c->acked_low) + number_bytes(c->ticket) +
-                   number_bytes(c->resp_version);
+    size_t bytes = number_bytes(c->id) + number_bytes(c->partition) + number_bytes(c->term) +
+                   number_bytes(c->ask) + number_bytes(c->seq) + number_bytes(c->acked_low) +
+                   number_bytes(c->ticket) + number_bytes(c->resp_version);
     if (c->acked_count > 0) { bytes += field_bytes(packed_bytes(c->acked, c->acked_count)); }
     for (uint32_t i = 0; i < c->check_count; i++) {
         bytes += field_bytes(check_bytes(&c->check[i]));
@@ -190,12 +190,13 @@ static char *put_command(char *at, const struct wire_command *c)
 {
     at = put_number(at, 1, c->id);
     at = put_number(at, 2, c->partition);
-    at = put_number(at, 3, c->ask);
-    at = put_number(at, 4, c->seq);
-    at = put_number(at, 5, c->acked_low);
+    at = put_number(at, 3, c->term);
+    at = put_number(at, 4, c->ask);
+    at = put_number(at, 5, c->seq);
+    at = put_number(at, 6, c->acked_low);
     at = put_packed(at, COMMAND_ACKED, c->acked, c->acked_count);
-    at = put_number(at, 7, c->ticket);
-    at = put_number(at, 8, c->resp_version);
+    at = put_number(at, 8, c->ticket);
+    at = put_number(at, 9, c->resp_version);
     for (uint32_t i = 0; i < c->check_count; i++) {
         at = put_check(at, &c->check[i]);
     }
@@ -337,12 +338,13 @@ static bool take_command_head(struct arena *arena, struct slice body, struct wir
     }
     out->id = number[1];
     out->partition = (uint32_t)number[2];
-    out->ask = (enum partition_ask)number[3];
-    out->seq = number[4];
-    out->acked_low = number[5];
-    out->ticket = number[7];
-    out->resp_version = (uint8_t)number[8];
-    return number[2] <= UINT32_MAX && number[3] <= PARTITION_VERSIONS && number[8] <= UINT8_MAX &&
+    out->term = number[3];
+    out->ask = (enum partition_ask)number[4];
+    out->seq = number[5];
+    out->acked_low = number[6];
+    out->ticket = number[8];
+    out->resp_version = (uint8_t)number[9];
+    return number[2] <= UINT32_MAX && number[4] <= PARTITION_VERSIONS && number[9] <= UINT8_MAX &&
            out->check_count <= WIRE_ITEMS_MAX && out->call_count <= PARTITION_CALLS_MAX;
 }
 

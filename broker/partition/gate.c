@@ -72,10 +72,12 @@ void gates_answer(struct gates *gates, const struct partition_request *request, 
             .key = key_of(origin), .incarnation = origin->incarnation, .seq = origin->seq};
         gate->in_lanes.key = slice_of_key(&gate->key);
         map_insert(&gates->lanes, &gate->in_lanes, slice_hash(gate->in_lanes.key));
-    } else if (origin->incarnation > gate->incarnation) {
+        return;
+    }
+    bool is_older = origin->incarnation < gate->incarnation;
+    bool is_over = origin->incarnation > gate->incarnation || origin->acked_low > gate->seq;
+    if (!is_older && (is_over || origin->seq < gate->seq)) {
         gate->incarnation = origin->incarnation;
-        gate->seq = origin->seq;
-    } else if (origin->incarnation == gate->incarnation && origin->seq < gate->seq) {
         gate->seq = origin->seq;
     }
 }

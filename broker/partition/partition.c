@@ -35,7 +35,7 @@ static void on_asked(struct task *task) /* store */
 {
     struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
     struct partition *p = request->inner;
-    if (p->term == 0) {
+    if (p->term == 0 || (request->term != 0 && request->term != p->term)) {
         store_thread_answer(p, request, ERR_NOT_LEADER);
         return;
     }
@@ -151,8 +151,8 @@ static void partition_fini(struct partition *p)
         lock_fini(&p->slot[i].lock);
     }
     propose_fini(p);
-    waiters_fini(p);
     gates_fini(&p->gates);
+    waiters_fini(p);
     mem_free(p->slot);
     mem_free(p->digests);
     buf_fini(&p->events);

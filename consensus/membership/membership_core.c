@@ -277,20 +277,23 @@ static struct node *node_of_note(struct core *core, const struct note *note)
 }
 
 /* Of the nodes with that name who told their address in this process's life: the member with `id`; or,
- * if that one was never heard, since our map may be old, the one that was heard last and says that it
+ * if that one is not heard, since our map may be old, the one that was heard last and says that it
  * belongs to our cluster. */
 static const struct node *teller(const struct core *core, const char *name, uint64_t id)
 {
     const struct node *best = NULL;
+    const struct node *member = NULL;
     for (size_t i = 0; i < CORE_NODES_MAX; i++) {
         const struct node *node = &core->nodes[i];
         if (node->id == 0 || node->heard_ms == 0 || strcmp(node->name, name) != 0) { continue; }
-        if (node->id == id) { return node; }
+        if (node->id == id) { member = node; }
         bool is_ours = node->cluster_id != 0 && node->cluster_id == core->file.cluster_id;
         if (!is_ours || node->raft.port == 0) { continue; }
         if (best == NULL || node->heard_ms > best->heard_ms) { best = node; }
     }
-    return best;
+    if (member == NULL || best == NULL) { return member != NULL ? member : best; }
+    return best->heard_ms > member->heard_ms + 3 * (uint64_t)core->opts.node_timeout_ms ? best
+                                                                                        : member;
 }
 
 /* A new replica hears the old story again, and in it a node may have had another id and address. */

@@ -371,6 +371,7 @@ Test(wire, a_command_comes_back_as_it_went)
         {.type = WIRE_COMMAND,
          .command = {.id = UINT64_MAX,
                      .partition = UINT32_MAX,
+                     .term = 1ULL << 50,
                      .ask = PARTITION_PARK,
                      .seq = 1,
                      .acked_low = 1ULL << 40,
@@ -395,6 +396,7 @@ Test(wire, a_command_comes_back_as_it_went)
     cr_assert_eq(back.id, UINT64_MAX);
     cr_assert_eq(back.partition, UINT32_MAX);
     cr_assert_eq(back.ask, PARTITION_PARK);
+    cr_assert_eq(back.term, 1ULL << 50);
     cr_assert(back.seq == 1 && back.acked_low == 1ULL << 40 && back.ticket == 5);
     cr_assert_eq(back.resp_version, 3);
     cr_assert_eq(back.acked_count, 3);

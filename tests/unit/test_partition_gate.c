@@ -64,6 +64,15 @@ Test(gate, one_that_will_not_come_again_holds_nobody_up)
     cr_assert(!refuses(1, 8, 6));
 }
 
+Test(gate, a_refusal_takes_the_place_of_one_that_is_over)
+{
+    answer(1, 5, ERR_NOT_LEADER);
+    const struct partition_request later = of(1, 8, 7);
+    gates_answer(&gates, &later, ERR_NOT_LEADER);
+    cr_assert(refuses(1, 9, 7));
+    cr_assert(!refuses(1, 8, 7));
+}
+
 Test(gate, answers_that_are_final_hold_nobody_up)
 {
     answer(1, 5, ERR_OK);
