@@ -78,8 +78,6 @@ static void ask_there(void *arg, const struct errand *errand)
                     .acked = request->acked,
                     .acked_count = request->acked_count,
                     .ticket = request->ticket,
-                    .wait_key = request->wait_key,
-                    .wait_key_count = request->wait_key_count,
                     .resp_version = request->resp_version,
                     .check = request->check,
                     .check_count = request->check_count,
