@@ -7,7 +7,7 @@ history stay; `--judge HISTORY` looks at a history again. --nodes 1 is a single 
 one redis-server with `appendfsync always`, which shows that the judge asks for nothing impossible.
 
 usage: data_storm.py [--seed N] [--seconds N] [--nodes N] [--threads N] [--net loopback|netns] [--only ACT,...]
-                     [--works WORK,...] [--clients N] [--reference] [--judge HISTORY]
+                     [--works WORK,...] [--clients N] [--power] [--reference] [--judge HISTORY]
 Exit: 0 nothing found, 1 a promise was broken, 77 no rights or tools for --net netns."""
 
 import argparse
@@ -32,6 +32,7 @@ from lib.data_reference import Reference  # noqa: E402
 from lib.data_scene import DATA_ACTS, endpoints_of, wait_all_served  # noqa: E402
 from lib.data_service import wait_data_served  # noqa: E402
 from lib.data_work import WORKS, works_of  # noqa: E402
+from lib.power_cut import PowerCluster  # noqa: E402
 
 SKIPPED = 77
 SHOWN = 20
@@ -53,6 +54,7 @@ def arguments():
     parser.add_argument("--only", type=words_of, help="of these acts: " + ", ".join(DATA_ACTS))
     parser.add_argument("--works", type=words_of, default=(), help="of these workloads: " + ", ".join(WORKS))
     parser.add_argument("--clients", type=int, default=4, help="of each workload")
+    parser.add_argument("--power", action="store_true", help="with power cuts; POWER_CUT_SHIM is the library for them")
     parser.add_argument("--reference", action="store_true")
     parser.add_argument("--judge", metavar="HISTORY")
     return parser.parse_args()
@@ -77,8 +79,9 @@ def make_cluster(args):
     if args.reference:
         return Reference()
     world = netns.Network() if args.net == "netns" else Loopback()
-    return Cluster(args.nodes, world, plain=args.nodes == 1, partitions=1 if args.nodes == 1 else 16,
-                   options={"threads": args.threads} if args.threads else {})
+    kind = PowerCluster if args.power else Cluster
+    return kind(args.nodes, world, plain=args.nodes == 1, partitions=1 if args.nodes == 1 else 16,
+                options={"threads": args.threads} if args.threads else {})
 
 
 def storm(args, cluster):
@@ -115,8 +118,9 @@ def again(args):
         value = getattr(args, name)
         if value:
             yield f"--{name} '{','.join(value) if isinstance(value, tuple) else value}'"
-    if args.reference:
-        yield "--reference"
+    for name in ("power", "reference"):
+        if getattr(args, name):
+            yield f"--{name}"
 
 
 def say(text):

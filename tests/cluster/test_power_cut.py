@@ -17,9 +17,7 @@ from lib.data_load import DataLoad, DataPlan
 from lib.data_reference import ALWAYS, Reference
 from lib.data_scene import under_data_load
 from lib.data_work import works_of
-from lib.power_cut import Watch
-
-SHIM = os.environ.get("POWER_CUT_SHIM", "")
+from lib.power_cut import SHIM, PowerCluster, Watch
 
 pytestmark = [
     pytest.mark.skipif(not pathlib.Path(SHIM).is_file(), reason="POWER_CUT_SHIM names no library"),
@@ -88,14 +86,14 @@ def test_a_cut_may_lose_some_pages_and_some_names(tmp_path):
 
 # ---- brokers ----
 
-def cut_all(cluster, watches, rng, how=None):
+def cut_all(cluster, rng, how=None):
     """Kill every node as near to at once as can be, cut the power of all, start them again."""
     for node in cluster:
         node.process.kill()
     for node in cluster:
         node.kill()
     for node in cluster:
-        print(node.name, {pathlib.Path(path).name: lost for path, lost in watches[node.name].cut(rng, how).items()})
+        print(node.name, {pathlib.Path(path).name: lost for path, lost in node.watch.cut(rng, how).items()})
     for node in cluster:
         node.begin()
 
@@ -105,8 +103,8 @@ def cut_all(cluster, watches, rng, how=None):
 def test_a_redis_server_keeps_what_it_flushed_and_loses_the_rest(policy, keeps):
     reference = Reference((*ALWAYS[:2], "--appendfsync", policy))
     node = reference.node
-    watches = {node.name: Watch(SHIM, node.directory / "appendonlydir")}
-    node.env.update(watches[node.name].env)
+    node.watch = Watch(SHIM, node.directory / "appendonlydir")
+    node.env.update(node.watch.env)
     plan = DataPlan(works=("append", "counter"))
     load = DataLoad(lambda: {n.name: n.address for n in reference.running()}, 1, plan, works_of(plan))
     try:
@@ -116,7 +114,7 @@ def test_a_redis_server_keeps_what_it_flushed_and_loses_the_rest(policy, keeps):
             load.wait_for_ops(500)
             fault = Fault("cut", node.name, now_ns())
             load.history.faults.append(fault)
-            cut_all(reference, watches, random.Random(1), None if keeps else "all")
+            cut_all(reference, random.Random(1), None if keeps else "all")
             fault.end_ns = now_ns()
         found = {v.rule for v in violations(load.stop())}
     finally:
@@ -126,16 +124,16 @@ def test_a_redis_server_keeps_what_it_flushed_and_loses_the_rest(policy, keeps):
 
 @pytest.mark.parametrize("count, how", [(3, None), (3, "all"), (1, None), (1, "all")],
                          ids=["three, some", "three, all", "alone, some", "alone, all"])
-def test_nothing_acknowledged_is_lost_in_a_power_cut_of_all(make_cluster, count, how):
-    cluster = make_cluster(count, plain=count == 1, partitions=1 if count == 1 else 16)
+def test_nothing_acknowledged_is_lost_in_a_power_cut_of_all(count, how):
+    cluster = PowerCluster(count, plain=count == 1, partitions=1 if count == 1 else 16)
     rng = random.Random()
-    watches = {node.name: Watch(SHIM, node.data) for node in cluster}
-    for node in cluster:
-        node.env.update(watches[node.name].env)
-    cluster.start()
-    cluster.wait_settled()
-    with under_data_load(cluster) as scene:
-        for _ in range(3):
-            scene.wait_for_ops()
-            with scene.fault("cut", "all"):
-                cut_all(cluster, watches, rng, how)
+    try:
+        cluster.start()
+        cluster.wait_settled()
+        with under_data_load(cluster) as scene:
+            for _ in range(3):
+                scene.wait_for_ops()
+                with scene.fault("cut", "all"):
+                    cut_all(cluster, rng, how)
+    finally:
+        cluster.close()

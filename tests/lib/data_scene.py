@@ -1,6 +1,7 @@
 """data_scene: a load on durable data with its judge, around whatever is done to a cluster; and what is done to one only
 where data is at stake."""
 
+import collections
 import contextlib
 import pathlib
 import random
@@ -14,8 +15,11 @@ from .data_checker import violations
 from .data_load import DataLoad, DataPlan
 from .data_service import wait_data_served
 from .data_work import works_of
+from .wait import SCALE, wait_until
 
 SHOWN = 10
+PAGE = 4096
+DAMAGE_DEADLINE_S = 60 * SCALE
 
 
 def endpoints_of(cluster):
@@ -96,8 +100,58 @@ def _kill_twice(nemesis, node, fault):
     second.begin()
 
 
+def _cut_all(nemesis, _node, fault):
+    """The power of all."""
+    fault.node = "all"
+    for node in nemesis.cluster:
+        node.process.kill()
+    for node in nemesis.cluster:
+        node.kill()
+        lost = node.watch.cut(nemesis.rng)
+        nemesis.say(f"{node.name} lost of {collections.Counter(lost.values())}")
+    for node in nemesis.cluster:
+        node.begin()
+
+
+def _cut_one(nemesis, node, _fault):
+    node.kill()
+    node.watch.cut(nemesis.rng)
+    nemesis.hold(0, 2)
+    node.begin()
+
+
+def _damage(nemesis, node, _fault):
+    """Some bits of what a node has on its disk are not what they were. It says so, and goes on without them or ends; then
+    its operator gives it an empty disk."""
+    node.kill()
+    path = nemesis.rng.choice(sorted(p for p in node.data.rglob("*") if p.is_file() and p.stat().st_size > PAGE))
+    with open(path, "r+b") as file:
+        data = file.read()
+        places = [at for at in range(0, len(data), PAGE) if any(data[at:at + PAGE])]
+        for _ in range(nemesis.rng.randint(1, 3)):
+            at = nemesis.rng.choice(places) + nemesis.rng.randrange(PAGE)
+            if at < len(data):
+                file.seek(at)
+                file.write(bytes([data[at] ^ 1 << nemesis.rng.randrange(8)]))
+    nemesis.say(f"{path.relative_to(node.data)} is damaged")
+    node.begin()
+    wait_until(lambda: node.process.poll() is not None or node.is_ready(), DAMAGE_DEADLINE_S, f"{node.name} is ready or has ended")
+    if node.process.poll() is not None:
+        assert "damaged" in node.log(), f"{node.name} does not say why it ended:\n{node.log()[-3000:]}"
+        node.expects_death = True
+        node.wipe()
+        node.begin()
+
+
+def _has_power(nemesis):
+    return all(hasattr(node, "watch") for node in nemesis.cluster)
+
+
 DATA_ACTS = {
     **ACTS,
+    "cut all": Act(_cut_all, 4, fits=_has_power),
+    "cut one": Act(_cut_one, 3, spares=True, fits=_has_power),
+    "damage": Act(_damage, 2, spares=True, fits=lambda nemesis: len(nemesis.cluster) >= 3),
     "kill all": Act(_kill_all, 3),
     "kill twice": Act(_kill_twice, 3, fits=lambda nemesis: len(nemesis.cluster) >= 3),
 }

@@ -13,6 +13,9 @@ import shutil
 import struct
 import uuid
 
+from .cluster import Cluster, Node
+
+SHIM = os.environ.get("POWER_CUT_SHIM", "")
 PAGE = 4096
 RECORD = struct.Struct("=QQQ")
 
@@ -114,3 +117,23 @@ def _lose(path, records, rng, how):
         old = b"".join(pages)[:size]
     path.write_bytes(old)
     return how
+
+
+class PowerNode(Node):
+    """A member whose power can be cut."""
+
+    def __init__(self, cluster, name, options):
+        super().__init__(cluster, name, options)
+        self.watch = Watch(SHIM, self.data)
+        self.env.update(self.watch.env)
+
+    def wipe(self):
+        """What was noted about the files goes with them."""
+        super().wipe()
+        self.watch.wipe()
+
+
+class PowerCluster(Cluster):
+    """A cluster of such nodes."""
+
+    node_class = PowerNode
