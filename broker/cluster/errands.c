@@ -433,7 +433,8 @@ static bool is_too_long(const struct errand *e)
 {
     return e->bytes > COMMANDS_REQUEST_BYTES_MAX || e->word_count > COMMANDS_REQUEST_WORDS_MAX ||
            e->request.call_count > PARTITION_CALLS_MAX ||
-           e->request.check_count > COMMANDS_REQUEST_CHECKS_MAX;
+           e->request.check_count > COMMANDS_REQUEST_CHECKS_MAX ||
+           e->request.wait_key_count > COMMANDS_REQUEST_CHECKS_MAX;
 }
 
 static struct errand *errand_new(struct errand_lane *lane, struct partition_request *asked)

@@ -84,11 +84,15 @@ static void on_answer(struct partition_request *request)
     struct blocked *blocked = CONTAINER_OF(request, struct blocked, request);
     worker_timer_cancel(&blocked->timer);
     blocked->is_answered = true;
-    if (blocked->session != NULL) {
-        metric_sub(METRIC_redis_blocked_clients, 1);
-        wait_over(blocked->session);
-    } else {
+    if (blocked->session == NULL) {
         put_back(blocked);
+        return;
+    }
+    metric_sub(METRIC_redis_blocked_clients, 1);
+    if (conn_peer_has_left(&blocked->session->conn)) {
+        conn_close(&blocked->session->conn); /* and then it is forgotten */
+    } else {
+        wait_over(blocked->session);
     }
 }
 
@@ -157,9 +161,9 @@ static void set_wait_keys(struct blocked *blocked)
 {
     const struct partition_call *call = blocked->call;
     struct key_range range;
-    bool has_keys = key_rule_find(&command_table[blocked->command].keys[0], call->argv, call->argc,
-                                  &range) &&
-                    range.count > 0;
+    bool has_keys =
+        key_rule_find(&command_table[blocked->command].keys[0], call->argv, call->argc, &range) &&
+        range.count > 0;
     if (!has_keys) { return; } /* the handler refuses it */
     blocked->wait_key = mem_new(range.count * sizeof *blocked->wait_key);
     for (uint32_t i = 0; i < range.count; i++) {

@@ -61,10 +61,19 @@ static void on_done(struct partition_request *request)
     mem_free(asked);
 }
 
+/* A read behind writes that are in flight must see those, and none that follow it. A small one is executed among them, in
+ * its place; a larger one is answered from the partition's state, and the session's next write waits for it. */
+static bool is_plain_read(const struct call *call)
+{
+    bool reads = !(call->command->flags & CMD_WRITE);
+    bool is_behind_writes = answers_are_outstanding(call->caller->session);
+    return reads && !(is_behind_writes && call->command->flags & CMD_FAST);
+}
+
 static void ask(struct call *call, uint32_t partition)
 {
     struct session *session = call->caller->session;
-    bool reads = !(call->command->flags & CMD_WRITE);
+    bool reads = is_plain_read(call);
     struct asked *asked = mem_new0(sizeof *asked);
     asked->call = data_call_copy(call->argv, call->argc, session->database);
     asked->service = call->caller->service;
@@ -78,7 +87,7 @@ static void ask(struct call *call, uint32_t partition)
         .call_count = 1,
         .on_done = on_done,
     };
-    asked->ticket = answers_ask(session, partition);
+    asked->ticket = answers_ask(session, partition, reads);
     call->is_deferred = true;
     commands_ask(asked->service->sessions.commands, &asked->request);
 }
@@ -129,6 +138,7 @@ bool data_joins(const struct call *call)
     const struct session *session = call->caller->session;
     if (session->flags & SESSION_PUBLISHED || call->command->flags & CMD_BLOCKING) { return false; }
     if (!answers_are_outstanding(session)) { return true; }
+    if (session->extra->answers.has_read && !is_plain_read(call)) { return false; }
     struct data_place place;
     struct buf why = {0};
     enum data_route route = data_route(call->caller->broker, call->command, call->argv, call->argc,

@@ -131,6 +131,7 @@ static struct ticket *add(struct session *session, uint32_t count)
 static void on_all_answered(struct session *session)
 {
     session->extra->answers.input_bytes = 0;
+    session->extra->answers.has_read = false;
     session->flags &= ~(uint32_t)SESSION_ASKED;
     if (session->bar == BAR_ANSWERS) {
         session_unbar(session, BAR_ANSWERS);
@@ -154,12 +155,13 @@ static void write_settled(struct session *session)
     if (answers->first == NULL) { on_all_answered(session); }
 }
 
-struct ticket *answers_ask(struct session *session, uint32_t partition)
+struct ticket *answers_ask(struct session *session, uint32_t partition, bool is_read)
 {
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING);
     session->flags |= SESSION_ASKED;
     struct ticket *ticket = add(session, 1);
     session->extra->answers.partition = partition;
+    session->extra->answers.has_read |= is_read;
     ticket->is_bytes = true;
     ticket->is_silent = is_silent;
     return ticket;

@@ -21,8 +21,9 @@ void answers_await(struct session *session);
 /* It has sent so many bytes of requests that were run. */
 void answers_count_input(struct session *session, size_t bytes);
 
-/* A command of that partition is in flight from now on; those in flight are of the same. Gives: its ticket. */
-struct ticket *answers_ask(struct session *session, uint32_t partition);
+/* A command of that partition is in flight from now on; those in flight are of the same. is_read: it is answered from a state
+ * that holds the writes before it, and maybe later ones. Gives: its ticket. */
+struct ticket *answers_ask(struct session *session, uint32_t partition, bool is_read);
 /* Its answer. Takes: ticket. Empties answer, but for its memory. */
 void answers_tell(struct ticket *ticket, struct buf *answer);
 /* Who gets it; NULL: he has gone away. */

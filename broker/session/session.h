@@ -94,6 +94,7 @@ struct answers {
     size_t input_bytes; /* read since there was none */
     uint32_t count;     /* of publishes or commands */
     uint32_t partition; /* while SESSION_ASKED: which one has them */
+    bool has_read;      /* one of them may see what is written behind it: no write is to follow */
 };
 
 /* A key that WATCH named, and how it was then. */

@@ -447,6 +447,7 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.engine.ballast_bytes = has_data ? DATA_BALLAST_BYTES : LOG_BALLAST_BYTES;
     opts.engine.free_bytes_min = m->opts.disk_reserve_bytes;
     opts.engine.snapshot_log_bytes = has_data ? DATA_SNAPSHOT_BYTES : LOG_SNAPSHOT_BYTES;
+    if (m->opts.data.log_bytes > 0) { opts.engine.snapshot_log_bytes = m->opts.data.log_bytes; }
     enum err err = consensus_open(&m->consensus, &opts, &report);
     if (err == ERR_CORRUPT) {
         LOG_ERROR("the raft log is damaged", LOG_STR("path", path), LOG_STR("what", report.damage));
