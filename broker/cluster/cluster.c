@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
 #include "cluster/publishes.h"
 
 /* ---- events between workers ---- */
@@ -85,6 +86,7 @@ static void on_map_task(struct task *task)
     inlets_follow_map(half);
     outlets_follow_map(half);
     if (half->index == 0) { moves_follow_map(half->cluster); }
+    commands_look(half);
     for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
         half_due(half, p);
     }
@@ -353,6 +355,7 @@ static void on_stop(struct event *event)
     struct half *half = event->half;
     if (half->index == 0) { listener_stop(half->cluster->listener); }
     publishes_stop(half);
+    commands_end(half);
     interest_stop(half);
     ask_owners_stop(half);
     peer_hub_close_accepted(half->hub, false);
@@ -421,6 +424,11 @@ void cluster_free(struct cluster *c)
 }
 
 /* ---- what others ask ---- */
+
+struct partitions *cluster_partitions(struct cluster *c)
+{
+    return atomic_load(&c->partitions);
+}
 
 struct forgetting {
     struct half *half;

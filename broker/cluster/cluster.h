@@ -56,6 +56,9 @@ bool cluster_is_drained(struct cluster *cluster);
 void cluster_stop(struct cluster *cluster);
 void cluster_free(struct cluster *cluster); /* NULL is allowed */
 
+/* The data of the partitions on this node; NULL: not yet. Thread: any. */
+struct partitions *cluster_partitions(struct cluster *cluster);
+
 /* ---- what commands ask; `cluster` may be NULL where it says so: then the node is alone ---- */
 
 /* Gives: the present map with a reference (pmap_unref), or NULL: none yet. *self: this node's index or

@@ -15,6 +15,7 @@
 #include "cluster/cluster.h"
 #include "cluster/handover.h"
 #include "cluster/jams.h"
+#include "cluster/leaders.h"
 #include "cluster/peer.h"
 #include "cluster/requests.h"
 #include "net/listener.h"
@@ -63,8 +64,9 @@ struct inlet {
     bool is_ended;    /* a lane from which nothing more comes; under cluster.lock */
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
-    uint32_t outstanding; /* shipments and queries to be answered on it */
+    uint32_t outstanding; /* shipments and guests to be answered on it */
     struct buf picture;   /* parts of a picture of patterns whose last one has not come */
+    struct list guests;   /* struct guest: commands that are asked here */
 };
 
 /* A worker's connections to one other node. */
@@ -123,6 +125,9 @@ struct half {
     atomic_bool look_is_posted;
     struct jams jams;
     struct requests requests;
+    struct commands *commands; /* NULL: data is not served */
+    struct task commands_task; /* commands_look */
+    atomic_bool commands_task_is_posted;
     uint32_t changes_left;               /* changes of interest that this turn may still look at */
     atomic_uint changes_sent;            /* of this half, in cluster.changes */
     struct pattern_batch *pattern_batch; /* other nodes' changes of patterns, of one read */
@@ -175,6 +180,8 @@ struct cluster {
     uint32_t partition_count;
     size_t tail_bytes_max;                   /* of one partition */
     _Atomic(struct membership *) membership; /* NULL: not started yet */
+    _Atomic(struct partitions *) partitions; /* NULL: none yet */
+    struct leaders leaders;                  /* of the partitions' data */
     struct listener *listener;
     struct resolver *resolver;
     struct half *half[LANES_MAX];
@@ -270,6 +277,8 @@ void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_
 /* Head and body of a run. */
 void outlet_send_run(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame,
                      const struct span *body);
+/* A frame that may be large, on the request connection (wire_put). */
+void outlet_send_large(struct outlet *outlet, const struct wire_frame *frame);
 void outlets_flush(struct half *half);
 /* requests_opts.connection and send; arg is the half. */
 struct flights *outlets_connection(void *arg, uint32_t node);
@@ -281,6 +290,7 @@ extern const struct peer_in_ops inlet_ops;
 void inlets_accept(void *arg, int fd);
 void inlets_follow_map(struct half *half);
 void inlet_answer(struct inlet *inlet, const struct wire_frame *frame);
+void inlet_answer_large(struct inlet *inlet, const struct wire_frame *frame);
 void inlet_release(struct inlet *inlet); /* one outstanding less */
 void inlets_turn(struct half *half);
 void inlets_tick(struct half *half);

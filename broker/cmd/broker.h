@@ -14,6 +14,7 @@
 #include "pubsub/directory.h"
 
 struct cluster;
+struct partitions;
 struct service;
 struct session_ops;
 
@@ -28,6 +29,9 @@ struct broker {
     struct cluster *cluster;            /* NULL: this node is alone */
     const struct session_ops *pipeline; /* through which requests go */
     uint32_t worker_count;
+    struct partitions *partitions; /* NULL: this node serves no keys */
+    uint32_t partition_count;
+    uint64_t sharded_databases;     /* bits: databases whose keys are spread by slot */
     struct command_index *commands; /* made by service_begin */
     struct worker
         *worker[BROKER_WORKERS_MAX]; /* this and the next two are entered by service_new */

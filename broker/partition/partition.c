@@ -39,6 +39,10 @@ static void on_asked(struct task *task) /* store */
         store_thread_answer(p, request, ERR_NOT_LEADER);
         return;
     }
+    if (gates_refuse(&p->gates, request)) {
+        store_thread_answer(p, request, ERR_SLOW);
+        return;
+    }
     switch (request->ask) {
     case PARTITION_READ:
     case PARTITION_VERSIONS: reads_ask(p, request); break;
@@ -56,10 +60,6 @@ void partition_ask(struct partitions *all, struct partition_request *request)
     request->is_unparked = false;
     request->reply = (struct buf){0};
     request->reply_end = NULL;
-    if (atomic_load(&p->leads) == 0) {
-        request_refuse(request, ERR_NOT_LEADER);
-        return;
-    }
     request->task.run = on_asked;
     mailbox_post(&p->thread->mailbox, &request->task);
 }
@@ -152,6 +152,7 @@ static void partition_fini(struct partition *p)
     }
     propose_fini(p);
     waiters_fini(p);
+    gates_fini(&p->gates);
     mem_free(p->slot);
     mem_free(p->digests);
     buf_fini(&p->events);

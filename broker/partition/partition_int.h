@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "consensus/consensus.h"
 #include "partition/entry.h"
+#include "partition/gate.h"
 #include "partition/partition_types.h"
 #include "store/store_image.h"
 #include "store/store_lane.h"
@@ -159,6 +160,8 @@ struct partition {
     uint64_t restore_index;
     enum err restore_err;
     struct store_load *load; /* a store that is being made; NULL: none */
+
+    struct gates gates; /* in the order of each lane */
 
     /* Writes that wait to be proposed, and entries that were. */
     struct list queue;

@@ -56,6 +56,7 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
 {
     struct store_thread *thread = p->thread;
     struct mailbox *home = request->home;
+    gates_answer(&p->gates, request, err);
     request->err = err;
     request->task.run = on_answered;
     mailbox_push(home, &request->task);
@@ -67,13 +68,6 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
     } else {
         thread->home[thread->home_count++] = home;
     }
-}
-
-void request_refuse(struct partition_request *request, enum err err)
-{
-    request->err = err;
-    request->task.run = on_answered;
-    mailbox_post(request->home, &request->task);
 }
 
 void store_thread_to_raft(struct partition *p, struct task *task)

@@ -21,7 +21,4 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
 /* A task for the raft thread. */
 void store_thread_to_raft(struct partition *p, struct task *task);
 
-/* Answer from another thread: nothing was asked. */
-void request_refuse(struct partition_request *request, enum err err);
-
 #endif
