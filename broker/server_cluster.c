@@ -6,8 +6,11 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/commands.h"
+#include "cmd/keyspace_events.h"
 #include "cmd/service.h"
 #include "consensus/membership/membership_file.h"
+#include "server_data.h"
 #include "session/sessions.h"
 
 enum {
@@ -26,6 +29,7 @@ struct server_cluster {
     struct buf dir;
     struct buf zone;
     struct buf peer_listen;
+    struct buf keys; /* their folder */
     char raft_host[PMAP_HOST_BYTES];
     bool is_started;
 };
@@ -132,6 +136,7 @@ static void read_options(struct server_cluster *sc, const char *dir)
     opts->timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_timeout);
     opts->link_bytes_max = (uint64_t)config_number(config, CONFIG_link_bytes);
     opts->close_subscribers = close_subscribers;
+    opts->changed = keyspace_events_changed;
     opts->arg = sc->broker;
 }
 
@@ -146,6 +151,19 @@ static enum err find_cluster(struct config *config, const char *dir, bool *is_cl
                     !config_text_is_empty(config, CONFIG_join) || file->state >= CLUSTER_FOUNDING;
     mem_free(file);
     return err;
+}
+
+static void attach_commands(const struct server_cluster *sc, uint32_t worker)
+{
+    struct broker *broker = sc->broker;
+    const struct commands_opts opts = {
+        .cluster = broker->cluster,
+        .worker = worker,
+        .mailbox = broker->mailbox[worker],
+        .timeout_ms = sc->opts.timeout_ms,
+        .node_id = broker->id,
+    };
+    broker->service[worker]->sessions.commands = commands_new(&opts);
 }
 
 enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
@@ -166,13 +184,15 @@ enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
     sc->broker = broker;
     sc->config = config;
     read_options(sc, dir);
-    err = cluster_new(&broker->cluster, &sc->opts);
+    err = server_data_opts(&sc->opts.partitions, broker, config, dir, &sc->keys);
+    if (err == ERR_OK) { err = cluster_new(&broker->cluster, &sc->opts); }
     if (err != ERR_OK) {
         server_cluster_free(sc);
         return err;
     }
     for (uint32_t i = 0; i < broker->worker_count; i++) {
         cluster_attach(broker->cluster, i, broker->worker[i], broker->service[i]->fanout);
+        attach_commands(sc, i);
     }
     *out = sc;
     return ERR_OK;
@@ -188,6 +208,10 @@ enum err server_cluster_start(struct server_cluster *sc)
              LOG_STR("zone", m->zone));
     enum err err = cluster_start(sc->broker->cluster);
     sc->is_started = err == ERR_OK;
+    if (err == ERR_OK) {
+        sc->broker->partitions = cluster_partitions(sc->broker->cluster);
+        keyspace_events_set(sc->broker);
+    }
     return err;
 }
 
@@ -201,8 +225,14 @@ void server_cluster_stop(struct server_cluster *sc)
 void server_cluster_free(struct server_cluster *sc)
 {
     if (sc == NULL) { return; }
+    for (uint32_t i = 0; i < sc->broker->worker_count; i++) {
+        commands_free(sc->broker->service[i]->sessions.commands);
+        sc->broker->service[i]->sessions.commands = NULL;
+    }
+    sc->broker->partitions = NULL;
     cluster_free(sc->broker->cluster);
     sc->broker->cluster = NULL;
+    buf_fini(&sc->keys);
     buf_fini(&sc->dir);
     buf_fini(&sc->zone);
     buf_fini(&sc->peer_listen);

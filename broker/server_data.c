@@ -15,6 +15,7 @@
 #include "consensus/consensus.h"
 #include "data_layout.h"
 #include "partition/partition.h"
+#include "partition/replicas.h"
 
 enum {
     ELECTION_MS = 100, /* nobody else votes */
@@ -77,46 +78,54 @@ static enum err open_consensus(struct server_data *sd, const char *dir)
     return err;
 }
 
-static uint32_t thread_count(const struct server_data *sd)
+static uint32_t thread_count(const struct broker *broker, struct config *config)
 {
-    uint32_t asked = (uint32_t)config_number(sd->config, CONFIG_store_threads);
-    uint32_t workers = sd->broker->worker_count;
+    uint32_t asked = (uint32_t)config_number(config, CONFIG_store_threads);
+    uint32_t workers = broker->worker_count;
     uint32_t usual = (workers + CORES_PER_STORE_THREAD - 1) / CORES_PER_STORE_THREAD;
     uint32_t count = asked > 0 ? asked : usual;
-    uint32_t most = sd->broker->partition_count < STORE_THREADS_MAX ? sd->broker->partition_count
-                                                                    : STORE_THREADS_MAX;
+    uint32_t most =
+        broker->partition_count < STORE_THREADS_MAX ? broker->partition_count : STORE_THREADS_MAX;
     return count < most ? count : most;
+}
+
+enum err server_data_opts(struct partitions_opts *opts, const struct broker *broker,
+                          struct config *config, const char *dir, struct buf *path)
+{
+    char folder[PATH_BYTES];
+    enum err err = make_folder(folder, dir, "keys");
+    if (err != ERR_OK) { return err; }
+    err = data_layout_check(folder, broker->partition_count, broker->sharded_databases);
+    if (err != ERR_OK) { return err; }
+    buf_append(path, slice_of(folder, strlen(folder) + 1));
+    *opts = (struct partitions_opts){
+        .dir = path->data,
+        .node_name = broker->name,
+        .partition_count = broker->partition_count,
+        .thread_count = thread_count(broker, config),
+        .worker_count = broker->worker_count,
+        .map_bytes = (uint64_t)config_number(config, CONFIG_store_map_bytes),
+        .sharded_databases = broker->sharded_databases,
+    };
+    return ERR_OK;
 }
 
 static enum err open_partitions(struct server_data *sd, const char *dir)
 {
     static const struct partitions_ops ops = {.changed = keyspace_events_changed};
-    char path[PATH_BYTES];
     struct broker *broker = sd->broker;
-    enum err err = make_folder(path, dir, "keys");
+    struct partitions_opts opts;
+    struct buf path = {0};
+    enum err err = server_data_opts(&opts, broker, sd->config, dir, &path);
     if (err != ERR_OK) { return err; }
-    err = data_layout_check(path, broker->partition_count, broker->sharded_databases);
-    if (err != ERR_OK) { return err; }
-    const struct partitions_opts opts = {
-        .dir = path,
-        .node_name = broker->name,
-        .consensus = sd->consensus,
-        .partition_count = broker->partition_count,
-        .thread_count = thread_count(sd),
-        .worker_count = broker->worker_count,
-        .map_bytes = (uint64_t)config_number(sd->config, CONFIG_store_map_bytes),
-        .sharded_databases = broker->sharded_databases,
-        .ops = &ops,
-        .arg = broker,
-    };
+    opts.consensus = sd->consensus;
+    opts.ops = &ops;
+    opts.arg = broker;
     err = partitions_new(&sd->partitions, &opts);
-    for (uint32_t i = 0; err == ERR_OK && i < broker->partition_count; i++) {
-        err = partitions_replica(sd->partitions, i) != 0
-                  ? partitions_open(sd->partitions, i)
-                  : partitions_create(sd->partitions, i, 1, true);
-    }
+    buf_fini(&path);
+    if (err == ERR_OK) { err = replicas_open_alone(sd->partitions, broker->partition_count); }
     if (err != ERR_OK) {
-        LOG_ERROR("the keys of this node cannot be opened", LOG_STR("dir", path),
+        LOG_ERROR("the keys of this node cannot be opened", LOG_STR("dir", dir),
                   LOG_STR("why", err_word(err)));
     }
     return err;

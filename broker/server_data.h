@@ -8,8 +8,14 @@
 #include "base/err.h"
 #include "cmd/broker.h"
 #include "config/config.h"
+#include "partition/partition.h"
 
 struct server_data;
+
+/* What partitions of this node are opened with, but consensus, ops and arg; makes their folder, whose name goes to *path, and
+ * holds it against what it was made for. Errors: ERR_SYSTEM, ERR_INVALID (logged). */
+MUST_USE enum err server_data_opts(struct partitions_opts *opts, const struct broker *broker,
+                                   struct config *config, const char *dir, struct buf *path);
 
 /* Open what `dir` holds, or make it; the partitions lead soon after. Enters the partitions in the broker, and every worker's
  * commands in its sessions: the workers exist and do not run yet. Borrows: broker, config.

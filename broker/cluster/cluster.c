@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
+#include "cluster/keeping.h"
 #include "cluster/publishes.h"
 
 /* ---- events between workers ---- */
@@ -254,6 +255,7 @@ enum err cluster_start(struct cluster *c)
     struct membership_opts opts = c->opts.membership;
     opts.on_map = on_map;
     opts.arg = c;
+    opts.data = keeping_hooks(c);
     struct membership *membership = NULL;
     enum err err = membership_start(&membership, &opts);
     c->membership = membership;
@@ -347,7 +349,8 @@ bool cluster_is_drained(struct cluster *c)
     bool is_needed = is_member && is_needed_to_vote(map, self);
     pmap_unref(map);
     /* What has been handed over must be warm elsewhere before our clients go: their interest is told. */
-    return is_alone || !is_member || (!owns && !is_needed && atomic_load(&c->owned) == 0);
+    return is_alone || !is_member ||
+           (!owns && !is_needed && atomic_load(&c->owned) == 0 && keeping_is_handed_over(c));
 }
 
 static void on_stop(struct event *event)
@@ -384,6 +387,7 @@ void cluster_stop(struct cluster *c)
     }
     latch_wait(&stopped);
     latch_fini(&stopped);
+    keeping_stop(c);
 }
 
 static void half_free(struct half *half)
@@ -406,6 +410,7 @@ void cluster_free(struct cluster *c)
 {
     if (c == NULL) { return; }
     membership_stop(c->membership);
+    keeping_free(c);
     for (uint32_t i = 0; i < c->worker_count; i++) {
         half_free(c->half[i]);
     }

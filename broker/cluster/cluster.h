@@ -10,14 +10,20 @@
 #include "consensus/membership/membership.h"
 #include "consensus/map/pmap.h"
 #include "net/worker.h"
+#include "partition/partition.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
 
 struct cluster;
 
 struct cluster_opts {
-    struct membership_opts membership; /* but on_map and arg, which are the cluster's */
-    const char *peer_listen;           /* "host:port", as listener_opts.address */
+    struct membership_opts membership; /* but on_map, arg and data, which are the cluster's */
+    /* Of the data that this node keeps; but consensus, ops and arg. Without a dir it keeps none. The strings live as long as
+     * the cluster. */
+    struct partitions_opts partitions;
+    /* As partitions_ops.changed. */
+    void (*changed)(void *arg, uint16_t db, struct slice key, const char *event, uint32_t class);
+    const char *peer_listen; /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
     uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */

@@ -181,6 +181,7 @@ struct cluster {
     size_t tail_bytes_max;                   /* of one partition */
     _Atomic(struct membership *) membership; /* NULL: not started yet */
     _Atomic(struct partitions *) partitions; /* NULL: none yet */
+    struct replicas *replicas;               /* the raft thread's */
     struct leaders leaders;                  /* of the partitions' data */
     struct listener *listener;
     struct resolver *resolver;

@@ -29,7 +29,7 @@ struct broker {
     struct cluster *cluster;            /* NULL: this node is alone */
     const struct session_ops *pipeline; /* through which requests go */
     uint32_t worker_count;
-    struct partitions *partitions; /* NULL: this node serves no keys */
+    _Atomic(struct partitions *) partitions; /* NULL: this node serves no keys, or none yet */
     uint32_t partition_count;
     uint64_t sharded_databases;     /* bits: databases whose keys are spread by slot */
     struct command_index *commands; /* made by service_begin */
