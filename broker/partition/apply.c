@@ -275,7 +275,6 @@ static void note_digest(struct applying *a, uint64_t index)
     p->digests[index % DIGESTS_KEPT] = (struct digest_kept){index, digest};
     p->digest_index = index;
     p->digest_value = digest;
-    atomic_store_explicit(&p->digest, index << 32 | digest, memory_order_relaxed);
 }
 
 /* Whole entries, from *at on, until the transaction is large or old enough. */

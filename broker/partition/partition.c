@@ -158,6 +158,8 @@ static void partition_fini(struct partition *p)
     buf_fini(&p->events);
 }
 
+static const struct store_thread_ops thread_ops = {turn_propose, turn_take};
+
 enum err partitions_new(struct partitions **out, const struct partitions_opts *opts)
 {
     struct partitions *all = mem_new0(sizeof *all);
@@ -180,7 +182,7 @@ enum err partitions_new(struct partitions **out, const struct partitions_opts *o
         partition_init(&all->partition[i], all, i);
     }
     for (uint32_t i = 0; i < opts->thread_count; i++) {
-        enum err err = store_thread_start(&all->threads[i], all, i, turn_take);
+        enum err err = store_thread_start(&all->threads[i], all, i, &thread_ops);
         if (err != ERR_OK) {
             partitions_free(all);
             return err;
@@ -272,7 +274,6 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
 {
     struct partition *p = find(all, partition);
     struct reader_slot *slot = partition_status_slot(p);
-    uint64_t digest = atomic_load(&p->digest);
     *out = (struct partition_status){
         .is_damaged = atomic_load(&p->is_damaged),
         .term = atomic_load(&p->leads),
@@ -282,8 +283,6 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
         .applied_calls = atomic_load(&p->applied_calls),
         .proposed_bytes = atomic_load(&p->proposed_bytes),
         .parked = atomic_load(&p->parked),
-        .digest = (uint32_t)digest,
-        .digest_index = digest >> 32,
     };
     lock_take(&slot->lock);
     out->is_open = slot->reader != NULL && store_reader_begin(slot->reader, 0, 0) == ERR_OK;
@@ -293,6 +292,8 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
             out->keys[db] = count.keys;
             out->expiring[db] = count.expiring;
         }
+        out->digest = store_digest(slot->reader);
+        out->digest_index = store_applied(slot->reader);
         struct store_size size = store_txn_size(slot->reader);
         out->used_bytes = size.used_bytes;
         out->file_bytes = size.file_bytes;

@@ -24,6 +24,7 @@ enum {
 };
 
 struct waiter;
+struct store_thread_ops;
 struct partition;
 struct partitions;
 
@@ -37,6 +38,7 @@ struct store_thread {
     bool is_stopped; /* nothing is asked any more */
     uint32_t index;
     struct partitions *all;
+    const struct store_thread_ops *ops;
     struct list busy; /* partitions that something happened to, or that have work left */
     struct mailbox *home[HOMES_MAX];
     uint32_t home_count;
@@ -119,8 +121,7 @@ struct partition {
     atomic_uint_fast64_t applied_calls;
     atomic_uint_fast64_t proposed_bytes;
     atomic_uint_fast64_t parked;
-    atomic_uint_fast64_t digest; /* index << 32 | digest: the low bits of an index */
-    struct reader_slot *slot;    /* one a worker, then the store thread's, then one for status */
+    struct reader_slot *slot; /* one a worker, then the store thread's, then one for status */
 
     /* The raft thread. */
     bool is_open;
@@ -173,8 +174,9 @@ struct partition {
     uint64_t round;
     uint64_t retry_ms;
 
-    /* Reads: behind the writes that came before; behind a quorum round; behind a tick. */
+    /* Reads: behind the writes that came before; behind what is committed; behind a quorum round; behind a tick. */
     struct list reads_behind;
+    struct list reads_commit; /* their points, in `number`, are not applied yet */
     struct list reads_round;
     struct list reads_asked; /* by the round in flight */
     struct list reads_tick;

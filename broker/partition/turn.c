@@ -107,17 +107,24 @@ static uint64_t apply_turn(struct partition *p)
         if (end == APPLY_MORE) { return 0; }
         give_back(p, on_applied);
         return UINT64_MAX;
-    case APPLY_LATER: return p->batch_retry_ms;
+    case APPLY_LATER:
+        if (!p->thread->is_stopped) { return p->batch_retry_ms; }
+        propose_given_up(p, p->batch_at, p->batch->count); /* the next start goes on from here */
+        give_back(p, on_failed);
+        return UINT64_MAX;
     case APPLY_DAMAGED:
     case APPLY_UNKNOWN: fail(p, end == APPLY_UNKNOWN); return UINT64_MAX;
     }
     return UINT64_MAX;
 }
 
+void turn_propose(struct partition *p)
+{
+    (void)propose_turn(p);
+}
+
 uint64_t turn_take(struct partition *p)
 {
-    /* What came goes into the log first, so that it is on its way while batches are applied. */
-    (void)propose_turn(p);
     uint64_t apply_ms = apply_turn(p);
     reads_turn(p);
     uint64_t propose_ms = propose_turn(p);

@@ -308,11 +308,17 @@ void waiters_unpark(struct partition *p, const struct partition_origin *origin)
 
 void waiters_end(struct partition *p, enum err err)
 {
-    struct map_node *node = map_next(&p->waiters, NULL);
-    while (node != NULL) {
+    struct list ended;
+    list_init(&ended);
+    for (struct map_node *node = map_next(&p->waiters, NULL); node != NULL;
+         node = map_next(&p->waiters, node)) {
         struct waiter *waiter = CONTAINER_OF(node, struct waiter, node);
-        node = map_next(&p->waiters, node);
-        if (!waiter->is_proposed) { waiter_end(p, waiter, err); }
+        if (waiter->is_proposed) { continue; }
+        if (list_is_linked(&waiter->due)) { list_remove(&waiter->due); }
+        list_push_back(&ended, &waiter->due);
+    }
+    while (!list_is_empty(&ended)) {
+        waiter_end(p, CONTAINER_OF(ended.next, struct waiter, due), err);
     }
 }
 
