@@ -29,9 +29,20 @@ def _servers(tmp_path):
         server.close()
 
 
+def _may_differ(command):
+    """Is the deadline later than the one that was set a moment ago? In one entry of the log time stands still. And which
+    consumers there are: XCLAIM that claims nothing makes one since Redis 7.2 only."""
+    if command[0] in (b"EXPIRE", b"PEXPIRE"):
+        return any(word in (b"GT", b"LT") for word in command[3:])
+    is_unstable = command[0] == b"SORT" and b"ALPHA" in command  # texts with a zero byte are as long as it allows
+    return is_unstable or command[0] == b"XINFO" or command[:2] == [b"XGROUP", b"CREATECONSUMER"]
+
+
 def _compare(history, commands, got, expected, seed):
     for command, our_reply, their_reply in zip(commands, got, expected):
         history.append(command)
+        if _may_differ(command):
+            continue
         ours, theirs = comparable(command, our_reply), comparable(command, their_reply)
         assert ours == theirs, (f"seed {seed}, command {len(history)}\n{story(history)}\n"
                                 f"ours:  {str(ours)[:600]}\nredis: {str(theirs)[:600]}")
