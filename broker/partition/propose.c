@@ -200,8 +200,9 @@ static void on_back(struct task *task) /* store */
 {
     struct proposed *e = CONTAINER_OF(task, struct proposed, back);
     struct partition *p = e->partition;
-    /* With a batch in hand it is the batch that is waited for. */
-    if (e->err == ERR_SLOW && p->batch == NULL) { p->retry_ms = store_thread_now_ms() + RETRY_MS; }
+    if (e->err == ERR_SLOW) { /* with a batch in hand it is the batch that is waited for */
+        p->retry_ms = p->batch != NULL ? UINT64_MAX : store_thread_now_ms() + RETRY_MS;
+    }
     if (e->round == p->round) { p->round++; }
     entry_failed(p, e, e->err);
     store_thread_touch(p);

@@ -64,6 +64,7 @@ void turn_on_batch(struct task *task)
 static void give_back(struct partition *p, void (*run)(struct task *task))
 {
     p->batch = NULL;
+    p->retry_ms = 0;
     p->applied_task.run = run;
     store_thread_to_raft(p, &p->applied_task);
 }

@@ -82,6 +82,32 @@ Test(cluster, writes_are_executed_once_while_leaders_stop_and_come_back)
     rig_fini(&rig);
 }
 
+Test(cluster, a_large_value_is_on_all_replicas_and_one_that_is_too_large_is_refused)
+{
+    struct rig rig = {0};
+    struct rig_ask ask;
+    three_nodes(&rig);
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    char *text = mem_new(PARTITION_REQUEST_BYTES_MAX + 1);
+    memset(text, 'v', PARTITION_REQUEST_BYTES_MAX);
+    for (unsigned mb = 1; mb <= 16; mb *= 4) {
+        text[mb << 20] = 0;
+        memcpy(text, "SET large ", 10);
+        rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+        rig_call(&ask, 0, text);
+        RIG_UNTIL(&rig, (rig_ask(leader_of(&rig), &ask), rig_wait(&rig, &ask),
+                         ask.request.err == ERR_OK || ask.request.err == ERR_INVALID));
+        cr_assert_eq(ask.request.err, mb == 16 ? ERR_INVALID : ERR_OK);
+        rig_free(&ask);
+        text[mb << 20] = 'v';
+    }
+    cr_assert_str_eq(ask_leader(&rig, PARTITION_READ, "STRLEN large"), ":4194294\r\n");
+    expect_equal(&rig);
+    mem_free(text);
+    rig_fini(&rig);
+}
+
 /* What a flipped bit may do. */
 static void falsify(const struct rig_node *node)
 {
