@@ -6,8 +6,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/commands.h"
 #include "cmd/service.h"
 #include "consensus/membership/membership_file.h"
+#include "server_data.h"
 #include "session/sessions.h"
 
 enum {
@@ -26,6 +28,7 @@ struct server_cluster {
     struct buf dir;
     struct buf zone;
     struct buf peer_listen;
+    char keys_dir[SERVER_DATA_PATH_BYTES];
     char raft_host[PMAP_HOST_BYTES];
     bool is_started;
 };
@@ -119,6 +122,7 @@ static void read_options(struct server_cluster *sc, const char *dir)
     m->expect = (uint32_t)config_number(config, CONFIG_expect);
     m->disk_reserve_bytes = (uint64_t)config_number(config, CONFIG_disk_reserve);
     m->partition_count = (uint32_t)config_number(config, CONFIG_partitions);
+    m->replicas = (uint32_t)config_number(config, CONFIG_replicas);
     m->node_timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_node_timeout);
     m->election_ms = m->node_timeout_ms / ELECTIONS_PER_TIMEOUT;
     if (m->election_ms > ELECTION_MS_MAX) { m->election_ms = ELECTION_MS_MAX; }
@@ -147,6 +151,19 @@ static enum err find_cluster(struct config *config, const char *dir, bool *is_cl
     return err;
 }
 
+static void attach_commands(struct server_cluster *sc, uint32_t worker)
+{
+    struct broker *broker = sc->broker;
+    const struct commands_opts opts = {
+        .cluster = broker->cluster,
+        .worker = worker,
+        .mailbox = broker->mailbox[worker],
+        .timeout_ms = sc->opts.timeout_ms,
+        .node_id = broker->id,
+    };
+    broker->service[worker]->sessions.commands = commands_new(&opts);
+}
+
 enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
                             struct config *config, const char *dir)
 {
@@ -165,13 +182,15 @@ enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
     sc->broker = broker;
     sc->config = config;
     read_options(sc, dir);
-    err = cluster_new(&broker->cluster, &sc->opts);
+    err = server_data_opts(&sc->opts.data, sc->keys_dir, broker, config, dir);
+    if (err == ERR_OK) { err = cluster_new(&broker->cluster, &sc->opts); }
     if (err != ERR_OK) {
         server_cluster_free(sc);
         return err;
     }
     for (uint32_t i = 0; i < broker->worker_count; i++) {
         cluster_attach(broker->cluster, i, broker->worker[i], broker->service[i]->fanout);
+        attach_commands(sc, i);
     }
     *out = sc;
     return ERR_OK;
@@ -200,6 +219,10 @@ void server_cluster_stop(struct server_cluster *sc)
 void server_cluster_free(struct server_cluster *sc)
 {
     if (sc == NULL) { return; }
+    for (uint32_t i = 0; sc->broker->cluster != NULL && i < sc->broker->worker_count; i++) {
+        commands_free(sc->broker->service[i]->sessions.commands);
+        sc->broker->service[i]->sessions.commands = NULL;
+    }
     cluster_free(sc->broker->cluster);
     sc->broker->cluster = NULL;
     buf_fini(&sc->dir);

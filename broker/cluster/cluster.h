@@ -10,6 +10,7 @@
 #include "consensus/membership/membership.h"
 #include "consensus/map/pmap.h"
 #include "net/worker.h"
+#include "partition/partition.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
 
@@ -20,6 +21,9 @@ struct cluster_opts {
     const char *peer_listen;           /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
+    /* The partitions' data on this node: dir (NULL: it keeps none), thread_count, map_bytes, sharded_databases, and
+     * ops->changed with arg; the rest is the cluster's. */
+    struct partitions_opts data;
     uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */
     /* Publishes whose owner has not answered: above it those who wait for an answer are not read. Messages on a
      * lane to another node: above it further ones for that node are not ordered yet. */
@@ -111,6 +115,7 @@ struct cluster_status {
     uint32_t warming;
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
+    uint32_t unled; /* partitions of whose keys it is not known who leads them */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;

@@ -181,6 +181,7 @@ struct cluster {
     size_t tail_bytes_max;                   /* of one partition */
     _Atomic(struct membership *) membership; /* NULL: not started yet */
     _Atomic(struct partitions *) partitions; /* NULL: none yet */
+    _Atomic(struct replicas *) replicas;     /* the same; the raft thread's */
     struct leaders leaders;                  /* of the partitions' data */
     struct listener *listener;
     struct resolver *resolver;
@@ -340,6 +341,17 @@ void moves_on_ready(struct cluster *c, uint32_t node,
 bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync);          /* any thread */
 bool moves_on_ask_end(struct inlet *inlet, const struct wire_ask_end *ask_end); /* any thread */
 void moves_tick(struct cluster *c);
+
+/* keeping.c: the partitions' data on this node */
+/* What membership calls, where the cluster's options say that there is data. Before membership_start. */
+void keeping_join(struct cluster *c, struct membership_opts *opts);
+/* Nobody asks any more: what was asked ends. The consensus runs still. */
+void keeping_stop(struct cluster *c);
+void keeping_free(struct cluster *c); /* the consensus has stopped */
+/* Does this node, which drains, lead no data that another one could lead? Any thread. */
+bool keeping_is_handed_over(struct cluster *c);
+/* Of how many partitions is it not known who leads their data? Any thread. */
+uint32_t keeping_unled(struct cluster *c);
 
 /* ask_owners.c */
 bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask);

@@ -23,7 +23,7 @@ enum {
     /* Of one request; its words count for 16 bytes more each. A log entry may be less long. */
     COMMANDS_REQUEST_BYTES_MAX = 512 << 20,
     COMMANDS_REQUEST_WORDS_MAX = 4 << 20,
-    COMMANDS_REQUEST_CHECKS_MAX = 32768,
+    COMMANDS_REQUEST_CHECKS_MAX = 32768, /* and keys that are waited for */
 };
 
 struct commands_opts {

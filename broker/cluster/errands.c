@@ -433,7 +433,8 @@ static bool is_too_long(const struct errand *e)
 {
     return e->bytes > COMMANDS_REQUEST_BYTES_MAX || e->word_count > COMMANDS_REQUEST_WORDS_MAX ||
            e->request.call_count > PARTITION_CALLS_MAX ||
-           e->request.check_count > COMMANDS_REQUEST_CHECKS_MAX;
+           e->request.check_count > COMMANDS_REQUEST_CHECKS_MAX ||
+           e->request.wait_key_count > COMMANDS_REQUEST_CHECKS_MAX;
 }
 
 static struct errand *errand_new(struct errand_lane *lane, struct partition_request *asked)
@@ -452,6 +453,8 @@ static struct errand *errand_new(struct errand_lane *lane, struct partition_requ
         .check = asked->check,
         .check_count = asked->check_count,
         .ticket = asked->ticket,
+        .wait_key = asked->wait_key,
+        .wait_key_count = asked->wait_key_count,
         .home = opts->mailbox,
         .on_done = on_done_here,
     };

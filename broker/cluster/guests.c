@@ -108,7 +108,7 @@ static struct slice room_keep(struct room *room, struct slice s)
 static size_t room_bytes(const struct wire_command *c)
 {
     size_t bytes = c->acked_count * sizeof *c->acked + c->check_count * sizeof *c->check +
-                   c->call_count * sizeof *c->call;
+                   c->call_count * sizeof *c->call + c->wait_key_count * sizeof *c->wait_key;
     for (uint32_t i = 0; i < c->check_count; i++) {
         bytes += c->check[i].key.len;
     }
@@ -134,6 +134,7 @@ static void keep(struct guest *guest, const struct wire_command *c)
         call[i].argv = room_take(&room, c->call[i].argv, call[i].argc * sizeof *call[i].argv);
     }
     const struct slice *end = (const struct slice *)(void *)room.at;
+    request->wait_key = room_take(&room, c->wait_key, c->wait_key_count * sizeof *c->wait_key);
     for (; words < end; words++) {
         *words = room_keep(&room, *words);
     }
@@ -181,6 +182,7 @@ bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
                     .check_count = c->check_count,
                     .call_count = c->call_count,
                     .ticket = c->ticket,
+                    .wait_key_count = c->wait_key_count,
                     .home = worker_mailbox(half->worker),
                     .on_done = on_done},
         .inlet = inlet,

@@ -175,6 +175,8 @@ struct wire_command {
     const uint64_t *acked;
     uint32_t acked_count;
     uint64_t ticket;
+    const uint32_t *wait_key; /* each below the first call's argc */
+    uint32_t wait_key_count;
     uint8_t resp_version;
     const struct partition_check *check;
     uint32_t check_count;

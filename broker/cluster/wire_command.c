@@ -12,6 +12,7 @@ enum {
     COMMAND_NUMBERS = 10, /* above all numbers' fields */
     COMMAND_CHECKS = 10,
     COMMAND_CALLS = 11,
+    COMMAND_WAIT_KEYS = 12,
     CHECK_KEY = 2,
     CALL_WORDS = 2,
     EXECUTED_ENDS = 3,
@@ -52,11 +53,11 @@ static size_t packed_bytes(const uint64_t *value, uint32_t count)
     return bytes;
 }
 
-static size_t ends_bytes(const struct wire_executed *executed)
+static size_t packed_32_bytes(const uint32_t *value, uint32_t count)
 {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < executed->reply_end_count; i++) {
-        bytes += varint_bytes(executed->reply_end[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += varint_bytes(value[i]);
     }
     return bytes;
 }
@@ -87,13 +88,18 @@ static size_t command_bytes(const struct wire_command *c)
     for (uint32_t i = 0; i < c->call_count; i++) {
         bytes += field_bytes(call_bytes(&c->call[i]));
     }
+    if (c->wait_key_count > 0) {
+        bytes += field_bytes(packed_32_bytes(c->wait_key, c->wait_key_count));
+    }
     return bytes;
 }
 
 static size_t executed_bytes(const struct wire_executed *executed)
 {
     size_t bytes = number_bytes(executed->id) + number_bytes(executed->outcome);
-    if (executed->reply_end_count > 0) { bytes += field_bytes(ends_bytes(executed)); }
+    if (executed->reply_end_count > 0) {
+        bytes += field_bytes(packed_32_bytes(executed->reply_end, executed->reply_end_count));
+    }
     if (executed->version_count > 0) {
         bytes += field_bytes(packed_bytes(executed->version, executed->version_count));
     }
@@ -168,6 +174,16 @@ static char *put_packed(char *at, unsigned field, const uint64_t *value, uint32_
     return at;
 }
 
+static char *put_packed_32(char *at, unsigned field, const uint32_t *value, uint32_t count)
+{
+    if (count == 0) { return at; }
+    at = put_tag(at, field, packed_32_bytes(value, count));
+    for (uint32_t i = 0; i < count; i++) {
+        at = put_varint(at, value[i]);
+    }
+    return at;
+}
+
 static char *put_check(char *at, const struct partition_check *check)
 {
     at = put_tag(at, COMMAND_CHECKS, check_bytes(check));
@@ -203,19 +219,14 @@ static char *put_command(char *at, const struct wire_command *c)
     for (uint32_t i = 0; i < c->call_count; i++) {
         at = put_call(at, &c->call[i]);
     }
-    return at;
+    return put_packed_32(at, COMMAND_WAIT_KEYS, c->wait_key, c->wait_key_count);
 }
 
 static char *put_executed(char *at, const struct wire_executed *executed)
 {
     at = put_number(at, 1, executed->id);
     at = put_number(at, 2, executed->outcome);
-    if (executed->reply_end_count > 0) {
-        at = put_tag(at, EXECUTED_ENDS, ends_bytes(executed));
-        for (uint32_t i = 0; i < executed->reply_end_count; i++) {
-            at = put_varint(at, executed->reply_end[i]);
-        }
-    }
+    at = put_packed_32(at, EXECUTED_ENDS, executed->reply_end, executed->reply_end_count);
     at = put_packed(at, EXECUTED_VERSIONS, executed->version, executed->version_count);
     return executed->reply.len > 0 ? put_field(at, EXECUTED_REPLY, executed->reply) : at;
 }
@@ -262,6 +273,20 @@ static bool take_packed(struct arena *arena, struct slice packed, uint32_t count
     }
     *out = all;
     *out_count = count;
+    return true;
+}
+
+static bool take_packed_32(struct arena *arena, struct slice packed, uint32_t count_max,
+                           const uint32_t **out, uint32_t *out_count)
+{
+    const uint64_t *value;
+    if (!take_packed(arena, packed, count_max, &value, out_count)) { return false; }
+    uint32_t *all = *out_count > 0 ? arena_alloc(arena, *out_count * sizeof *all) : NULL;
+    for (uint32_t i = 0; i < *out_count; i++) {
+        if (value[i] > UINT32_MAX) { return false; }
+        all[i] = (uint32_t)value[i];
+    }
+    *out = all;
     return true;
 }
 
@@ -317,22 +342,32 @@ static void take_words(struct slice message, struct slice *words)
     }
 }
 
-/* The numbers, what is confirmed, and how many checks and calls there are. */
+static bool take_command_packed(struct arena *arena, const struct field *field,
+                                struct wire_command *out)
+{
+    if (field->number == COMMAND_ACKED) {
+        return out->acked_count == 0 &&
+               take_packed(arena, field->bytes, WIRE_ITEMS_MAX, &out->acked, &out->acked_count);
+    }
+    if (field->number == COMMAND_WAIT_KEYS) {
+        return out->wait_key_count == 0 && take_packed_32(arena, field->bytes, WIRE_ITEMS_MAX,
+                                                          &out->wait_key, &out->wait_key_count);
+    }
+    return true;
+}
+
+/* The numbers, what is confirmed or waited for, and how many checks and calls there are. */
 static bool take_command_head(struct arena *arena, struct slice body, struct wire_command *out)
 {
     struct field field;
     uint64_t number[COMMAND_NUMBERS] = {0};
     while (body.len > 0) {
         if (!take_field(&body, &field)) { return false; }
-        if (field.number > COMMAND_CALLS) { continue; }
+        if (field.number > COMMAND_WAIT_KEYS) { continue; }
         bool is_number = field.number < COMMAND_NUMBERS && field.number != COMMAND_ACKED;
         if (field.type != (is_number ? FIELD_VARINT : FIELD_BYTES)) { return false; }
         if (is_number) { number[field.number] = field.value; }
-        if (field.number == COMMAND_ACKED && out->acked_count > 0) { return false; }
-        if (field.number == COMMAND_ACKED &&
-            !take_packed(arena, field.bytes, WIRE_ITEMS_MAX, &out->acked, &out->acked_count)) {
-            return false;
-        }
+        if (!take_command_packed(arena, &field, out)) { return false; }
         out->check_count += field.number == COMMAND_CHECKS;
         out->call_count += field.number == COMMAND_CALLS;
     }
@@ -367,25 +402,30 @@ static bool take_command_lists(struct arena *arena, struct slice body, struct wi
     return true;
 }
 
+static bool wait_keys_are_words(const struct wire_command *c)
+{
+    for (uint32_t i = 0; i < c->wait_key_count; i++) {
+        if (c->call_count == 0 || c->wait_key[i] >= c->call[0].argc) { return false; }
+    }
+    return true;
+}
+
 bool wire_decode_command(struct arena *arena, struct slice body, struct wire_command *out)
 {
     *out = (struct wire_command){0};
-    return take_command_head(arena, body, out) && take_command_lists(arena, body, out);
+    return take_command_head(arena, body, out) && take_command_lists(arena, body, out) &&
+           wait_keys_are_words(out);
 }
 
 static bool take_ends(struct arena *arena, struct slice packed, struct wire_executed *out)
 {
-    const uint64_t *end;
-    uint32_t count;
-    if (out->reply_end_count > 0) { return false; }
-    if (!take_packed(arena, packed, PARTITION_CALLS_MAX, &end, &count)) { return false; }
-    uint32_t *all = arena_alloc(arena, count * sizeof *all);
-    for (uint32_t i = 0; i < count; i++) {
-        if (end[i] > UINT32_MAX || (i > 0 && end[i] < end[i - 1])) { return false; }
-        all[i] = (uint32_t)end[i];
+    if (out->reply_end_count > 0 || !take_packed_32(arena, packed, PARTITION_CALLS_MAX,
+                                                    &out->reply_end, &out->reply_end_count)) {
+        return false;
     }
-    out->reply_end = all;
-    out->reply_end_count = count;
+    for (uint32_t i = 1; i < out->reply_end_count; i++) {
+        if (out->reply_end[i] < out->reply_end[i - 1]) { return false; }
+    }
     return true;
 }
 

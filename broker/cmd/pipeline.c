@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cmd/caller.h"
+#include "cmd/data_run.h"
 #include "cmd/measure.h"
 #include "session/address.h"
 #include "session/answers.h"
@@ -173,6 +174,13 @@ static bool is_paused(struct call *call)
 
 /* ---- run ---- */
 
+/* Reads of one thing are, too. */
+static bool is_quick(const struct command *command)
+{
+    enum { READS = CMD_DATA | CMD_FAST | CMD_READONLY };
+    return command->flags & CMD_PUBLISHES || (command->flags & READS) == READS;
+}
+
 void pipeline_run(struct call *call)
 {
     struct measured before = measure_begin(call);
@@ -180,8 +188,8 @@ void pipeline_run(struct call *call)
     call->caller->session->command = (uint16_t)id;
     metric_add(METRIC_redis_commands_processed_total, 1);
     metric_family_add(METRIC_FAMILY_redis_commands_total, id, 1);
-    if (call->command->flags & CMD_PUBLISHES) {
-        measure_publish(call);
+    if (is_quick(call->command)) {
+        measure_quick(call);
     } else {
         measure_run(call);
     }
@@ -242,11 +250,15 @@ static void reject(struct call *call)
     if (call->caller->session->flags & SESSION_MULTI) { refuse_transaction(call); }
 }
 
-/* May the call run before the publishes in front of it have been answered? Only another publish. */
-static bool joins_publishes(const struct call *call, bool is_good)
+/* May the call run before what is in flight in front of it has been answered? A publish behind publishes, a data command behind
+ * those of the same partition. */
+static bool joins(const struct call *call, bool is_good)
 {
-    return is_good && call->command->flags & CMD_PUBLISHES &&
-           !(call->caller->session->flags & SESSION_MULTI);
+    uint32_t flags = call->caller->session->flags;
+    if (!is_good || flags & SESSION_MULTI) { return false; }
+    return call->command->flags & CMD_PUBLISHES
+               ? !(flags & SESSION_ASKED)
+               : call->command->flags & CMD_DATA && data_joins(call);
 }
 
 static void queue(struct call *call)
@@ -276,7 +288,7 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
     const struct caller caller = caller_of(session);
     struct call call = {.argc = argc, .argv = argv, .reply = &reply, .caller = &caller};
     bool is_good = LIKELY(!is_unknown(&call) && !is_refused(&call));
-    if (!joins_publishes(&call, is_good) && UNLIKELY(!session_settle(session))) {
+    if (!joins(&call, is_good) && UNLIKELY(!session_settle(session))) {
         reply.out->len = 0;
         answers_await(session);
         return false;
@@ -298,7 +310,7 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
 
 static void input_done(struct sessions *sessions)
 {
-    measure_end_publishes(service_with(sessions));
+    measure_end_run(service_with(sessions));
 }
 
 /* The end of a wait: its command writes the answer. Of EXEC it is a part, and the rest may have to wait again. */
@@ -321,7 +333,7 @@ static void go_on(struct session *session, const struct wait *wait)
         call.command = &command_table[COMMAND_exec];
         call.reply->out = out;
         executing->go_on(&call);
-        measure_end_publishes(caller.service);
+        measure_end_run(caller.service);
     }
     if (session->bar == BAR_COMMAND) { return; }
     answer(&call);

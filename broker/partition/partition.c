@@ -88,7 +88,7 @@ bool partition_read(struct partitions *all, uint32_t worker, struct partition_re
     }
     request->is_aborted = false;
     request->is_unparked = false;
-    request->reply = (struct buf){0};
+    request->reply.len = 0;
     request->reply_end = NULL;
     lock_take(&slot->lock);
     bool is_done = slot->reader != NULL && read_now(p, slot, request, commit);
@@ -152,8 +152,8 @@ static void partition_fini(struct partition *p)
         lock_fini(&p->slot[i].lock);
     }
     propose_fini(p);
-    gates_fini(&p->gates);
     waiters_fini(p);
+    gates_fini(&p->gates);
     mem_free(p->slot);
     mem_free(p->digests);
     buf_fini(&p->events);

@@ -225,36 +225,37 @@ static void due_add(struct partition *p, struct waiter *waiter)
     store_thread_touch(p);
 }
 
-/* One that writes: in a transaction that is thrown away. If it finds something it gets an entry; an error is the answer. */
-static void try_write(struct partition *p, struct waiter *waiter)
+/* One that writes: in a transaction that is thrown away. If it finds something it gets an entry; an error is the answer, and
+ * takes nothing. */
+static bool try_write(struct partition *p, struct waiter *waiter)
 {
     struct buf *scratch = &p->thread->scratch;
     struct partition_request *request = waiter->request;
     struct store_txn *txn;
     scratch->len = 0;
-    if (store_begin(p->file->store, &txn) != ERR_OK) { return; }
+    if (store_begin(p->file->store, &txn) != ERR_OK) { return false; }
     const struct call_place place = {
         .all = p->all, .txn = txn, .resp_version = request->resp_version, .may_park = true};
     store_txn_entry(txn, p->clock_ms > 0 ? p->clock_ms : 1, 1);
     bool is_found = call_run(&place, request->call, scratch);
     store_abort(txn);
-    if (!is_found) { return; }
+    if (!is_found) { return false; }
     if (scratch->data[0] != '-') {
         due_add(p, waiter);
-        return;
+        return true;
     }
     request->reply.len = 0;
     buf_append(&request->reply, buf_slice(scratch));
     waiter_end(p, waiter, ERR_OK);
+    return false;
 }
 
-static void try_find(struct partition *p, struct waiter *waiter)
+/* Gives: will it take something? */
+static bool try_find(struct partition *p, struct waiter *waiter)
 {
-    if (waiter->is_read) {
-        try_read(p, waiter);
-    } else {
-        try_write(p, waiter);
-    }
+    if (!waiter->is_read) { return try_write(p, waiter); }
+    try_read(p, waiter);
+    return false;
 }
 
 /* ---- parking ---- */
@@ -292,7 +293,7 @@ void waiters_park(struct partition *p, struct partition_request *request)
         store_thread_answer(p, request, ERR_SLOW);
         return;
     }
-    try_find(p, waiter_new(p, request));
+    (void)try_find(p, waiter_new(p, request));
 }
 
 void waiters_unpark(struct partition *p, const struct partition_origin *origin)
@@ -369,9 +370,10 @@ static void serve(struct partition *p, struct waited *waited)
         at = at->next; /* with the last waiter the key may go */
         is_last = at == &waited->places;
         bool is_stream = waiter->type == STORE_STREAM;
-        if (!is_stream && (waiter->type != type || left == 0)) { continue; }
-        left -= !is_stream;
-        if (!waiter->is_proposed && !list_is_linked(&waiter->due)) { try_find(p, waiter); }
+        if ((!is_stream || waiter->is_read) && waiter->type != type) { continue; }
+        if (!is_stream && left == 0) { continue; }
+        bool takes = waiter->is_proposed || list_is_linked(&waiter->due) || try_find(p, waiter);
+        left -= takes && !is_stream;
     }
 }
 

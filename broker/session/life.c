@@ -107,6 +107,7 @@ void session_reset(struct session *session)
     session->flags &= ~(uint32_t)FORGOTTEN;
     session->flags |= sessions->limits.needs_password ? 0 : SESSION_AUTHENTICATED;
     session->database = 0;
+    transaction_unwatch(session);
     if (session->extra != NULL) {
         mem_free(session->extra->name);
         session->extra->name = NULL;

@@ -116,6 +116,7 @@ void sessions_leave(struct sessions *sessions)
         struct session *session = CONTAINER_OF(link, struct session, link);
         session_leave(session);
         session_try_to_leave(session);
+        if (session_is_blocked(session)) { conn_close(&session->conn); }
     }
 }
 

@@ -23,10 +23,8 @@ enum {
     LOG_SEGMENT_BYTES = 8 << 20,
     LOG_BALLAST_BYTES = 16 << 20,
     LOG_SNAPSHOT_BYTES = 4 << 20,
-    DATA_SEGMENT_BYTES = 32 << 20, /* the same where the partitions' data is in it, too */
-    DATA_BALLAST_BYTES = 48 << 20,
-    DATA_SNAPSHOT_BYTES = 64 << 20,
-    SETTLED_MAX = 256, /* told in one tick */
+    DATA_SNAPSHOT_BYTES = 64 << 20, /* where the partitions' data is in it, too */
+    SETTLED_MAX = 256,              /* told in one tick */
     PATH_BYTES = 4096,
     REPLICAS = 3, /* where nothing else is said */
 };
@@ -443,10 +441,11 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.engine.election_ms = m->opts.election_ms;
     opts.engine.heartbeat_ms = m->opts.heartbeat_ms;
     bool has_data = m->opts.data.on_tick != NULL;
-    opts.engine.segment_bytes = has_data ? DATA_SEGMENT_BYTES : LOG_SEGMENT_BYTES;
-    opts.engine.ballast_bytes = has_data ? DATA_BALLAST_BYTES : LOG_BALLAST_BYTES;
+    opts.engine.segment_bytes = LOG_SEGMENT_BYTES;
+    opts.engine.ballast_bytes = LOG_BALLAST_BYTES;
     opts.engine.free_bytes_min = m->opts.disk_reserve_bytes;
     opts.engine.snapshot_log_bytes = has_data ? DATA_SNAPSHOT_BYTES : LOG_SNAPSHOT_BYTES;
+    if (m->opts.data.log_bytes > 0) { opts.engine.snapshot_log_bytes = m->opts.data.log_bytes; }
     enum err err = consensus_open(&m->consensus, &opts, &report);
     if (err == ERR_CORRUPT) {
         LOG_ERROR("the raft log is damaged", LOG_STR("path", path), LOG_STR("what", report.damage));

@@ -23,6 +23,7 @@ struct membership_data {
     /* Every 100 ms or more often, and soon after a map; on the raft thread, not from inside the engine. Gives the partitions,
      * whose groups this node leads, that are as the map wants them and that the map does not know to be so. */
     uint32_t (*on_tick)(void *arg, struct pmap_settled *out, uint32_t out_max);
+    uint64_t log_bytes; /* of one group's log, until it makes a snapshot; 0: 64 MiB */
 };
 
 struct membership_opts {
@@ -38,8 +39,9 @@ struct membership_opts {
     uint32_t
         expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
     uint32_t partition_count; /* of a cluster that is founded */
-    uint32_t
-        replicas; /* of a partition's data, 1 to 5; that of the control group's leader counts */
+    /* Of a partition's data, 1 to 5; 0: 3. That of the control group's leader counts: so it is changed by restarting the
+     * nodes one after the other, without a command of its own. */
+    uint32_t replicas;
     struct membership_data data;
     uint64_t disk_reserve_bytes; /* with less than this free a node leads nothing */
     uint32_t election_ms, heartbeat_ms;

@@ -1,7 +1,7 @@
 /* keeper: one process that is a member of a cluster and keeps partitions' data, for replicas.py: the broker's membership,
  * replicas and partitions without clients.
- * usage: keeper -d DIR -n NAME -l HOST:PORT [-j HOST:PORT,...] [-e EXPECT] [-p PARTITIONS] [-r REPLICAS] [-A]
- * -A: alone, without a cluster. Lines on standard input are commands:
+ * usage: keeper -d DIR -n NAME -l HOST:PORT [-j HOST:PORT,...] [-e EXPECT] [-p PARTITIONS] [-r REPLICAS] [-b BYTES] [-L BYTES] [-A]
+ * -A: alone, without a cluster. -b: of a number that is written, with blanks behind it. -L: of a group's log before a snapshot. Lines on standard input are commands:
  *   write PARTITION NUMBER   append the number to the partition's list, as the write of that number of one lane
  *   read PARTITION           the list
  *   state                    the map's and this node's view of each partition
@@ -27,7 +27,7 @@
 #include "partition/partition.h"
 #include "partition/replicas.h"
 
-enum { JOIN_MAX = 16, LINE_BYTES = 512, LANE = 99 };
+enum { JOIN_MAX = 16, LINE_BYTES = 512, LANE = 99, NUMBER_BYTES = 8192 };
 
 static struct membership *membership;
 static struct consensus *alone; /* with -A */
@@ -38,6 +38,7 @@ static const struct pmap *newest; /* a reference; under map_lock */
 static struct mailbox home;
 static int event_fd;
 static bool is_alone;
+static int number_bytes = 1;
 static char data_dir[4096];
 static struct pmap_address join_list[JOIN_MAX];
 static struct membership_opts opts = {
@@ -135,7 +136,7 @@ struct asking {
     struct partition_request request;
     struct partition_call call;
     struct slice word[4];
-    char number[24];
+    char number[NUMBER_BYTES];
 };
 
 static void wake(void *arg)
@@ -167,7 +168,7 @@ static void ask(enum partition_ask what, uint32_t partition, uint64_t number)
 {
     struct asking *a = mem_new0(sizeof *a);
     bool is_write = what == PARTITION_WRITE;
-    snprintf(a->number, sizeof a->number, "%" PRIu64, number);
+    snprintf(a->number, sizeof a->number, "%-*" PRIu64, number_bytes, number);
     a->word[0] = slice_of_str(is_write ? "RPUSH" : "LRANGE");
     a->word[1] = slice_of_str("list");
     a->word[2] = slice_of_str(is_write ? a->number : "0");
@@ -324,7 +325,7 @@ static uint64_t node_id_of(const char *dir)
 static void parse(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "d:n:l:j:e:p:r:A")) != -1) {
+    while ((option = getopt(argc, argv, "d:n:l:j:e:p:r:b:L:A")) != -1) {
         switch (option) {
         case 'd': opts.dir = optarg; break;
         case 'n': opts.name = optarg; break;
@@ -333,6 +334,8 @@ static void parse(int argc, char **argv)
         case 'e': opts.expect = (uint32_t)atoi(optarg); break;
         case 'p': opts.partition_count = (uint32_t)atoi(optarg); break;
         case 'r': opts.replicas = (uint32_t)atoi(optarg); break;
+        case 'b': number_bytes = atoi(optarg); break;
+        case 'L': opts.data.log_bytes = strtoull(optarg, NULL, 10); break;
         case 'A': is_alone = true; break;
         default: exit(2);
         }
@@ -347,8 +350,9 @@ static enum err start(void)
     opts.raft_listen_host = opts.raft.host;
     opts.raft_listen_port = opts.raft.port;
     opts.on_map = on_map;
-    opts.data = (struct membership_data){
-        .on_consensus = on_consensus, .on_map = on_data_map, .on_tick = on_tick};
+    opts.data.on_consensus = on_consensus;
+    opts.data.on_map = on_data_map;
+    opts.data.on_tick = on_tick;
     return is_alone ? start_alone() : membership_start(&membership, &opts);
 }
 

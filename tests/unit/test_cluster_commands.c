@@ -49,6 +49,65 @@ uint64_t partition_leads(const struct partitions *partitions, uint32_t partition
     return fake.term;
 }
 
+/* The rest of the module is not to be linked: a node alone asks nothing else. */
+enum err partitions_new(struct partitions **out, const struct partitions_opts *opts)
+{
+    (void)out;
+    (void)opts;
+    return ERR_SYSTEM;
+}
+
+void partitions_stop(struct partitions *partitions)
+{
+    (void)partitions;
+}
+
+void partitions_free(struct partitions *partitions)
+{
+    (void)partitions;
+}
+
+enum err partitions_create(struct partitions *partitions, uint32_t partition, uint64_t replica,
+                           bool is_founder)
+{
+    (void)partitions;
+    (void)partition;
+    (void)replica;
+    (void)is_founder;
+    return ERR_SYSTEM;
+}
+
+enum err partitions_open(struct partitions *partitions, uint32_t partition)
+{
+    (void)partitions;
+    (void)partition;
+    return ERR_SYSTEM;
+}
+
+void partitions_delete(struct partitions *partitions, uint32_t partition)
+{
+    (void)partitions;
+    (void)partition;
+}
+
+uint64_t partitions_replica(const struct partitions *partitions, uint32_t partition)
+{
+    (void)partitions;
+    return partition;
+}
+
+uint64_t partitions_group(uint32_t partition)
+{
+    return partition;
+}
+
+void partitions_forget(struct partitions *partitions, uint64_t node_id, uint64_t incarnation_below)
+{
+    (void)partitions;
+    (void)node_id;
+    (void)incarnation_below;
+}
+
 static uint32_t asked_count(void)
 {
     uint32_t count = 0;

@@ -367,6 +367,7 @@ Test(wire, a_command_comes_back_as_it_went)
     static const struct partition_check checks[] = {{.db = 3, .key = {"w", 1}, .version = 9},
                                                     {.db = 0, .key = {"", 0}, .version = 0}};
     static const uint64_t acked[] = {0, 7, UINT64_MAX};
+    static const uint32_t wait_keys[] = {2, 0};
     static const struct wire_frame frames[] = {
         {.type = WIRE_COMMAND,
          .command = {.id = UINT64_MAX,
@@ -378,6 +379,8 @@ Test(wire, a_command_comes_back_as_it_went)
                      .acked = acked,
                      .acked_count = 3,
                      .ticket = 5,
+                     .wait_key = wait_keys,
+                     .wait_key_count = 2,
                      .resp_version = 3,
                      .check = checks,
                      .check_count = 2,
@@ -399,6 +402,8 @@ Test(wire, a_command_comes_back_as_it_went)
     cr_assert_eq(back.term, 1ULL << 50);
     cr_assert(back.seq == 1 && back.acked_low == 1ULL << 40 && back.ticket == 5);
     cr_assert_eq(back.resp_version, 3);
+    cr_assert_eq(back.wait_key_count, 2);
+    cr_assert_arr_eq(back.wait_key, wait_keys, sizeof wait_keys);
     cr_assert_eq(back.acked_count, 3);
     cr_assert_arr_eq(back.acked, acked, sizeof acked);
     cr_assert_eq(back.check_count, 2);
@@ -505,14 +510,17 @@ Test(wire, a_command_that_makes_no_sense_is_garbage)
     command.n_calls = 1;
     command.calls = calls;
     struct wire_frame frame;
-    for (unsigned fault = 0; fault < 5; fault++) {
+    uint32_t wait_key = 1;
+    command.wait_keys = &wait_key;
+    for (unsigned fault = 0; fault < 6; fault++) {
         call.n_words = fault == 0 ? 0 : 1; /* no command is of no words */
         call.words = words;
         call.db = fault == 1 ? UINT16_MAX + 1 : 0;
         command.ask = fault == 2 ? 4 : 0;
         command.resp_version = fault == 3 ? 256 : 2;
+        command.n_wait_keys = fault == 4; /* the call has one word, number 0 */
         struct buf body = command_of(&command);
-        cr_assert_eq(decode_body(buf_slice(&body), &frame), fault < 4 ? WIRE_GARBAGE : WIRE_OK);
+        cr_assert_eq(decode_body(buf_slice(&body), &frame), fault < 5 ? WIRE_GARBAGE : WIRE_OK);
         buf_fini(&body);
     }
     /* Executed: the last end is not the reply's; ends that fall; an outcome that is none. */
