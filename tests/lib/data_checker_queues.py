@@ -12,7 +12,7 @@
             unknown     what is popped was pushed
             executed    and not refused
             asleep      nobody is told that there is nothing where there is something all the time, nor waits in vain when
-                        something came long before its time was over
+                        something came long before its time was over (in a fault, who waits may)
   expiry    early       a key is there until its time is over
             late        and not a good while after that
             risen       once it has been seen to be gone it stays gone
@@ -199,8 +199,11 @@ def _stays_in_group(ops):
 
 
 def _saw_something(op, there, holders, faults):
-    """Was something there before it began, or, if it waits and nothing was wrong, long before its end; until after it?"""
-    is_patient = str(op.value).startswith("B") and not any(f.start_ns < op.end_ns and f.end_ns > op.start_ns for f in faults)
+    """Was something there before it began, or, if it waits, long before its end; until after it? Who waits may be told in a
+    fault that there is nothing: it is the entry node that says so, where nobody leads."""
+    is_patient = str(op.value).startswith("B")
+    if is_patient and any(f.start_ns < op.end_ns and f.end_ns > op.start_ns for f in faults):
+        return False
     by_ns = max(op.start_ns, op.end_ns - ASLEEP_NS) if is_patient else op.start_ns
     since_ns = next((begin for begin, end in there if begin < by_ns and end > op.end_ns), None)
     return since_ns is not None and not any(
