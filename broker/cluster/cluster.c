@@ -496,6 +496,14 @@ static void link_status(struct cluster *c, uint32_t node, const struct pmap_node
     }
 }
 
+static bool has_leader(struct cluster *c, uint32_t partition)
+{
+    const struct partitions *partitions = cluster_partitions(c);
+    if (partitions != NULL && partition_leads(partitions, partition) > 0) { return true; }
+    struct leader leader = leaders_get(&c->leaders, partition);
+    return leader.term > 0 && atomic_load(&c->stat[leader.node].requests_up) > 0;
+}
+
 void cluster_status(struct cluster *c, struct cluster_status *out)
 {
     *out = (struct cluster_status){
@@ -514,6 +522,9 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         }
     }
     pmap_unref(map);
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        out->leaderless += !has_leader(c, p);
+    }
 }
 
 bool cluster_serves(struct cluster *c, uint32_t partition, uint64_t epoch)

@@ -4,22 +4,27 @@
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/caller.h"
+#include "cmd/data_sum.h"
 
 void cmd_memory_stats(struct call *call)
 {
     struct process_memory memory = process_memory();
-    uint64_t clients = atomic_load(&call->caller->broker->client_count);
+    struct broker *broker = call->caller->broker;
+    uint64_t clients = atomic_load(&broker->client_count);
+    struct data_sum sum;
+    data_sum(&sum, broker_partitions(broker), broker->partition_count);
+    uint64_t keys = data_sum_keys(&sum);
     const struct {
         const char *name;
         uint64_t value;
     } rows[] = {
-        {"peak.allocated", memory.peak_bytes},
+        {"peak.allocated", broker_peak_memory(broker, memory.used_bytes)},
         {"total.allocated", memory.used_bytes},
         {"clients.count", clients},
         {"clients.normal", metric_sum(METRIC_backlog_bytes)},
-        {"keys.count", 0},
-        {"keys.bytes-per-key", 0},
-        {"dataset.bytes", 0},
+        {"keys.count", keys},
+        {"keys.bytes-per-key", keys > 0 ? sum.used_bytes / keys : 0}, /* on disk */
+        {"dataset.bytes", sum.used_bytes},
         {"allocator.resident", memory.resident_bytes},
     };
     reply_map(call->reply, COUNT_OF(rows));
@@ -35,7 +40,8 @@ void cmd_memory_doctor(struct call *call)
     struct buf text = {0};
     buf_appendf(
         &text,
-        "Keys are on disk: the memory is that of clients, of what waits to be sent to them, and of the log.\n"
+        "Keys are on disk: the memory is that of clients, of what waits to be sent to them, and of "
+        "the log.\n"
         "Used now: %llu bytes, of which %llu wait for clients that do not read fast enough.\n"
         "The option output-buffer-limit bounds what may wait.\n",
         (unsigned long long)memory.used_bytes,
