@@ -496,12 +496,18 @@ static void link_status(struct cluster *c, uint32_t node, const struct pmap_node
     }
 }
 
+uint32_t cluster_other_leader(struct cluster *c, uint32_t partition)
+{
+    struct leader leader = leaders_get(&c->leaders, partition);
+    bool can_ask = leader.term > 0 && atomic_load(&c->stat[leader.node].requests_up) > 0;
+    return can_ask ? leader.node : PMAP_NOBODY;
+}
+
 static bool has_leader(struct cluster *c, uint32_t partition)
 {
     const struct partitions *partitions = cluster_partitions(c);
     if (partitions != NULL && partition_leads(partitions, partition) > 0) { return true; }
-    struct leader leader = leaders_get(&c->leaders, partition);
-    return leader.term > 0 && atomic_load(&c->stat[leader.node].requests_up) > 0;
+    return cluster_other_leader(c, partition) != PMAP_NOBODY;
 }
 
 void cluster_status(struct cluster *c, struct cluster_status *out)

@@ -117,6 +117,10 @@ struct cluster_status {
 };
 void cluster_status(struct cluster *cluster, struct cluster_status *out);
 
+/* The node, by its index in the map, that is known to lead the partition's data and that can be asked; PMAP_NOBODY: none but
+ * maybe this one. Thread: any. */
+uint32_t cluster_other_leader(struct cluster *cluster, uint32_t partition);
+
 /* Does this node know the partition's owner in that epoch, and can use it? Thread: any. */
 bool cluster_serves(struct cluster *cluster, uint32_t partition, uint64_t epoch);
 
