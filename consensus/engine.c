@@ -462,6 +462,7 @@ enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id)
 
 static void status_servers(const struct group *g, struct engine_status *out)
 {
+    uint64_t now = now_ms(g->engine);
     for (unsigned i = 0; i < g->raft.configuration.n && i < COUNT_OF(out->servers); i++) {
         const struct raft_server *server = &g->raft.configuration.servers[i];
         out->servers[i].id = server->id;
@@ -470,6 +471,7 @@ static void status_servers(const struct group *g, struct engine_status *out)
         raft_index match = 0;
         bool is_known = out->is_leader && raft_match_index(&g->raft, server->id, &match) == 0;
         out->servers[i].match = is_known ? match : 0;
+        out->servers[i].is_fit = out->is_leader && yield_is_fit(g, server, now);
         out->server_count++;
     }
 }

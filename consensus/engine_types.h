@@ -106,7 +106,8 @@ struct engine_status {
     struct {
         uint64_t id;
         int role;       /* 0 standby, 1 voter, 2 spare */
-        uint64_t match; /* leader: its log is known to be there up to this index */
+        uint64_t match; /* leader: its log is known to be there up to this index, */
+        bool is_fit;    /* it answered lately, and its disk is well: it could lead */
         char node_name[ENGINE_NAME_BYTES];
     } servers[ENGINE_SERVERS_MAX];
 };

@@ -372,7 +372,7 @@ show_queue() {
 
 # key_leader: prints the name of the node that leads the keys, which are all in one partition.
 key_leader() {
-    redis-cli -h "$host" -p "$node_port" CLUSTER PARTITIONS | sed -n 's/^partition 0 .* leader=//p'
+    redis-cli -h "$host" -p "$node_port" CLUSTER PARTITIONS | sed -n 's/^partition 0 .* leader=\([^ ]*\) .*/\1/p'
 }
 
 has_key_leader() {

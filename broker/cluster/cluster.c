@@ -503,13 +503,6 @@ uint32_t cluster_other_leader(struct cluster *c, uint32_t partition)
     return can_ask ? leader.node : PMAP_NOBODY;
 }
 
-static bool has_leader(struct cluster *c, uint32_t partition)
-{
-    const struct partitions *partitions = cluster_partitions(c);
-    if (partitions != NULL && partition_leads(partitions, partition) > 0) { return true; }
-    return cluster_other_leader(c, partition) != PMAP_NOBODY;
-}
-
 void cluster_status(struct cluster *c, struct cluster_status *out)
 {
     *out = (struct cluster_status){
@@ -518,6 +511,7 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         .unserved = atomic_load(&c->unserved),
         .last_warmup_us = atomic_load(&c->last_warmup_us),
         .waiting_publishes = atomic_load(&c->waiting_publishes),
+        .unled = keeping_unled(c),
     };
     if (c->membership != NULL) { membership_status(c->membership, &out->membership); }
     uint32_t self;
@@ -528,9 +522,6 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         }
     }
     pmap_unref(map);
-    for (uint32_t p = 0; p < c->partition_count; p++) {
-        out->leaderless += !has_leader(c, p);
-    }
 }
 
 bool cluster_serves(struct cluster *c, uint32_t partition, uint64_t epoch)
@@ -557,7 +548,6 @@ const char *cluster_unready_because(struct cluster *c)
         }
     }
     pmap_unref(map);
-    if (why != NULL) { return why; }
-    if (atomic_load(&c->unserved_here) > 0) { return "it cannot use some partitions"; }
-    return keeping_is_led(c) ? NULL : "it does not know who leads the keys of some partitions";
+    bool is_unserved = atomic_load(&c->unserved_here) > 0;
+    return why == NULL && is_unserved ? "it cannot use some partitions" : why;
 }

@@ -109,7 +109,7 @@ struct cluster_status {
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
     uint32_t
-        leaderless; /* partitions of whose data no leader is known here, or none that is connected */
+        unled; /* partitions of whose keys no leader is known here, or none that can be asked */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;

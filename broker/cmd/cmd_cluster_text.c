@@ -81,7 +81,7 @@ static void append_membership(struct buf *out, const struct cluster_status *stat
     buf_appendf(out, "fanfare_cluster_last_warmup_usec:%" PRIu64 "\r\n", status->last_warmup_us);
     buf_appendf(out, "fanfare_cluster_waiting_publishes:%" PRIu64 "\r\n",
                 status->waiting_publishes);
-    buf_appendf(out, "fanfare_partitions_leaderless:%" PRIu32 "\r\n", status->leaderless);
+    buf_appendf(out, "fanfare_partitions_unled:%" PRIu32 "\r\n", status->unled);
 }
 
 static void append_link(struct buf *out, uint32_t index, const struct cluster_link_status *link)
@@ -204,7 +204,6 @@ static void append_replicas(struct buf *out, const struct pmap *map,
                     name_of(map, replica->node), replica->id);
     }
     if (partition->replica_count == 0) { buf_append_str(out, "-"); }
-    buf_appendf(out, " settled=%s", yes_or_no(partition->is_settled));
 }
 
 /* Who leads its data, as far as this node knows. */
@@ -232,7 +231,9 @@ static void append_partition(struct buf *out, const struct broker *broker,
                 name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
     append_replicas(out, map, partition);
     uint32_t leader = leader_of(broker, view->self, index);
-    buf_appendf(out, " leader=%s\n", leader < map->node_count ? name_of(map, leader) : "-");
+    buf_appendf(out, " leader=%s settled=%s\n",
+                leader < map->node_count ? name_of(map, leader) : "-",
+                yes_or_no(partition->is_settled));
 }
 
 /* Ours: the map for people. */

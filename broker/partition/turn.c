@@ -64,6 +64,7 @@ void turn_on_batch(struct task *task)
 static void give_back(struct partition *p, void (*run)(struct task *task))
 {
     p->batch = NULL;
+    p->retry_ms = 0;
     p->applied_task.run = run;
     store_thread_to_raft(p, &p->applied_task);
 }
@@ -107,7 +108,11 @@ static uint64_t apply_turn(struct partition *p)
         if (end == APPLY_MORE) { return 0; }
         give_back(p, on_applied);
         return UINT64_MAX;
-    case APPLY_LATER: return p->batch_retry_ms;
+    case APPLY_LATER:
+        if (!p->thread->is_stopped) { return p->batch_retry_ms; }
+        propose_given_up(p, p->batch_at, p->batch->count); /* the next start goes on from here */
+        give_back(p, on_failed);
+        return UINT64_MAX;
     case APPLY_DAMAGED:
     case APPLY_UNKNOWN: fail(p, end == APPLY_UNKNOWN); return UINT64_MAX;
     }

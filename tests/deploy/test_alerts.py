@@ -38,7 +38,7 @@ HEALTHY = {
     f'redis_errors_total{{{NODE},err="CLUSTERDOWN"}}': "2x80",
     f'redis_errors_total{{{NODE},err="INDOUBT"}}': "1x80",
     f"redis_rejected_connections_total{{{NODE}}}": "4x80",
-    f"fanfare_partitions_leaderless{{{NODE}}}": "0x80",
+    f"fanfare_partitions_unled{{{NODE}}}": "0x80",
     f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x80",
     f"fanfare_partition_rebuilds_total{{{NODE}}}": "1x80",
     f"fanfare_replicas_damaged{{{NODE}}}": "0x80",
@@ -101,9 +101,9 @@ CASES = {
     "connections are refused": (
         {f"redis_rejected_connections_total{{{NODE}}}": "4x8 5x72"}, "1m45s", "3m", {"FanfareConnectionsRejected": AT_A}),
     "nobody is known to lead a partition's keys": (
-        {f"fanfare_partitions_leaderless{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsLeaderless": AT_A}),
+        {f"fanfare_partitions_unled{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsUnled": AT_A}),
     "a failover": (
-        {f"fanfare_partitions_leaderless{{{NODE}}}": "0x4 6x2 0x74"}, "1m30s", "3m", {}),
+        {f"fanfare_partitions_unled{{{NODE}}}": "0x4 6x2 0x74"}, "1m30s", "3m", {}),
     "a replica differs": (
         {f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x8 1x72"}, "1m45s", "3m", {"FanfareReplicaDiffers": AT_A}),
     "a store is made anew": (

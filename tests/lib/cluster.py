@@ -269,7 +269,8 @@ class Cluster:
             raise DeadlineError(f"{exc}\n{self.describe()}") from exc
 
     def is_settled(self):
-        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given?"""
+        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given, all
+        replicas made?"""
         running = self.running()
         maps = [n.slots() for n in running]
         if not maps[0] or any(m != maps[0] for m in maps) or not all(n.is_ready() for n in running):
@@ -277,12 +278,20 @@ class Cluster:
         if not self.is_plain and any(
                 int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
             return False
+        if not self.is_plain and not self.has_replicas():
+            return False
         owned = collections.Counter({n.name: 0 for n in running})
         for (first, last), name in maps[0].items():
             owned[name] += last - first + 1
         partition = SLOTS / self.partitions
         even = max(owned.values()) - min(owned.values()) < 1.5 * partition
         return even and sum(owned.values()) == SLOTS and set(owned) == {n.name for n in running}
+
+    def has_replicas(self):
+        """Are all partitions' keys where they are to be kept, as the map says?"""
+        answer = self.running()[0].ask("CLUSTER", "PARTITIONS")
+        rows = [] if answer is None else [row for row in answer.decode().splitlines() if row.startswith("partition ")]
+        return bool(rows) and all(row.endswith("settled=yes") for row in rows)
 
     @staticmethod
     def voters_due(count):

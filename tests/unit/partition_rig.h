@@ -45,6 +45,7 @@ struct rig {
     char dir[64];
     uint32_t partition_count;
     uint64_t snapshot_log_bytes; /* 0: the engine's default */
+    uint64_t map_bytes;          /* 0: enough */
     uint32_t node_count;
     struct rig_node node[RIG_NODES];
     struct mailbox home;
@@ -176,7 +177,7 @@ static inline void rig_start(struct rig_node *node)
         .partition_count = rig->partition_count,
         .thread_count = 2,
         .worker_count = 2,
-        .map_bytes = 1ULL << 30,
+        .map_bytes = rig->map_bytes > 0 ? rig->map_bytes : 1ULL << 30,
         .ops = &ops,
         .arg = node,
     };
@@ -255,9 +256,11 @@ static inline void rig_open(struct rig_node *node)
 static inline void rig_init(struct rig *rig, uint32_t node_count, uint32_t partition_count)
 {
     uint64_t snapshot_log_bytes = rig->snapshot_log_bytes;
+    uint64_t map_bytes = rig->map_bytes;
     *rig = (struct rig){.node_count = node_count,
                         .partition_count = partition_count,
-                        .snapshot_log_bytes = snapshot_log_bytes};
+                        .snapshot_log_bytes = snapshot_log_bytes,
+                        .map_bytes = map_bytes};
     const char *tmp = getenv("TMPDIR");
     snprintf(rig->dir, sizeof rig->dir, "%s/partition.XXXXXX", tmp != NULL ? tmp : "/tmp");
     cr_assert_not_null(mkdtemp(rig->dir));

@@ -82,6 +82,32 @@ Test(cluster, writes_are_executed_once_while_leaders_stop_and_come_back)
     rig_fini(&rig);
 }
 
+Test(cluster, a_large_value_is_on_all_replicas_and_one_that_is_too_large_is_refused)
+{
+    struct rig rig = {0};
+    struct rig_ask ask;
+    three_nodes(&rig);
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    char *text = mem_new(PARTITION_REQUEST_BYTES_MAX + 1);
+    memset(text, 'v', PARTITION_REQUEST_BYTES_MAX);
+    for (unsigned mb = 1; mb <= 16; mb *= 4) {
+        text[mb << 20] = 0;
+        memcpy(text, "SET large ", 10);
+        rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+        rig_call(&ask, 0, text);
+        RIG_UNTIL(&rig, (rig_ask(leader_of(&rig), &ask), rig_wait(&rig, &ask),
+                         ask.request.err == ERR_OK || ask.request.err == ERR_INVALID));
+        cr_assert_eq(ask.request.err, mb == 16 ? ERR_INVALID : ERR_OK);
+        rig_free(&ask);
+        text[mb << 20] = 'v';
+    }
+    cr_assert_str_eq(ask_leader(&rig, PARTITION_READ, "STRLEN large"), ":4194294\r\n");
+    expect_equal(&rig);
+    mem_free(text);
+    rig_fini(&rig);
+}
+
 /* What a flipped bit may do. */
 static void falsify(const struct rig_node *node)
 {
@@ -119,6 +145,105 @@ Test(cluster, a_replica_whose_store_differs_is_made_anew)
     rig_open(follower);
     lanes_run(&rig, lanes, 2500); /* digests go out once a second */
     expect_once(&rig, lanes_end(&rig, lanes));
+    expect_equal(&rig);
+    rig_fini(&rig);
+}
+
+/* ---- parked calls while leadership moves ---- */
+
+enum { PARKERS = 6, ELEMENTS = 1500 };
+
+struct parker {
+    struct rig_ask ask;
+};
+
+static void park(struct rig *rig, struct parker *parker, unsigned worker, uint64_t seq)
+{
+    static const uint32_t first[] = {1};
+    struct rig_ask *ask = &parker->ask;
+    rig_begin(rig, ask, PARTITION_PARK, 0);
+    rig_call(ask, 0, "BLPOP q 0");
+    ask->request.wait_key = first;
+    ask->request.wait_key_count = 1;
+    ask->request.ticket = clock_mono_ns() / 1000;
+    ask->request.origin = (struct partition_origin){.node_id = 9,
+                                                    .incarnation = 1,
+                                                    .worker = (uint16_t)(100 + worker),
+                                                    .is_parking = true,
+                                                    .seq = seq,
+                                                    .acked_low = seq};
+    ask->is_done = true;
+    ask->request.err = ERR_SLOW;
+}
+
+/* What was handed out is noted; who was refused asks whoever leads. */
+static void parker_step(struct rig *rig, struct parker *parker, unsigned worker, bool *taken,
+                        unsigned *count)
+{
+    struct partition_request *request = &parker->ask.request;
+    if (!parker->ask.is_done) { return; }
+    if (request->err == ERR_OK) {
+        unsigned element = 0;
+        cr_assert_eq(sscanf(request->reply.data, "*2\r\n$1\r\nq\r\n$%*u\r\n%u", &element), 1);
+        cr_assert(element < ELEMENTS && !taken[element], "%u was handed out twice", element);
+        taken[element] = true;
+        ++*count;
+        rig_free(&parker->ask);
+        park(rig, parker, worker, request->origin.seq + 1);
+    }
+    struct rig_node *leader = any_leader(rig);
+    if (leader != NULL) { rig_ask(leader, &parker->ask); }
+}
+
+struct pusher {
+    struct rig_ask ask;
+    char text[32];
+    unsigned next;
+};
+
+static void pusher_step(struct rig *rig, struct pusher *pusher)
+{
+    struct rig_ask *ask = &pusher->ask;
+    if (!ask->is_done) { return; }
+    if (ask->request.err == ERR_OK && pusher->next < ELEMENTS) {
+        rig_free(ask);
+        snprintf(pusher->text, sizeof pusher->text, "RPUSH q %u", pusher->next++);
+        rig_begin(rig, ask, PARTITION_WRITE, 0);
+        rig_call(ask, 0, pusher->text);
+        ask->is_done = true;
+        ask->request.err = ERR_SLOW;
+    }
+    struct rig_node *leader = any_leader(rig);
+    if (leader != NULL && ask->request.err != ERR_OK) { rig_ask(leader, ask); }
+}
+
+Test(cluster, parked_calls_take_each_element_once_while_leadership_moves)
+{
+    struct rig rig = {0};
+    struct parker parkers[PARKERS];
+    struct pusher pusher = {.ask = {.is_done = true}};
+    bool taken[ELEMENTS] = {false};
+    unsigned count = 0;
+    unsigned moves = 0;
+    three_nodes(&rig);
+    add(&rig, &rig.node[1]);
+    add(&rig, &rig.node[2]);
+    for (unsigned i = 0; i < PARKERS; i++) {
+        park(&rig, &parkers[i], i, 1);
+    }
+    RIG_UNTIL(&rig, ({
+        for (unsigned i = 0; i < PARKERS; i++) {
+            parker_step(&rig, &parkers[i], i, taken, &count);
+        }
+        pusher_step(&rig, &pusher);
+        struct rig_node *leader = any_leader(&rig);
+        if (leader != NULL && count / 120 > moves) {
+            struct transfer t = {1 + (leader->index + 1 + moves++ % 2) % 3, ERR_OK};
+            rig_on_raft(leader, on_transfer, &t);
+        }
+        count == ELEMENTS;
+    }));
+    cr_assert_str_eq(ask_leader(&rig, PARTITION_READ, "EXISTS q"), ":0\r\n");
     expect_equal(&rig);
     rig_fini(&rig);
 }

@@ -130,3 +130,47 @@ Test(crash, what_is_deleted_can_be_created_anew)
     cr_assert_str_eq(rig_write(node, "INCR a"), ":1\r\n");
     rig_fini(&rig);
 }
+
+Test(crash, a_store_without_room_waits_and_goes_on_when_there_is_some)
+{
+    enum { COUNT = 400 };
+    struct rig rig = {.map_bytes = 1 << 20};
+    struct rig_ask *ask = mem_new0(COUNT * sizeof *ask);
+    struct rig_node *node = &rig.node[0];
+    char *text = mem_new(8192);
+    rig_init(&rig, 1, 2);
+    rig_start(node);
+    rig_create(node);
+    rig_until_leads(node, 0);
+    rig_until_leads(node, 1);
+    memset(text, 'v', 8191);
+    text[8191] = 0;
+    memcpy(text, "RPUSH l ", 8);
+    for (unsigned i = 0; i < COUNT; i++) {
+        rig_begin(&rig, &ask[i], PARTITION_WRITE, 0);
+        ask[i].request.origin.acked_low = 1;
+        rig_call(&ask[i], 0, text);
+        rig_ask(node, &ask[i]);
+    }
+    RIG_UNTIL(&rig, ask[10].is_done);
+    cr_assert_str_eq(rig_do(node, PARTITION_WRITE, 1, "SET a 1"), "+OK\r\n");
+    cr_assert(!ask[COUNT - 1].is_done);
+    rig_stop(node);
+    rig.map_bytes = 0;
+    rig_start(node);
+    rig_open(node);
+    rig_until_leads(node, 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        rig_wait(&rig, &ask[i]);
+        rig_free(&ask[i]);
+        if (ask[i].request.err == ERR_OK) { continue; }
+        rig_ask(node, &ask[i]);
+        rig_wait(&rig, &ask[i]);
+        cr_assert_eq(ask[i].request.err, ERR_OK);
+        rig_free(&ask[i]);
+    }
+    cr_assert_str_eq(rig_read(node, "LLEN l"), ":400\r\n");
+    mem_free(text);
+    mem_free(ask);
+    rig_fini(&rig);
+}
