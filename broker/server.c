@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/broker.h"
+#include "cmd/keyspace_events.h"
 #include "cmd/node_name.h"
 #include "cmd/pipeline.h"
 #include "cmd/service.h"
@@ -29,6 +30,7 @@
 #include "node_dir.h"
 #include "pubsub/directory.h"
 #include "server_cluster.h"
+#include "server_data.h"
 
 /* Descriptors besides clients: per worker epoll, wake-up and timers; listeners, log, lock, admin
  * and its viewers. */
@@ -48,6 +50,7 @@ struct server {
     struct listener *listener[LISTENERS_MAX];
     uint32_t listener_count;
     struct server_cluster *cluster; /* NULL: this node is alone */
+    struct server_data *data;       /* NULL: its keys are the cluster's */
     struct buf dir;                 /* with a NUL */
     int lock_fd;
     uint32_t services_running;
@@ -123,6 +126,8 @@ static void describe(struct server *server)
     broker->pipeline = &pipeline_ops;
     broker->worker_count = (uint32_t)config_number(server->config, CONFIG_threads);
     CHECK(broker->worker_count <= BROKER_WORKERS_MAX);
+    broker->partition_count = (uint32_t)config_number(server->config, CONFIG_partitions);
+    broker->sharded_databases = (uint64_t)config_number(server->config, CONFIG_sharded_databases);
     struct buf name = {0};
     config_text(server->config, CONFIG_name, &name);
     snprintf(broker->name, sizeof broker->name, "%.*s", SLICE_ARG(buf_slice(&name)));
@@ -162,7 +167,7 @@ static void rates_begin(struct server *server)
 static const char *unready_because(void *arg)
 {
     struct server *server = arg;
-    if (server->broker.cluster == NULL) { return NULL; }
+    if (server->broker.cluster == NULL) { return server_data_unready_because(server->data); }
     const char *because = cluster_unready_because(server->broker.cluster);
     uint64_t now_ns = clock_mono_ns();
     if (because == NULL) {
@@ -180,6 +185,8 @@ void server_tick(struct server *server)
     double passed_s = (double)(now_ns - server->ticked_ns) / (double)NS_PER_S;
     if (passed_s < 0.5) { return; }
     (void)unready_because(server);
+    server_data_tick(server->data);
+    keyspace_events_set(&server->broker); /* options that were read again */
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];
         uint64_t sum = metric_sum(rate->metric);
@@ -375,6 +382,10 @@ enum err server_start(struct server **out, struct config *config)
     make_services(server);
     err = server_cluster_new(&server->cluster, &server->broker, config, server->dir.data);
     if (err != ERR_OK) { goto fail; }
+    if (server->broker.cluster == NULL) {
+        err = server_data_new(&server->data, &server->broker, config, server->dir.data);
+        if (err != ERR_OK) { goto fail; }
+    }
     atomic_store(&server->status.unready_because, "starting");
     err = start_admin(server);
     if (err != ERR_OK) { goto fail; }
@@ -451,6 +462,7 @@ void server_free(struct server *server)
     struct broker *broker = &server->broker;
     admin_stop(server->admin); /* it looks at the workers */
     server_cluster_stop(server->cluster);
+    if (server->services_running > 0) { server_data_stop(server->data); }
     for (uint32_t i = 0; i < server->services_running; i++) {
         service_stop(broker->service[i]);
     }
@@ -458,6 +470,7 @@ void server_free(struct server *server)
         listener_free(server->listener[i]); /* its event goes before the loop that it is on */
     }
     server_cluster_free(server->cluster); /* it looks at the fan-outs */
+    server_data_free(server->data);
     if (broker->directory != NULL) {
         for (uint32_t i = 0; i < broker->worker_count; i++) {
             service_free(broker->service[i]);

@@ -6,8 +6,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/commands.h"
 #include "cmd/service.h"
 #include "consensus/membership/membership_file.h"
+#include "server_data.h"
 #include "session/sessions.h"
 
 enum {
@@ -26,6 +28,7 @@ struct server_cluster {
     struct buf dir;
     struct buf zone;
     struct buf peer_listen;
+    char keys_dir[SERVER_DATA_PATH_BYTES];
     char raft_host[PMAP_HOST_BYTES];
     bool is_started;
 };
@@ -96,15 +99,6 @@ static void read_addresses(struct server_cluster *sc)
     sc->broker->port = own.port;
 }
 
-static void close_subscribers(void *arg, uint32_t worker,
-                              bool (*concerns)(void *concern, enum topic_kind kind,
-                                               struct slice name),
-                              void *concern)
-{
-    struct broker *broker = arg;
-    sessions_close_subscribers(&broker->service[worker]->sessions, concerns, concern);
-}
-
 static void read_options(struct server_cluster *sc, const char *dir)
 {
     struct config *config = sc->config;
@@ -131,8 +125,6 @@ static void read_options(struct server_cluster *sc, const char *dir)
     opts->worker_count = sc->broker->worker_count;
     opts->timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_timeout);
     opts->link_bytes_max = (uint64_t)config_number(config, CONFIG_link_bytes);
-    opts->close_subscribers = close_subscribers;
-    opts->arg = sc->broker;
 }
 
 /* ---- life ---- */
@@ -146,6 +138,19 @@ static enum err find_cluster(struct config *config, const char *dir, bool *is_cl
                     !config_text_is_empty(config, CONFIG_join) || file->state >= CLUSTER_FOUNDING;
     mem_free(file);
     return err;
+}
+
+static void attach_commands(struct server_cluster *sc, uint32_t worker)
+{
+    struct broker *broker = sc->broker;
+    const struct commands_opts opts = {
+        .cluster = broker->cluster,
+        .worker = worker,
+        .mailbox = broker->mailbox[worker],
+        .timeout_ms = sc->opts.timeout_ms,
+        .node_id = broker->id,
+    };
+    broker->service[worker]->sessions.commands = commands_new(&opts);
 }
 
 enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
@@ -166,13 +171,15 @@ enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
     sc->broker = broker;
     sc->config = config;
     read_options(sc, dir);
-    err = cluster_new(&broker->cluster, &sc->opts);
+    err = server_data_opts(&sc->opts.data, sc->keys_dir, broker, config, dir);
+    if (err == ERR_OK) { err = cluster_new(&broker->cluster, &sc->opts); }
     if (err != ERR_OK) {
         server_cluster_free(sc);
         return err;
     }
     for (uint32_t i = 0; i < broker->worker_count; i++) {
         cluster_attach(broker->cluster, i, broker->worker[i], broker->service[i]->fanout);
+        attach_commands(sc, i);
     }
     *out = sc;
     return ERR_OK;
@@ -201,6 +208,10 @@ void server_cluster_stop(struct server_cluster *sc)
 void server_cluster_free(struct server_cluster *sc)
 {
     if (sc == NULL) { return; }
+    for (uint32_t i = 0; sc->broker->cluster != NULL && i < sc->broker->worker_count; i++) {
+        commands_free(sc->broker->service[i]->sessions.commands);
+        sc->broker->service[i]->sessions.commands = NULL;
+    }
     cluster_free(sc->broker->cluster);
     sc->broker->cluster = NULL;
     buf_fini(&sc->dir);

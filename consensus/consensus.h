@@ -11,13 +11,13 @@ struct consensus;
 struct consensus_opts {
     struct engine_opts engine;
     const char *dir;
-    uint64_t cluster_id; /* 0: none yet, see consensus_set_cluster */
-    const char *listen_host;
+    uint64_t cluster_id;     /* 0: none yet, see consensus_set_cluster */
+    const char *listen_host; /* NULL: a node alone: its groups have one member */
     uint16_t listen_port;
     size_t peer_bytes_max;
     uint32_t silence_ms_max;
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
-                       uint16_t *port);
+                       uint16_t *port); /* NULL: of a node alone */
     /* A note came: what is not Raft's between two nodes. `from_name` NULL: from a contact, who may
      * be of any cluster. May be NULL: notes are dropped. Thread: the raft thread. */
     void (*on_note)(void *arg, const char *from_name, struct slice note);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
 #include "cluster/publishes.h"
 
 /* ---- events between workers ---- */
@@ -85,6 +86,7 @@ static void on_map_task(struct task *task)
     inlets_follow_map(half);
     outlets_follow_map(half);
     if (half->index == 0) { moves_follow_map(half->cluster); }
+    commands_look(half);
     for (uint32_t p = 0; p < half->cluster->partition_count; p++) {
         half_due(half, p);
     }
@@ -252,6 +254,7 @@ enum err cluster_start(struct cluster *c)
     struct membership_opts opts = c->opts.membership;
     opts.on_map = on_map;
     opts.arg = c;
+    keeping_join(c, &opts);
     struct membership *membership = NULL;
     enum err err = membership_start(&membership, &opts);
     c->membership = membership;
@@ -345,7 +348,8 @@ bool cluster_is_drained(struct cluster *c)
     bool is_needed = is_member && is_needed_to_vote(map, self);
     pmap_unref(map);
     /* What has been handed over must be warm elsewhere before our clients go: their interest is told. */
-    return is_alone || !is_member || (!owns && !is_needed && atomic_load(&c->owned) == 0);
+    bool has_handed_over = !owns && atomic_load(&c->owned) == 0 && keeping_is_handed_over(c);
+    return is_alone || !is_member || (has_handed_over && !is_needed);
 }
 
 static void on_stop(struct event *event)
@@ -353,6 +357,7 @@ static void on_stop(struct event *event)
     struct half *half = event->half;
     if (half->index == 0) { listener_stop(half->cluster->listener); }
     publishes_stop(half);
+    commands_end(half);
     interest_stop(half);
     ask_owners_stop(half);
     peer_hub_close_accepted(half->hub, false);
@@ -369,18 +374,31 @@ static void stop_if_done(struct half *half)
     latch_count_down(stopped);
 }
 
+static void on_settled(struct event *event)
+{
+    latch_count_down(event->pointer);
+}
+
+/* Run it on every worker, behind what is in their mailboxes, and wait until all have counted down. */
+static void on_workers(struct cluster *c, void (*run)(struct event *event))
+{
+    struct latch done;
+    latch_init(&done, c->worker_count);
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        event_post(c->half[i], (struct event){.run = run, .pointer = &done});
+    }
+    latch_wait(&done);
+    latch_fini(&done);
+}
+
 void cluster_stop(struct cluster *c)
 {
     if (c->membership == NULL) { return; }
     membership_leave(c->membership);
     atomic_store(&c->is_stopping, true);
-    struct latch stopped;
-    latch_init(&stopped, c->worker_count);
-    for (uint32_t i = 0; i < c->worker_count; i++) {
-        event_post(c->half[i], (struct event){.run = on_stop, .pointer = &stopped});
-    }
-    latch_wait(&stopped);
-    latch_fini(&stopped);
+    on_workers(c, on_stop);
+    keeping_stop(c);
+    on_workers(c, on_settled); /* what that has answered has been taken */
 }
 
 static void half_free(struct half *half)
@@ -403,6 +421,7 @@ void cluster_free(struct cluster *c)
 {
     if (c == NULL) { return; }
     membership_stop(c->membership);
+    keeping_free(c);
     for (uint32_t i = 0; i < c->worker_count; i++) {
         half_free(c->half[i]);
     }
@@ -421,6 +440,11 @@ void cluster_free(struct cluster *c)
 }
 
 /* ---- what others ask ---- */
+
+struct partitions *cluster_partitions(struct cluster *c)
+{
+    return atomic_load(&c->partitions);
+}
 
 struct forgetting {
     struct half *half;
@@ -516,6 +540,7 @@ const char *cluster_unready_because(struct cluster *c)
         }
     }
     pmap_unref(map);
-    bool is_unserved = atomic_load(&c->unserved_here) > 0;
-    return why == NULL && is_unserved ? "it cannot use some partitions" : why;
+    if (why != NULL) { return why; }
+    if (atomic_load(&c->unserved_here) > 0) { return "it cannot use some partitions"; }
+    return keeping_is_led(c) ? NULL : "it does not know who leads the keys of some partitions";
 }

@@ -10,6 +10,7 @@
 #include "consensus/membership/membership.h"
 #include "consensus/map/pmap.h"
 #include "net/worker.h"
+#include "partition/partition.h"
 #include "pubsub/directory.h"
 #include "pubsub/fanout.h"
 
@@ -20,18 +21,14 @@ struct cluster_opts {
     const char *peer_listen;           /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
+    /* The partitions' data on this node: dir (NULL: it keeps none), thread_count, map_bytes, sharded_databases, and
+     * ops->changed with arg; the rest is the cluster's. */
+    struct partitions_opts data;
     uint32_t timeout_ms; /* how long a publish or a change of subscriptions may wait for an owner */
     /* Publishes whose owner has not answered: above it those who wait for an answer are not read. Messages on a
      * lane to another node: above it further ones for that node are not ordered yet. */
     uint64_t link_bytes_max;
     size_t sync_frame_bytes; /* names in one part of a Sync; 0: the usual, SYNC_FRAME_BYTES */
-    /* Close every client of this worker that is subscribed to what `concerns` says: it may have missed
-     * something. Thread: that worker; not from inside a call into the fanout. */
-    void (*close_subscribers)(void *arg, uint32_t worker,
-                              bool (*concerns)(void *concern, enum topic_kind kind,
-                                               struct slice name),
-                              void *concern);
-    void *arg;
 };
 
 /* Thread: main, before the workers start. Errors: ERR_SYSTEM, ERR_INVALID, ERR_CORRUPT (logged). */
@@ -55,6 +52,9 @@ bool cluster_is_drained(struct cluster *cluster);
 /* The workers still run: end the links (cleanly, if drained), leave. Thread: main. */
 void cluster_stop(struct cluster *cluster);
 void cluster_free(struct cluster *cluster); /* NULL is allowed */
+
+/* The data of the partitions on this node; NULL: not yet. Thread: any. */
+struct partitions *cluster_partitions(struct cluster *cluster);
 
 /* ---- what commands ask; `cluster` may be NULL where it says so: then the node is alone ---- */
 

@@ -15,6 +15,7 @@
 #include "cluster/cluster.h"
 #include "cluster/handover.h"
 #include "cluster/jams.h"
+#include "cluster/leaders.h"
 #include "cluster/peer.h"
 #include "cluster/requests.h"
 #include "net/listener.h"
@@ -63,8 +64,8 @@ struct inlet {
     bool is_ended;    /* a lane from which nothing more comes; under cluster.lock */
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
-    uint32_t outstanding; /* shipments and queries to be answered on it */
-    struct buf picture;   /* parts of a picture of patterns whose last one has not come */
+    uint32_t outstanding; /* shipments, queries and guests to be answered on it */
+    struct list guests;   /* struct guest: commands that are asked here */
 };
 
 /* A worker's connections to one other node. */
@@ -123,6 +124,9 @@ struct half {
     atomic_bool look_is_posted;
     struct jams jams;
     struct requests requests;
+    struct commands *commands; /* NULL: data is not served */
+    struct task commands_task; /* commands_look */
+    atomic_bool commands_task_is_posted;
     uint32_t changes_left;               /* changes of interest that this turn may still look at */
     atomic_uint changes_sent;            /* of this half, in cluster.changes */
     struct pattern_batch *pattern_batch; /* other nodes' changes of patterns, of one read */
@@ -163,7 +167,9 @@ struct pattern_sync {
     struct list under_way; /* struct pattern_op */
     struct list done;      /* struct pattern_op: those that may end */
     uint32_t under_way_count;
-    struct task task; /* a slice of the work in each turn */
+    struct picture *picture; /* of all patterns, on its way to one node; NULL: there is none */
+    struct list drops;       /* struct interest_change: to be told behind it */
+    struct task task;        /* a slice of the work in each turn */
     bool is_posted;
 };
 
@@ -175,6 +181,9 @@ struct cluster {
     uint32_t partition_count;
     size_t tail_bytes_max;                   /* of one partition */
     _Atomic(struct membership *) membership; /* NULL: not started yet */
+    _Atomic(struct partitions *) partitions; /* NULL: none yet */
+    _Atomic(struct replicas *) replicas;     /* the same; the raft thread's */
+    struct leaders leaders;                  /* of the partitions' data */
     struct listener *listener;
     struct resolver *resolver;
     struct half *half[LANES_MAX];
@@ -196,6 +205,8 @@ struct cluster {
     atomic_bool progress_is_posted;
     /* Worker 0's: */
     struct pattern_sync pattern_sync;
+    uint64_t work_turn_ns; /* of the turn whose work is counted, */
+    size_t work_left;      /* and the names that it may still look at */
     uint64_t
         patterns_told[PMAP_NODES_MAX]; /* directory_pattern_changes + 1 at the picture that the node
                                                has; 0: it has none */
@@ -270,6 +281,8 @@ void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_
 /* Head and body of a run. */
 void outlet_send_run(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame,
                      const struct span *body);
+/* A frame that may be large, on the request connection (wire_put). */
+void outlet_send_large(struct outlet *outlet, const struct wire_frame *frame);
 void outlets_flush(struct half *half);
 /* requests_opts.connection and send; arg is the half. */
 struct flights *outlets_connection(void *arg, uint32_t node);
@@ -281,6 +294,7 @@ extern const struct peer_in_ops inlet_ops;
 void inlets_accept(void *arg, int fd);
 void inlets_follow_map(struct half *half);
 void inlet_answer(struct inlet *inlet, const struct wire_frame *frame);
+void inlet_answer_large(struct inlet *inlet, const struct wire_frame *frame);
 void inlet_release(struct inlet *inlet); /* one outstanding less */
 void inlets_turn(struct half *half);
 void inlets_tick(struct half *half);
@@ -308,8 +322,8 @@ bool interest_on_request(struct inlet *inlet, const struct wire_interest *intere
 void interest_on_batch_end(struct inlet *inlet); /* after the requests of one read */
 void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack);
 void interest_init(struct cluster *c);
-/* Worker 0: the node has come up, or its request link has: tell it all patterns. It is gone: it is not waited
- * for any more. */
+/* Worker 0: the node is not known to have all patterns: tell it them, or the next of them. It is gone, or its request
+ * link is another one: it is not waited for any more, and has to be told anew. */
 void interest_tell_patterns(struct half *half, uint32_t node);
 void interest_node_gone(struct half *half, uint32_t node);
 void interest_look(struct half *half); /* streams have begun or ended */
@@ -330,6 +344,17 @@ void moves_on_ready(struct cluster *c, uint32_t node,
 bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync);          /* any thread */
 bool moves_on_ask_end(struct inlet *inlet, const struct wire_ask_end *ask_end); /* any thread */
 void moves_tick(struct cluster *c);
+
+/* keeping.c: the partitions' data on this node */
+/* What membership calls, where the cluster's options say that there is data. Before membership_start. */
+void keeping_join(struct cluster *c, struct membership_opts *opts);
+/* Nobody asks any more: what was asked ends. The consensus runs still. */
+void keeping_stop(struct cluster *c);
+void keeping_free(struct cluster *c); /* the consensus has stopped */
+/* Does this node, which drains, lead no data that another one could lead? Any thread. */
+bool keeping_is_handed_over(struct cluster *c);
+/* Is it known of all partitions who leads their data, or is there none? Any thread. */
+bool keeping_is_led(struct cluster *c);
 
 /* ask_owners.c */
 bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask);

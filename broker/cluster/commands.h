@@ -17,11 +17,19 @@
 struct cluster;
 struct commands;
 
-enum { COMMANDS_IN_FLIGHT_MAX = 4096 }; /* of a partition: what its lane keeps answers of */
+enum {
+    COMMANDS_IN_FLIGHT_MAX = 4096,  /* of a partition: what its lane keeps answers of */
+    COMMANDS_BYTES_MAX = 128 << 20, /* under way on this worker: above it there is too much */
+    /* Of one request; its words count for 16 bytes more each. A log entry may be less long. */
+    COMMANDS_REQUEST_BYTES_MAX = 512 << 20,
+    COMMANDS_REQUEST_WORDS_MAX = 4 << 20,
+    COMMANDS_REQUEST_CHECKS_MAX = 32768, /* and keys that are waited for */
+};
 
 struct commands_opts {
-    struct partitions *partitions;
-    struct cluster *cluster; /* NULL: this node is alone */
+    struct partitions *partitions; /* of a node that is alone */
+    struct cluster *
+        cluster; /* NULL: this node is alone; else its half of the worker is attached, and outlives this */
     uint32_t worker;
     struct mailbox *mailbox; /* the worker's */
     uint32_t timeout_ms;
@@ -39,11 +47,13 @@ void commands_free(struct commands *commands); /* nothing is under way; NULL is 
  *   ERR_FULL         certainly not executed: the disks are full
  *   ERR_INDOUBT      it may have been
  *   ERR_LIMIT        it was executed, and its answer is lost
+ *   ERR_INVALID      certainly not executed: it is too long (the limits below, or of a log entry), now and for ever
  * Requests of one partition that are under way together are executed in the order in which they were given, but for
  * parked ones; a read sees the writes that were given before it. */
 void commands_ask(struct commands *commands, struct partition_request *request);
 
-/* Answer a read at once, if that can be done: then on_done is not called. False: it has to be asked. */
+/* Answer a read at once, if that can be done: then on_done is not called. False: it has to be asked. Writes that are under
+ * way may be missing from it: who has some of its own there asks, or waits for them first. */
 MUST_USE bool commands_read(struct commands *commands, struct partition_request *request);
 
 /* A parked request is not wanted any more (time is up, or its client is gone): on_done comes, is_unparked or with what was
@@ -55,7 +65,8 @@ bool commands_are_congested(const struct commands *commands);
 
 /* About every 100 ms. */
 void commands_tick(struct commands *commands);
-/* Everything ends, with ERR_CLUSTER_DOWN or ERR_INDOUBT. */
+/* Everything ends, with ERR_CLUSTER_DOWN or ERR_INDOUBT; what this node's partitions have been asked, when they answer
+ * (partitions_stop makes them). What is asked from now on ends at once. */
 void commands_stop(struct commands *commands);
 
 #endif

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
+#include "cluster/guests.h"
 #include "cluster/publishes.h"
 
 /* ---- hello ---- */
@@ -97,6 +99,7 @@ static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *he
     inlet->incarnation = hello->incarnation;
     inlet->is_lane = hello->is_lane;
     inlet->worker = hello->worker;
+    list_init(&inlet->guests);
     *why = enter(inlet, hello->worker_count);
     if (*why != NULL) {
         mem_free(inlet);
@@ -119,6 +122,10 @@ static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame
                                        : moves_on_sync(inlet, &frame->sync);
     case WIRE_QUERY: return ask_owners_on_query(inlet, &frame->query);
     case WIRE_ASK_END: return moves_on_ask_end(inlet, &frame->ask_end);
+    case WIRE_COMMAND: return guests_on_command(inlet, &frame->command);
+    case WIRE_UNPARK: return guests_on_unpark(inlet, &frame->unpark);
+    case WIRE_LEADS: return commands_on_leads(inlet->half->cluster, inlet->node, &frame->leads);
+    case WIRE_ASK_LEADS: return commands_on_ask_leads(inlet, &frame->leads);
     case WIRE_HELLO:
     case WIRE_PING:
     case WIRE_PUBLISHED:
@@ -126,7 +133,8 @@ static bool on_request_frame(struct inlet *inlet, const struct wire_frame *frame
     case WIRE_DELIVER:
     case WIRE_INTEREST_ACK:
     case WIRE_END:
-    case WIRE_READY: return false;
+    case WIRE_READY:
+    case WIRE_EXECUTED: return false;
     }
     return false;
 }
@@ -146,7 +154,6 @@ static void on_batch_end(void *object)
 static void inlet_free_if_done(struct inlet *inlet)
 {
     if (inlet->in != NULL || inlet->outstanding > 0) { return; }
-    buf_fini(&inlet->picture);
     mem_free(inlet);
 }
 
@@ -160,6 +167,7 @@ static void on_closed(void *object, bool is_clean)
         lane_end(inlet);
         lanes_on_closed(inlet, is_clean);
     }
+    if (!inlet->is_lane) { guests_on_closed(inlet); } /* before the next one may ask the same */
     leave(inlet);
     if (!inlet->is_lane) { publishes_on_closed(inlet); }
     inlet_free_if_done(inlet);
@@ -172,6 +180,17 @@ void inlet_answer(struct inlet *inlet, const struct wire_frame *frame)
     head->len = 0;
     wire_encode(head, frame);
     peer_in_send(inlet->in, buf_slice(head));
+}
+
+void inlet_answer_large(struct inlet *inlet, const struct wire_frame *frame)
+{
+    if (wire_frame_bytes(frame) <= PEER_COPY_BYTES_MAX) {
+        inlet_answer(inlet, frame);
+    } else if (inlet->in != NULL) {
+        struct span span = wire_span(frame);
+        peer_in_send_span(inlet->in, &span);
+        block_unref(span.block);
+    }
 }
 
 void inlet_release(struct inlet *inlet)

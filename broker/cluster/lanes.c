@@ -243,7 +243,12 @@ bool lanes_on_frame(struct inlet *inlet, const struct wire_frame *frame)
     case WIRE_QUERY:
     case WIRE_PUBLISHED:
     case WIRE_ANSWER:
-    case WIRE_ASK_END: return false;
+    case WIRE_ASK_END:
+    case WIRE_COMMAND:
+    case WIRE_EXECUTED:
+    case WIRE_UNPARK:
+    case WIRE_LEADS:
+    case WIRE_ASK_LEADS: return false;
     }
     return false;
 }

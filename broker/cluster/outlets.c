@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
 #include "cluster/publishes.h"
 
 void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame)
@@ -20,6 +21,17 @@ void outlet_send_run(struct outlet *outlet, struct peer_out *out, const struct w
     head->len = 0;
     wire_encode_head(head, frame);
     peer_out_send(out, buf_slice(head), body);
+}
+
+void outlet_send_large(struct outlet *outlet, const struct wire_frame *frame)
+{
+    if (wire_frame_bytes(frame) <= PEER_COPY_BYTES_MAX) {
+        outlet_send(outlet, outlet->request, frame);
+        return;
+    }
+    struct span span = wire_span(frame);
+    peer_out_send(outlet->request, SLICE(""), &span);
+    block_unref(span.block);
 }
 
 struct flights *outlets_connection(void *arg, uint32_t node)
@@ -52,10 +64,12 @@ static void on_request_up(void *arg)
     atomic_fetch_add(&c->stat[outlet->node].requests_up, 1);
     atomic_store(&c->stat[outlet->node].up_wall_ms, clock_wall_us() / 1000);
     if (outlet->half->index == 0) {
-        interest_tell_patterns(outlet->half, outlet->node);
+        interest_node_gone(outlet->half, outlet->node);
+        commands_tell_leads(outlet);
         moves_progress(c);
     }
     half_look(outlet->half);
+    commands_look(outlet->half);
 }
 
 static void on_lost(struct event *event)
@@ -69,6 +83,7 @@ static void request_lost(struct outlet *outlet, uint64_t unsent_from)
     struct half *half = outlet->half;
     atomic_fetch_sub(&half->cluster->stat[outlet->node].requests_up, 1);
     requests_on_down(&half->requests, &outlet->flights, unsent_from);
+    commands_on_down(half, outlet->node);
     ask_owners_on_down(half);
     if (atomic_load(&half->cluster->is_stopping)) { return; }
     event_post(half_0(half->cluster), (struct event){.run = on_lost, .node = outlet->node});
@@ -97,6 +112,8 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     switch (frame->type) {
     case WIRE_PUBLISHED: publishes_on_answer(outlet, frame); return true;
     case WIRE_ANSWER: ask_owners_on_answer(outlet, &frame->answer); return true;
+    case WIRE_EXECUTED: return commands_on_executed(outlet, &frame->executed);
+    case WIRE_LEADS: return commands_on_leads(outlet->half->cluster, outlet->node, &frame->leads);
     case WIRE_HELLO:
     case WIRE_PING:
     case WIRE_PUBLISH:
@@ -107,7 +124,10 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     case WIRE_INTEREST_ACK:
     case WIRE_END:
     case WIRE_READY:
-    case WIRE_ASK_END: return false;
+    case WIRE_ASK_END:
+    case WIRE_COMMAND:
+    case WIRE_UNPARK:
+    case WIRE_ASK_LEADS: return false;
     }
     return false;
 }

@@ -111,6 +111,8 @@ uint64_t peer_out_sent(const struct peer_out *out);
 void peer_in_open(struct peer_hub *hub, int fd);
 
 void peer_in_send(struct peer_in *in, struct slice frame); /* queue an answer (REQUEST) */
+void peer_in_send_span(struct peer_in *in,
+                       const struct span *frame); /* the same, takes a reference */
 
 /* Stop and go on reading: backpressure. Silence is not counted meanwhile, and nor is the connection's end seen.
  * On a LANE for less than silence_ms_max. */

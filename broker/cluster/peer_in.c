@@ -164,6 +164,12 @@ void peer_in_send(struct peer_in *in, struct slice frame)
     peer_link_send(&in->link, frame, NULL);
 }
 
+void peer_in_send_span(struct peer_in *in, const struct span *frame)
+{
+    CHECK(!in->is_lane);
+    peer_link_send(&in->link, SLICE(""), frame);
+}
+
 void peer_in_pause(struct peer_in *in)
 {
     conn_pause(&in->link.conn);

@@ -4,12 +4,14 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "cluster/wire_int.h"
 #include "proto/peer.pb-c.h"
 #include "pubsub/msg.h"
 
 enum {
     ARENA_FIRST_BYTES = 16384,
-    BODY_FIELD_MAX = FANFARE__PEER__FRAME__BODY_ASK_END, /* Frame's numbers up to here are bodies */
+    BODY_FIELD_MAX =
+        FANFARE__PEER__FRAME__BODY_ASK_LEADS, /* Frame's numbers up to here are bodies */
     RUN_DATA_FIELD = 15,
     RUN_FIELDS_MAX = 64,
     SYNC_ENTRIES_FIELD = 6,
@@ -44,54 +46,6 @@ void wire_decoder_free(struct wire_decoder *decoder)
 }
 
 /* ---- the walk ---- */
-
-enum { FIELD_VARINT = 0, FIELD_FIXED64 = 1, FIELD_BYTES = 2, FIELD_FIXED32 = 5 };
-
-struct field {
-    uint64_t number;
-    unsigned type;
-    uint64_t value;     /* of FIELD_VARINT */
-    struct slice bytes; /* of FIELD_BYTES: its content */
-};
-
-static bool take_varint(struct slice *rest, uint64_t *out)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < rest->len && i < 10; i++) {
-        uint64_t byte = (unsigned char)rest->data[i];
-        v |= (byte & 0x7f) << (7 * i);
-        if (byte < 0x80) {
-            *out = v;
-            *rest = slice_of(rest->data + i + 1, rest->len - i - 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Take the field at the start of *rest. False: there is none. */
-static bool take_field(struct slice *rest, struct field *field)
-{
-    uint64_t tag;
-    uint64_t len = 0;
-    if (!take_varint(rest, &tag)) { return false; }
-    *field = (struct field){.number = tag >> 3, .type = tag & 7};
-    switch (field->type) {
-    case FIELD_VARINT:
-        if (!take_varint(rest, &field->value)) { return false; }
-        break;
-    case FIELD_FIXED64: len = 8; break;
-    case FIELD_FIXED32: len = 4; break;
-    case FIELD_BYTES:
-        if (!take_varint(rest, &len)) { return false; }
-        break;
-    default: return false;
-    }
-    if (field->number == 0 || len > rest->len) { return false; }
-    field->bytes = slice_of(rest->data, (size_t)len);
-    *rest = slice_of(rest->data + len, rest->len - (size_t)len);
-    return true;
-}
 
 /* Count the fields of a message down from *budget. False: too many, or not a message. */
 static bool count_fields(struct slice message, uint32_t *budget)
@@ -147,20 +101,6 @@ static bool check_run(Fanfare__Peer__Kind kind, struct wire_run *run)
 {
     return kind_of(kind, &run->kind) && run->kind != TOPIC_PATTERN &&
            msg_check(run->kind, run->data, run->count, &run->prefix_bytes);
-}
-
-/* The numbers of a frame that comes for every message: value[n] is field n's, 0 if it is not there. What else there
- * is, a newer version's, is skipped. protobuf-c does the same, at ten times the cost. */
-static bool take_numbers(struct slice fields, uint64_t *value, size_t count)
-{
-    struct field field;
-    while (fields.len > 0) {
-        if (!take_field(&fields, &field)) { return false; }
-        if (field.number >= count) { continue; }
-        if (field.type != FIELD_VARINT) { return false; }
-        value[field.number] = field.value;
-    }
-    return true;
 }
 
 static bool run_of(const Fanfare__Peer__Deliver *wire, struct slice data, struct wire_run *out)
@@ -421,11 +361,16 @@ static bool decode_body(struct arena *arena, uint64_t number, struct slice body,
         [FANFARE__PEER__FRAME__BODY_END] = WIRE_END,
         [FANFARE__PEER__FRAME__BODY_READY] = WIRE_READY,
         [FANFARE__PEER__FRAME__BODY_ASK_END] = WIRE_ASK_END,
+        [FANFARE__PEER__FRAME__BODY_COMMAND] = WIRE_COMMAND,
+        [FANFARE__PEER__FRAME__BODY_EXECUTED] = WIRE_EXECUTED,
+        [FANFARE__PEER__FRAME__BODY_UNPARK] = WIRE_UNPARK,
+        [FANFARE__PEER__FRAME__BODY_LEADS] = WIRE_LEADS,
+        [FANFARE__PEER__FRAME__BODY_ASK_LEADS] = WIRE_ASK_LEADS,
     };
     ProtobufCAllocator allocator = {arena_alloc, arena_ignore, arena};
     out->type = types[number];
-    bool is_unpacked =
-        out->type != WIRE_PUBLISH && out->type != WIRE_DELIVER && out->type != WIRE_PUBLISHED;
+    bool is_unpacked = out->type != WIRE_PUBLISH && out->type != WIRE_DELIVER &&
+                       out->type != WIRE_PUBLISHED && out->type < WIRE_COMMAND;
     if (is_unpacked && !is_bounded(body, number)) { return false; }
     switch (out->type) {
     case WIRE_HELLO: return decode_hello(&allocator, body, &out->hello);
@@ -441,6 +386,11 @@ static bool decode_body(struct arena *arena, uint64_t number, struct slice body,
     case WIRE_END: return decode_end(&allocator, body, &out->end);
     case WIRE_READY: return decode_ready(&allocator, body, &out->ready);
     case WIRE_ASK_END: return decode_ask_end(&allocator, body, &out->ask_end);
+    case WIRE_COMMAND: return wire_decode_command(arena, body, &out->command);
+    case WIRE_EXECUTED: return wire_decode_executed(arena, body, &out->executed);
+    case WIRE_UNPARK: return wire_decode_unpark(body, &out->unpark);
+    case WIRE_LEADS:
+    case WIRE_ASK_LEADS: return wire_decode_leads(body, &out->leads);
     }
     UNREACHABLE();
 }

@@ -7,9 +7,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/block.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/slice.h"
+#include "partition/partition.h"
 #include "pubsub/directory.h"
 
 enum {
@@ -22,6 +24,7 @@ enum {
     WIRE_RUN_BYTES_MAX = WIRE_FRAME_BYTES_MAX - 256, /* of `data` */
     /* Entries and tail together, or names, or counts, of one frame: the sender sends several. */
     WIRE_ITEMS_MAX = 32768,
+    WIRE_WORDS_MAX = 4 << 20, /* of all calls of one frame */
 };
 
 enum wire_type {
@@ -38,6 +41,11 @@ enum wire_type {
     WIRE_END,
     WIRE_READY,
     WIRE_ASK_END,
+    WIRE_COMMAND,
+    WIRE_EXECUTED,
+    WIRE_UNPARK,
+    WIRE_LEADS,
+    WIRE_ASK_LEADS,
 };
 
 enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
@@ -157,6 +165,57 @@ struct wire_answer {
     size_t count_count;
 };
 
+struct wire_command {
+    uint64_t id;
+    uint32_t partition;
+    uint64_t term;
+    enum partition_ask ask;
+    uint64_t seq;
+    uint64_t acked_low;
+    const uint64_t *acked;
+    uint32_t acked_count;
+    uint64_t ticket;
+    const uint32_t *wait_key; /* each below the first call's argc */
+    uint32_t wait_key_count;
+    uint8_t resp_version;
+    const struct partition_check *check;
+    uint32_t check_count;
+    const struct partition_call *call;
+    uint32_t call_count;
+};
+
+enum wire_outcome {
+    WIRE_EXECUTED_OK,
+    WIRE_ABORTED,
+    WIRE_UNPARKED,
+    WIRE_NOT_LEADER,
+    WIRE_SLOW,
+    WIRE_UNKNOWN,
+    WIRE_FULL,
+    WIRE_ANSWER_LOST,
+    WIRE_REFUSED,
+};
+
+struct wire_executed {
+    uint64_t id;
+    enum wire_outcome outcome;
+    const uint32_t *reply_end; /* ascending; the last one is reply.len */
+    uint32_t reply_end_count;
+    const uint64_t *version;
+    uint32_t version_count;
+    struct slice reply;
+};
+
+struct wire_unpark {
+    uint32_t partition;
+    uint64_t seq;
+};
+
+struct wire_leads {
+    uint32_t partition;
+    uint64_t term; /* not of WIRE_ASK_LEADS */
+};
+
 struct wire_frame {
     enum wire_type type;
     union {
@@ -172,6 +231,10 @@ struct wire_frame {
         struct wire_end end;
         struct wire_ready ready;
         struct wire_ask_end ask_end;
+        struct wire_command command;
+        struct wire_executed executed;
+        struct wire_unpark unpark;
+        struct wire_leads leads; /* and of WIRE_ASK_LEADS */
     };
 };
 
@@ -181,6 +244,13 @@ void wire_encode(struct buf *out, const struct wire_frame *frame);
 /* The same for WIRE_PUBLISH and WIRE_DELIVER, but for the bytes of `data` (at least one), which the caller
  * sends right behind: the frame's length counts them. Of `data` only the length is read. */
 void wire_encode_head(struct buf *out, const struct wire_frame *frame);
+
+/* Of WIRE_COMMAND and the types behind it: how long the frame is, its length included; more than WIRE_HEAD_BYTES +
+ * WIRE_FRAME_BYTES_MAX: it must not be sent. And writing it; returns its end. */
+size_t wire_frame_bytes(const struct wire_frame *frame);
+char *wire_put(char *at, const struct wire_frame *frame);
+/* Gives: the frame in a block of its own. */
+MUST_USE struct span wire_span(const struct wire_frame *frame);
 
 /* A decoder with its arena; one per worker. */
 struct wire_decoder;

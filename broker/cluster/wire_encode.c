@@ -4,12 +4,11 @@
 
 #include "base/mem.h"
 #include "cluster/wire.h"
+#include "cluster/wire_int.h"
 #include "proto/peer.pb-c.h"
 
 enum {
-    NUMBER_BYTES_MAX = 11, /* of a field: its tag and a varint */
-    NUMBERS_MAX = 7,       /* of one frame */
-    WIRE_TYPE_BYTES = 2,
+    NUMBERS_MAX = 7, /* of one frame */
     RUN_DATA_FIELD = 15,
 };
 
@@ -56,15 +55,6 @@ static ProtobufCBinaryData *binaries_new(const struct slice *from, size_t count)
     return all;
 }
 
-static char *put_length(char *at, size_t bytes)
-{
-    CHECK(bytes <= WIRE_FRAME_BYTES_MAX);
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        *at++ = (char)(bytes >> shift);
-    }
-    return at;
-}
-
 static void put_frame(struct buf *out, const Fanfare__Peer__Frame *frame)
 {
     size_t bytes = fanfare__peer__frame__get_packed_size(frame);
@@ -74,32 +64,6 @@ static void put_frame(struct buf *out, const Fanfare__Peer__Frame *frame)
 }
 
 /* ---- runs ---- */
-
-static size_t varint_bytes(uint64_t v)
-{
-    size_t count = 1;
-    for (; v >= 0x80; v >>= 7) {
-        count++;
-    }
-    return count;
-}
-
-static char *put_varint(char *at, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7) {
-        *at++ = (char)(v | 0x80);
-    }
-    *at++ = (char)v;
-    return at;
-}
-
-/* A number's field; proto3 says nothing of a 0. */
-static char *put_number(char *at, unsigned field, uint64_t v)
-{
-    if (v == 0) { return at; }
-    *at++ = (char)(field << 3);
-    return put_varint(at, v);
-}
 
 static char *put_publish(char *at, const struct wire_run *run)
 {
@@ -137,11 +101,11 @@ void wire_encode_head(struct buf *out, const struct wire_frame *frame)
     size_t body_bytes = fields_bytes + 1 + varint_bytes(run->data.len) + run->data.len;
     char *start = buf_reserve(out, WIRE_HEAD_BYTES + fields_bytes + 2 * NUMBER_BYTES_MAX);
     char *at = put_length(start, 1 + varint_bytes(body_bytes) + body_bytes);
-    *at++ = (char)(field << 3 | WIRE_TYPE_BYTES);
+    *at++ = (char)(field << 3 | FIELD_BYTES);
     at = put_varint(at, body_bytes);
     memcpy(at, fields, fields_bytes);
     at += fields_bytes;
-    *at++ = (char)(RUN_DATA_FIELD << 3 | WIRE_TYPE_BYTES);
+    *at++ = (char)(RUN_DATA_FIELD << 3 | FIELD_BYTES);
     at = put_varint(at, run->data.len);
     out->len += (size_t)(at - start);
 }
@@ -155,7 +119,7 @@ static void encode_published(struct buf *out, const struct wire_published *publi
     size_t bytes = (size_t)(end - fields);
     char *start = buf_reserve(out, WIRE_HEAD_BYTES + NUMBER_BYTES_MAX + bytes);
     char *at = put_length(start, 1 + varint_bytes(bytes) + bytes);
-    *at++ = (char)(FANFARE__PEER__FRAME__BODY_PUBLISHED << 3 | WIRE_TYPE_BYTES);
+    *at++ = (char)(FANFARE__PEER__FRAME__BODY_PUBLISHED << 3 | FIELD_BYTES);
     at = put_varint(at, bytes);
     memcpy(at, fields, bytes);
     out->len += (size_t)(at - start) + bytes;
@@ -358,6 +322,14 @@ static void encode_sync(struct buf *out, const struct wire_sync *sync)
     mem_free(entry);
 }
 
+static void encode_for_commands(struct buf *out, const struct wire_frame *frame)
+{
+    size_t bytes = wire_frame_bytes(frame);
+    char *at = buf_reserve(out, bytes);
+    CHECK(wire_put(at, frame) == at + bytes);
+    out->len += bytes;
+}
+
 void wire_encode(struct buf *out, const struct wire_frame *frame)
 {
     switch (frame->type) {
@@ -374,6 +346,11 @@ void wire_encode(struct buf *out, const struct wire_frame *frame)
     case WIRE_END: encode_end(out, &frame->end); return;
     case WIRE_READY: encode_ready(out, &frame->ready); return;
     case WIRE_ASK_END: encode_ask_end(out, &frame->ask_end); return;
+    case WIRE_COMMAND:
+    case WIRE_EXECUTED:
+    case WIRE_UNPARK:
+    case WIRE_LEADS:
+    case WIRE_ASK_LEADS: encode_for_commands(out, frame); return;
     }
     UNREACHABLE();
 }

@@ -62,7 +62,7 @@ static void on_stop(struct task *task)
 
 void ask_workers(struct call *call, const struct ask_ops *ops, void *question)
 {
-    static const struct wait_ops wait_ops = {finish, forget};
+    static const struct wait_ops wait_ops = {.finish = finish, .forget = forget};
     struct ask *ask = mem_new(sizeof *ask);
     *ask = (struct ask){
         .task.run = on_stop,

@@ -7,13 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cluster/cluster.h"
 #include "cmd/command.h"
 #include "config/config.h"
 #include "net/listener.h"
 #include "net/worker.h"
 #include "pubsub/directory.h"
 
-struct cluster;
 struct service;
 struct session_ops;
 
@@ -28,6 +28,9 @@ struct broker {
     struct cluster *cluster;            /* NULL: this node is alone */
     const struct session_ops *pipeline; /* through which requests go */
     uint32_t worker_count;
+    struct partitions *partitions; /* of a node alone; broker_partitions() tells a cluster's, too */
+    uint32_t partition_count;
+    uint64_t sharded_databases;     /* bits: databases whose keys are spread by slot */
     struct command_index *commands; /* made by service_begin */
     struct worker
         *worker[BROKER_WORKERS_MAX]; /* this and the next two are entered by service_new */
@@ -60,5 +63,11 @@ struct broker {
     void *request_shutdown_arg;
     atomic_bool is_shutting_down; /* it ends: other nodes take over, then clients are let go */
 };
+
+/* The keys of this node; NULL: it keeps none (yet). Thread: any. */
+static inline struct partitions *broker_partitions(const struct broker *broker)
+{
+    return broker->cluster != NULL ? cluster_partitions(broker->cluster) : broker->partitions;
+}
 
 #endif

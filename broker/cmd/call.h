@@ -18,6 +18,8 @@ struct call {
     const struct slice *argv;      /* valid for the call only */
     struct reply *reply;
     const struct caller *caller; /* who asked */
+    uint64_t began_ns;           /* when it was run */
+    bool is_deferred;            /* by the handler: its answer comes later, and is measured then */
 };
 
 #endif

@@ -37,7 +37,7 @@ static void append_flags(struct buf *out, const struct session *session)
     } flags[] = {
         {'P', subscriber_total(&session->subscriber) > 0},
         {'x', session->flags & (SESSION_MULTI | SESSION_EXECUTING)},
-        {'b', session->bar == BAR_PAUSE},
+        {'b', session->bar == BAR_PAUSE || session_is_blocked(session)},
         {'c', session->flags & SESSION_LEAVING},
         {'r', session->flags & SESSION_READONLY},
         {'U', session->flags & SESSION_UNIX},

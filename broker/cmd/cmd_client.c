@@ -1,4 +1,4 @@
-/* cmd_client: CLIENT, but for LIST and KILL (cmd_client_all.c). */
+/* cmd_client: CLIENT, but for LIST, KILL and UNBLOCK (cmd_client_all.c). */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/caller.h"
@@ -150,22 +150,6 @@ void cmd_client_caching(struct call *call)
 }
 
 /* ---- clients that wait ---- */
-
-/* No command of this broker blocks on data, so no client is found to be blocked. */
-void cmd_client_unblock(struct call *call)
-{
-    int64_t id;
-    if (!slice_to_int64(call->argv[2], &id)) {
-        reply_error(call->reply, "ERR value is not an integer or out of range");
-    } else if (call->argc > 4) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'client|unblock' command");
-    } else if (call->argc == 4 && !slice_equal_nocase(call->argv[3], SLICE("timeout")) &&
-               !slice_equal_nocase(call->argv[3], SLICE("error"))) {
-        reply_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
-    } else {
-        reply_int(call->reply, 0);
-    }
-}
 
 /* A pause that goes on is only ever made longer and stricter. */
 static void pause_until(struct broker *broker, uint64_t until_ns, bool all)

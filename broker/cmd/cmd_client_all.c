@@ -1,4 +1,4 @@
-/* cmd_client_all: CLIENT LIST and CLIENT KILL, which look at the clients of all workers. */
+/* cmd_client_all: CLIENT LIST, KILL and UNBLOCK, which look at the clients of all workers. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -147,5 +147,51 @@ void cmd_client_kill(struct call *call)
         ask_workers(call, &ops, question);
     } else {
         free_kill(question);
+    }
+}
+
+/* ---- UNBLOCK ---- */
+
+struct unblock_question {
+    uint64_t id;
+    enum wait_end why;
+    bool is_found;
+};
+
+static void visit_unblock(void *arg, struct service *service)
+{
+    struct unblock_question *question = arg;
+    LIST_EACH (link, &service->sessions.barred[BAR_COMMAND]) {
+        const struct session *session =
+            CONTAINER_OF(link, struct session_extra, wait.link)->session;
+        if (session->id != question->id || !session_is_blocked(session)) { continue; }
+        question->is_found = true;
+        session->extra->wait.ops->interrupt(session->extra->wait.question, question->why);
+    }
+}
+
+static void finish_unblock(void *arg, struct call *call)
+{
+    const struct unblock_question *question = arg;
+    reply_int(call->reply, question->is_found);
+}
+
+void cmd_client_unblock(struct call *call)
+{
+    static const struct ask_ops ops = {visit_unblock, finish_unblock, mem_free};
+    int64_t id;
+    bool is_error = call->argc == 4 && slice_equal_nocase(call->argv[3], SLICE("error"));
+    if (!slice_to_int64(call->argv[2], &id)) {
+        reply_error(call->reply, "ERR value is not an integer or out of range");
+    } else if (call->argc > 4) {
+        reply_error(call->reply, "ERR wrong number of arguments for 'client|unblock' command");
+    } else if (call->argc == 4 && !is_error &&
+               !slice_equal_nocase(call->argv[3], SLICE("timeout"))) {
+        reply_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    } else {
+        struct unblock_question *question = mem_new0(sizeof *question);
+        question->id = (uint64_t)id;
+        question->why = is_error ? WAIT_UNBLOCKED : WAIT_TIMED_OUT;
+        ask_workers(call, &ops, question);
     }
 }

@@ -276,7 +276,7 @@ static void forget_session(void *arg)
 
 void cmd_cluster_forget(struct call *call)
 {
-    static const struct wait_ops ops = {finish_forgetting, forget_session};
+    static const struct wait_ops ops = {.finish = finish_forgetting, .forget = forget_session};
     struct cluster_view view;
     cluster_view_open(&view, call);
     uint32_t node = cluster_view_find(&view, call->argv[2]);

@@ -92,12 +92,19 @@ static void write_number(struct reply *reply, const char *name, int64_t number)
     reply_int(reply, number);
 }
 
-static void write_key_rule(struct reply *reply, const struct key_rule *rule, const char *flag)
+static void write_key_flags(struct reply *reply, const struct key_rule *rule)
+{
+    reply_set(reply, (size_t)__builtin_popcount(rule->flags));
+    for (unsigned at = 0; at < KEY_FLAG_COUNT; at++) {
+        if ((rule->flags >> at & 1) != 0) { reply_status(reply, key_flag_word[at]); }
+    }
+}
+
+static void write_key_rule(struct reply *reply, const struct key_rule *rule)
 {
     reply_map(reply, 3);
     reply_bulk_str(reply, "flags");
-    reply_set(reply, 1);
-    reply_status(reply, flag);
+    write_key_flags(reply, rule);
     if (rule->word == NULL) {
         write_part(reply, "begin_search", "index", 1);
         write_number(reply, "index", rule->from);
@@ -124,19 +131,27 @@ static void write_key_specs(struct reply *reply, const struct command *command)
 {
     reply_set(reply, key_rule_count(command));
     for (uint32_t i = 0; i < key_rule_count(command); i++) {
-        write_key_rule(reply, &command->keys[i], keys_are_channels(command) ? "not_key" : "RO");
+        write_key_rule(reply, &command->keys[i]);
     }
 }
 
-/* First, last and step as before there were specifications: of a plain range, else zeros. */
+static bool is_plain(const struct key_rule *rule)
+{
+    return rule->from > 0 && rule->word == NULL && !rule->is_counted;
+}
+
+/* First, last and step as before there were specifications: of a plain range, also one of two rules; else zeros. */
 static void write_key_places(struct reply *reply, const struct command *command)
 {
     const struct key_rule *rule = &command->keys[0];
-    bool is_plain = rule->from > 0 && rule->word == NULL && !rule->is_counted;
+    const struct key_rule *next = &command->keys[1];
     int last = rule->last < 0 ? rule->last : rule->from + rule->last;
-    reply_int(reply, is_plain ? rule->from : 0);
-    reply_int(reply, is_plain ? last : 0);
-    reply_int(reply, is_plain ? rule->step : 0);
+    if (is_plain(next) && next->from == last + 1) {
+        last = next->last < 0 ? next->last : next->from + next->last;
+    }
+    reply_int(reply, is_plain(rule) ? rule->from : 0);
+    reply_int(reply, is_plain(rule) ? last : 0);
+    reply_int(reply, is_plain(rule) ? rule->step : 0);
 }
 
 /* One row; its subcommands, whose rows are alike but have none of their own, are the caller's. */
@@ -293,15 +308,13 @@ static const struct command *keyed_command(struct call *call)
     return NULL;
 }
 
-static void write_keys(struct call *call, const struct key_range *range, bool with_flags)
+static void write_keys(struct call *call, const struct key_rule *rule,
+                       const struct key_range *range, bool with_flags)
 {
     for (uint32_t i = 0; i < range->count; i++) {
         if (with_flags) { reply_array(call->reply, 2); }
         reply_bulk(call->reply, call->argv[2 + range->first + i * range->step]);
-        if (with_flags) {
-            reply_set(call->reply, 1);
-            reply_status(call->reply, "RO");
-        }
+        if (with_flags) { write_key_flags(call->reply, rule); }
     }
 }
 
@@ -320,7 +333,7 @@ static void get_keys(struct call *call, bool with_flags)
     }
     reply_array(call->reply, count);
     for (uint32_t i = 0; i < KEY_RULES; i++) {
-        write_keys(call, &range[i], with_flags);
+        write_keys(call, &command->keys[i], &range[i], with_flags);
     }
 }
 

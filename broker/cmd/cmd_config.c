@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "cmd/ask_workers.h"
 #include "cmd/caller.h"
+#include "cmd/keyspace_events.h"
 
 /* One walk counts, the next writes: the set of names is constant. */
 static void count_option(void *arg, struct slice name, struct slice value)
@@ -56,6 +57,7 @@ void cmd_config_set(struct call *call)
             LOG_LIMITED(LOG_LEVEL_INFO, "option set by a client", LOG_SLICE("option", name[i]),
                         LOG_UINT("client", call->caller->session->id));
         }
+        keyspace_events_set(call->caller->broker);
         reply_ok(call->reply);
     } else {
         reply_error_slice(call->reply, buf_slice(&why));

@@ -13,6 +13,8 @@
 #include "base/process_stat.h"
 #include "cmd/caller.h"
 #include "cmd/cmd_cluster_text.h"
+#include "cmd/data_route.h"
+#include "partition/partition.h"
 #include "session/error_stats.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
@@ -115,18 +117,33 @@ static void print_memory(const struct call *call, struct buf *out)
     put_uint(out, "lazyfree_pending_objects", 0);
 }
 
+/* Every write is in a log on disk before it is answered: what Redis calls an append-only file with appendfsync always. */
 static void print_persistence(const struct call *call, struct buf *out)
 {
+    const struct broker *broker = call->caller->broker;
+    uint64_t used_bytes = 0;
+    uint64_t file_bytes = 0;
+    uint64_t behind = 0;
+    for (uint32_t i = 0; broker_partitions(broker) != NULL && i < broker->partition_count; i++) {
+        struct partition_status status;
+        partition_status(broker_partitions(broker), i, &status);
+        used_bytes += status.used_bytes;
+        file_bytes += status.file_bytes;
+        behind += status.commit > status.applied ? status.commit - status.applied : 0;
+    }
     put_uint(out, "loading", 0);
     put_uint(out, "async_loading", 0);
     put_uint(out, "rdb_changes_since_last_save", 0);
     put_uint(out, "rdb_bgsave_in_progress", 0);
-    put_uint(out, "rdb_last_save_time", call->caller->broker->started_wall_us / 1000000);
+    put_uint(out, "rdb_last_save_time", clock_wall_us() / 1000000);
     put_text(out, "rdb_last_bgsave_status", "ok");
-    put_uint(out, "aof_enabled", 0);
+    put_uint(out, "aof_enabled", broker_partitions(broker) != NULL);
     put_uint(out, "aof_rewrite_in_progress", 0);
     put_text(out, "aof_last_bgrewrite_status", "ok");
     put_text(out, "aof_last_write_status", "ok");
+    put_uint(out, "fanfare_store_used_bytes", used_bytes);
+    put_uint(out, "fanfare_store_file_bytes", file_bytes);
+    put_uint(out, "fanfare_entries_to_apply", behind);
 }
 
 static void print_stats(const struct call *call, struct buf *out)
@@ -234,6 +251,27 @@ static void print_cluster(const struct call *call, struct buf *out)
     cluster_info_append(out, call);
 }
 
+/* Keys as of the last batch that was applied; of partitions that have a replica on this node. */
+static void print_keyspace(const struct call *call, struct buf *out)
+{
+    const struct broker *broker = call->caller->broker;
+    uint64_t keys[DATABASES] = {0};
+    uint64_t expiring[DATABASES] = {0};
+    for (uint32_t i = 0; broker_partitions(broker) != NULL && i < broker->partition_count; i++) {
+        struct partition_status status;
+        partition_status(broker_partitions(broker), i, &status);
+        for (unsigned db = 0; db < DATABASES; db++) {
+            keys[db] += status.keys[db];
+            expiring[db] += status.expiring[db];
+        }
+    }
+    for (unsigned db = 0; db < DATABASES; db++) {
+        if (keys[db] == 0) { continue; }
+        buf_appendf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db, keys[db],
+                    expiring[db]);
+    }
+}
+
 static void print_nothing(const struct call *call, struct buf *out)
 {
     (void)call;
@@ -258,7 +296,7 @@ static const struct section {
     {"errorstats", "Errorstats", true, print_errorstats},
     {"latencystats", "Latencystats", false, print_nothing},
     {"cluster", "Cluster", true, print_cluster},
-    {"keyspace", "Keyspace", true, print_nothing},
+    {"keyspace", "Keyspace", true, print_keyspace},
 };
 
 static bool is_wanted(const struct call *call, const struct section *section)

@@ -1,22 +1,9 @@
-/* cmd_memory: MEMORY DOCTOR, MALLOC-STATS, PURGE, STATS, USAGE: what is known without counting
+/* cmd_memory: MEMORY DOCTOR, MALLOC-STATS, PURGE, STATS: what is known without counting
  * every allocation. */
 #include "base/heap.h"
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/caller.h"
-
-void cmd_memory_usage(struct call *call)
-{
-    int64_t samples;
-    bool has_samples = call->argc == 5 && slice_equal_nocase(call->argv[3], SLICE("samples"));
-    if (call->argc != 3 && !has_samples) {
-        reply_error(call->reply, "ERR syntax error");
-    } else if (has_samples && (!slice_to_int64(call->argv[4], &samples) || samples < 0)) {
-        reply_error(call->reply, "ERR value is out of range, must be positive");
-    } else {
-        reply_null(call->reply); /* there are no keys */
-    }
-}
 
 void cmd_memory_stats(struct call *call)
 {
@@ -48,7 +35,7 @@ void cmd_memory_doctor(struct call *call)
     struct buf text = {0};
     buf_appendf(
         &text,
-        "This broker keeps no data: its memory is its clients' and what waits to be sent to them.\n"
+        "Keys are on disk: the memory is that of clients, of what waits to be sent to them, and of the log.\n"
         "Used now: %llu bytes, of which %llu wait for clients that do not read fast enough.\n"
         "The option output-buffer-limit bounds what may wait.\n",
         (unsigned long long)memory.used_bytes,

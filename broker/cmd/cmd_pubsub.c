@@ -182,7 +182,7 @@ static void keep_arguments(struct inquiry *inquiry, const struct call *call)
 
 static void ask(struct call *call, enum topic_kind kind, bool wants_names)
 {
-    static const struct wait_ops ops = {finish, forget_session};
+    static const struct wait_ops ops = {.finish = finish, .forget = forget_session};
     struct inquiry *inquiry = mem_new0(sizeof *inquiry);
     inquiry->session = call->caller->session;
     keep_arguments(inquiry, call);

@@ -1,4 +1,4 @@
-/* cmd_server: ACL's few answers, DBSIZE, FLUSHALL and its kin, LOLWUT, REPLICAOF, ROLE,
+/* cmd_server: ACL's few answers, FUNCTION FLUSH and LIST, LOLWUT, REPLICAOF, ROLE,
  * SHUTDOWN, TIME. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,12 +38,30 @@ void cmd_replicaof(struct call *call)
     }
 }
 
-void cmd_dbsize(struct call *call)
+/* ---- what was acknowledged is on disk ---- */
+
+void cmd_save(struct call *call)
 {
-    reply_int(call->reply, 0);
+    reply_ok(call->reply);
 }
 
-/* Nothing is stored, so nothing is left to remove: what test suites and tools do first succeeds.
+void cmd_bgsave(struct call *call)
+{
+    bool is_good = call->argc == 1 ||
+                   (call->argc == 2 && slice_equal_nocase(call->argv[1], SLICE("schedule")));
+    if (is_good) {
+        reply_status(call->reply, "Background saving started");
+    } else {
+        syntax_error(call);
+    }
+}
+
+void cmd_lastsave(struct call *call)
+{
+    reply_int(call->reply, (int64_t)(clock_wall_us() / 1000000));
+}
+
+/* There are none, so nothing is left to remove: what test suites and tools do first succeeds.
  * The arguments from `at` on may be one word, the mode. */
 static void flush(struct call *call, uint32_t at)
 {
@@ -54,11 +72,6 @@ static void flush(struct call *call, uint32_t at)
         return;
     }
     reply_ok(call->reply);
-}
-
-void cmd_flush(struct call *call)
-{
-    flush(call, 1);
 }
 
 void cmd_function_flush(struct call *call)

@@ -296,7 +296,7 @@ static void finish(void *question, struct call *call);
 /* The end of a part. */
 static void end_changing(struct changing *changing)
 {
-    static const struct wait_ops ops = {finish, changes_free};
+    static const struct wait_ops ops = {.finish = finish, .forget = changes_free};
     struct session *session = changing->call->caller->session;
     session_count_subscriptions(session);
     if (changing->rest != NULL && changing->all == NULL) { changes_new(changing); }

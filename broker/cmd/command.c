@@ -4,18 +4,32 @@
 
 #include "base/mem.h"
 
-/* The places of a row: none; or from one place to another, below 0: counted from the end. */
+/* The places of a row's keys: none; rules; or shard channels, from one place to another, below 0: counted
+ * from the end. */
 #define NO_KEYS \
     {           \
         {       \
             0   \
         }       \
     }
-#define KEYS(first, end, each)                                                       \
-    {                                                                                \
-        {                                                                            \
-            .from = first, .last = (end) < 0 ? (end) : (end) - (first), .step = each \
-        }                                                                            \
+#define RULES(...)  \
+    {               \
+        __VA_ARGS__ \
+    }
+#define CHANNELS(first, end, each) RULES(PLACES(first, end, each, KEY_NOT_KEY))
+
+/* One rule: from one place to another; as many as the number at a place says; or behind a word. */
+#define PLACES(first, end, each, use)                                                          \
+    {                                                                                          \
+        .from = first, .last = (end) < 0 ? (end) : (end) - (first), .step = each, .flags = use \
+    }
+#define COUNTED(at, use)                                        \
+    {                                                           \
+        .from = at, .is_counted = true, .step = 1, .flags = use \
+    }
+#define BEHIND(before, at, end, parts, use)                                              \
+    {                                                                                    \
+        .word = before, .from = at, .last = end, .step = 1, .limit = parts, .flags = use \
     }
 
 const struct command command_table[COMMAND_COUNT] = {
@@ -87,8 +101,19 @@ const char *const command_category_word[COMMAND_CATEGORY_COUNT] = {
 };
 
 const char *const command_group_word[COMMAND_GROUPS] = {
-    [GROUP_CLUSTER] = "cluster", [GROUP_CONNECTION] = "connection",     [GROUP_PUBSUB] = "pubsub",
-    [GROUP_SERVER] = "server",   [GROUP_TRANSACTIONS] = "transactions",
+    [GROUP_BITMAP] = "bitmap",
+    [GROUP_CLUSTER] = "cluster",
+    [GROUP_CONNECTION] = "connection",
+    [GROUP_GENERIC] = "generic",
+    [GROUP_HASH] = "hash",
+    [GROUP_LIST] = "list",
+    [GROUP_PUBSUB] = "pubsub",
+    [GROUP_SERVER] = "server",
+    [GROUP_SET] = "set",
+    [GROUP_SORTED_SET] = "sorted-set",
+    [GROUP_STREAM] = "stream",
+    [GROUP_STRING] = "string",
+    [GROUP_TRANSACTIONS] = "transactions",
 };
 
 uint32_t command_acl(const struct command *command)
@@ -111,9 +136,9 @@ uint32_t command_acl(const struct command *command)
 }
 
 enum {
-    NAME_WORDS = 3,    /* no name is longer than 24 bytes */
-    INDEX_SLOTS = 512, /* a power of two, several times the rows */
-    INDEX_SHIFT = 64 - 9,
+    NAME_WORDS = 3,     /* no name is longer than 24 bytes */
+    INDEX_SLOTS = 2048, /* a power of two, several times the rows */
+    INDEX_SHIFT = 64 - 11,
 };
 _Static_assert(COMMAND_COUNT * 3 < INDEX_SLOTS, "the command index is too full");
 _Static_assert(1 << (64 - INDEX_SHIFT) == INDEX_SLOTS, "the shift leaves a slot number");

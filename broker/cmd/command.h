@@ -21,6 +21,7 @@ typedef void command_handler(struct call *call);
 #define COMMAND_FLAGS(FLAG)                            \
     FLAG(WRITE, "write")                               \
     FLAG(READONLY, "readonly")                         \
+    FLAG(DENYOOM, "denyoom")                           \
     FLAG(ADMIN, "admin")                               \
     FLAG(PUBSUB, "pubsub")                             \
     FLAG(NOSCRIPT, "noscript")                         \
@@ -31,12 +32,14 @@ typedef void command_handler(struct call *call);
     FLAG(FAST, "fast")                                 \
     FLAG(NO_AUTH, "no_auth") /* may run before AUTH */ \
     FLAG(NO_MULTI, "no_multi")                         \
-    FLAG(ALLOW_BUSY, "allow_busy")
+    FLAG(ALLOW_BUSY, "allow_busy")                     \
+    FLAG(MOVABLEKEYS, "movablekeys")
 
 /* FLAG(name, word): what only the pipeline looks at. */
 #define COMMAND_INNER_FLAGS(FLAG)                                                                 \
-    FLAG(PUBLISHES, "")      /* in flight with its neighbours; the fan-out brings its answer */   \
-    FLAG(PUSHES, "")         /* its answers are pushes: CLIENT REPLY OFF does not silence them */ \
+    FLAG(PUBLISHES, "") /* in flight with its neighbours; the fan-out brings its answer */        \
+    FLAG(DATA, "")      /* its keys' partition answers it; in flight with its neighbours there */ \
+    FLAG(PUSHES, "")    /* its answers are pushes: CLIENT REPLY OFF does not silence them */      \
     FLAG(SUBSCRIBE_MODE, "") /* a RESP2 client with subscriptions may run it */                   \
     FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */                                      \
     FLAG(VARIES, "")         /* tip: the same question may be answered differently */             \
@@ -47,6 +50,13 @@ typedef void command_handler(struct call *call);
     CATEGORY(KEYSPACE, "@keyspace")     \
     CATEGORY(READ, "@read")             \
     CATEGORY(WRITE, "@write")           \
+    CATEGORY(SET, "@set")               \
+    CATEGORY(SORTEDSET, "@sortedset")   \
+    CATEGORY(LIST, "@list")             \
+    CATEGORY(HASH, "@hash")             \
+    CATEGORY(STRING, "@string")         \
+    CATEGORY(BITMAP, "@bitmap")         \
+    CATEGORY(STREAM, "@stream")         \
     CATEGORY(PUBSUB, "@pubsub")         \
     CATEGORY(ADMIN, "@admin")           \
     CATEGORY(FAST, "@fast")             \
@@ -82,10 +92,18 @@ enum command_category {
 };
 
 enum command_group {
+    GROUP_BITMAP,
     GROUP_CLUSTER,
     GROUP_CONNECTION,
+    GROUP_GENERIC,
+    GROUP_HASH,
+    GROUP_LIST,
     GROUP_PUBSUB,
     GROUP_SERVER,
+    GROUP_SET,
+    GROUP_SORTED_SET,
+    GROUP_STREAM,
+    GROUP_STRING,
     GROUP_TRANSACTIONS,
     COMMAND_GROUPS
 };

@@ -1,6 +1,12 @@
 /* keys: apply a rule. */
 #include "cmd/keys.h"
 
+const char *const key_flag_word[KEY_FLAG_COUNT] = {
+#define FLAG(name, word) word,
+    KEY_FLAGS(FLAG)
+#undef FLAG
+};
+
 /* The position at which the keys begin, or argc: the word is not there. */
 static uint32_t find_begin(const struct key_rule *rule, const struct slice *argv, uint32_t argc)
 {

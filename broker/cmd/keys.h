@@ -12,6 +12,33 @@
 
 enum { KEY_RULES = 2 };
 
+/* FLAG(name, word): what a command does with the keys of a rule, in Redis's words. */
+#define KEY_FLAGS(FLAG)                                                  \
+    FLAG(RO, "RO")                                                       \
+    FLAG(RW, "RW")                                                       \
+    FLAG(OW, "OW")                                                       \
+    FLAG(RM, "RM")                                                       \
+    FLAG(ACCESS, "access")                                               \
+    FLAG(UPDATE, "update")                                               \
+    FLAG(INSERT, "insert")                                               \
+    FLAG(DELETE, "delete")                                               \
+    FLAG(NOT_KEY, "not_key") /* a channel, given where a key would be */ \
+    FLAG(VARIES, "variable_flags")
+
+enum key_flag_at {
+#define FLAG(name, word) KEY_FLAG_AT_##name,
+    KEY_FLAGS(FLAG)
+#undef FLAG
+        KEY_FLAG_COUNT
+};
+
+enum key_flag {
+#define FLAG(name, word) KEY_##name = 1 << KEY_FLAG_AT_##name,
+    KEY_FLAGS(FLAG)
+#undef FLAG
+};
+extern const char *const key_flag_word[KEY_FLAG_COUNT];
+
 struct key_rule {
     const char *
         word; /* keys begin behind this word, at `from` or later (XREAD: STREAMS); NULL: at `from` */
@@ -20,7 +47,8 @@ struct key_rule {
     int8_t
         last; /* of the others: the last one, counted from the first; below 0: from the end of argv */
     uint8_t step;
-    uint8_t limit; /* with a last one below 0: keys are one part of so many (XREAD: 2); 0: all */
+    uint8_t limit;  /* with a last one below 0: keys are one part of so many (XREAD: 2); 0: all */
+    uint16_t flags; /* enum key_flag, or-ed */
 };
 
 /* Keys in argv: first, first + step, ... */

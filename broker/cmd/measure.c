@@ -65,14 +65,26 @@ void measure_end_publishes(struct service *service)
     add_duration(service, service->publishes_command, duration_ns, service->publishes_count);
 }
 
+static void measure_end(const struct call *call)
+{
+    uint64_t duration_ns = clock_mono_ns() - call->began_ns;
+    add_duration(call->caller->service, command_id(call->command), duration_ns, 1);
+    if (UNLIKELY(is_slow(call, duration_ns / 1000)) && call->caller->session != NULL) {
+        log_slow(call, duration_ns / 1000);
+    }
+}
+
 void measure_run(struct call *call)
 {
     measure_end_publishes(call->caller->service);
-    uint64_t began_ns = clock_mono_ns();
+    call->began_ns = clock_mono_ns();
     call->command->handler(call);
-    uint64_t duration_ns = clock_mono_ns() - began_ns;
-    add_duration(call->caller->service, command_id(call->command), duration_ns, 1);
-    if (UNLIKELY(is_slow(call, duration_ns / 1000))) { log_slow(call, duration_ns / 1000); }
+    if (!call->is_deferred) { measure_end(call); }
+}
+
+void measure_deferred(const struct call *call)
+{
+    measure_end(call);
 }
 
 void measure_begin_publishes(struct service *service, uint32_t command)

@@ -30,6 +30,9 @@ static inline void measure_errors(const struct call *call, const struct measured
 /* Run the handler and measure it. */
 void measure_run(struct call *call);
 
+/* The answer of one that was deferred, and began at call->began_ns, is there. call->caller->session NULL: its client is not. */
+void measure_deferred(const struct call *call);
+
 /* The same for a publish: reading the clock costs as much as that, so it is read once for a run of them, which
  * ends with another command or with measure_end_publishes: the input at hand has no more requests. */
 void measure_begin_publishes(struct service *service, uint32_t command);

@@ -1,8 +1,16 @@
-/* multi: MULTI, EXEC and their kin: the run of what a transaction has queued. */
+/* multi: MULTI, EXEC, WATCH and their kin. Of what a transaction has queued, the data commands are executed together first;
+ * then the others run, and the replies are put in the order of the queue. */
+#include "base/mem.h"
+#include "base/metrics.h"
 #include "cmd/caller.h"
+#include "cmd/data_route.h"
+#include "cmd/data_run.h"
+#include "cmd/data_wait.h"
+#include "cmd/exec_data.h"
 #include "cmd/measure.h"
 #include "cmd/pipeline.h"
 #include "session/answers.h"
+#include "session/error_stats.h"
 #include "session/output.h"
 #include "session/transaction.h"
 
@@ -33,6 +41,19 @@ static void await_answers(struct call *call)
     call_wait(call, &ops, NULL);
 }
 
+/* Its reply is there already. */
+static void write_data(struct call *call, const struct command *command)
+{
+    struct slice reply = exec_data_next(call);
+    buf_append(&transaction_of(call->caller->session)->reply, reply);
+    metric_add(METRIC_redis_commands_processed_total, 1);
+    metric_family_add(METRIC_FAMILY_redis_commands_total, command_id(command), 1);
+    if (reply.len > 0 && reply.data[0] == '-') {
+        error_stats_add(reply, 1);
+        metric_family_add(METRIC_FAMILY_redis_commands_failed_calls_total, command_id(command), 1);
+    }
+}
+
 /* Run the queued commands that are left, until one waits. At the end the whole answer is in
  * call->reply. */
 static void go_on(struct call *call)
@@ -47,6 +68,10 @@ static void go_on(struct call *call)
             return;
         }
         transaction->next++;
+        if (command->flags & CMD_DATA) {
+            write_data(call, command);
+            continue;
+        }
         struct reply reply = {.out = &transaction->reply,
                               .version = session->subscriber.resp_version};
         struct call inner = *call;
@@ -92,9 +117,14 @@ void cmd_exec(struct call *call)
     session->flags &= ~(uint32_t)SESSION_MULTI;
     session->flags |= SESSION_EXECUTING;
     transaction->go_on = go_on;
-    struct reply head = {.out = &transaction->reply, .version = call->reply->version};
-    reply_array(&head, transaction->count);
-    go_on(call);
+    bool is_refused;
+    if (!exec_data_begin(call, &is_refused)) {
+        struct reply head = {.out = &transaction->reply, .version = call->reply->version};
+        reply_array(&head, transaction->count);
+        go_on(call);
+    } else if (is_refused) {
+        transaction_discard(session);
+    }
     measure_end_publishes(call->caller->service);
 }
 
@@ -108,20 +138,65 @@ void cmd_discard(struct call *call)
     reply_ok(call->reply);
 }
 
-/* There are no keys yet that could change under a transaction: watching remembers only how many
- * were named. */
+/* ---- WATCH ---- */
+
+static void finish_watch(struct data_wait *wait, struct call *call)
+{
+    const struct partition_request *request = &wait->part[0].request;
+    if (data_wait_failed(wait, call->reply)) { return; }
+    for (uint32_t i = 0; i < request->check_count; i++) {
+        const struct partition_check *check = &request->check[i];
+        transaction_watch(call->caller->session, check->db, check->key, check->version);
+    }
+    reply_ok(call->reply);
+}
+
+static void free_watch(struct data_wait *wait)
+{
+    mem_free(wait->part[0].request.check);
+    mem_free(wait->own);
+}
+
+/* Ask for the versions that the keys have. */
+static void ask_versions(struct call *call, uint32_t partition)
+{
+    static const struct data_wait_ops ops = {.finish = finish_watch, .free = free_watch};
+    uint16_t database = call->caller->session->database;
+    struct data_wait *wait = data_wait_new(call, &ops, 1);
+    struct partition_call *copy = data_call_copy(call->argv, call->argc, database);
+    wait->own = copy;
+    struct partition_request *request = &wait->part[0].request;
+    request->ask = PARTITION_VERSIONS;
+    request->partition = partition;
+    request->check_count = call->argc - 1;
+    request->check = mem_new0(request->check_count * sizeof *request->check);
+    for (uint32_t i = 0; i < request->check_count; i++) {
+        request->check[i] = (struct partition_check){.db = database, .key = copy->argv[i + 1]};
+    }
+    data_wait_begin(call, wait);
+}
+
 void cmd_watch(struct call *call)
 {
     if (call->caller->session->flags & SESSION_MULTI) {
         reply_error(call->reply, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    session_extra(call->caller->session)->watch_count += call->argc - 1;
-    reply_ok(call->reply);
+    if (!data_is_served(call)) { return; }
+    struct data_place place;
+    struct buf why = {0};
+    enum data_route route = data_route(call->caller->broker, call->command, call->argv, call->argc,
+                                       call->caller->session->database, &place, &why);
+    if (route == DATA_ONE) {
+        ask_versions(call, place.partition);
+    } else {
+        reply_error_slice(call->reply, buf_slice(&why));
+    }
+    buf_fini(&why);
 }
 
 void cmd_unwatch(struct call *call)
 {
-    if (call->caller->session->extra != NULL) { call->caller->session->extra->watch_count = 0; }
+    transaction_unwatch(call->caller->session);
     reply_ok(call->reply);
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cmd/caller.h"
+#include "cmd/data_run.h"
 #include "cmd/measure.h"
 #include "session/address.h"
 #include "session/answers.h"
@@ -242,11 +243,15 @@ static void reject(struct call *call)
     if (call->caller->session->flags & SESSION_MULTI) { refuse_transaction(call); }
 }
 
-/* May the call run before the publishes in front of it have been answered? Only another publish. */
-static bool joins_publishes(const struct call *call, bool is_good)
+/* May the call run before what is in flight in front of it has been answered? A publish behind publishes, a data command behind
+ * those of the same partition. */
+static bool joins(const struct call *call, bool is_good)
 {
-    return is_good && call->command->flags & CMD_PUBLISHES &&
-           !(call->caller->session->flags & SESSION_MULTI);
+    uint32_t flags = call->caller->session->flags;
+    if (!is_good || flags & SESSION_MULTI) { return false; }
+    return call->command->flags & CMD_PUBLISHES
+               ? !(flags & SESSION_ASKED)
+               : call->command->flags & CMD_DATA && data_joins(call);
 }
 
 static void queue(struct call *call)
@@ -276,7 +281,7 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
     const struct caller caller = caller_of(session);
     struct call call = {.argc = argc, .argv = argv, .reply = &reply, .caller = &caller};
     bool is_good = LIKELY(!is_unknown(&call) && !is_refused(&call));
-    if (!joins_publishes(&call, is_good) && UNLIKELY(!session_settle(session))) {
+    if (!joins(&call, is_good) && UNLIKELY(!session_settle(session))) {
         reply.out->len = 0;
         answers_await(session);
         return false;

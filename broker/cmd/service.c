@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/cluster.h"
+#include "cluster/commands.h"
 #include "session/bar.h"
 #include "session/error_stats.h"
 #include "session/life.h"
@@ -49,6 +50,7 @@ static void on_tick(void *arg)
     struct service *service = arg;
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
+    if (service->sessions.commands != NULL) { commands_tick(service->sessions.commands); }
     fanout_tick(service->fanout);
     sessions_tick(&service->sessions, service_client_count(service));
 }

@@ -27,8 +27,9 @@ struct service {
     uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */
     uint32_t publishes_command;  /* enum command_id of that run */
     uint32_t publishes_count;
-    bool is_leaving;  /* draining: no new client */
-    bool is_draining; /* sessions are to be closed at the end of this turn */
+    uint64_t last_ticket; /* of a command that waits for a key */
+    bool is_leaving;      /* draining: no new client */
+    bool is_draining;     /* sessions are to be closed at the end of this turn */
     struct worker_timer pause_timer;
     struct task drain_task;
     struct task abort_task;

@@ -38,8 +38,12 @@ MUST_USE enum config_action config_load(struct config **out, int argc, char *con
                                         char *const *environment);
 void config_free(struct config *config); /* NULL is allowed */
 
-/* The value of a number, size, duration (in the unit of its row), boolean (0, 1) or choice (its
- * index). */
+/* notify-keyspace-events as a number: bits, in the order of Redis's letters g $ l s h z t x n (enum data_event), then e d m,
+ * which nothing here raises, and: */
+enum { CONFIG_EVENT_KEYSPACE = 1 << 12, CONFIG_EVENT_KEYEVENT = 1 << 13 };
+
+/* The value of a number, size, duration (in the unit of its row), boolean (0, 1), choice (its
+ * index), or set (bits). */
 int64_t config_number(const struct config *config, enum config_option option);
 
 /* Append a copy of a text option's value. */

@@ -10,6 +10,7 @@
 enum option_group {
     GROUP_NETWORK,
     GROUP_NODE,
+    GROUP_DATA,
     GROUP_CLUSTER,
     GROUP_SECURITY,
     GROUP_LIMITS,
@@ -32,6 +33,8 @@ enum option_kind {
     KIND_PEERS,
     KIND_HOST,
     KIND_OUTPUT_LIMITS,
+    KIND_EVENTS, /* these two are bits in the number */
+    KIND_DATABASES,
 };
 
 enum option_change { CHANGE_AT_START, CHANGE_AT_RUN_TIME };
@@ -87,6 +90,14 @@ bool value_equal(const struct option_row *row, const struct value *a, const stru
 
 /* What the row accepts, for people: "a whole number from 1 to 65535". */
 void option_allowed(const struct option_row *row, struct buf *out);
+
+/* ---- config_sets.c ---- */
+
+/* As value_parse and value_print, of the kinds EVENTS and DATABASES. */
+MUST_USE bool events_parse(struct slice text, int64_t *out, struct buf *why);
+void events_print(int64_t bits, struct buf *out);
+MUST_USE bool databases_parse(struct slice text, int64_t *out, struct buf *why);
+void databases_print(int64_t bits, struct buf *out);
 
 /* ---- config_source.c: where values come from ---- */
 

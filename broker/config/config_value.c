@@ -34,6 +34,8 @@ enum {
 #define PEERS KIND_PEERS, 0, 0, ""
 #define HOST KIND_HOST, 0, 0, ""
 #define OUTPUT_LIMITS KIND_OUTPUT_LIMITS, 0, 0, ""
+#define EVENTS KIND_EVENTS, 0, 0, ""
+#define DATABASES KIND_DATABASES, 0, 0, ""
 
 const struct option_row option_rows[CONFIG_COUNT] = {
 #define OPTION(id, name, group, kind, fallback, change, alias, help) \
@@ -43,8 +45,9 @@ const struct option_row option_rows[CONFIG_COUNT] = {
 };
 
 const char *const option_group_names[GROUP_COUNT] = {
-    [GROUP_NETWORK] = "Network",   [GROUP_NODE] = "Node",     [GROUP_CLUSTER] = "Cluster",
-    [GROUP_SECURITY] = "Security", [GROUP_LIMITS] = "Limits", [GROUP_LOGGING] = "Logging",
+    [GROUP_NETWORK] = "Network", [GROUP_NODE] = "Node",         [GROUP_DATA] = "Data",
+    [GROUP_CLUSTER] = "Cluster", [GROUP_SECURITY] = "Security", [GROUP_LIMITS] = "Limits",
+    [GROUP_LOGGING] = "Logging",
 };
 
 /* The classes as Redis orders and prints them. */
@@ -310,6 +313,8 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     case KIND_YES_NO:
     case KIND_CHOICE:
     case KIND_FILE_MODE:
+    case KIND_EVENTS:
+    case KIND_DATABASES:
     case KIND_OUTPUT_LIMITS: break;
     }
     UNREACHABLE();
@@ -365,6 +370,8 @@ bool value_parse(const struct option_row *row, struct slice text, struct value *
     case KIND_YES_NO: return yes_no_parse(text, &value->number, why);
     case KIND_CHOICE: return choice_parse(row, text, &value->number, why);
     case KIND_OUTPUT_LIMITS: return limits_parse(text, value, why);
+    case KIND_EVENTS: return events_parse(text, &value->number, why);
+    case KIND_DATABASES: return databases_parse(text, &value->number, why);
     case KIND_NAME:
     case KIND_TEXT:
     case KIND_SECRET:
@@ -427,6 +434,8 @@ void value_print(const struct option_row *row, const struct value *value, enum p
     case KIND_CHOICE: choice_print(row, value->number, out); return;
     case KIND_FILE_MODE: buf_appendf(out, "%03" PRIo64, value->number); return;
     case KIND_OUTPUT_LIMITS: limits_print(value, style, out); return;
+    case KIND_EVENTS: events_print(value->number, out); return;
+    case KIND_DATABASES: databases_print(value->number, out); return;
     case KIND_NAME:
     case KIND_TEXT:
     case KIND_SECRET:
@@ -479,5 +488,9 @@ void option_allowed(const struct option_row *row, struct buf *out)
         return;
     case KIND_PEERS: buf_append_str(out, "up to 64 of host:port, [ipv6]:port"); return;
     case KIND_HOST: buf_append_str(out, "host, [ipv6], either with :port, or empty"); return;
+    case KIND_EVENTS:
+        buf_append_str(out, "K, E, g, $, l, s, h, z, t, x, n, A for all of them, or empty");
+        return;
+    case KIND_DATABASES: buf_append_str(out, "numbers from 0 to 15, or empty"); return;
     }
 }

@@ -16,13 +16,16 @@ static void field_id(struct reply *reply, const char *name, struct store_id id)
     reply_id(reply, id);
 }
 
-/* Redis tells of its radix tree here; ours is the store's, of which a stream has no count: its blocks are about this. */
+enum { NODE_ENTRIES = 100 }; /* Redis's stream-node-max-entries */
+
+/* Redis tells of its radix tree here; ours is the store's, of which a stream has no count: that tree would be about this. */
 static void stream_head(struct reply *reply, const struct store_object *stream)
 {
     struct store_id none = {0, 0};
     field_int(reply, "length", stream->count);
-    field_int(reply, "radix-tree-keys", stream->count > 0);
-    field_int(reply, "radix-tree-nodes", 1 + (stream->count > 0));
+    uint64_t nodes = (stream->count + NODE_ENTRIES - 1) / NODE_ENTRIES;
+    field_int(reply, "radix-tree-keys", (int64_t)nodes);
+    field_int(reply, "radix-tree-nodes", (int64_t)nodes + 1);
     field_id(reply, "last-generated-id", stream->stream.last);
     field_id(reply, "max-deleted-entry-id", stream->stream.max_deleted);
     field_int(reply, "entries-added", stream->stream.added);

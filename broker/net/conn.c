@@ -417,6 +417,12 @@ void conn_reset(struct conn *conn)
     conn_close(conn);
 }
 
+bool conn_peer_has_left(const struct conn *conn)
+{
+    struct pollfd look = {.fd = conn->fd, .events = POLLRDHUP};
+    return poll(&look, 1, 0) > 0;
+}
+
 bool conn_has_unread(const struct conn *conn)
 {
     char byte;

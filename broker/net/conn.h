@@ -107,6 +107,9 @@ void conn_reset(struct conn *conn);
 /* Does the socket hold input, its end or an error that on_data has not seen yet? Asks the kernel. */
 bool conn_has_unread(const struct conn *conn);
 
+/* Has the peer closed, or sent its end, whatever is unread before it? Asks the kernel. */
+bool conn_peer_has_left(const struct conn *conn);
+
 /* Close once everything queued has left (Redis: close after reply). No more on_data. */
 void conn_close_after_flush(struct conn *conn);
 

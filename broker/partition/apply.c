@@ -221,11 +221,15 @@ static void apply_one(struct applying *a, struct entry_batch *batch)
 }
 
 /* A digest speaks of the state behind an entry, which may be some way back. */
-static bool digest_fits(const struct partition *p, const struct entry_head *head)
+static bool digest_fits(struct partition *p, const struct entry_head *head)
 {
     if (!head->has_digest) { return true; }
     const struct digest_kept *kept = &p->digests[head->digest_index % DIGESTS_KEPT];
-    if (kept->index != head->digest_index || kept->digest == head->digest) { return true; }
+    if (kept->index != head->digest_index) { return true; }
+    if (kept->digest == head->digest) {
+        p->rebuilds = 0;
+        return true;
+    }
     LOG_ERROR("a partition's store differs from the leader's", LOG_UINT("partition", p->id),
               LOG_UINT("index", head->digest_index), LOG_UINT("digest", kept->digest),
               LOG_UINT("leader_digest", head->digest));
@@ -271,7 +275,6 @@ static void note_digest(struct applying *a, uint64_t index)
     p->digests[index % DIGESTS_KEPT] = (struct digest_kept){index, digest};
     p->digest_index = index;
     p->digest_value = digest;
-    atomic_store_explicit(&p->digest, index << 32 | digest, memory_order_relaxed);
 }
 
 /* Whole entries, from *at on, until the transaction is large or old enough. */

@@ -35,8 +35,12 @@ static void on_asked(struct task *task) /* store */
 {
     struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
     struct partition *p = request->inner;
-    if (p->term == 0) {
+    if (p->term == 0 || (request->term != 0 && request->term != p->term)) {
         store_thread_answer(p, request, ERR_NOT_LEADER);
+        return;
+    }
+    if (gates_refuse(&p->gates, request)) {
+        store_thread_answer(p, request, ERR_SLOW);
         return;
     }
     switch (request->ask) {
@@ -56,10 +60,6 @@ void partition_ask(struct partitions *all, struct partition_request *request)
     request->is_unparked = false;
     request->reply = (struct buf){0};
     request->reply_end = NULL;
-    if (atomic_load(&p->leads) == 0) {
-        request_refuse(request, ERR_NOT_LEADER);
-        return;
-    }
     request->task.run = on_asked;
     mailbox_post(&p->thread->mailbox, &request->task);
 }
@@ -152,10 +152,13 @@ static void partition_fini(struct partition *p)
     }
     propose_fini(p);
     waiters_fini(p);
+    gates_fini(&p->gates);
     mem_free(p->slot);
     mem_free(p->digests);
     buf_fini(&p->events);
 }
+
+static const struct store_thread_ops thread_ops = {turn_propose, turn_take};
 
 enum err partitions_new(struct partitions **out, const struct partitions_opts *opts)
 {
@@ -179,7 +182,7 @@ enum err partitions_new(struct partitions **out, const struct partitions_opts *o
         partition_init(&all->partition[i], all, i);
     }
     for (uint32_t i = 0; i < opts->thread_count; i++) {
-        enum err err = store_thread_start(&all->threads[i], all, i, turn_take);
+        enum err err = store_thread_start(&all->threads[i], all, i, &thread_ops);
         if (err != ERR_OK) {
             partitions_free(all);
             return err;
@@ -271,7 +274,6 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
 {
     struct partition *p = find(all, partition);
     struct reader_slot *slot = partition_status_slot(p);
-    uint64_t digest = atomic_load(&p->digest);
     *out = (struct partition_status){
         .is_damaged = atomic_load(&p->is_damaged),
         .term = atomic_load(&p->leads),
@@ -281,8 +283,6 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
         .applied_calls = atomic_load(&p->applied_calls),
         .proposed_bytes = atomic_load(&p->proposed_bytes),
         .parked = atomic_load(&p->parked),
-        .digest = (uint32_t)digest,
-        .digest_index = digest >> 32,
     };
     lock_take(&slot->lock);
     out->is_open = slot->reader != NULL && store_reader_begin(slot->reader, 0, 0) == ERR_OK;
@@ -292,6 +292,8 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
             out->keys[db] = count.keys;
             out->expiring[db] = count.expiring;
         }
+        out->digest = store_digest(slot->reader);
+        out->digest_index = store_applied(slot->reader);
         struct store_size size = store_txn_size(slot->reader);
         out->used_bytes = size.used_bytes;
         out->file_bytes = size.file_bytes;

@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "consensus/consensus.h"
 #include "partition/entry.h"
+#include "partition/gate.h"
 #include "partition/partition_types.h"
 #include "store/store_image.h"
 #include "store/store_lane.h"
@@ -23,6 +24,7 @@ enum {
 };
 
 struct waiter;
+struct store_thread_ops;
 struct partition;
 struct partitions;
 
@@ -36,6 +38,7 @@ struct store_thread {
     bool is_stopped; /* nothing is asked any more */
     uint32_t index;
     struct partitions *all;
+    const struct store_thread_ops *ops;
     struct list busy; /* partitions that something happened to, or that have work left */
     struct mailbox *home[HOMES_MAX];
     uint32_t home_count;
@@ -118,8 +121,7 @@ struct partition {
     atomic_uint_fast64_t applied_calls;
     atomic_uint_fast64_t proposed_bytes;
     atomic_uint_fast64_t parked;
-    atomic_uint_fast64_t digest; /* index << 32 | digest: the low bits of an index */
-    struct reader_slot *slot;    /* one a worker, then the store thread's, then one for status */
+    struct reader_slot *slot; /* one a worker, then the store thread's, then one for status */
 
     /* The raft thread. */
     bool is_open;
@@ -160,6 +162,8 @@ struct partition {
     enum err restore_err;
     struct store_load *load; /* a store that is being made; NULL: none */
 
+    struct gates gates; /* in the order of each lane */
+
     /* Writes that wait to be proposed, and entries that were. */
     struct list queue;
     uint64_t queue_bytes;
@@ -170,8 +174,9 @@ struct partition {
     uint64_t round;
     uint64_t retry_ms;
 
-    /* Reads: behind the writes that came before; behind a quorum round; behind a tick. */
+    /* Reads: behind the writes that came before; behind what is committed; behind a quorum round; behind a tick. */
     struct list reads_behind;
+    struct list reads_commit; /* their points, in `number`, are not applied yet */
     struct list reads_round;
     struct list reads_asked; /* by the round in flight */
     struct list reads_tick;
@@ -192,6 +197,7 @@ struct partition {
     bool forget_is_done; /* the first of them, in the transaction that is open */
     uint64_t digest_ms;  /* when a digest was last proposed */
     struct digest_kept *digests;
+    uint32_t rebuilds;     /* since a digest was found to be right */
     uint64_t digest_index; /* of the newest entry with one */
     uint32_t digest_value;
 

@@ -49,6 +49,8 @@ struct partition_origin {
 struct partition_request {
     enum partition_ask ask;
     uint32_t partition;
+    uint64_t
+        term; /* in which it leads whom the asker takes for the leader; in another one it refuses. 0: in any */
     uint8_t resp_version; /* of the replies */
     struct partition_origin origin;
     const uint64_t *acked; /* parking: numbers that are confirmed, of this lane */

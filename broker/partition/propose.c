@@ -51,11 +51,20 @@ static void bytes_sub(struct partition *p, size_t bytes)
     atomic_fetch_sub_explicit(&p->proposed_bytes, bytes, memory_order_relaxed);
 }
 
+/* A call without even a name would stop every replica that meets it. */
+static bool has_words(const struct partition_request *request)
+{
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        if (request->call[i].argc == 0) { return false; }
+    }
+    return true;
+}
+
 void propose_write(struct partition *p, struct partition_request *request)
 {
     size_t bytes = entry_request_bytes(request);
     uint64_t held = atomic_load_explicit(&p->proposed_bytes, memory_order_relaxed);
-    if (bytes > PARTITION_REQUEST_BYTES_MAX) {
+    if (bytes > PARTITION_REQUEST_BYTES_MAX || !has_words(request)) {
         store_thread_answer(p, request, ERR_INVALID);
         return;
     }
@@ -191,7 +200,9 @@ static void on_back(struct task *task) /* store */
 {
     struct proposed *e = CONTAINER_OF(task, struct proposed, back);
     struct partition *p = e->partition;
-    if (e->err == ERR_SLOW) { p->retry_ms = store_thread_now_ms() + RETRY_MS; }
+    if (e->err == ERR_SLOW) { /* with a batch in hand it is the batch that is waited for */
+        p->retry_ms = p->batch != NULL ? UINT64_MAX : store_thread_now_ms() + RETRY_MS;
+    }
     if (e->round == p->round) { p->round++; }
     entry_failed(p, e, e->err);
     store_thread_touch(p);

@@ -10,6 +10,7 @@ static void round_start(struct partition *p);
 void reads_init(struct partition *p)
 {
     list_init(&p->reads_behind);
+    list_init(&p->reads_commit);
     list_init(&p->reads_round);
     list_init(&p->reads_asked);
     list_init(&p->reads_tick);
@@ -37,12 +38,15 @@ static void run_now(struct partition *p, struct partition_request *request, bool
 static void read_now(struct partition *p, struct partition_request *request)
 {
     uint64_t commit;
-    if (look_point(p, &commit) && atomic_load(&p->applied) >= commit) {
+    if (!look_point(p, &commit)) {
+        list_push_back(&p->reads_round, &request->link);
+        round_start(p);
+    } else if (atomic_load(&p->applied) < commit) {
+        request->number = commit;
+        list_push_back(&p->reads_commit, &request->link);
+    } else {
         run_now(p, request, false);
-        return;
     }
-    list_push_back(&p->reads_round, &request->link);
-    round_start(p);
 }
 
 void reads_ask(struct partition *p, struct partition_request *request)
@@ -116,6 +120,13 @@ void reads_turn(struct partition *p)
         list_remove(&request->link);
         read_now(p, request);
     }
+    while (!list_is_empty(&p->reads_commit)) {
+        struct partition_request *request =
+            CONTAINER_OF(p->reads_commit.next, struct partition_request, link);
+        if (request->number > atomic_load(&p->applied)) { break; }
+        list_remove(&request->link);
+        run_now(p, request, false);
+    }
     while (!p->tick_is_open && !list_is_empty(&p->reads_ticked)) {
         run_now(p, CONTAINER_OF(list_pop_front(&p->reads_ticked), struct partition_request, link),
                 true);
@@ -125,6 +136,7 @@ void reads_turn(struct partition *p)
 void reads_end(struct partition *p, enum err err)
 {
     refuse_all(p, &p->reads_behind, err);
+    refuse_all(p, &p->reads_commit, err);
     refuse_all(p, &p->reads_round, err);
     refuse_all(p, &p->reads_tick, err);
     refuse_all(p, &p->reads_ticked, err);

@@ -56,6 +56,7 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
 {
     struct store_thread *thread = p->thread;
     struct mailbox *home = request->home;
+    gates_answer(&p->gates, request, err);
     request->err = err;
     request->task.run = on_answered;
     mailbox_push(home, &request->task);
@@ -67,13 +68,6 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
     } else {
         thread->home[thread->home_count++] = home;
     }
-}
-
-void request_refuse(struct partition_request *request, enum err err)
-{
-    request->err = err;
-    request->task.run = on_answered;
-    mailbox_post(request->home, &request->task);
 }
 
 void store_thread_to_raft(struct partition *p, struct task *task)
@@ -95,18 +89,23 @@ static void wake_others(struct store_thread *thread)
 /* ---- the loop ---- */
 
 /* Each partition that is busy has a turn. Gives: when the next one is due. */
-static uint64_t turn_all(struct store_thread *thread, uint64_t (*turn)(struct partition *p))
+static uint64_t turn_all(struct store_thread *thread)
 {
     struct list now;
     uint64_t due_ms = UINT64_MAX;
     list_init(&now);
+    LIST_EACH (at, &thread->busy) {
+        thread->ops->propose(CONTAINER_OF(at, struct partition, busy));
+    }
+    wake_others(thread);
     while (!list_is_empty(&thread->busy)) {
         struct list *link = list_pop_front(&thread->busy);
         list_push_back(&now, link);
     }
     while (!list_is_empty(&now)) {
         struct partition *p = CONTAINER_OF(list_pop_front(&now), struct partition, busy);
-        uint64_t next_ms = turn(p);
+        uint64_t next_ms = thread->ops->turn(p);
+        wake_others(thread);
         if (next_ms == UINT64_MAX) { continue; }
         store_thread_touch(p);
         due_ms = next_ms < due_ms ? next_ms : due_ms;
@@ -128,30 +127,21 @@ static void sleep_until(struct store_thread *thread, uint64_t due_ms)
     drain(thread);
 }
 
-struct store_thread_start {
-    struct store_thread *thread;
-    uint64_t (*turn)(struct partition *p);
-};
-
 static void main_of(void *arg)
 {
-    struct store_thread_start *start = arg;
-    struct store_thread *thread = start->thread;
-    uint64_t (*turn)(struct partition * p) = start->turn;
-    mem_free(start);
+    struct store_thread *thread = arg;
     metrics_thread_init();
     while (!thread->is_ending) {
         (void)mailbox_run(&thread->mailbox);
-        uint64_t due_ms = turn_all(thread, turn);
-        wake_others(thread);
+        uint64_t due_ms = turn_all(thread);
         if (!thread->is_ending && due_ms > store_thread_now_ms()) { sleep_until(thread, due_ms); }
     }
 }
 
 enum err store_thread_start(struct store_thread *thread, struct partitions *all, uint32_t index,
-                            uint64_t (*turn)(struct partition *p))
+                            const struct store_thread_ops *ops)
 {
-    *thread = (struct store_thread){.all = all, .index = index};
+    *thread = (struct store_thread){.all = all, .index = index, .ops = ops};
     list_init(&thread->busy);
     thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
     mailbox_init(&thread->mailbox, wake, thread);
@@ -160,11 +150,9 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
         LOG_ERROR("no eventfd for a store thread", LOG_INT("errno", errno));
         return ERR_SYSTEM;
     }
-    struct store_thread_start *start = mem_new(sizeof *start);
-    *start = (struct store_thread_start){thread, turn};
     char name[16];
     snprintf(name, sizeof name, "store-%u", index % 1000);
-    thread_start(&thread->thread, name, main_of, start);
+    thread_start(&thread->thread, name, main_of, thread);
     return ERR_OK;
 }
 
@@ -186,6 +174,7 @@ void store_thread_stop(struct store_thread *thread)
     thread_join(&thread->thread);
     close(thread->event_fd);
     mem_free(thread->words.word);
+    mem_free(thread->end);
     buf_fini(&thread->scratch);
     buf_fini(&thread->answer);
     store_lanes_fini(&thread->lanes);

@@ -4,10 +4,18 @@
 
 #include "partition/partition_int.h"
 
-/* Start it. `turn` does what is to be done for a partition that is busy; it says when it wants to be called without
- * anything happening, by clock_mono_ns in ms: UINT64_MAX: never, 0: at once. */
+/* What is done for a partition that is busy. */
+struct store_thread_ops {
+    /* First of all for all of them: what came is proposed, so that it is on its way into the log while batches are applied. */
+    void (*propose)(struct partition *p);
+    /* Then each has its turn. Gives: when it wants another one without anything happening, by store_thread_now_ms;
+     * UINT64_MAX: never, 0: at once. */
+    uint64_t (*turn)(struct partition *p);
+};
+
+/* Start it. Errors: ERR_SYSTEM (logged). */
 MUST_USE enum err store_thread_start(struct store_thread *thread, struct partitions *all,
-                                     uint32_t index, uint64_t (*turn)(struct partition *p));
+                                     uint32_t index, const struct store_thread_ops *ops);
 /* What is in its mailbox is done first. */
 void store_thread_stop(struct store_thread *thread);
 
@@ -20,8 +28,5 @@ uint64_t store_thread_random(struct store_thread *thread);
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err);
 /* A task for the raft thread. */
 void store_thread_to_raft(struct partition *p, struct task *task);
-
-/* Answer from another thread: nothing was asked. */
-void request_refuse(struct partition_request *request, enum err err);
 
 #endif

@@ -11,6 +11,8 @@
 #include "partition/store_thread.h"
 #include "partition/waiters.h"
 
+enum { REBUILDS_MAX = 2 }; /* in a row: then what it is made of is wrong */
+
 /* ---- leadership ---- */
 
 static void refuse_all(struct partition *p)
@@ -62,6 +64,7 @@ void turn_on_batch(struct task *task)
 static void give_back(struct partition *p, void (*run)(struct task *task))
 {
     p->batch = NULL;
+    p->retry_ms = 0;
     p->applied_task.run = run;
     store_thread_to_raft(p, &p->applied_task);
 }
@@ -73,10 +76,16 @@ static void fail(struct partition *p, bool is_unknown)
         LOG_ERROR("a partition's log has an entry of a newer version: its replica here stops until "
                   "this node has that version",
                   LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
+    } else if (p->rebuilds == REBUILDS_MAX) {
+        LOG_ERROR(
+            "a partition's store was made anew and is wrong again, another replica has to take "
+            "its place",
+            LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
     } else {
         LOG_ERROR("a partition's store is thrown away and made anew from snapshot and log",
                   LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
         metric_add(METRIC_partition_rebuilds_total, 1);
+        p->rebuilds++;
         p->close_removes = true;
         p->close_reopens = true;
     }
@@ -99,17 +108,24 @@ static uint64_t apply_turn(struct partition *p)
         if (end == APPLY_MORE) { return 0; }
         give_back(p, on_applied);
         return UINT64_MAX;
-    case APPLY_LATER: return p->batch_retry_ms;
+    case APPLY_LATER:
+        if (!p->thread->is_stopped) { return p->batch_retry_ms; }
+        propose_given_up(p, p->batch_at, p->batch->count); /* the next start goes on from here */
+        give_back(p, on_failed);
+        return UINT64_MAX;
     case APPLY_DAMAGED:
     case APPLY_UNKNOWN: fail(p, end == APPLY_UNKNOWN); return UINT64_MAX;
     }
     return UINT64_MAX;
 }
 
+void turn_propose(struct partition *p)
+{
+    (void)propose_turn(p);
+}
+
 uint64_t turn_take(struct partition *p)
 {
-    /* What came goes into the log first, so that it is on its way while batches are applied. */
-    (void)propose_turn(p);
     uint64_t apply_ms = apply_turn(p);
     reads_turn(p);
     uint64_t propose_ms = propose_turn(p);

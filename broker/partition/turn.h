@@ -5,7 +5,8 @@
 
 #include "partition/partition_int.h"
 
-/* A turn (store_thread_start). */
+/* As store_thread_ops has them. */
+void turn_propose(struct partition *p);
 uint64_t turn_take(struct partition *p);
 
 /* Tasks for the store thread: a batch in p->batch_handed; the group is closed. */

@@ -225,36 +225,37 @@ static void due_add(struct partition *p, struct waiter *waiter)
     store_thread_touch(p);
 }
 
-/* One that writes: in a transaction that is thrown away. If it finds something it gets an entry; an error is the answer. */
-static void try_write(struct partition *p, struct waiter *waiter)
+/* One that writes: in a transaction that is thrown away. If it finds something it gets an entry; an error is the answer, and
+ * takes nothing. */
+static bool try_write(struct partition *p, struct waiter *waiter)
 {
     struct buf *scratch = &p->thread->scratch;
     struct partition_request *request = waiter->request;
     struct store_txn *txn;
     scratch->len = 0;
-    if (store_begin(p->file->store, &txn) != ERR_OK) { return; }
+    if (store_begin(p->file->store, &txn) != ERR_OK) { return false; }
     const struct call_place place = {
         .all = p->all, .txn = txn, .resp_version = request->resp_version, .may_park = true};
     store_txn_entry(txn, p->clock_ms > 0 ? p->clock_ms : 1, 1);
     bool is_found = call_run(&place, request->call, scratch);
     store_abort(txn);
-    if (!is_found) { return; }
+    if (!is_found) { return false; }
     if (scratch->data[0] != '-') {
         due_add(p, waiter);
-        return;
+        return true;
     }
     request->reply.len = 0;
     buf_append(&request->reply, buf_slice(scratch));
     waiter_end(p, waiter, ERR_OK);
+    return false;
 }
 
-static void try_find(struct partition *p, struct waiter *waiter)
+/* Gives: will it take something? */
+static bool try_find(struct partition *p, struct waiter *waiter)
 {
-    if (waiter->is_read) {
-        try_read(p, waiter);
-    } else {
-        try_write(p, waiter);
-    }
+    if (!waiter->is_read) { return try_write(p, waiter); }
+    try_read(p, waiter);
+    return false;
 }
 
 /* ---- parking ---- */
@@ -292,7 +293,7 @@ void waiters_park(struct partition *p, struct partition_request *request)
         store_thread_answer(p, request, ERR_SLOW);
         return;
     }
-    try_find(p, waiter_new(p, request));
+    (void)try_find(p, waiter_new(p, request));
 }
 
 void waiters_unpark(struct partition *p, const struct partition_origin *origin)
@@ -308,11 +309,17 @@ void waiters_unpark(struct partition *p, const struct partition_origin *origin)
 
 void waiters_end(struct partition *p, enum err err)
 {
-    struct map_node *node = map_next(&p->waiters, NULL);
-    while (node != NULL) {
+    struct list ended;
+    list_init(&ended);
+    for (struct map_node *node = map_next(&p->waiters, NULL); node != NULL;
+         node = map_next(&p->waiters, node)) {
         struct waiter *waiter = CONTAINER_OF(node, struct waiter, node);
-        node = map_next(&p->waiters, node);
-        if (!waiter->is_proposed) { waiter_end(p, waiter, err); }
+        if (waiter->is_proposed) { continue; }
+        if (list_is_linked(&waiter->due)) { list_remove(&waiter->due); }
+        list_push_back(&ended, &waiter->due);
+    }
+    while (!list_is_empty(&ended)) {
+        waiter_end(p, CONTAINER_OF(ended.next, struct waiter, due), err);
     }
 }
 
@@ -364,8 +371,8 @@ static void serve(struct partition *p, struct waited *waited)
         is_last = at == &waited->places;
         bool is_stream = waiter->type == STORE_STREAM;
         if (!is_stream && (waiter->type != type || left == 0)) { continue; }
-        left -= !is_stream;
-        if (!waiter->is_proposed && !list_is_linked(&waiter->due)) { try_find(p, waiter); }
+        bool takes = waiter->is_proposed || list_is_linked(&waiter->due) || try_find(p, waiter);
+        left -= takes && !is_stream;
     }
 }
 

@@ -13,6 +13,7 @@
 #include "pubsub/change.h"
 #include "pubsub/change_int.h"
 #include "pubsub/fanout.h"
+#include "pubsub/gap_int.h"
 #include "pubsub/msg.h"
 #include "pubsub/remote.h"
 #include "pubsub/run_int.h"
@@ -154,6 +155,7 @@ struct fanout {
     char
         *gathered[VERSIONS]; /* small notes of the batch that is being delivered, copied together */
     uint32_t tick_count;
+    struct gap gap;
 
     const struct fanout_remote_ops *remote; /* NULL: not in a cluster */
     void *remote_arg;

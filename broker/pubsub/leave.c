@@ -124,6 +124,7 @@ static bool leave(struct fanout *f, struct subscriber *subscriber, uint32_t *lef
 
 bool fanout_drop(struct fanout *f, struct subscriber *subscriber)
 {
+    gap_forget(f, subscriber);
     drop_changes(f, subscriber);
     bool is_gone = leave(f, subscriber, &f->drops_left);
     if (!is_gone) {

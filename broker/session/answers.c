@@ -1,12 +1,14 @@
-/* answers: the queue of tickets, and the lines that they become. */
+/* answers: the queue of tickets, and the lines or bytes that they become. */
 #include "session/answers.h"
 
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/cluster.h"
+#include "cluster/commands.h"
 #include "session/backlog.h"
 #include "session/bar.h"
 #include "session/error_stats.h"
+#include "session/output.h"
 #include "session/transaction.h"
 #include "session/wait.h"
 
@@ -18,7 +20,9 @@ struct ticket {
     uint16_t command;
     bool is_settled;
     bool is_silent; /* nothing is written */
+    bool is_bytes;  /* a command's answer, not a number of receivers */
     enum err err;
+    struct buf bytes;
 };
 
 /* ---- lines ---- */
@@ -65,10 +69,12 @@ static void write_error(struct session *session, const struct ticket *ticket)
     buf_fini(&line);
 }
 
-static void write_ticket(struct session *session, const struct ticket *ticket)
+static void write_ticket(struct session *session, struct ticket *ticket)
 {
     if (ticket->is_silent) { return; }
-    if (ticket->err == ERR_OK) {
+    if (ticket->is_bytes) {
+        session_send(session, &ticket->bytes);
+    } else if (ticket->err == ERR_OK) {
         write_receivers(session, ticket->receivers, ticket->count);
     } else {
         write_error(session, ticket);
@@ -76,6 +82,12 @@ static void write_ticket(struct session *session, const struct ticket *ticket)
 }
 
 /* ---- the queue ---- */
+
+static void ticket_free(struct ticket *ticket)
+{
+    buf_fini(&ticket->bytes);
+    mem_free(ticket);
+}
 
 void answers_await(struct session *session)
 {
@@ -119,6 +131,8 @@ static struct ticket *add(struct session *session, uint32_t count)
 static void on_all_answered(struct session *session)
 {
     session->extra->answers.input_bytes = 0;
+    session->extra->answers.has_read = false;
+    session->flags &= ~(uint32_t)SESSION_ASKED;
     if (session->bar == BAR_ANSWERS) {
         session_unbar(session, BAR_ANSWERS);
     } else if (session->flags & SESSION_EXECUTING) {
@@ -136,9 +150,46 @@ static void write_settled(struct session *session)
         answers->first = ticket->next;
         answers->count -= ticket->count;
         write_ticket(session, ticket);
-        mem_free(ticket);
+        ticket_free(ticket);
     }
     if (answers->first == NULL) { on_all_answered(session); }
+}
+
+struct ticket *answers_ask(struct session *session, uint32_t partition, bool is_read)
+{
+    bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING);
+    session->flags |= SESSION_ASKED;
+    struct ticket *ticket = add(session, 1);
+    session->extra->answers.partition = partition;
+    session->extra->answers.has_read |= is_read;
+    ticket->is_bytes = true;
+    ticket->is_silent = is_silent;
+    return ticket;
+}
+
+void answers_tell(struct ticket *ticket, struct buf *answer)
+{
+    struct session *session = ticket->session;
+    if (session == NULL) {
+        mem_free(ticket);
+        return;
+    }
+    if (session->extra->answers.first != ticket) { /* it waits for those before it */
+        ticket->bytes = *answer;
+        *answer = (struct buf){0};
+        ticket->is_settled = true;
+        return;
+    }
+    session->extra->answers.first = ticket->next;
+    session->extra->answers.count -= ticket->count;
+    if (!ticket->is_silent) { session_send(session, answer); }
+    mem_free(ticket);
+    write_settled(session);
+}
+
+struct session *answers_asker(const struct ticket *ticket)
+{
+    return ticket->session;
 }
 
 void session_published(void *publisher, uint64_t receivers, uint32_t count)
@@ -189,7 +240,10 @@ void answers_count_input(struct session *session, size_t bytes)
     if (!answers_are_outstanding(session)) { return; }
     session->extra->answers.input_bytes += bytes;
     struct cluster *cluster = *sessions_of(session)->cluster;
-    bool is_congested = cluster != NULL && cluster_is_congested(cluster);
+    struct commands *commands = sessions_of(session)->commands;
+    bool is_congested = session->flags & SESSION_ASKED
+                            ? commands_are_congested(commands)
+                            : cluster != NULL && cluster_is_congested(cluster);
     if ((is_congested || answers_are_too_many(session)) && !(session->flags & SESSION_EXECUTING)) {
         answers_await(session);
     }
@@ -202,16 +256,17 @@ void answers_forget(struct session *session)
     for (struct ticket *ticket = session->extra->answers.first; ticket != NULL; ticket = next) {
         next = ticket->next;
         ticket->session = NULL;
-        if (ticket->is_settled) { mem_free(ticket); }
+        if (ticket->is_settled) { ticket_free(ticket); }
     }
     session->extra->answers = (struct answers){0};
 }
 
 bool session_settle(struct session *session)
 {
-    if (LIKELY(!(session->flags & SESSION_PUBLISHED))) { return true; }
-    fanout_commit(sessions_of(session)->fanout);
+    enum { IN_FLIGHT = SESSION_PUBLISHED | SESSION_ASKED };
+    if (LIKELY(!(session->flags & IN_FLIGHT))) { return true; }
+    if (session->flags & SESSION_PUBLISHED) { fanout_commit(sessions_of(session)->fanout); }
     if (UNLIKELY(answers_are_outstanding(session))) { return false; }
-    session->flags &= ~(uint32_t)SESSION_PUBLISHED;
+    session->flags &= ~(uint32_t)IN_FLIGHT;
     return true;
 }

@@ -153,8 +153,11 @@ void session_on_end(struct conn *conn)
     if (session_settle(session)) { session_try_to_leave(session); } /* else when all are answered */
 }
 
-/* What was sent before the end is answered even so, but for a command that waits for a pause to end. */
+/* What was sent before the end is answered even so, but for a command that waits for a pause to end; and who blocks is
+ * gone: nothing is to be taken for him. */
 void session_on_end_ahead(struct conn *conn)
 {
-    if (session_of(conn)->bar == BAR_PAUSE) { session_on_end(conn); }
+    struct session *session = session_of(conn);
+    if (session->bar == BAR_PAUSE) { session_on_end(conn); }
+    if (session_is_blocked(session)) { conn_close(conn); }
 }

@@ -63,6 +63,14 @@ void session_dropped(struct subscriber *subscriber)
     session_free(CONTAINER_OF(subscriber, struct session, subscriber));
 }
 
+void session_interrupted(struct subscriber *subscriber)
+{
+    struct session *session = CONTAINER_OF(subscriber, struct session, subscriber);
+    if (!conn_is_open(&session->conn)) { return; }
+    metric_add(METRIC_subscribers_interrupted_total, 1);
+    conn_close(&session->conn);
+}
+
 static void extra_free(struct session *session)
 {
     struct session_extra *extra = session->extra;
@@ -107,6 +115,7 @@ void session_reset(struct session *session)
     session->flags &= ~(uint32_t)FORGOTTEN;
     session->flags |= sessions->limits.needs_password ? 0 : SESSION_AUTHENTICATED;
     session->database = 0;
+    transaction_unwatch(session);
     if (session->extra != NULL) {
         mem_free(session->extra->name);
         session->extra->name = NULL;

@@ -17,4 +17,7 @@ void session_count_subscriptions(struct session *session);
 void session_on_close(struct conn *conn);
 void session_dropped(struct subscriber *subscriber);
 
+/* fanout_ops.interrupted: it may have missed a message. */
+void session_interrupted(struct subscriber *subscriber);
+
 #endif

@@ -17,9 +17,13 @@ static bool is_over_watch(const struct session *session)
     return UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.watch_bytes);
 }
 
-/* Append `reply` to what the connection sends, by exchange of buffers if it is long. */
-static void send_reply(struct session *session, struct buf *reply)
+/* By exchange of buffers if it is long. */
+void session_send(struct session *session, struct buf *reply)
 {
+    if (!conn_is_open(&session->conn)) {
+        reply->len = 0;
+        return;
+    }
     struct buf *own = conn_reply_begin(&session->conn);
     if (reply->len >= SWAP_BYTES && own->len == 0) {
         struct buf empty = *own;
@@ -36,10 +40,10 @@ static void send_reply(struct session *session, struct buf *reply)
 void session_answer(struct session *session, struct buf *reply, bool pushes)
 {
     bool is_silent = session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIPPING) && !pushes;
-    if (is_silent || !conn_is_open(&session->conn)) {
+    if (is_silent) {
         reply->len = 0;
     } else if (reply->len > 0) {
-        send_reply(session, reply);
+        session_send(session, reply);
     }
     if (reply->cap > REPLY_KEEP_BYTES) { buf_fini(reply); }
     session_try_to_leave(session);

@@ -10,6 +10,9 @@
  * not silence it. The session is settled. */
 void session_answer(struct session *session, struct buf *reply, bool pushes);
 
+/* Hand it to the connection, whatever the client has asked for; empties reply, but for its memory. */
+void session_send(struct session *session, struct buf *reply);
+
 /* Keep what is delivered from now on for behind the answer that is being made; and hand it on. */
 void session_postpone(struct session *session);
 void session_deliver_postponed(struct session *session);

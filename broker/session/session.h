@@ -22,6 +22,7 @@
 
 struct call;
 struct cluster;
+struct commands;
 struct session;
 struct sessions;
 struct ticket;
@@ -44,6 +45,8 @@ enum session_flag {
     SESSION_READONLY = 1 << 13,
     SESSION_SUBSCRIBED = 1 << 14, /* counted as a client with subscriptions */
     SESSION_POSTPONES = 1 << 15,  /* deliveries are kept until the command has been confirmed */
+    SESSION_ASKED =
+        1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
@@ -51,10 +54,16 @@ enum session_flag {
 enum session_bar {
     BAR_NONE,
     BAR_COMMAND,    /* its command has no answer yet (wait.h) */
-    BAR_ANSWERS,    /* its publishes must be answered first (answers.h) */
+    BAR_ANSWERS,    /* what it has in flight must be answered first (answers.h) */
     BAR_CONGESTION, /* it publishes more than others keep up with (congestion.h) */
     BAR_PAUSE,      /* CLIENT PAUSE holds its next command */
     BARS
+};
+
+/* Why a command that blocks is to wait no more. */
+enum wait_end {
+    WAIT_TIMED_OUT, /* as if its time were up */
+    WAIT_UNBLOCKED, /* CLIENT UNBLOCK ... ERROR */
 };
 
 /* What a command waits for that has no answer yet. */
@@ -63,6 +72,9 @@ struct wait_ops {
     void (*finish)(void *question, struct call *call);
     /* Takes: question. The session is going away, and nobody asks any more. NULL: nothing to do. */
     void (*forget)(void *question);
+    /* It may take for ever: end it soon, by wait_over. NULL: it is one that ends by itself; the others are those that
+     * block, and whose clients may leave meanwhile. */
+    void (*interrupt)(void *question, enum wait_end why);
 };
 
 struct wait {
@@ -72,14 +84,24 @@ struct wait {
     uint16_t command; /* the pipeline's number of it */
 };
 
-/* Publishes whose fate is decided later. So many of them, or so much input read meanwhile, are too many. */
+/* Publishes whose fate is decided later, or commands that a partition answers later; never both. So many of them, or so much
+ * input read meanwhile, are too many. */
 enum { ANSWERS_MAX = 16384, ANSWERS_INPUT_BYTES_MAX = 1 << 20 };
 
 struct answers {
     struct ticket *first; /* the oldest one; if there is one, it is not settled */
     struct ticket *last;
     size_t input_bytes; /* read since there was none */
-    uint32_t count;     /* of publishes */
+    uint32_t count;     /* of publishes or commands */
+    uint32_t partition; /* while SESSION_ASKED: which one has them */
+    bool has_read;      /* one of them may see what is written behind it: no write is to follow */
+};
+
+/* A key that WATCH named, and how it was then. */
+struct watched {
+    uint64_t version; /* 0: it was not there */
+    uint16_t database;
+    struct slice key; /* owned */
 };
 
 /* What not every client needs. */
@@ -95,7 +117,9 @@ struct session_extra {
     char *name;     /* CLIENT SETNAME */
     char *lib_name; /* CLIENT SETINFO */
     char *lib_version;
-    uint32_t watch_count; /* keys that WATCH named */
+    struct watched *watched;
+    uint32_t watch_count;
+    uint32_t watch_cap;
 };
 
 enum { SESSION_NO_COMMAND = UINT16_MAX };
@@ -145,6 +169,7 @@ struct sessions {
     struct fanout *fanout;
     const struct config *config;
     struct cluster *const *cluster; /* *cluster is NULL: this node is alone */
+    struct commands *commands;      /* NULL: this node takes no data commands */
     atomic_uint_fast64_t *next_id;
     uint32_t worker_count;
     struct resp_parser *parser; /* shared by all sessions without an unfinished request */
@@ -172,7 +197,7 @@ static inline struct session_extra *session_extra(struct session *session)
     return session->extra;
 }
 
-/* Has the session publishes that are not answered yet, and not only uncommitted ones? */
+/* Has the session something in flight that is not answered yet, and not only uncommitted publishes? */
 static inline bool answers_are_outstanding(const struct session *session)
 {
     return session->extra != NULL && session->extra->answers.first != NULL;
@@ -183,6 +208,12 @@ static inline bool answers_are_too_many(const struct session *session)
     if (LIKELY(!answers_are_outstanding(session))) { return false; }
     const struct answers *answers = &session->extra->answers;
     return answers->count > ANSWERS_MAX || answers->input_bytes > ANSWERS_INPUT_BYTES_MAX;
+}
+
+/* Does it wait in a command that blocks? */
+static inline bool session_is_blocked(const struct session *session)
+{
+    return session->bar == BAR_COMMAND && session->extra->wait.ops->interrupt != NULL;
 }
 
 /* Bytes that wait for the client to read. */

@@ -44,13 +44,15 @@ void transaction_add(struct transaction *transaction, uint16_t command, uint32_t
     transaction->flags |= flags;
 }
 
-static void transaction_free(struct transaction *transaction)
+void transaction_free(struct transaction *transaction)
 {
     if (transaction == NULL) { return; }
     for (uint32_t i = 0; i < transaction->count; i++) {
         mem_free(transaction->queue[i]);
     }
     mem_free(transaction->queue);
+    buf_fini(&transaction->data);
+    mem_free(transaction->data_end);
     buf_fini(&transaction->reply);
     mem_free(transaction);
 }
@@ -61,7 +63,39 @@ void transaction_discard(struct session *session)
     if (session->extra == NULL) { return; }
     transaction_free(session->extra->transaction);
     session->extra->transaction = NULL;
-    session->extra->watch_count = 0;
+    transaction_unwatch(session);
+}
+
+struct transaction *transaction_detach(struct session *session)
+{
+    struct transaction *transaction = session->extra->transaction;
+    session->extra->transaction = NULL;
+    return transaction;
+}
+
+void transaction_watch(struct session *session, uint16_t database, struct slice key,
+                       uint64_t version)
+{
+    struct session_extra *extra = session_extra(session);
+    if (extra->watch_count == extra->watch_cap) {
+        extra->watch_cap = extra->watch_cap > 0 ? extra->watch_cap * 2 : 4;
+        extra->watched = mem_resize(extra->watched, extra->watch_cap * sizeof(struct watched));
+    }
+    extra->watched[extra->watch_count++] =
+        (struct watched){version, database, slice_of(mem_copy(key.data, key.len), key.len)};
+}
+
+void transaction_unwatch(struct session *session)
+{
+    struct session_extra *extra = session->extra;
+    if (extra == NULL || extra->watch_cap == 0) { return; }
+    for (uint32_t i = 0; i < extra->watch_count; i++) {
+        mem_free((void *)(uintptr_t)extra->watched[i].key.data);
+    }
+    mem_free(extra->watched);
+    extra->watched = NULL;
+    extra->watch_count = 0;
+    extra->watch_cap = 0;
 }
 
 uint32_t transaction_flags(const struct session *session)

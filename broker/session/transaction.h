@@ -22,6 +22,9 @@ struct transaction {
     size_t bytes;    /* of the queue */
     bool is_refused; /* a command was: EXEC will be, too */
     struct buf reply;
+    struct buf data;    /* the replies of its data commands, once they have been executed */
+    uint32_t *data_end; /* where each of them ends; NULL if there is one */
+    uint32_t data_next;
     /* EXEC goes on behind a command that waited. */
     void (*go_on)(struct call *call);
 };
@@ -40,6 +43,15 @@ void transaction_add(struct transaction *transaction, uint16_t command, uint32_t
 
 /* Forget it, if there is one, and what is watched. */
 void transaction_discard(struct session *session);
+
+/* Watch one more key; and none any more. */
+void transaction_watch(struct session *session, uint16_t database, struct slice key,
+                       uint64_t version);
+void transaction_unwatch(struct session *session);
+
+/* What belongs to a transaction from its queue on leaves the session, for whoever still looks at it: it frees it. */
+struct transaction *transaction_detach(struct session *session);
+void transaction_free(struct transaction *transaction); /* NULL is allowed */
 
 /* The flags of all queued commands, or-ed; the memory they take; 0 without a transaction. */
 uint32_t transaction_flags(const struct session *session);

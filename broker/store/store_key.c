@@ -12,7 +12,6 @@ enum {
     STREAM_BYTES = 3 * 16 + 8 + 8, /* of it */
     TIMER_EXPIRY = 1,              /* kinds of `t` */
     TIMER_BYTES = 1 + 8 + 1 + 4 + 2 + 8,
-    SCAN_OID_BITS = 48,
 };
 
 /* ---- rows ---- */
@@ -403,15 +402,15 @@ uint64_t store_key_scan(struct store_txn *txn, uint16_t db, uint64_t cursor, uin
     key_begin(&prefix, 'o');
     key_u32(&prefix, space);
     struct store_key_bytes from;
-    uint64_t oid_mask = (1ULL << SCAN_OID_BITS) - 1;
-    name_key(&from, space, (uint16_t)(cursor >> SCAN_OID_BITS), (cursor & oid_mask) + 1);
+    uint64_t oid_mask = (1ULL << STORE_SCAN_OID_BITS) - 1;
+    name_key(&from, space, (uint16_t)(cursor >> STORE_SCAN_OID_BITS), (cursor & oid_mask) + 1);
     struct store_cursor at;
     cursor_begin(&at, txn, key_slice(&prefix));
     uint64_t next = 0;
     bool any = cursor_seek(&at, key_slice(&from));
     for (uint64_t looked = 0; any && looked < count; looked++, any = cursor_next(&at)) {
         const struct store_ref ref = {db, read_u16(at.key.data + 5), at.value};
-        next = (uint64_t)ref.slot << SCAN_OID_BITS | read_u64(at.key.data + 7);
+        next = (uint64_t)ref.slot << STORE_SCAN_OID_BITS | read_u64(at.key.data + 7);
         struct store_object object;
         if (head_get(txn, space, &ref, &object) && !is_past(txn, &object)) {
             visit(arg, at.value, &object);

@@ -17,6 +17,7 @@ enum {
     STORE_INLINE_MAX = 1000,    /* bytes of a value that stand beside its head or element */
     STORE_CHUNK_BYTES = 4080,   /* of a longer one: an overflow page less its head */
     STORE_REMOVED_AT_ONCE = 64, /* elements; more of them are unlinked, and purged later */
+    STORE_SCAN_OID_BITS = 48,   /* of SCAN's cursor; what is above them is a slot */
 };
 
 /* Numbers on disk: never changed. */

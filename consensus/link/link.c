@@ -554,7 +554,7 @@ enum err link_open(struct link **out, const struct link_opts *opts)
     link->timer.data = link;
     link->hello_timer.data = link;
     link->handle_count = 3;
-    int rv = listen_on(link);
+    int rv = opts->listen_host != NULL ? listen_on(link) : 0;
     if (rv != 0) {
         LOG_ERROR("cannot listen for raft peers", LOG_STR("host", opts->listen_host),
                   LOG_UINT("port", opts->listen_port), LOG_STR("error", uv_strerror(rv)));

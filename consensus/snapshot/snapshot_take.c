@@ -84,15 +84,16 @@ static void take_give_up(struct snapshot_take *take, const char *reason)
     take_free(take);
 }
 
-/* How long the log may get. While somebody fetches a snapshot, as long as that is: who fetches it
- * as fast as the log grows, or faster, then finds in the log what follows it. */
+/* How long the log may get: as long as the last image, so that what is written for images is in proportion to what is
+ * written to the log. While somebody fetches a snapshot, as long as that is: who fetches it as fast as the log grows, or
+ * faster, then finds in the log what follows it. */
 static uint64_t log_bytes_max(const struct group *g, uint64_t now_ms)
 {
+    const struct manifest *last = wal_log_snapshot(g->log);
     uint64_t bytes = g->engine->opts.snapshot_log_bytes;
-    uint64_t snapshot_bytes;
-    if (snapshot_pulled_index(g, now_ms, &snapshot_bytes) == 0) { return bytes; }
-    bytes *= PULLED_LOG_FACTOR;
-    return bytes > snapshot_bytes ? bytes : snapshot_bytes;
+    uint64_t image_bytes = last != NULL ? last->bytes : 0;
+    if (snapshot_pulled_index(g, now_ms, &image_bytes) != 0) { bytes *= PULLED_LOG_FACTOR; }
+    return bytes > image_bytes ? bytes : image_bytes;
 }
 
 /* The first entry that stays in the log behind, or before, the snapshot at `index`. */

@@ -109,7 +109,8 @@ def comparable(command, reply):
     return plain
 
 
-def _story(history, count=25):
+def story(history, count=25):
+    """The last commands, for people."""
     return "\n".join(" ".join(_short(word) for word in command) for command in history[-count:])
 
 
@@ -130,5 +131,5 @@ def test_replies_are_redis_replies(servers, seed, protocol):
         history.append(command)
         got = comparable(command, ours.call(*command))
         expected = comparable(command, theirs.call(*command))
-        assert got == expected, (f"seed {seed}, protocol {protocol}, command {len(history)}\n{_story(history)}\n"
+        assert got == expected, (f"seed {seed}, protocol {protocol}, command {len(history)}\n{story(history)}\n"
                                  f"ours:  {str(got)[:600]}\nredis: {str(expected)[:600]}")

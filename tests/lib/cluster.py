@@ -269,12 +269,16 @@ class Cluster:
             raise DeadlineError(f"{exc}\n{self.describe()}") from exc
 
     def is_settled(self):
-        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given?"""
+        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given, all
+        replicas made?"""
         running = self.running()
         maps = [n.slots() for n in running]
         if not maps[0] or any(m != maps[0] for m in maps) or not all(n.is_ready() for n in running):
             return False
-        if any(int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
+        if not self.is_plain and any(
+                int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
+            return False
+        if not self.is_plain and not all(map(_has_its_replicas, running)):
             return False
         owned = collections.Counter({n.name: 0 for n in running})
         for (first, last), name in maps[0].items():
@@ -350,3 +354,10 @@ def _info(node):
     if not isinstance(raw, bytes):
         return {}
     return dict(line.split(":", 1) for line in raw.decode().split("\r\n") if ":" in line)
+
+
+def _has_its_replicas(node):
+    """Has every partition all the replicas that it is to have? Before, a lost disk may be all that had its keys."""
+    text = node.ask("CLUSTER", "PARTITIONS")
+    lines = [line for line in text.decode().splitlines() if " replicas=" in line] if isinstance(text, bytes) else []
+    return bool(lines) and all(line.endswith(" settled=yes") for line in lines)

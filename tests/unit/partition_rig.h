@@ -3,7 +3,16 @@
 #ifndef FANFARE_TESTS_UNIT_PARTITION_RIG_H
 #define FANFARE_TESTS_UNIT_PARTITION_RIG_H
 
+#ifdef RIG_PLAIN /* a program of its own: what does not hold stops it */
+#define cr_assert(condition, ...) CHECK(condition)
+#define cr_assert_eq(a, b, ...) CHECK((a) == (b))
+#define cr_assert_lt(a, b, ...) CHECK((a) < (b))
+#define cr_assert_gt(a, b, ...) CHECK((a) > (b))
+#define cr_assert_not_null(a, ...) CHECK((a) != NULL)
+#define cr_assert_str_eq(a, b, ...) CHECK(strcmp(a, b) == 0)
+#else
 #include <criterion/criterion.h>
+#endif
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +45,7 @@ struct rig {
     char dir[64];
     uint32_t partition_count;
     uint64_t snapshot_log_bytes; /* 0: the engine's default */
+    uint64_t map_bytes;          /* 0: enough */
     uint32_t node_count;
     struct rig_node node[RIG_NODES];
     struct mailbox home;
@@ -158,7 +168,7 @@ static inline void rig_start(struct rig_node *node)
         opts.engine.trailing_entries = 8;
     }
     cr_assert_eq(consensus_open(&node->consensus, &opts, &report), ERR_OK);
-    node->port = consensus_port(node->consensus);
+    if (node->port == 0) { node->port = consensus_port(node->consensus); } /* others may read it */
     const struct partitions_opts popts = {
         .dir = node->data_dir,
         .node_name = node->name,
@@ -167,7 +177,7 @@ static inline void rig_start(struct rig_node *node)
         .partition_count = rig->partition_count,
         .thread_count = 2,
         .worker_count = 2,
-        .map_bytes = 1ULL << 30,
+        .map_bytes = rig->map_bytes > 0 ? rig->map_bytes : 1ULL << 30,
         .ops = &ops,
         .arg = node,
     };
@@ -197,6 +207,38 @@ static inline void rig_open_job(struct rig_node *node, void *arg)
     cr_assert_eq(partitions_open(node->partitions, *(uint32_t *)arg), ERR_OK);
 }
 
+static inline void rig_delete_job(struct rig_node *node, void *arg)
+{
+    partitions_delete(node->partitions, *(uint32_t *)arg);
+}
+
+static inline void rig_delete(struct rig_node *node, uint32_t partition)
+{
+    rig_on_raft(node, rig_delete_job, &partition);
+}
+
+struct rig_creation {
+    uint32_t partition;
+    uint64_t replica;
+    enum err err;
+};
+
+static inline void rig_recreate_job(struct rig_node *node, void *arg)
+{
+    struct rig_creation *creation = arg;
+    creation->err =
+        partitions_create(node->partitions, creation->partition, creation->replica, true);
+}
+
+/* A founder, once what was there before is closed. */
+static inline void rig_recreate(struct rig_node *node, uint32_t partition, uint64_t replica)
+{
+    struct rig_creation creation = {partition, replica, ERR_SLOW};
+    RIG_UNTIL(node->rig,
+              (rig_on_raft(node, rig_recreate_job, &creation), creation.err != ERR_SLOW));
+    cr_assert_eq(creation.err, ERR_OK);
+}
+
 static inline void rig_create(struct rig_node *node)
 {
     for (uint32_t i = 0; i < node->rig->partition_count; i++) {
@@ -214,9 +256,11 @@ static inline void rig_open(struct rig_node *node)
 static inline void rig_init(struct rig *rig, uint32_t node_count, uint32_t partition_count)
 {
     uint64_t snapshot_log_bytes = rig->snapshot_log_bytes;
+    uint64_t map_bytes = rig->map_bytes;
     *rig = (struct rig){.node_count = node_count,
                         .partition_count = partition_count,
-                        .snapshot_log_bytes = snapshot_log_bytes};
+                        .snapshot_log_bytes = snapshot_log_bytes,
+                        .map_bytes = map_bytes};
     const char *tmp = getenv("TMPDIR");
     snprintf(rig->dir, sizeof rig->dir, "%s/partition.XXXXXX", tmp != NULL ? tmp : "/tmp");
     cr_assert_not_null(mkdtemp(rig->dir));

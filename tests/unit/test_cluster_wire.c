@@ -356,3 +356,183 @@ Test(wire, more_items_than_a_frame_may_have_are_refused_before_they_become_memor
     cr_assert_eq(decode_body(buf_slice(&body), &frame), WIRE_GARBAGE);
     buf_fini(&body);
 }
+
+/* ---- commands ---- */
+
+Test(wire, a_command_comes_back_as_it_went)
+{
+    static const struct slice words[] = {{"SET", 3}, {"k\0", 2}, {"", 0}};
+    static const struct partition_call calls[] = {{.db = 0, .argc = 3, .argv = words},
+                                                  {.db = UINT16_MAX, .argc = 1, .argv = words}};
+    static const struct partition_check checks[] = {{.db = 3, .key = {"w", 1}, .version = 9},
+                                                    {.db = 0, .key = {"", 0}, .version = 0}};
+    static const uint64_t acked[] = {0, 7, UINT64_MAX};
+    static const uint32_t wait_keys[] = {2, 0};
+    static const struct wire_frame frames[] = {
+        {.type = WIRE_COMMAND,
+         .command = {.id = UINT64_MAX,
+                     .partition = UINT32_MAX,
+                     .term = 1ULL << 50,
+                     .ask = PARTITION_PARK,
+                     .seq = 1,
+                     .acked_low = 1ULL << 40,
+                     .acked = acked,
+                     .acked_count = 3,
+                     .ticket = 5,
+                     .wait_key = wait_keys,
+                     .wait_key_count = 2,
+                     .resp_version = 3,
+                     .check = checks,
+                     .check_count = 2,
+                     .call = calls,
+                     .call_count = 2}},
+        {.type = WIRE_COMMAND},
+        {.type = WIRE_UNPARK, .unpark = {1, 2}},
+        {.type = WIRE_LEADS, .leads = {3, 4}},
+        {.type = WIRE_ASK_LEADS, .leads = {5, 0}},
+    };
+    struct buf bytes = {0};
+    for (size_t i = 1; i < COUNT_OF(frames); i++) {
+        (void)round_trip(&frames[i], &bytes);
+    }
+    const struct wire_command back = round_trip(&frames[0], &bytes).command;
+    cr_assert_eq(back.id, UINT64_MAX);
+    cr_assert_eq(back.partition, UINT32_MAX);
+    cr_assert_eq(back.ask, PARTITION_PARK);
+    cr_assert_eq(back.term, 1ULL << 50);
+    cr_assert(back.seq == 1 && back.acked_low == 1ULL << 40 && back.ticket == 5);
+    cr_assert_eq(back.resp_version, 3);
+    cr_assert_eq(back.wait_key_count, 2);
+    cr_assert_arr_eq(back.wait_key, wait_keys, sizeof wait_keys);
+    cr_assert_eq(back.acked_count, 3);
+    cr_assert_arr_eq(back.acked, acked, sizeof acked);
+    cr_assert_eq(back.check_count, 2);
+    cr_assert(back.check[0].db == 3 && back.check[0].version == 9);
+    cr_assert(slice_equal(back.check[0].key, SLICE("w")));
+    cr_assert_eq(back.call_count, 2);
+    cr_assert_eq(back.call[0].argc, 3);
+    cr_assert(slice_equal(back.call[0].argv[1], slice_of("k\0", 2)));
+    cr_assert_eq(back.call[0].argv[2].len, 0);
+    cr_assert(back.call[1].db == UINT16_MAX && back.call[1].argc == 1);
+    buf_fini(&bytes);
+}
+
+Test(wire, an_answer_to_a_command_comes_back_as_it_went)
+{
+    static const uint32_t ends[] = {2, 2, 5};
+    static const uint64_t versions[] = {0, 8};
+    static const struct wire_frame frames[] = {
+        {.type = WIRE_EXECUTED,
+         .executed = {.id = 9,
+                      .outcome = WIRE_EXECUTED_OK,
+                      .reply_end = ends,
+                      .reply_end_count = 3,
+                      .version = versions,
+                      .version_count = 2,
+                      .reply = {"+A:1\r", 5}}},
+        {.type = WIRE_EXECUTED, .executed = {.id = 9, .outcome = WIRE_REFUSED}},
+    };
+    struct buf bytes = {0};
+    cr_assert_eq(round_trip(&frames[1], &bytes).executed.outcome, WIRE_REFUSED);
+    const struct wire_executed back = round_trip(&frames[0], &bytes).executed;
+    cr_assert_eq(back.id, 9);
+    cr_assert_eq(back.reply_end_count, 3);
+    cr_assert_arr_eq(back.reply_end, ends, sizeof ends);
+    cr_assert_eq(back.version_count, 2);
+    cr_assert_arr_eq(back.version, versions, sizeof versions);
+    cr_assert(slice_equal(back.reply, SLICE("+A:1\r")));
+    buf_fini(&bytes);
+}
+
+/* By the generated code: what a node says that does not write by hand. */
+static struct buf command_of(Fanfare__Peer__Command *command)
+{
+    Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
+    frame.body_case = FANFARE__PEER__FRAME__BODY_COMMAND;
+    frame.command = command;
+    struct buf body = {0};
+    size_t bytes = fanfare__peer__frame__get_packed_size(&frame);
+    char *at = buf_reserve(&body, bytes);
+    body.len += fanfare__peer__frame__pack(&frame, (uint8_t *)at);
+    return body;
+}
+
+Test(wire, a_command_is_what_its_description_says)
+{
+    static uint8_t key[] = "key";
+    ProtobufCBinaryData words[] = {{3, key}, {0, NULL}};
+    Fanfare__Peer__Call call = FANFARE__PEER__CALL__INIT;
+    call.db = 2;
+    call.n_words = 2;
+    call.words = words;
+    Fanfare__Peer__Call *calls[] = {&call};
+    Fanfare__Peer__Check check = FANFARE__PEER__CHECK__INIT;
+    check.key = words[0];
+    check.version = 11;
+    Fanfare__Peer__Check *checks[] = {&check};
+    uint64_t acked[] = {300, 1};
+    Fanfare__Peer__Command command = FANFARE__PEER__COMMAND__INIT;
+    command.id = 1;
+    command.ask = FANFARE__PEER__ASK__VERSIONS;
+    command.n_acked = 2;
+    command.acked = acked;
+    command.n_checks = 1;
+    command.checks = checks;
+    command.n_calls = 1;
+    command.calls = calls;
+    struct buf body = command_of(&command);
+    struct buf bytes = {0};
+    add_head(&bytes, body.len);
+    buf_append(&bytes, buf_slice(&body));
+    struct wire_frame frame;
+    size_t used;
+    cr_assert_eq(wire_decode(decoder, buf_slice(&bytes), &frame, &used), WIRE_OK);
+    cr_assert_eq(frame.type, WIRE_COMMAND);
+    cr_assert_eq(frame.command.ask, PARTITION_VERSIONS);
+    cr_assert_eq(frame.command.acked[0], 300);
+    cr_assert_eq(frame.command.check[0].version, 11);
+    cr_assert_eq(frame.command.call[0].db, 2);
+    struct buf again = {0};
+    wire_encode(&again, &frame);
+    cr_assert(slice_equal(buf_slice(&again), buf_slice(&bytes)));
+    buf_fini(&again);
+    buf_fini(&bytes);
+    buf_fini(&body);
+}
+
+Test(wire, a_command_that_makes_no_sense_is_garbage)
+{
+    uint8_t word = 'x';
+    ProtobufCBinaryData words[] = {{1, &word}};
+    Fanfare__Peer__Call call = FANFARE__PEER__CALL__INIT;
+    Fanfare__Peer__Call *calls[] = {&call};
+    Fanfare__Peer__Command command = FANFARE__PEER__COMMAND__INIT;
+    command.n_calls = 1;
+    command.calls = calls;
+    struct wire_frame frame;
+    uint32_t wait_key = 1;
+    command.wait_keys = &wait_key;
+    for (unsigned fault = 0; fault < 6; fault++) {
+        call.n_words = fault == 0 ? 0 : 1; /* no command is of no words */
+        call.words = words;
+        call.db = fault == 1 ? UINT16_MAX + 1 : 0;
+        command.ask = fault == 2 ? 4 : 0;
+        command.resp_version = fault == 3 ? 256 : 2;
+        command.n_wait_keys = fault == 4; /* the call has one word, number 0 */
+        struct buf body = command_of(&command);
+        cr_assert_eq(decode_body(buf_slice(&body), &frame), fault < 5 ? WIRE_GARBAGE : WIRE_OK);
+        buf_fini(&body);
+    }
+    /* Executed: the last end is not the reply's; ends that fall; an outcome that is none. */
+    cr_assert_eq(decode_body(SLICE("\x7a\x06\x1a\x01\x02\x7a\x01x"), &frame), WIRE_GARBAGE);
+    cr_assert_eq(decode_body(SLICE("\x7a\x07\x1a\x02\x02\x01\x7a\x01x"), &frame), WIRE_GARBAGE);
+    cr_assert_eq(decode_body(SLICE("\x7a\x06\x1a\x01\x01\x7a\x01x"), &frame), WIRE_OK);
+    cr_assert_eq(decode_body(SLICE("\x7a\x02\x10\x09"), &frame), WIRE_GARBAGE);
+}
+
+Test(wire, who_knows_no_commands_takes_them_for_pings)
+{
+    struct wire_frame frame;
+    cr_assert_eq(decode_body(SLICE("\x9a\x01\x02\x08\x01"), &frame), WIRE_OK);
+    cr_assert_eq(frame.type, WIRE_PING, "as this version takes a body that comes after its time");
+}

@@ -338,8 +338,8 @@ Test(config_set, refusals_have_redis_words)
     SET(config,
         "CONFIG SET failed (possibly related to argument 'appendonly') - can't set immutable "
         "config",
-        SLICE("appendonly"), SLICE("yes"));
-    SET(config, NULL, SLICE("appendonly"), SLICE("no"), SLICE("save"), SLICE(""));
+        SLICE("appendonly"), SLICE("no"));
+    SET(config, NULL, SLICE("appendonly"), SLICE("yes"), SLICE("save"), SLICE(""));
     config_free(config);
     fixture_free(f);
 }

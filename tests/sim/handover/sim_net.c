@@ -376,6 +376,11 @@ void peer_in_send(struct peer_in *in, struct slice frame)
     if (!in->is_closing) { pipe_send(&in->conn->to_out, frame, NULL, 0); }
 }
 
+void peer_in_send_span(struct peer_in *in, const struct span *frame)
+{
+    if (!in->is_closing) { pipe_send(&in->conn->to_out, SLICE(""), frame, 0); }
+}
+
 void peer_in_pause(struct peer_in *in)
 {
     in->is_paused = true;

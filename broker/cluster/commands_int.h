@@ -1,0 +1,29 @@
+/* commands_int: what the cluster's connections and its map tell a worker's commands, and who leads what. */
+#ifndef FANFARE_CLUSTER_COMMANDS_INT_H
+#define FANFARE_CLUSTER_COMMANDS_INT_H
+
+#include "cluster/wire.h"
+
+struct cluster;
+struct half;
+struct inlet;
+struct outlet;
+
+/* Something has changed for all that wait. The half's worker, not from inside a callback of a command. */
+void commands_look(struct half *half);
+/* The same, soon. Thread: any. */
+void commands_look_all(struct cluster *cluster);
+void commands_on_down(struct half *half, uint32_t node);
+void commands_end(struct half *half);
+/* False: it makes no sense. */
+MUST_USE bool commands_on_executed(struct outlet *outlet, const struct wire_executed *executed);
+
+/* partitions_ops.leads; arg is the cluster. On a store thread. */
+void commands_leads(void *cluster, uint32_t partition, uint64_t term);
+/* Worker 0's connection to the node is new: tell it what this one leads. */
+void commands_tell_leads(struct outlet *outlet);
+MUST_USE bool commands_on_leads(struct cluster *cluster, uint32_t node,
+                                const struct wire_leads *leads);
+MUST_USE bool commands_on_ask_leads(struct inlet *inlet, const struct wire_leads *asked);
+
+#endif

@@ -1,0 +1,18 @@
+/* guests: commands of other nodes' clients, asked here because this node leads their partition. They are given on in the order
+ * in which they come; their origins keep them apart from this node's own.
+ * Owns: a copy of what was asked, until it is answered. Thread: the connection's worker.
+ * Bound: COMMANDS_IN_FLIGHT_MAX per partition and connection, which who asks keeps; parked ones, its clients. */
+#ifndef FANFARE_CLUSTER_GUESTS_H
+#define FANFARE_CLUSTER_GUESTS_H
+
+#include "cluster/wire.h"
+
+struct inlet;
+
+/* False: it makes no sense. */
+MUST_USE bool guests_on_command(struct inlet *inlet, const struct wire_command *command);
+MUST_USE bool guests_on_unpark(struct inlet *inlet, const struct wire_unpark *unpark);
+/* The connection is gone: what was asked on it is not answered to anybody, and parks no longer. */
+void guests_on_closed(struct inlet *inlet);
+
+#endif

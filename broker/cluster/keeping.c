@@ -1,0 +1,92 @@
+/* keeping: the data of the partitions that this node has replicas of: made on membership's consensus, following its map. */
+#include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
+#include "consensus/consensus.h"
+#include "partition/replicas.h"
+
+enum { FORGET_TIMEOUTS = 2 }; /* nobody asks for what a former life has asked when it is this old */
+
+static void on_changed(void *arg, uint16_t db, struct slice key, const char *event, uint32_t class)
+{
+    const struct partitions_opts *opts = &((struct cluster *)arg)->opts.data;
+    if (opts->ops != NULL && opts->ops->changed != NULL) {
+        opts->ops->changed(opts->arg, db, key, event, class);
+    }
+}
+
+static enum err on_consensus(void *arg, struct consensus *consensus)
+{
+    static const struct partitions_ops ops = {.leads = commands_leads, .changed = on_changed};
+    struct cluster *c = arg;
+    struct partitions_opts opts = c->opts.data;
+    opts.consensus = consensus;
+    opts.node_name = c->opts.membership.name;
+    opts.partition_count = c->partition_count;
+    opts.worker_count = c->worker_count;
+    opts.ops = &ops;
+    opts.arg = c;
+    struct partitions *partitions = NULL;
+    enum err err = partitions_new(&partitions, &opts);
+    if (err != ERR_OK) { return err; }
+    const struct replicas_opts replicas = {
+        .partitions = partitions,
+        .engine = consensus_engine(consensus),
+        .partition_count = c->partition_count,
+        .forget_ms = FORGET_TIMEOUTS * (uint64_t)c->opts.timeout_ms,
+    };
+    atomic_store(&c->replicas, replicas_new(&replicas));
+    atomic_store(&c->partitions, partitions);
+    return ERR_OK;
+}
+
+static void on_map(void *arg, const struct pmap *map, uint32_t self)
+{
+    struct cluster *c = arg;
+    replicas_on_map(atomic_load(&c->replicas), map, self);
+}
+
+static uint32_t on_tick(void *arg, struct pmap_settled *out, uint32_t out_max)
+{
+    struct cluster *c = arg;
+    return replicas_tick(atomic_load(&c->replicas), out, out_max);
+}
+
+void keeping_join(struct cluster *c, struct membership_opts *opts)
+{
+    if (c->opts.data.dir == NULL) { return; }
+    opts->data = (struct membership_data){
+        .arg = c,
+        .on_consensus = on_consensus,
+        .on_map = on_map,
+        .on_tick = on_tick,
+        .log_bytes = c->opts.membership.data.log_bytes,
+    };
+}
+
+void keeping_stop(struct cluster *c)
+{
+    struct partitions *partitions = atomic_load(&c->partitions);
+    if (partitions != NULL) { partitions_stop(partitions); }
+}
+
+void keeping_free(struct cluster *c)
+{
+    replicas_free(atomic_load(&c->replicas));
+    partitions_free(atomic_load(&c->partitions));
+}
+
+bool keeping_is_handed_over(struct cluster *c)
+{
+    const struct replicas *replicas = atomic_load(&c->replicas);
+    return replicas == NULL || replicas_are_handed_over(replicas);
+}
+
+bool keeping_is_led(struct cluster *c)
+{
+    const struct partitions *partitions = atomic_load(&c->partitions);
+    for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
+        bool is_led = partition_leads(partitions, p) > 0 || leaders_get(&c->leaders, p).term > 0;
+        if (!is_led) { return false; }
+    }
+    return true;
+}
