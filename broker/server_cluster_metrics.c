@@ -92,6 +92,9 @@ static void print_own(struct buf *out, const struct cluster_status *status)
     admin_print_gauge(out, "fanfare_partitions_unserved",
                       "partitions that this node cannot use for longer than cluster-timeout",
                       status->unserved);
+    admin_print_gauge(out, "fanfare_partitions_unled",
+                      "partitions of whose keys this node does not know who leads them",
+                      status->unled);
     admin_print_gauge(out, "fanfare_cluster_waiting_publishes",
                       "publishes that wait for an owner or for a full link",
                       status->waiting_publishes);

@@ -33,6 +33,9 @@ struct process_memory process_memory(void)
     if (memory.peak_bytes < memory.resident_bytes) {
         memory.peak_bytes = memory.resident_bytes; /* the kernel counts the peak in batches */
     }
+    if (memory.peak_bytes < memory.used_bytes) {
+        memory.peak_bytes = memory.used_bytes; /* LMDB allocates what it may never touch */
+    }
     memory.system_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_bytes;
     return memory;
 }

@@ -504,6 +504,7 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         .unserved = atomic_load(&c->unserved),
         .last_warmup_us = atomic_load(&c->last_warmup_us),
         .waiting_publishes = atomic_load(&c->waiting_publishes),
+        .unled = keeping_unled(c),
     };
     if (c->membership != NULL) { membership_status(c->membership, &out->membership); }
     uint32_t self;
@@ -540,7 +541,6 @@ const char *cluster_unready_because(struct cluster *c)
         }
     }
     pmap_unref(map);
-    if (why != NULL) { return why; }
-    if (atomic_load(&c->unserved_here) > 0) { return "it cannot use some partitions"; }
-    return keeping_is_led(c) ? NULL : "it does not know who leads the keys of some partitions";
+    bool is_unserved = atomic_load(&c->unserved_here) > 0;
+    return why == NULL && is_unserved ? "it cannot use some partitions" : why;
 }

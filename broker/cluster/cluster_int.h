@@ -353,8 +353,8 @@ void keeping_stop(struct cluster *c);
 void keeping_free(struct cluster *c); /* the consensus has stopped */
 /* Does this node, which drains, lead no data that another one could lead? Any thread. */
 bool keeping_is_handed_over(struct cluster *c);
-/* Is it known of all partitions who leads their data, or is there none? Any thread. */
-bool keeping_is_led(struct cluster *c);
+/* Of how many partitions is it not known who leads their data? Any thread. */
+uint32_t keeping_unled(struct cluster *c);
 
 /* ask_owners.c */
 bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask);

@@ -93,7 +93,6 @@ enum handover_rule {
     RULE_START_OVER,  /* what does not become whole is started over */
     RULE_FENCE, /* what is on its way is known to be counted or not before a snapshot is taken anew */
     RULE_PICTURE, /* a new picture of patterns ends what was acknowledged before */
-    RULE_REFUSE, /* joins that were asked for on a stream of which something was lost are refused */
     RULE_LAST
 };
 bool handover_rule(enum handover_rule rule);

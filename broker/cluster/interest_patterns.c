@@ -277,6 +277,17 @@ void interest_stop_patterns(struct half *half)
     finish_all(half);
 }
 
+/* A leaving is not confirmed while something that was ordered before it may be on an open lane: either the lane brings
+ * the acknowledgement behind that, or it ends, and the client is closed. */
+static bool may_give_up(const struct half *half, const struct pattern_op *op)
+{
+    for (uint64_t nodes = op->awaited; nodes != 0 && !op->change->is_join; nodes &= nodes - 1) {
+        uint32_t node = (uint32_t)__builtin_ctzll(nodes);
+        if (lanes_complete(half->cluster, node) > 0) { return false; }
+    }
+    return true;
+}
+
 /* Joins that have not begun are refused; what has begun ends, in slices. */
 void interest_tick_patterns(struct half *half, uint64_t since_ns)
 {
@@ -292,7 +303,8 @@ void interest_tick_patterns(struct half *half, uint64_t since_ns)
         interest_change_give_back(change);
     }
     LIST_EACH (at, &sync->under_way) {
-        if (op_at(at)->change->since_ns <= since_ns) { give_up(half, op_at(at)); }
+        bool is_old = op_at(at)->change->since_ns <= since_ns;
+        if (is_old && may_give_up(half, op_at(at))) { give_up(half, op_at(at)); }
     }
     go_on(half);
 }

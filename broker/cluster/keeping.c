@@ -81,12 +81,12 @@ bool keeping_is_handed_over(struct cluster *c)
     return replicas == NULL || replicas_are_handed_over(replicas);
 }
 
-bool keeping_is_led(struct cluster *c)
+uint32_t keeping_unled(struct cluster *c)
 {
     const struct partitions *partitions = atomic_load(&c->partitions);
+    uint32_t count = 0;
     for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
-        bool is_led = partition_leads(partitions, p) > 0 || leaders_get(&c->leaders, p).term > 0;
-        if (!is_led) { return false; }
+        count += partition_leads(partitions, p) == 0 && leaders_get(&c->leaders, p).term == 0;
     }
-    return true;
+    return count;
 }

@@ -35,7 +35,8 @@ void cmd_memory_doctor(struct call *call)
     struct buf text = {0};
     buf_appendf(
         &text,
-        "Keys are on disk: the memory is that of clients, of what waits to be sent to them, and of the log.\n"
+        "Keys are on disk: the memory is that of clients, of what waits to be sent to them, and of "
+        "the log.\n"
         "Used now: %llu bytes, of which %llu wait for clients that do not read fast enough.\n"
         "The option output-buffer-limit bounds what may wait.\n",
         (unsigned long long)memory.used_bytes,

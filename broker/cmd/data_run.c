@@ -2,6 +2,7 @@
  * queue (session/answers.h). */
 #include "cmd/data_run.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/commands.h"
@@ -77,7 +78,7 @@ static void ask(struct call *call, uint32_t partition)
     struct asked *asked = mem_new0(sizeof *asked);
     asked->call = data_call_copy(call->argv, call->argc, session->database);
     asked->service = call->caller->service;
-    asked->began_ns = call->began_ns;
+    asked->began_ns = call->began_ns > 0 ? call->began_ns : clock_mono_ns();
     asked->command = command_id(call->command);
     asked->request = (struct partition_request){
         .ask = reads ? PARTITION_READ : PARTITION_WRITE,

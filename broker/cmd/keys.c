@@ -7,14 +7,18 @@ const char *const key_flag_word[KEY_FLAG_COUNT] = {
 #undef FLAG
 };
 
-/* The position at which the keys begin, or argc: the word is not there. */
+/* The position at which the keys begin, or argc: the word is not there. Of a single key the last one counts (SORT ... STORE a
+ * STORE b). */
 static uint32_t find_begin(const struct key_rule *rule, const struct slice *argv, uint32_t argc)
 {
     if (rule->word == NULL) { return rule->from; }
+    uint32_t begin = argc;
     for (uint32_t i = rule->from; i < argc; i++) {
-        if (slice_equal_nocase(argv[i], slice_of_str(rule->word))) { return i + 1; }
+        if (!slice_equal_nocase(argv[i], slice_of_str(rule->word))) { continue; }
+        begin = i + 1;
+        if (rule->last != 0) { break; }
     }
-    return argc;
+    return begin;
 }
 
 static bool find_counted(const struct key_rule *rule, const struct slice *argv, uint32_t argc,

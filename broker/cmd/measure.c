@@ -57,12 +57,14 @@ static void add_duration(struct service *service, uint32_t command, uint64_t dur
     }
 }
 
-void measure_end_publishes(struct service *service)
+void measure_end_run(struct service *service)
 {
-    if (service->publishes_began_ns == 0) { return; }
-    uint64_t duration_ns = clock_mono_ns() - service->publishes_began_ns;
-    service->publishes_began_ns = 0;
-    add_duration(service, service->publishes_command, duration_ns, service->publishes_count);
+    if (service->run_began_ns == 0) { return; }
+    uint64_t duration_ns = clock_mono_ns() - service->run_began_ns;
+    service->run_began_ns = 0;
+    if (service->run_count > 0) {
+        add_duration(service, service->run_command, duration_ns, service->run_count);
+    }
 }
 
 static void measure_end(const struct call *call)
@@ -76,7 +78,7 @@ static void measure_end(const struct call *call)
 
 void measure_run(struct call *call)
 {
-    measure_end_publishes(call->caller->service);
+    measure_end_run(call->caller->service);
     call->began_ns = clock_mono_ns();
     call->command->handler(call);
     if (!call->is_deferred) { measure_end(call); }
@@ -87,10 +89,10 @@ void measure_deferred(const struct call *call)
     measure_end(call);
 }
 
-void measure_begin_publishes(struct service *service, uint32_t command)
+void measure_begin_run(struct service *service, uint32_t command)
 {
-    measure_end_publishes(service);
-    service->publishes_began_ns = clock_mono_ns();
-    service->publishes_command = command;
-    service->publishes_count = 0;
+    measure_end_run(service);
+    service->run_began_ns = clock_mono_ns();
+    service->run_command = command;
+    service->run_count = 0;
 }

@@ -33,20 +33,20 @@ void measure_run(struct call *call);
 /* The answer of one that was deferred, and began at call->began_ns, is there. call->caller->session NULL: its client is not. */
 void measure_deferred(const struct call *call);
 
-/* The same for a publish: reading the clock costs as much as that, so it is read once for a run of them, which
- * ends with another command or with measure_end_publishes: the input at hand has no more requests. */
-void measure_begin_publishes(struct service *service, uint32_t command);
-void measure_end_publishes(struct service *service);
+/* The same for a publish, or another command that takes no longer than reading the clock does: that is read once for a run of
+ * them, which ends with another command or with measure_end_run: the input at hand has no more requests. None of them is slow. */
+void measure_begin_run(struct service *service, uint32_t command);
+void measure_end_run(struct service *service);
 
-static inline void measure_publish(struct call *call)
+static inline void measure_quick(struct call *call)
 {
     struct service *service = call->caller->service;
     uint32_t id = command_id(call->command);
-    if (service->publishes_began_ns == 0 || service->publishes_command != id) {
-        measure_begin_publishes(service, id);
+    if (service->run_began_ns == 0 || service->run_command != id) {
+        measure_begin_run(service, id);
     }
-    service->publishes_count++;
     call->command->handler(call);
+    service->run_count += !call->is_deferred;
 }
 
 #endif

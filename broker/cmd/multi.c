@@ -125,7 +125,7 @@ void cmd_exec(struct call *call)
     } else if (is_refused) {
         transaction_discard(session);
     }
-    measure_end_publishes(call->caller->service);
+    measure_end_run(call->caller->service);
 }
 
 void cmd_discard(struct call *call)

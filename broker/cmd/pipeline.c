@@ -174,6 +174,13 @@ static bool is_paused(struct call *call)
 
 /* ---- run ---- */
 
+/* Reads of one thing are, too. */
+static bool is_quick(const struct command *command)
+{
+    enum { READS = CMD_DATA | CMD_FAST | CMD_READONLY };
+    return command->flags & CMD_PUBLISHES || (command->flags & READS) == READS;
+}
+
 void pipeline_run(struct call *call)
 {
     struct measured before = measure_begin(call);
@@ -181,8 +188,8 @@ void pipeline_run(struct call *call)
     call->caller->session->command = (uint16_t)id;
     metric_add(METRIC_redis_commands_processed_total, 1);
     metric_family_add(METRIC_FAMILY_redis_commands_total, id, 1);
-    if (call->command->flags & CMD_PUBLISHES) {
-        measure_publish(call);
+    if (is_quick(call->command)) {
+        measure_quick(call);
     } else {
         measure_run(call);
     }
@@ -303,7 +310,7 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
 
 static void input_done(struct sessions *sessions)
 {
-    measure_end_publishes(service_with(sessions));
+    measure_end_run(service_with(sessions));
 }
 
 /* The end of a wait: its command writes the answer. Of EXEC it is a part, and the rest may have to wait again. */
@@ -326,7 +333,7 @@ static void go_on(struct session *session, const struct wait *wait)
         call.command = &command_table[COMMAND_exec];
         call.reply->out = out;
         executing->go_on(&call);
-        measure_end_publishes(caller.service);
+        measure_end_run(caller.service);
     }
     if (session->bar == BAR_COMMAND) { return; }
     answer(&call);

@@ -24,9 +24,9 @@ struct service {
     struct sessions sessions; /* every one of this worker */
     struct slowlog slowlog;
     struct latency latency;
-    uint64_t publishes_began_ns; /* the present run of publishes of one session; 0: none */
-    uint32_t publishes_command;  /* enum command_id of that run */
-    uint32_t publishes_count;
+    uint64_t run_began_ns; /* the present run of one quick command of one session; 0: none */
+    uint32_t run_command;  /* enum command_id of that run */
+    uint32_t run_count;
     uint64_t last_ticket; /* of a command that waits for a key */
     bool is_leaving;      /* draining: no new client */
     bool is_draining;     /* sessions are to be closed at the end of this turn */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NUMBER_TEXT_MAX = 256 };
+enum { NUMBER_TEXT_MAX = 512 };
 
 const char data_not_an_integer[] = "ERR value is not an integer or out of range";
 const char data_not_a_float[] = "ERR value is not a valid float";

@@ -32,7 +32,11 @@ struct store_consumer group_consumer(struct data_group *group, struct slice name
         store_consumer_create(txn, &group->key.object, &group->group, name, &consumer);
     }
     consumer.seen_ms = store_txn_now_ms(txn);
-    if (is_new != NULL) { *is_new = !is_there; }
+    if (is_new != NULL) {
+        *is_new = !is_there;
+    } else if (!is_there) {
+        key_changed(group->key.call, group->key.ref.name, "xgroup-createconsumer", EVENT_STREAM);
+    }
     return consumer;
 }
 

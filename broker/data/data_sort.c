@@ -266,6 +266,11 @@ static void sort_key(struct data_call *call, bool may_store)
                     key.object.type != STORE_ZSET;
     if (is_good && is_wrong) { reply_error(call->reply, data_wrong_type); }
     if (is_good && !is_wrong) {
+        if (sort.is_unsorted && sort.has_store && key.object.type == STORE_SET) {
+            sort.is_unsorted = false; /* what is kept is to be the same everywhere */
+            sort.has_by = false;
+            sort.is_alpha = true;
+        }
         size_t count;
         struct sort_item *items = items_read(&sort, &key, &count);
         if (items_weigh(&sort, items, count)) {

@@ -87,7 +87,7 @@ bool partition_read(struct partitions *all, uint32_t worker, struct partition_re
     }
     request->is_aborted = false;
     request->is_unparked = false;
-    request->reply = (struct buf){0};
+    request->reply.len = 0;
     request->reply_end = NULL;
     lock_take(&slot->lock);
     bool is_done = slot->reader != NULL && read_now(p, slot, request, commit);

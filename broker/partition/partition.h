@@ -23,7 +23,8 @@ struct partitions;
 void partition_ask(struct partitions *partitions, struct partition_request *request);
 
 /* Run a read at once, on the worker, from its own read transaction: if this node leads, the lease holds and the state is far enough, and
- * if the calls look at little (by their keys' sizes). False: it has to be asked. Thread: worker `worker`. */
+ * if the calls look at little (by their keys' sizes). False: it has to be asked. Thread: worker `worker`.
+ * The answer takes the place of what is in request->reply, whose memory is used. */
 MUST_USE bool partition_read(struct partitions *partitions, uint32_t worker,
                              struct partition_request *request);
 

@@ -19,55 +19,61 @@ enum reach {
     REACH_DB,    /* at all keys of the database */
 };
 
+#define ROW(word, what)               \
+    {                                 \
+        {word, sizeof word - 1}, what \
+    }
 static const struct {
-    const char *name;
+    struct slice name;
     enum reach reach;
 } reaches[] = {
-    {"dbsize", REACH_ONE},
-    {"exists", REACH_ONE},
-    {"expiretime", REACH_ONE},
-    {"getbit", REACH_ONE},
-    {"hexists", REACH_ONE},
-    {"hget", REACH_ONE},
-    {"hlen", REACH_ONE},
-    {"hmget", REACH_ONE},
-    {"hstrlen", REACH_ONE},
-    {"keys", REACH_DB},
-    {"lindex", REACH_ONE},
-    {"llen", REACH_ONE},
-    {"lrange", REACH_RANGE},
-    {"object", REACH_ONE},
-    {"pexpiretime", REACH_ONE},
-    {"pttl", REACH_ONE},
-    {"randomkey", REACH_ONE},
-    {"scan", REACH_COUNT},
-    {"scard", REACH_ONE},
-    {"sismember", REACH_ONE},
-    {"smismember", REACH_ONE},
-    {"strlen", REACH_ONE},
-    {"touch", REACH_ONE},
-    {"ttl", REACH_ONE},
-    {"type", REACH_ONE},
-    {"xlen", REACH_ONE},
-    {"xrange", REACH_COUNT},
-    {"xread", REACH_COUNT},
-    {"xrevrange", REACH_COUNT},
-    {"zcard", REACH_ONE},
-    {"zcount", REACH_ONE},
-    {"zmscore", REACH_ONE},
-    {"zrange", REACH_RANGE},
-    {"zrangebyscore", REACH_COUNT},
-    {"zrank", REACH_ONE},
-    {"zrevrange", REACH_RANGE},
-    {"zrevrangebyscore", REACH_COUNT},
-    {"zrevrank", REACH_ONE},
-    {"zscore", REACH_ONE},
+    ROW("dbsize", REACH_ONE),
+    ROW("exists", REACH_ONE),
+    ROW("expiretime", REACH_ONE),
+    ROW("getbit", REACH_ONE),
+    ROW("hexists", REACH_ONE),
+    ROW("hget", REACH_ONE),
+    ROW("hlen", REACH_ONE),
+    ROW("hmget", REACH_ONE),
+    ROW("hstrlen", REACH_ONE),
+    ROW("keys", REACH_DB),
+    ROW("lindex", REACH_ONE),
+    ROW("llen", REACH_ONE),
+    ROW("lrange", REACH_RANGE),
+    ROW("object", REACH_ONE),
+    ROW("pexpiretime", REACH_ONE),
+    ROW("pttl", REACH_ONE),
+    ROW("randomkey", REACH_ONE),
+    ROW("scan", REACH_COUNT),
+    ROW("scard", REACH_ONE),
+    ROW("sismember", REACH_ONE),
+    ROW("smismember", REACH_ONE),
+    ROW("strlen", REACH_ONE),
+    ROW("touch", REACH_ONE),
+    ROW("ttl", REACH_ONE),
+    ROW("type", REACH_ONE),
+    ROW("xlen", REACH_ONE),
+    ROW("xrange", REACH_COUNT),
+    ROW("xread", REACH_COUNT),
+    ROW("xrevrange", REACH_COUNT),
+    ROW("zcard", REACH_ONE),
+    ROW("zcount", REACH_ONE),
+    ROW("zmscore", REACH_ONE),
+    ROW("zrange", REACH_RANGE),
+    ROW("zrangebyscore", REACH_COUNT),
+    ROW("zrank", REACH_ONE),
+    ROW("zrevrange", REACH_RANGE),
+    ROW("zrevrangebyscore", REACH_COUNT),
+    ROW("zrevrank", REACH_ONE),
+    ROW("zscore", REACH_ONE),
 };
 
 static enum reach reach_of(struct slice name)
 {
     for (size_t i = 0; i < COUNT_OF(reaches); i++) {
-        if (slice_equal_nocase(name, slice_of_str(reaches[i].name))) { return reaches[i].reach; }
+        if (name.len == reaches[i].name.len && slice_equal_nocase(name, reaches[i].name)) {
+            return reaches[i].reach;
+        }
     }
     return REACH_ALL;
 }

@@ -370,7 +370,8 @@ static void serve(struct partition *p, struct waited *waited)
         at = at->next; /* with the last waiter the key may go */
         is_last = at == &waited->places;
         bool is_stream = waiter->type == STORE_STREAM;
-        if (!is_stream && (waiter->type != type || left == 0)) { continue; }
+        if ((!is_stream || waiter->is_read) && waiter->type != type) { continue; }
+        if (!is_stream && left == 0) { continue; }
         bool takes = waiter->is_proposed || list_is_linked(&waiter->due) || try_find(p, waiter);
         left -= takes && !is_stream;
     }

@@ -365,6 +365,7 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     f->worker_count = mailbox_count;
     f->index = index;
     f->ops = ops;
+    f->drops_left = FANOUT_DROPS_PER_TURN;
     f->woken = mem_new0(mailbox_count * sizeof *f->woken);
     f->change = (struct index_change){.task.run = on_change, .fanout = f};
     mailbox_init(&f->inbox, never_called, f);

@@ -155,8 +155,9 @@ MUST_USE bool fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
 /* A connection is being closed, fanout_drop follows: what it has, as far as one turn allows, is counted no more. */
 void fanout_leave_ahead(struct fanout *fanout, struct subscriber *subscriber);
 
-/* Remove them all at once, of a client that stays: nothing more is delivered. */
-void fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
+/* Remove them all, of a client that stays, as many as one turn allows. False: some are left, for a later turn. True:
+ * nothing more is delivered. */
+MUST_USE bool fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
 
 /* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and
  * ops->published called, at the next fanout_commit. Borrows channel and payload for the call.

@@ -101,7 +101,7 @@ void session_on_close(struct conn *conn)
     if (fanout_drop(sessions->fanout, &session->subscriber)) { session_free(session); }
 }
 
-void session_reset(struct session *session)
+bool session_reset(struct session *session)
 {
     enum {
         FORGOTTEN = SESSION_REPLY_OFF | SESSION_REPLY_SKIP | SESSION_REPLY_SKIPPING |
@@ -109,7 +109,7 @@ void session_reset(struct session *session)
     };
     struct sessions *sessions = sessions_of(session);
     transaction_discard(session);
-    fanout_clear(sessions->fanout, &session->subscriber);
+    if (!fanout_clear(sessions->fanout, &session->subscriber)) { return false; }
     session_count_subscriptions(session);
     subscriber_set_version(sessions->fanout, &session->subscriber, 2);
     session->flags &= ~(uint32_t)FORGOTTEN;
@@ -120,4 +120,5 @@ void session_reset(struct session *session)
         mem_free(session->extra->name);
         session->extra->name = NULL;
     }
+    return true;
 }

@@ -96,7 +96,7 @@ static bool gather(struct group *g, uint64_t to, const char *to_name, uint64_t i
     if (calls->count == BEATS_MAX) { flush(g->engine, peer->name, calls); }
     if (calls->count == 0) { calls->stamp_ms = group_now_ms(g); }
     calls->list[calls->count++] =
-        (struct beat){g->id, g->self, to, raft_current_term(&g->raft), index, index_term};
+        (struct beat){g->id, g->self, to, raft_current_term(&g->raft), index, index_term, 0};
     return true;
 }
 
@@ -178,26 +178,35 @@ static bool is_known(const struct group *g, const struct message *m)
            a->prev_log_term == wal_log_term(g->log, index) && !g->is_installing;
 }
 
-bool beat_receive(struct group *g, const char *from_name, const struct message *m)
+bool beat_send_reply(struct group *g, uint64_t to, const char *to_name, uint64_t index,
+                     uint64_t stamp_ms)
 {
     struct engine *e = g->engine;
+    struct beat_peer *peer = index != 0 && may_leave(g) ? peer_of(e, to_name) : NULL;
+    if (peer == NULL) { return false; }
+    struct beats *replies = &peer->replies;
+    bool is_ailing = yield_is_ailing(e);
+    if (replies->count == BEATS_MAX || replies->is_ailing != is_ailing) {
+        flush(e, peer->name, replies);
+    }
+    replies->is_ailing = is_ailing;
+    replies->list[replies->count++] =
+        (struct beat){g->id, g->self, to, raft_current_term(&g->raft), index, 0, stamp_ms};
+    return true;
+}
+
+bool beat_receive(struct group *g, const char *from_name, const struct message *m)
+{
     const struct raft_append_entries *a = &m->raft.append_entries;
     bool is_newest =
         g->heard_term == a->term && g->heard_from == m->from && m->stamp_ms >= g->heard_stamp_ms;
-    if (!is_newest || !is_known(g, m) || !may_leave(g)) { return false; }
-    struct beat_peer *peer = peer_of(e, from_name);
-    if (peer == NULL) { return false; }
+    if (!is_newest || !is_known(g, m) ||
+        !beat_send_reply(g, m->from, from_name, a->prev_log_index, m->stamp_ms)) {
+        return false;
+    }
     uint64_t now_ms = group_now_ms(g);
     g->heard_stamp_ms = m->stamp_ms;
     g->heard_ms = now_ms;
     g->raft.election_timer_start = now_ms; /* the library has no event that does only this */
-    struct beats *replies = &peer->replies;
-    bool is_ailing = yield_is_ailing(e);
-    bool is_other = replies->stamp_ms != m->stamp_ms || replies->is_ailing != is_ailing;
-    if (replies->count == BEATS_MAX || is_other) { flush(e, peer->name, replies); }
-    replies->stamp_ms = m->stamp_ms;
-    replies->is_ailing = is_ailing;
-    replies->list[replies->count++] =
-        (struct beat){g->id, g->self, m->from, a->term, a->prev_log_index, 0};
     return true;
 }

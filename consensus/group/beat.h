@@ -12,6 +12,9 @@ struct group;
  * False: it is to be sent by itself. */
 bool beat_send(struct group *g, uint64_t to, const char *to_name,
                const struct raft_append_entries *append);
+/* The same for the answer that `index` and all before is on the disk, to a leader of this term. */
+bool beat_send_reply(struct group *g, uint64_t to, const char *to_name, uint64_t index,
+                     uint64_t stamp_ms);
 /* The leader's time has come: if all members have all of the log and answered the last time, they get their
  * heartbeats, and the library need not be asked. False: it is to be. */
 bool beat_tick(struct group *g, uint64_t now_ms);

@@ -236,6 +236,13 @@ void group_take_message(struct group *g, const struct raft_message *from)
         g->heard_from == from->server_id) {
         message.stamp_ms = g->heard_stamp_ms;
     }
+    const struct raft_append_entries_result *result = &from->append_entries_result;
+    bool is_success =
+        is_reply && result->rejected == 0 && result->term == raft_current_term(&g->raft);
+    if (is_success && beat_send_reply(g, from->server_id, from->server_address,
+                                      result->last_log_index, message.stamp_ms)) {
+        return;
+    }
     message.is_ailing = is_reply && yield_is_ailing(g->engine);
     if (from->type == RAFT_TIMEOUT_NOW) { void_lease(g); }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));

@@ -17,6 +17,8 @@ static void set_lists(Fanfare__Raft__Beats *body, uint64_t (*lists)[BEATS_MAX], 
     body->terms = lists[3];
     body->indexes = lists[4];
     body->index_terms = lists[5];
+    body->n_stamps_ms = body->is_reply ? count : 0;
+    body->stamps_ms = lists[6];
 }
 
 void beats_encode(struct buf *out, const struct beats *beats)
@@ -31,6 +33,7 @@ void beats_encode(struct buf *out, const struct beats *beats)
         lists[3][i] = beat->term;
         lists[4][i] = beat->index;
         lists[5][i] = beat->index_term;
+        lists[6][i] = beat->stamp_ms;
     }
     Fanfare__Raft__Beats body = FANFARE__RAFT__BEATS__INIT;
     body.is_reply = beats->is_reply;
@@ -53,7 +56,8 @@ static bool has_lists(const Fanfare__Raft__Beats *wire)
     size_t count = wire->n_groups;
     return count <= BEATS_MAX && wire->n_from == count && wire->n_to == count &&
            wire->n_terms == count && wire->n_indexes == count &&
-           wire->n_index_terms == (wire->is_reply ? 0 : count);
+           wire->n_index_terms == (wire->is_reply ? 0 : count) &&
+           wire->n_stamps_ms == (wire->is_reply ? count : 0);
 }
 
 static bool decode_one(const Fanfare__Raft__Beats *wire, size_t i, struct message *m)
@@ -66,6 +70,7 @@ static bool decode_one(const Fanfare__Raft__Beats *wire, size_t i, struct messag
     if (wire->is_reply) {
         m->raft.append_entries_result.term = wire->terms[i];
         m->raft.append_entries_result.last_log_index = wire->indexes[i];
+        m->stamp_ms = wire->stamps_ms[i];
         return is_whole;
     }
     m->raft.append_entries.term = wire->terms[i];

@@ -17,12 +17,13 @@ struct beat {
     uint64_t term;
     uint64_t index;      /* above 0 */
     uint64_t index_term; /* not of a reply */
+    uint64_t stamp_ms;   /* of a reply */
 };
 
 struct beats {
     bool is_reply;
-    bool is_ailing; /* of a reply */
-    uint64_t stamp_ms;
+    bool is_ailing;    /* of a reply */
+    uint64_t stamp_ms; /* not of a reply: of all of them */
     size_t count;
     struct beat list[BEATS_MAX];
 };

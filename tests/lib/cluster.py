@@ -278,7 +278,7 @@ class Cluster:
         if not self.is_plain and any(
                 int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
             return False
-        if not self.is_plain and not all(map(_has_its_replicas, running)):
+        if not self.is_plain and not self.has_replicas():
             return False
         owned = collections.Counter({n.name: 0 for n in running})
         for (first, last), name in maps[0].items():
@@ -286,6 +286,12 @@ class Cluster:
         partition = SLOTS / self.partitions
         even = max(owned.values()) - min(owned.values()) < 1.5 * partition
         return even and sum(owned.values()) == SLOTS and set(owned) == {n.name for n in running}
+
+    def has_replicas(self):
+        """Are all partitions' keys where they are to be kept, as the map says?"""
+        answer = self.running()[0].ask("CLUSTER", "PARTITIONS")
+        rows = [] if answer is None else [row for row in answer.decode().splitlines() if row.startswith("partition ")]
+        return bool(rows) and all(row.endswith("settled=yes") for row in rows)
 
     @staticmethod
     def voters_due(count):
@@ -354,10 +360,3 @@ def _info(node):
     if not isinstance(raw, bytes):
         return {}
     return dict(line.split(":", 1) for line in raw.decode().split("\r\n") if ":" in line)
-
-
-def _has_its_replicas(node):
-    """Has every partition all the replicas that it is to have? Before, a lost disk may be all that had its keys."""
-    text = node.ask("CLUSTER", "PARTITIONS")
-    lines = [line for line in text.decode().splitlines() if " replicas=" in line] if isinstance(text, bytes) else []
-    return bool(lines) and all(line.endswith(" settled=yes") for line in lines)

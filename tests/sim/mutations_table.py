@@ -42,7 +42,7 @@ MUTATIONS = [
      [("consensus/group", "return guard_is_on(g, GUARD_RESTART_HOLD) &&",
        "return false && guard_is_on(g, GUARD_RESTART_HOLD) &&")], 300),
     ("a heartbeat is acknowledged with a stamp that was not heard",
-     [("consensus/group", "replies->stamp_ms = m->stamp_ms;", "replies->stamp_ms = m->stamp_ms + 300;")], 30),
+     [("consensus/group", "a->prev_log_index, m->stamp_ms)", "a->prev_log_index, m->stamp_ms + 300)")], 30),
     ("a heartbeat is answered for what is not durable",
      [("consensus/group", "index == r->last_stored && index == wal_log_last_index(g->log)",
        "index <= wal_log_last_index(g->log)")], 300),

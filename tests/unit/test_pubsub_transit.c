@@ -424,7 +424,7 @@ static void change_channel(struct client *client)
 static void drop(struct client *client)
 {
     turn_all(); /* what had come before is shown, so that the model need not guess */
-    fanout_clear(fanout_of(client), &client->subscriber);
+    cr_assert(fanout_clear(fanout_of(client), &client->subscriber));
     cr_assert_eq(subscriber_total(&client->subscriber), 0);
     for (unsigned owner = 0; owner < OWNERS; owner++) {
         world->counted[owner][client - world->client] = 0;
