@@ -3,7 +3,8 @@
  *
  * Threads. A store thread has the partitions that are pinned to it: their write transactions, what is proposed and not
  * applied, who is parked on a key, deadlines. The raft thread hands it committed batches and never waits for it. A worker
- * asks by partition_ask and is answered through its mailbox; small reads it runs itself (partition_read).
+ * asks by partition_ask and is answered through its mailbox; small reads it runs itself (partition_read), large ones run on
+ * threads aside.
  *
  * Exactly once. A write carries its origin: a lane (a worker of a node in one life of that node) and a number in it. The state machine
  * keeps the answer of each number until the origin says that it has it (acked_low, acked); a number that comes again is answered from
