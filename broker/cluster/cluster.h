@@ -115,7 +115,7 @@ struct cluster_status {
     uint32_t warming;
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
-    uint32_t unled; /* partitions of whose keys it is not known who leads them */
+    uint32_t unled;             /* partitions of whose keys it is not known who leads them */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
