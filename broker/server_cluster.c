@@ -99,15 +99,6 @@ static void read_addresses(struct server_cluster *sc)
     sc->broker->port = own.port;
 }
 
-static void close_subscribers(void *arg, uint32_t worker,
-                              bool (*concerns)(void *concern, enum topic_kind kind,
-                                               struct slice name),
-                              void *concern)
-{
-    struct broker *broker = arg;
-    sessions_close_subscribers(&broker->service[worker]->sessions, concerns, concern);
-}
-
 static void read_options(struct server_cluster *sc, const char *dir)
 {
     struct config *config = sc->config;
@@ -134,8 +125,6 @@ static void read_options(struct server_cluster *sc, const char *dir)
     opts->worker_count = sc->broker->worker_count;
     opts->timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_timeout);
     opts->link_bytes_max = (uint64_t)config_number(config, CONFIG_link_bytes);
-    opts->close_subscribers = close_subscribers;
-    opts->arg = sc->broker;
 }
 
 /* ---- life ---- */

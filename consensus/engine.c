@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/group/apply.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
@@ -27,6 +28,7 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
+        .held_bytes_max = 64 << 20,
         .unapplied_bytes_max = 32 << 20,
         .unapplied_ms_max = 250,
         .cache_bytes = 64 << 20,
@@ -48,13 +50,6 @@ static uint64_t now_ms(const struct engine *e)
 static struct slice id_key(const uint64_t *id)
 {
     return slice_of(id, sizeof *id);
-}
-
-struct group *engine_group(const struct engine *e, uint64_t id)
-{
-    struct slice key = id_key(&id);
-    struct map_node *node = map_find(&e->groups_by_id, key, slice_hash(key));
-    return node != NULL ? CONTAINER_OF(node, struct group, node) : NULL;
 }
 
 void engine_guards_off(struct engine *e, uint32_t mask)
@@ -124,13 +119,6 @@ static void on_flushed(void *arg, uint64_t batch)
     LIST_EACH (at, &e->busy) {
         group_flushed(CONTAINER_OF(at, struct group, busy), batch);
     }
-}
-
-void engine_fail(struct engine *e, const char *what)
-{
-    if (e->is_broken) { return; }
-    e->is_broken = true;
-    e->world.on_fatal(e->world.arg, what);
 }
 
 static void on_failed(void *arg, enum err err, const char *file)
@@ -302,6 +290,7 @@ void engine_free(struct engine *e)
     }
     engine_metrics_end(e);
     engine_due_fini(e);
+    beat_end(e);
     snapshot_end(e);
     map_fini(&e->groups_by_id);
     wal_free(e->wal);
@@ -473,6 +462,7 @@ enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id)
 
 static void status_servers(const struct group *g, struct engine_status *out)
 {
+    uint64_t now = now_ms(g->engine);
     for (unsigned i = 0; i < g->raft.configuration.n && i < COUNT_OF(out->servers); i++) {
         const struct raft_server *server = &g->raft.configuration.servers[i];
         out->servers[i].id = server->id;
@@ -481,6 +471,7 @@ static void status_servers(const struct group *g, struct engine_status *out)
         raft_index match = 0;
         bool is_known = out->is_leader && raft_match_index(&g->raft, server->id, &match) == 0;
         out->servers[i].match = is_known ? match : 0;
+        out->servers[i].is_fit = out->is_leader && yield_is_fit(g, server, now);
         out->server_count++;
     }
 }
@@ -584,6 +575,7 @@ void engine_turn(struct engine *e)
         group_service(g);
         group_send_held(g);
     }
+    beat_flush(e);
     wal_flush(e->wal);
     yield_watch(e, now_ms(e));
     LIST_EACH (at, &e->busy) {

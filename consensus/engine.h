@@ -40,7 +40,8 @@ MUST_USE enum err engine_group_force(struct engine *e, uint64_t group);
 void engine_group_close(struct engine *e, uint64_t group);
 void engine_close_groups(struct engine *e); /* all of them */
 /* Remove it from this node for good; open or not. The caller removes the state machine's data, after
- * on_closed. */
+ * on_closed. A crash soon after may leave the replica in the log: one whose data is removed is not opened
+ * again, but deleted again. */
 void engine_group_delete(struct engine *e, uint64_t group);
 /* A batch that the group's state machine had taken, up to `index`, is applied. */
 void engine_applied(struct engine *e, uint64_t group, uint64_t index);

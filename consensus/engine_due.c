@@ -42,6 +42,15 @@ static void sift_down(struct due_heap *heap, size_t at)
     put(heap, at, g);
 }
 
+/* A follower that hears its leader wants its tick later and later: it is looked at when the node is awake
+ * for its heartbeats anyway, before that time, and only if there is no such moment left, at it. */
+static uint64_t look_ms(const struct engine *e, const struct group *g, uint64_t now_ms)
+{
+    uint64_t due_ms = group_next_ms(g);
+    uint64_t before_ms = due_ms / e->opts.heartbeat_ms * e->opts.heartbeat_ms;
+    return due_ms != UINT64_MAX && before_ms > now_ms ? before_ms : due_ms;
+}
+
 void engine_due_add(struct engine *e, struct group *g)
 {
     struct due_heap *heap = &e->due;
@@ -83,7 +92,7 @@ void engine_due_tick(struct engine *e, uint64_t now_ms)
     while (engine_due_next_ms(e) <= now_ms) {
         struct group *g = e->due.groups[0];
         group_tick(g, now_ms);
-        g->due_ms = group_next_ms(g);
+        g->due_ms = look_ms(e, g, now_ms);
         CHECK(g->due_ms > now_ms); /* ticks of a group are spaced */
         sift_down(&e->due, 0);
     }

@@ -46,7 +46,10 @@ struct engine {
     struct list busy; /* those that the next turn, or the end of a flush, has something to do for */
     struct list readers; /* those with reads that wait */
     struct due_heap due;
-    bool is_behind; /* a request came since the last turn began */
+    struct beat_peer *beat_peers[ENGINE_PEERS_MAX]; /* beat.c's: what is gathered for each node */
+    size_t beat_peer_count;
+    size_t held_bytes; /* of all groups */
+    bool is_behind;    /* a request came since the last turn began */
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */

@@ -42,9 +42,12 @@ struct engine_opts {
     size_t append_bytes_max;        /* entries in one message, at least one */
     unsigned entries_in_flight_max; /* own entries of a group not committed yet */
     size_t queued_bytes_max;        /* proposals of a group that wait */
+    size_t
+        held_bytes_max; /* messages of the node that wait for a flush; more are as if lost on the way */
     size_t unapplied_bytes_max; /* committed in a group and not applied: more is refused above it */
     uint32_t unapplied_ms_max;  /* the same for a batch that a state machine has taken */
-    uint64_t cache_bytes;       /* applied entries of the node kept in memory */
+    uint64_t
+        cache_bytes; /* applied entries of the node kept in memory; twice that with those to be applied */
     uint64_t snapshot_log_bytes; /* a group takes a snapshot when its log holds this */
     unsigned trailing_entries;   /* kept behind a snapshot for followers that lag */
     size_t chunk_bytes;          /* of snapshot data; the same on all nodes */
@@ -103,7 +106,8 @@ struct engine_status {
     struct {
         uint64_t id;
         int role;       /* 0 standby, 1 voter, 2 spare */
-        uint64_t match; /* leader: its log is known to be there up to this index */
+        uint64_t match; /* leader: its log is known to be there up to this index, */
+        bool is_fit;    /* it answered lately, and its disk is well: it could lead */
         char node_name[ENGINE_NAME_BYTES];
     } servers[ENGINE_SERVERS_MAX];
 };

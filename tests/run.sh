@@ -35,8 +35,8 @@ ctest_options=(--test-dir "$check" --output-on-failure -j "$jobs" --no-tests=err
 # Which tests of a tree run: a regular expression over its test names.
 declare -A selected=(
     [asan]='^(lint|unit|stress|fuzz|process|compat|sim|cluster|deploy|bench)[._]'
-    [tsan]='^(stress|process)[._]|^cluster[.](storm[.]three|pubsub|consensus|membership)'
-    [release]='^(unit|bench|deploy|sim)[._]|^cluster[.](storm|planned|consensus)'
+    [tsan]='^(stress|process)[._]|^cluster[.]((data_)?storm[.]three|pubsub|consensus|membership)'
+    [release]='^(unit|bench|deploy|sim)[._]|^cluster[.](storm|data_storm|power_cut|planned|consensus)'
     [clang]='^fuzz[._]'
 )
 

@@ -334,6 +334,15 @@ static void word_read(const struct glob *glob, size_t *at, unsigned token_count,
     }
 }
 
+/* Is it too much for what is left of the match's steps? */
+static bool is_too_much(const struct segment *segment, size_t len, size_t *steps_left)
+{
+    size_t words = (segment->token_count + WORD_TOKENS - 1) / WORD_TOKENS;
+    if (words > *steps_left / (len + 1)) { return true; }
+    *steps_left -= words * (len + 1);
+    return false;
+}
+
 /* segment_find whatever the text: word by word of 64 tokens. `reached[i]` says whether the tokens of the
  * words before take the bytes that end in front of from + i. */
 static size_t segment_find_by_words(const struct glob *glob, const struct segment *segment,
@@ -373,7 +382,7 @@ static size_t segment_find_literal(const struct glob *glob, const struct segment
 
 /* The first place in the text, at or behind `from`, where the segment matches, or nowhere. */
 static size_t segment_find(const struct glob *glob, const struct segment *segment,
-                           struct slice text, size_t from)
+                           struct slice text, size_t from, size_t *steps_left)
 {
     if (text.len - from < segment->token_count) { return nowhere; }
     size_t last = text.len - segment->token_count, steps = 0;
@@ -384,8 +393,9 @@ static size_t segment_find(const struct glob *glob, const struct segment *segmen
         if (count == segment->token_count) { return at; }
         steps += count;
         if (steps > SEARCH_STEPS_MIN + SEARCH_STEPS_PER_BYTE * (at - from)) {
-            return segment->is_literal ? segment_find_literal(glob, segment, text, at + 1)
-                                       : segment_find_by_words(glob, segment, text, at + 1);
+            if (segment->is_literal) { return segment_find_literal(glob, segment, text, at + 1); }
+            if (is_too_much(segment, text.len - at - 1, steps_left)) { return nowhere; }
+            return segment_find_by_words(glob, segment, text, at + 1);
         }
     }
     return nowhere;
@@ -397,6 +407,7 @@ static size_t segment_find(const struct glob *glob, const struct segment *segmen
 static bool match_behind_star(const struct glob *glob, size_t at, struct slice text, size_t text_at)
 {
     struct slice pattern = glob->pattern;
+    size_t steps_left = GLOB_STEPS_MAX;
     while (at < pattern.len) {
         if (pattern.data[at] == '*') {
             at++;
@@ -408,7 +419,7 @@ static bool match_behind_star(const struct glob *glob, size_t at, struct slice t
                    segment_try(glob, &segment, text, text.len - segment.token_count) ==
                        segment.token_count;
         }
-        size_t found = segment_find(glob, &segment, text, text_at);
+        size_t found = segment_find(glob, &segment, text, text_at, &steps_left);
         if (found == nowhere) { return false; }
         text_at = found + segment.token_count;
         at = segment.end;

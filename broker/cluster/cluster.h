@@ -29,13 +29,6 @@ struct cluster_opts {
      * lane to another node: above it further ones for that node are not ordered yet. */
     uint64_t link_bytes_max;
     size_t sync_frame_bytes; /* names in one part of a Sync; 0: the usual, SYNC_FRAME_BYTES */
-    /* Close every client of this worker that is subscribed to what `concerns` says: it may have missed
-     * something. Thread: that worker; not from inside a call into the fanout. */
-    void (*close_subscribers)(void *arg, uint32_t worker,
-                              bool (*concerns)(void *concern, enum topic_kind kind,
-                                               struct slice name),
-                              void *concern);
-    void *arg;
 };
 
 /* Thread: main, before the workers start. Errors: ERR_SYSTEM, ERR_INVALID, ERR_CORRUPT (logged). */

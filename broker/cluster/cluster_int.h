@@ -64,8 +64,7 @@ struct inlet {
     bool is_ended;    /* a lane from which nothing more comes; under cluster.lock */
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
-    uint32_t outstanding; /* shipments and guests to be answered on it */
-    struct buf picture;   /* parts of a picture of patterns whose last one has not come */
+    uint32_t outstanding; /* shipments, queries and guests to be answered on it */
     struct list guests;   /* struct guest: commands that are asked here */
 };
 
@@ -168,7 +167,9 @@ struct pattern_sync {
     struct list under_way; /* struct pattern_op */
     struct list done;      /* struct pattern_op: those that may end */
     uint32_t under_way_count;
-    struct task task; /* a slice of the work in each turn */
+    struct picture *picture; /* of all patterns, on its way to one node; NULL: there is none */
+    struct list drops;       /* struct interest_change: to be told behind it */
+    struct task task;        /* a slice of the work in each turn */
     bool is_posted;
 };
 
@@ -204,6 +205,8 @@ struct cluster {
     atomic_bool progress_is_posted;
     /* Worker 0's: */
     struct pattern_sync pattern_sync;
+    uint64_t work_turn_ns; /* of the turn whose work is counted, */
+    size_t work_left;      /* and the names that it may still look at */
     uint64_t
         patterns_told[PMAP_NODES_MAX]; /* directory_pattern_changes + 1 at the picture that the node
                                                has; 0: it has none */
@@ -319,8 +322,8 @@ bool interest_on_request(struct inlet *inlet, const struct wire_interest *intere
 void interest_on_batch_end(struct inlet *inlet); /* after the requests of one read */
 void interest_on_ack(struct inlet *inlet, const struct wire_interest_ack *ack);
 void interest_init(struct cluster *c);
-/* Worker 0: the node has come up, or its request link has: tell it all patterns. It is gone: it is not waited
- * for any more. */
+/* Worker 0: the node is not known to have all patterns: tell it them, or the next of them. It is gone, or its request
+ * link is another one: it is not waited for any more, and has to be told anew. */
 void interest_tell_patterns(struct half *half, uint32_t node);
 void interest_node_gone(struct half *half, uint32_t node);
 void interest_look(struct half *half); /* streams have begun or ended */

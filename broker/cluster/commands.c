@@ -107,15 +107,16 @@ static void on_refused(void *arg, uint32_t partition, const struct errand_place 
                   (struct leader){.node = at->node, .term = at->term});
 }
 
-/* What was said may have been lost. */
+/* What was said may have been lost. Who leads has a replica. */
 static void on_lost(void *arg, uint32_t partition)
 {
     const struct commands *commands = arg;
     const struct half *half = commands->half;
     const struct wire_frame frame = {.type = WIRE_ASK_LEADS, .leads = {.partition = partition}};
-    for (uint32_t node = 0; half != NULL && half->map != NULL && node < half->map->node_count;
-         node++) {
-        struct outlet *outlet = half->outlet[node];
+    if (half == NULL || half->map == NULL || partition >= half->map->partition_count) { return; }
+    const struct pmap_partition *at = &half->map->partition[partition];
+    for (uint32_t i = 0; i < at->replica_count; i++) {
+        struct outlet *outlet = half->outlet[at->replica[i].node];
         if (outlet_can_ask(outlet)) { outlet_send(outlet, outlet->request, &frame); }
     }
 }

@@ -310,19 +310,10 @@ void handover_begin(struct handover *h, uint64_t seq)
 
 /* ---- stagings ---- */
 
-static void staging_clear(struct staging *staging)
-{
-    tail_clear(&staging->tail);
-    buf_fini(&staging->names);
-    mem_free(staging->entry);
-    *staging = (struct staging){0};
-    tail_init(&staging->tail);
-}
-
 void handover_unstage(struct handover *h, uint32_t node)
 {
     if (h->staging[node] == NULL) { return; }
-    staging_clear(h->staging[node]);
+    tail_clear(&h->staging[node]->tail);
     mem_free(h->staging[node]);
     h->staging[node] = NULL;
 }
@@ -331,22 +322,6 @@ void staging_take(struct staging *staging)
 {
     staging->is_taken = true;
     tail_clear(&staging->tail);
-    buf_fini(&staging->names);
-    mem_free(staging->entry);
-    staging->entry = NULL;
-    staging->entry_count = 0;
-    staging->entry_cap = 0;
-}
-
-static void stage_entry(struct staging *staging, const struct wire_sync_entry *entry)
-{
-    if (staging->entry_count == staging->entry_cap) {
-        staging->entry_cap = staging->entry_cap > 0 ? staging->entry_cap * 2 : 16;
-        staging->entry = mem_resize(staging->entry, staging->entry_cap * sizeof *staging->entry);
-    }
-    staging->entry[staging->entry_count++] = (struct staged_entry){
-        entry->kind, entry->count, (uint32_t)entry->name.len, staging->names.len};
-    buf_append(&staging->names, entry->name);
 }
 
 static void stage_run(struct staging *staging, const struct wire_run *run)
@@ -371,13 +346,9 @@ void handover_stage(struct handover *h, uint32_t node, uint64_t incarnation,
                     const struct wire_sync *sync)
 {
     struct staging *staging = staging_of(h, node);
-    if (sync->is_first) { staging_clear(staging); }
     staging->epoch = sync->epoch;
     staging->snapshot = sync->snapshot;
     staging->incarnation = incarnation;
-    for (size_t i = 0; i < sync->entry_count; i++) {
-        stage_entry(staging, &sync->entry[i]);
-    }
     for (size_t i = 0; i < sync->tail_count; i++) {
         stage_run(staging, &sync->tail[i]);
     }

@@ -4,7 +4,7 @@
  *
  *   stream     the messages of one owner in one epoch, as they come to this node on one lane
  *   tail       messages that may not be everywhere yet, kept in case their owner dies
- *   staging    a member's snapshot of its clients' interest, on its way into force
+ *   staging    a member's snapshot of its clients' interest, on its way into force; the names are in the directory
  *
  * A stream begins when its owner is told our snapshot. From then on it may order for us, so its end is waited for before
  * the next owner is told: END, or the end of the very lane on which it would come. Both are certain to happen: who has to
@@ -59,25 +59,14 @@ struct stream {
     uint64_t fence;       /* the number of the fence that it has been asked for; 0: of none */
 };
 
-struct staged_entry {
-    enum topic_kind kind;
-    uint32_t count;
-    uint32_t name_len;
-    size_t name_at; /* in names */
-};
-
 struct staging {
     uint64_t epoch;
     uint64_t snapshot;
     uint64_t incarnation; /* of who tells it */
     bool is_done;         /* all of it has come */
     bool is_taken;        /* it is in force, or answered */
-    struct buf names;
-    struct staged_entry *entry;
-    uint32_t entry_count;
-    uint32_t entry_cap;
-    uint64_t seq;     /* the highest number that it has seen, */
-    struct tail tail; /* and what it has kept */
+    uint64_t seq;         /* the highest number that it has seen, */
+    struct tail tail;     /* and what it has kept */
 };
 
 struct handover {
@@ -104,7 +93,6 @@ enum handover_rule {
     RULE_START_OVER,  /* what does not become whole is started over */
     RULE_FENCE, /* what is on its way is known to be counted or not before a snapshot is taken anew */
     RULE_PICTURE, /* a new picture of patterns ends what was acknowledged before */
-    RULE_REFUSE, /* joins that were asked for on a stream of which something was lost are refused */
     RULE_LAST
 };
 bool handover_rule(enum handover_rule rule);
@@ -164,7 +152,7 @@ bool handover_is_settled(const struct handover *h, uint64_t owner_incarnation);
 /* All have told: this node orders from now on, behind that number. */
 void handover_begin(struct handover *h, uint64_t seq);
 
-/* A part of a member's snapshot. */
+/* A part of a member's snapshot: its names are staged. The first one: handover_unstage has been called. */
 void handover_stage(struct handover *h, uint32_t node, uint64_t incarnation,
                     const struct wire_sync *sync);
 void handover_unstage(struct handover *h, uint32_t node);

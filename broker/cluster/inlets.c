@@ -154,7 +154,6 @@ static void on_batch_end(void *object)
 static void inlet_free_if_done(struct inlet *inlet)
 {
     if (inlet->in != NULL || inlet->outstanding > 0) { return; }
-    buf_fini(&inlet->picture);
     mem_free(inlet);
 }
 

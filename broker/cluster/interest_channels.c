@@ -201,7 +201,6 @@ static void refuse_sent(struct half *half, struct interest_change *change)
 
 void interest_missed(struct half *half, uint32_t partition)
 {
-    if (!handover_rule(RULE_REFUSE)) { return; }
     struct waiting *w = &half->waiting[partition];
     LIST_EACH (link, &w->sent) {
         refuse_sent(half, CONTAINER_OF(link, struct interest_change, link));

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cluster/handover.h"
 #include "cluster/interest_int.h"
+#include "cluster/moves_int.h"
 
 enum { OPS_MAX = 2048 };
 
@@ -26,6 +27,7 @@ static struct pattern_op *op_find(struct cluster *c, uint64_t id)
 }
 
 static void on_slice(struct task *task);
+static void picture_drop(struct half *half);
 
 /* There may be something to begin or to end. */
 static void go_on(struct half *half)
@@ -131,6 +133,19 @@ static void tell_all(struct half *half, const struct interest_change *change, ui
     }
 }
 
+/* Who is being told all patterns hears of them behind that. */
+static void tell_drops(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    if (sync->picture != NULL) { return; }
+    struct list *link;
+    while ((link = list_pop_front(&sync->drops)) != NULL) {
+        struct interest_change *change = CONTAINER_OF(link, struct interest_change, link);
+        tell_all(half, change, change->epoch);
+        interest_change_free(change);
+    }
+}
+
 static void finish_all(struct half *half);
 
 static void on_change(struct event *event)
@@ -138,8 +153,8 @@ static void on_change(struct event *event)
     struct half *half = event->half;
     struct interest_change *change = event->pointer;
     if (change->is_drop) {
-        tell_all(half, change, change->epoch);
-        interest_change_free(change);
+        list_push_back(&half->cluster->pattern_sync.drops, &change->link);
+        tell_drops(half);
         return;
     }
     list_push_back(&half->cluster->pattern_sync.waiting, &change->link);
@@ -194,11 +209,12 @@ static struct ended op_leave(struct cluster *c, struct pattern_op *op)
     return ended;
 }
 
-/* A join is in force when every partition's stream comes to us; one that is given up need not wait for that. */
+/* A join is in force when every partition's stream comes to us; one that is given up need not wait for that. While a
+ * picture is on its way, which has what was in force when it was taken, none ends. */
 static void end_some(struct half *half)
 {
     struct cluster *c = half->cluster;
-    if (list_is_empty(&c->pattern_sync.done)) { return; }
+    if (list_is_empty(&c->pattern_sync.done) || c->pattern_sync.picture != NULL) { return; }
     bool are_settled = moves_are_settled(c);
     struct pattern_step step[PATTERN_STEPS_MAX];
     struct ended ended[PATTERN_STEPS_MAX];
@@ -246,6 +262,7 @@ static void give_up(struct half *half, struct pattern_op *op)
 static void finish_all(struct half *half)
 {
     struct pattern_sync *sync = &half->cluster->pattern_sync;
+    picture_drop(half);
     while (!list_is_empty(&sync->waiting) || !list_is_empty(&sync->under_way)) {
         LIST_EACH (at, &sync->under_way) {
             give_up(half, op_at(at));
@@ -329,18 +346,18 @@ void interest_on_pattern_ack(struct inlet *inlet, uint64_t id)
 /* ---- all of them, for a node that has come up ---- */
 
 struct picture {
-    struct half *half;
+    uint32_t node;
     struct buf names;
     struct wire_sync_entry *entry;
     size_t count;
     size_t cap;
+    size_t begun; /* so many have been sent */
     uint64_t changes;
+    struct directory *directory;
 };
 
-static void picture_add(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
-                        uint64_t count)
+static void picture_add(void *arg, enum topic_kind kind, struct slice name, uint64_t count)
 {
-    (void)partition;
     struct picture *picture = arg;
     if (picture->count == picture->cap) {
         picture->cap = picture->cap > 0 ? picture->cap * 2 : 64;
@@ -355,60 +372,89 @@ static void picture_add(void *arg, uint32_t partition, enum topic_kind kind, str
 static void picture_take(void *arg)
 {
     struct picture *picture = arg;
-    struct directory *d = picture->half->cluster->directory;
-    directory_each_local_pattern(d, picture_add, picture);
-    picture->changes = directory_pattern_changes(d);
+    directory_each_local_pattern(picture->directory, picture_add, picture);
+    picture->changes = directory_pattern_changes(picture->directory);
 }
 
-static void picture_send(struct picture *picture, struct outlet *outlet)
+static struct picture *picture_new(struct directory *d, uint32_t node)
 {
+    struct picture *picture = mem_new0(sizeof *picture);
+    picture->node = node;
+    picture->directory = d;
+    directory_exclusive(d, picture_take, picture);
     size_t at = 0;
     for (size_t i = 0; i < picture->count; i++) {
         picture->entry[i].name.data = picture->names.data + at;
         at += picture->entry[i].name.len;
     }
-    size_t begun = 0;
-    do {
-        size_t bytes = 0;
-        size_t end = begun;
-        while (end < picture->count && bytes < sync_frame_bytes(picture->half->cluster)) {
-            bytes += picture->entry[end++].name.len + 16;
-        }
-        const struct wire_frame frame = {
-            .type = WIRE_SYNC,
-            .sync = {.is_patterns = true,
-                     .is_first = begun == 0,
-                     .is_last = end == picture->count,
-                     .entry = picture->entry + begun,
-                     .entry_count = end - begun},
-        };
-        outlet_send(outlet, outlet->request, &frame);
-        begun = end;
-    } while (begun < picture->count);
+    return picture;
+}
+
+static void picture_drop(struct half *half)
+{
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
+    if (sync->picture == NULL) { return; }
+    buf_fini(&sync->picture->names);
+    mem_free(sync->picture->entry);
+    mem_free(sync->picture);
+    sync->picture = NULL;
+    tell_drops(half);
+    go_on(half);
+}
+
+/* One frame. True: it was the last one. */
+static bool picture_send(struct picture *picture, struct cluster *c, struct outlet *outlet)
+{
+    size_t begun = picture->begun;
+    size_t bytes = 0;
+    size_t end = begun;
+    while (end < picture->count && bytes < sync_frame_bytes(c)) {
+        bytes += picture->entry[end++].name.len + 16;
+    }
+    const struct wire_frame frame = {
+        .type = WIRE_SYNC,
+        .sync = {.is_patterns = true,
+                 .is_first = begun == 0,
+                 .is_last = end == picture->count,
+                 .entry = picture->entry + begun,
+                 .entry_count = end - begun},
+    };
+    outlet_send(outlet, outlet->request, &frame);
+    picture->begun = end;
+    moves_worked(c, end - begun);
+    return frame.sync.is_last;
 }
 
 void interest_tell_patterns(struct half *half, uint32_t node)
 {
     struct cluster *c = half->cluster;
+    struct pattern_sync *sync = &c->pattern_sync;
     struct outlet *outlet = half->outlet[node];
-    c->patterns_told[node] = 0;
-    if (!outlet_can_ask(outlet) || lanes_complete(c, node) == 0) { return; }
-    struct picture picture = {.half = half};
-    directory_exclusive(c->directory, picture_take, &picture);
-    picture_send(&picture, outlet);
-    c->patterns_told[node] = picture.changes + 1;
-    buf_fini(&picture.names);
-    mem_free(picture.entry);
-    LIST_EACH (at, &c->pattern_sync.under_way) {
+    bool is_for_another = sync->picture != NULL && sync->picture->node != node;
+    if (is_for_another || !outlet_can_ask(outlet) || lanes_complete(c, node) == 0) { return; }
+    if (!moves_may_work(c)) { return; }
+    if (sync->picture == NULL) {
+        sync->picture = picture_new(c->directory, node);
+        moves_worked(c, sync->picture->count / 2);
+    }
+    do {
+        if (!moves_may_work(c)) { return; }
+    } while (!picture_send(sync->picture, c, outlet));
+    c->patterns_told[node] = sync->picture->changes + 1;
+    LIST_EACH (at, &sync->under_way) {
         op_ask(half, op_at(at), node);
         op_look(half, op_at(at));
     }
+    picture_drop(half);
+    moves_soon(c); /* another node may be waiting */
 }
 
 void interest_node_gone(struct half *half, uint32_t node)
 {
+    struct pattern_sync *sync = &half->cluster->pattern_sync;
     half->cluster->patterns_told[node] = 0;
-    LIST_EACH (at, &half->cluster->pattern_sync.under_way) {
+    if (sync->picture != NULL && sync->picture->node == node) { picture_drop(half); }
+    LIST_EACH (at, &sync->under_way) {
         op_at(at)->asked[node] = (struct pattern_asked){0};
     }
     interest_look(half);
@@ -451,45 +497,33 @@ void interest_on_pattern(struct inlet *inlet, const struct wire_interest *intere
     if (batch->count == PATTERN_STEPS_MAX) { interest_on_batch_end(inlet); }
 }
 
-/* A pattern of a picture as it is kept until the whole picture is there; the name follows. */
-struct pictured {
-    uint32_t count;
-    uint32_t name_len;
-};
-
-/* The new picture comes into force at one moment: what is ordered before it meets the old one. */
-static void patterns_take(void *arg)
+/* A part of the picture, a group at a time. */
+static void stage(struct inlet *inlet, const struct wire_sync *sync)
 {
-    const struct inlet *inlet = arg;
     struct directory *d = inlet->half->cluster->directory;
-    directory_forget_node_patterns(d, inlet->node);
-    directory_ack_node_patterns(d, inlet->node);
-    for (size_t at = 0; at < inlet->picture.len;) {
-        struct pictured pictured;
-        memcpy(&pictured, inlet->picture.data + at, sizeof pictured);
-        at += sizeof pictured;
-        struct slice name = slice_of(inlet->picture.data + at, pictured.name_len);
-        directory_add_interest(d, inlet->node, TOPIC_PATTERN, name, pictured.count);
-        at += pictured.name_len;
+    struct pattern_delta delta[PATTERN_STEPS_MAX];
+    uint32_t count = 0;
+    for (size_t i = 0; i < sync->entry_count; i++) {
+        const struct wire_sync_entry *entry = &sync->entry[i];
+        int32_t wanted = entry->count < INT32_MAX ? (int32_t)entry->count : INT32_MAX;
+        delta[count++] = (struct pattern_delta){.name = entry->name, .change = wanted};
+        if (count == PATTERN_STEPS_MAX || i + 1 == sync->entry_count) {
+            directory_stage_more_patterns(d, inlet->node, delta, count);
+            count = 0;
+        }
     }
 }
 
 bool interest_on_patterns(struct inlet *inlet, const struct wire_sync *sync)
 {
+    struct directory *d = inlet->half->cluster->directory;
     for (size_t i = 0; i < sync->entry_count; i++) {
         if (sync->entry[i].kind != TOPIC_PATTERN) { return false; }
     }
     interest_on_batch_end(inlet); /* what came before */
-    if (sync->is_first) { inlet->picture.len = 0; }
-    for (size_t i = 0; i < sync->entry_count; i++) {
-        const struct wire_sync_entry *entry = &sync->entry[i];
-        const struct pictured pictured = {entry->count, (uint32_t)entry->name.len};
-        buf_append(&inlet->picture, slice_of(&pictured, sizeof pictured));
-        buf_append(&inlet->picture, entry->name);
-    }
-    if (!sync->is_last) { return true; }
-    directory_exclusive(inlet->half->cluster->directory, patterns_take, inlet);
-    buf_fini(&inlet->picture);
+    if (sync->is_first) { directory_stage_patterns(d, inlet->node); }
+    stage(inlet, sync);
+    if (sync->is_last) { directory_take_staged_patterns(d, inlet->node); }
     return true;
 }
 
@@ -499,5 +533,6 @@ void interest_init(struct cluster *c)
     list_init(&sync->waiting);
     list_init(&sync->under_way);
     list_init(&sync->done);
+    list_init(&sync->drops);
     sync->task.run = on_slice;
 }

@@ -23,6 +23,30 @@ void turnover_end(struct turnover *t)
     mem_free(t->is_concerned);
 }
 
+/* ---- a turn's share ---- */
+
+enum {
+    NAME_BYTES = 8,      /* of a frame's, by which a turn's share is reckoned */
+    NAMES_PER_STEP = 64, /* so many take as long as what every step takes, that is all stripes */
+};
+
+bool moves_may_work(struct cluster *c)
+{
+    uint64_t now_ns = worker_now_ns(half_0(c)->worker);
+    if (c->work_turn_ns != now_ns) {
+        c->work_turn_ns = now_ns;
+        c->work_left = sync_frame_bytes(c) / NAME_BYTES + 1;
+    }
+    if (c->work_left == 0) { moves_soon(c); }
+    return c->work_left > 0;
+}
+
+void moves_worked(struct cluster *c, size_t names)
+{
+    size_t done = names + NAMES_PER_STEP;
+    c->work_left -= done < c->work_left ? done : c->work_left;
+}
+
 /* ---- the map changes ---- */
 
 /* Follow one partition's row. Exclusive, under the place's lock. */
@@ -106,9 +130,10 @@ static void follow_self(struct cluster *c, uint64_t incarnation)
 {
     LOG_WARN("this node was declared down: its subscribers are closed",
              LOG_UINT("incarnation", incarnation));
-    struct concern *concern = concern_new(c);
-    concern->everything = true;
-    concern_close(c, concern);
+    bool *all = mem_new(c->partition_count);
+    memset(all, true, c->partition_count);
+    moves_missed(c, all);
+    mem_free(all);
 }
 
 void moves_follow_map(struct cluster *c)
@@ -175,25 +200,48 @@ bool moves_are_settled(struct cluster *c)
 
 static void on_lane_gone(struct event *event);
 
+/* Its owner elsewhere is to be told anew. Exclusive. */
+static void partition_stale(struct remote_partition *at)
+{
+    bool is_told = at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
+    if (is_told) { at->phase = PARTITION_STALE; }
+}
+
+struct lost_lane {
+    const struct inlet *inlet;
+    uint32_t lane_count;
+    bool is_clean;
+};
+
+/* The owner does not know it yet, and goes on putting on that lane what it orders and what it acknowledges: nobody is
+ * to ask it any more to count a join until it has been told anew. Exclusive. */
+static void lose_lane(void *arg)
+{
+    const struct lost_lane *lost = arg;
+    const struct inlet *inlet = lost->inlet;
+    struct cluster *c = inlet->half->cluster;
+    bool *is_missing = mem_new0(c->partition_count);
+    bool any = false;
+    for (uint32_t p = inlet->worker; p < c->partition_count; p += lost->lane_count) {
+        struct place *place = &c->place[p];
+        lock_take(&place->lock);
+        bool had_part = handover_lane_ended(&place->handover, inlet->node, inlet->number);
+        lock_release(&place->lock);
+        struct remote_partition *at = directory_partition(c->directory, p);
+        if (had_part && at->owner == inlet->node) { partition_stale(at); }
+        is_missing[p] = had_part && !lost->is_clean;
+        any |= is_missing[p];
+    }
+    if (any) { moves_missed(c, is_missing); } /* before another lane may take this one's place */
+    mem_free(is_missing);
+}
+
 void moves_lane_lost(const struct inlet *inlet, uint32_t lane_count, bool is_clean)
 {
     struct cluster *c = inlet->half->cluster;
     if (atomic_load(&c->is_stopping)) { return; }
-    struct concern *concern = concern_new(c);
-    for (uint32_t p = inlet->worker; p < c->partition_count; p += lane_count) {
-        struct place *place = &c->place[p];
-        lock_take(&place->lock);
-        bool may_miss =
-            handover_lane_ended(&place->handover, inlet->node, inlet->number) && !is_clean;
-        lock_release(&place->lock);
-        concern->partition[p] = may_miss;
-        concern->patterns |= may_miss;
-    }
-    if (concern->patterns) {
-        concern_close(c, concern);
-    } else {
-        mem_free(concern);
-    }
+    struct lost_lane lost = {inlet, lane_count, is_clean};
+    directory_exclusive(c->directory, lose_lane, &lost);
     event_post(half_0(c), (struct event){.run = on_lane_gone, .node = inlet->node});
 }
 
@@ -207,9 +255,8 @@ static void stale_partitions(void *arg)
     const struct stale_owner *stale = arg;
     for (uint32_t p = 0; p < stale->cluster->partition_count; p++) {
         struct remote_partition *at = directory_partition(stale->cluster->directory, p);
-        bool is_told = at->phase == PARTITION_SYNCED || at->phase == PARTITION_READY;
         if (at->owner != stale->node) { continue; }
-        if (is_told) { at->phase = PARTITION_STALE; }
+        partition_stale(at);
         struct place *place = &stale->cluster->place[p];
         lock_take(&place->lock);
         handover_forget_fence(&place->handover);

@@ -5,59 +5,52 @@
 
 /* ---- closing subscribers that may have missed something ---- */
 
-static bool concerns(void *arg, enum topic_kind kind, struct slice name)
-{
-    const struct concern *concern = arg;
-    if (concern->everything) { return true; }
-    if (kind == TOPIC_PATTERN) { return concern->patterns; }
-    return concern->partition[directory_partition_of(concern->directory, name)];
-}
-
-static void on_close_subscribers(struct event *event)
+static void on_missed(struct event *event)
 {
     struct cluster *c = event->half->cluster;
-    const struct concern *concern = event->pointer;
-    fanout_commit(event->half->fanout); /* who has been acknowledged by now is a subscriber, too */
+    bool *is_missing = event->pointer;
+    fanout_commit(event->half->fanout); /* who has been acknowledged by now is not refused */
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (concern->everything || concern->partition[p]) { interest_missed(event->half, p); }
+        if (is_missing[p]) { interest_missed(event->half, p); }
     }
-    c->opts.close_subscribers(c->opts.arg, event->half->index, concerns, event->pointer);
-    mem_free(event->pointer);
+    mem_free(is_missing);
 }
 
-struct concern *concern_new(const struct cluster *c)
+void moves_missed(struct cluster *c, const bool *is_missing)
 {
-    struct concern *concern = mem_new0(sizeof *concern + c->partition_count);
-    concern->directory = c->directory;
-    return concern;
-}
-
-void concern_close(struct cluster *c, struct concern *concern)
-{
-    size_t bytes = sizeof *concern + c->partition_count;
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        struct concern *copy = mem_new(bytes);
-        memcpy(copy, concern, bytes);
-        event_post(c->half[i], (struct event){.run = on_close_subscribers, .pointer = copy});
+        fanout_interrupt(c->half[i]->fanout, is_missing);
+        bool *copy = mem_new(c->partition_count);
+        memcpy(copy, is_missing, c->partition_count);
+        event_post(c->half[i], (struct event){.run = on_missed, .pointer = copy});
     }
-    mem_free(concern);
+}
+
+void moves_missed_one(struct cluster *c, uint32_t partition)
+{
+    bool *is_missing = mem_new0(c->partition_count);
+    is_missing[partition] = true;
+    moves_missed(c, is_missing);
+    mem_free(is_missing);
 }
 
 /* ---- this node's side: following an owner ---- */
 
 /* The names of one partition, for its owner. */
 struct snapshot {
+    struct cluster *cluster;
+    uint32_t partition;
+    bool is_told;
+    struct remote_partition at; /* then */
     struct buf names;
     struct wire_sync_entry *entry;
     size_t count;
     size_t cap;
 };
 
-static void snapshot_add(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
-                         uint64_t count)
+static void snapshot_add(void *arg, enum topic_kind kind, struct slice name, uint64_t count)
 {
-    struct turnover *t = arg;
-    struct snapshot *snapshot = &t->snapshot[partition];
+    struct snapshot *snapshot = arg;
     if (snapshot->count == snapshot->cap) {
         snapshot->cap = snapshot->cap > 0 ? snapshot->cap * 2 : 16;
         snapshot->entry = mem_resize(snapshot->entry, snapshot->cap * sizeof *snapshot->entry);
@@ -87,14 +80,14 @@ static bool tell_owner(struct cluster *c, uint32_t p)
     return may;
 }
 
-static void take_snapshots(void *arg)
+static void take_snapshot(void *arg)
 {
-    struct turnover *t = arg;
-    struct cluster *c = t->cluster;
-    for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (t->is_concerned[p]) { t->is_concerned[p] = tell_owner(c, p); }
-    }
-    directory_each_local(c->directory, t->is_concerned, snapshot_add, t);
+    struct snapshot *snapshot = arg;
+    struct directory *d = snapshot->cluster->directory;
+    snapshot->is_told = tell_owner(snapshot->cluster, snapshot->partition);
+    if (!snapshot->is_told) { return; }
+    snapshot->at = *directory_partition(d, snapshot->partition);
+    directory_each_local(d, snapshot->partition, snapshot_add, snapshot);
 }
 
 static struct wire_run *tail_as_runs(const struct tail *tail)
@@ -111,9 +104,11 @@ static struct wire_run *tail_as_runs(const struct tail *tail)
     return runs;
 }
 
-static void sync_send(struct cluster *c, uint32_t p, struct snapshot *snapshot,
-                      const struct remote_partition *told)
+static void sync_send(struct snapshot *snapshot)
 {
+    struct cluster *c = snapshot->cluster;
+    uint32_t p = snapshot->partition;
+    const struct remote_partition *told = &snapshot->at;
     size_t at = 0;
     for (size_t i = 0; i < snapshot->count; i++) {
         snapshot->entry[i].name.data = snapshot->names.data + at;
@@ -210,26 +205,23 @@ static bool must_fence(struct cluster *c, uint32_t p)
     return true;
 }
 
+static void sync_owner(struct cluster *c, uint32_t p)
+{
+    struct snapshot snapshot = {.cluster = c, .partition = p};
+    directory_exclusive(c->directory, take_snapshot, &snapshot);
+    if (snapshot.is_told) { sync_send(&snapshot); }
+    moves_worked(c, snapshot.count);
+    buf_fini(&snapshot.names);
+    mem_free(snapshot.entry);
+}
+
 void follow_sync_owners(struct cluster *c)
 {
-    struct turnover t = turnover_begin(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        t.is_concerned[p] = may_sync(c, p) && !must_fence(c, p);
-        t.any |= t.is_concerned[p];
+        if (!may_sync(c, p) || must_fence(c, p)) { continue; }
+        if (!moves_may_work(c)) { return; }
+        sync_owner(c, p);
     }
-    if (t.any) {
-        t.snapshot = mem_new0(c->partition_count * sizeof *t.snapshot);
-        directory_exclusive(c->directory, take_snapshots, &t);
-        for (uint32_t p = 0; p < c->partition_count; p++) {
-            if (!t.is_concerned[p]) { continue; }
-            const struct remote_partition at = directory_partition_peek(c->directory, p);
-            sync_send(c, p, &t.snapshot[p], &at);
-            buf_fini(&t.snapshot[p].names);
-            mem_free(t.snapshot[p].entry);
-        }
-        mem_free(t.snapshot);
-    }
-    turnover_end(&t);
 }
 
 void follow_ask_ends(struct cluster *c)
@@ -271,12 +263,7 @@ void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *r
     bool is_current = handover_on_ready(&place->handover, node, ready);
     lock_release(&place->lock);
     if (!is_current) { return; }
-    if (ready->is_missed) {
-        struct concern *concern = concern_new(c);
-        concern->patterns = true;
-        concern->partition[ready->partition] = true;
-        concern_close(c, concern);
-    }
+    if (ready->is_missed) { moves_missed_one(c, ready->partition); }
     event_post(half_0(c), (struct event){.run = on_ready,
                                          .node = node,
                                          .partition = ready->partition,

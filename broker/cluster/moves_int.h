@@ -5,27 +5,25 @@
 
 #include "cluster/cluster_int.h"
 
-/* Whose subscribers may have missed something. */
-struct concern {
-    struct directory *directory;
-    bool everything;
-    bool patterns;
-    bool partition[];
-};
-
-struct concern *concern_new(const struct cluster *c);
-/* Close them, on all workers. Takes: concern. Any thread. */
-void concern_close(struct cluster *c, struct concern *concern);
+/* Messages of those partitions have been lost on their way here, in front of this point of their order: whose clients
+ * may have missed one is closed, on all workers, and sees nothing of what comes behind it. Any thread, also exclusive. */
+void moves_missed(struct cluster *c, const bool *is_missing);
+void moves_missed_one(struct cluster *c, uint32_t partition);
 
 /* Bodies of directory_exclusive get one of these. */
 struct turnover {
     struct cluster *cluster;
     bool *is_concerned; /* by partition */
     bool any;
-    struct snapshot *snapshot; /* by partition */
-    uint64_t members;          /* up, without this node */
-    bool is_reborn;            /* this node was declared down */
+    uint64_t members; /* up, without this node */
+    bool is_reborn;   /* this node was declared down */
 };
+
+/* A partition, or what a node wants of one, may be many thousand names, and they are looked at as one. What a turn does of
+ * that is bounded: when so many names have been looked at, the rest is for the next turn. */
+/* False: not now, moves_progress comes again. Worker 0's, as the next. */
+MUST_USE bool moves_may_work(struct cluster *c);
+void moves_worked(struct cluster *c, size_t names);
 
 struct turnover turnover_begin(struct cluster *c);
 void turnover_end(struct turnover *t);

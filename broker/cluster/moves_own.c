@@ -29,7 +29,8 @@ static bool sync_is_sane(const struct cluster *c, const struct wire_sync *sync)
     return true;
 }
 
-struct fencing {
+/* What a member tells, for bodies of directory_exclusive. */
+struct telling {
     struct inlet *inlet;
     const struct wire_sync *sync;
 };
@@ -38,9 +39,9 @@ struct fencing {
  * counted from here on. Exclusive. */
 static void take_fence(void *arg)
 {
-    const struct fencing *fencing = arg;
-    const struct wire_sync *sync = fencing->sync;
-    const struct inlet *inlet = fencing->inlet;
+    const struct telling *telling = arg;
+    const struct wire_sync *sync = telling->sync;
+    const struct inlet *inlet = telling->inlet;
     struct directory *d = inlet->half->cluster->directory;
     const struct remote_partition *at = directory_partition(d, sync->partition);
     if (at->phase != PARTITION_OWNED || at->epoch != sync->epoch) { return; } /* its map is old */
@@ -51,21 +52,48 @@ static void take_fence(void *arg)
     directory_push_lane(d, item);
 }
 
-bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync)
+/* It begins to tell all anew. */
+static void stage_anew(void *arg)
+{
+    const struct telling *telling = arg;
+    struct cluster *c = telling->inlet->half->cluster;
+    uint32_t p = telling->sync->partition;
+    struct place *place = &c->place[p];
+    lock_take(&place->lock);
+    handover_unstage(&place->handover, telling->inlet->node);
+    lock_release(&place->lock);
+    directory_stage_interest(c->directory, telling->inlet->node, p);
+}
+
+/* The names go where they are looked for, and count when all are there and it is their turn. */
+static void stage(struct inlet *inlet, const struct wire_sync *sync)
 {
     struct cluster *c = inlet->half->cluster;
-    if (!sync_is_sane(c, sync)) { return false; }
-    if (sync->is_fence) {
-        struct fencing fencing = {inlet, sync};
-        directory_exclusive(c->directory, take_fence, &fencing);
-        directory_wake_lanes(c->directory);
-        return true;
+    struct telling telling = {inlet, sync};
+    if (sync->is_first) { directory_exclusive(c->directory, stage_anew, &telling); }
+    for (size_t i = 0; i < sync->entry_count; i++) {
+        const struct wire_sync_entry *entry = &sync->entry[i];
+        directory_stage_more_interest(c->directory, inlet->node, entry->kind, entry->name,
+                                      entry->count);
     }
     struct place *place = &c->place[sync->partition];
     lock_take(&place->lock);
     handover_stage(&place->handover, inlet->node, inlet->incarnation, sync);
     lock_release(&place->lock);
     if (sync->is_last) { moves_soon(c); }
+}
+
+bool moves_on_sync(struct inlet *inlet, const struct wire_sync *sync)
+{
+    struct cluster *c = inlet->half->cluster;
+    if (!sync_is_sane(c, sync)) { return false; }
+    if (sync->is_fence) {
+        struct telling telling = {inlet, sync};
+        directory_exclusive(c->directory, take_fence, &telling);
+        directory_wake_lanes(c->directory);
+        return true;
+    }
+    stage(inlet, sync);
     return true;
 }
 
@@ -94,15 +122,10 @@ static bool may_begin(struct cluster *c, uint32_t p)
     return may;
 }
 
-static void take_interest(struct directory *d, uint32_t p, struct place *place, uint32_t node)
+/* What the node has staged is in force. */
+static void take_interest(struct directory *d, uint32_t p, const struct place *place, uint32_t node)
 {
-    const struct staging *staging = place->handover.staging[node];
-    for (uint32_t i = 0; i < staging->entry_count; i++) {
-        const struct staged_entry *entry = &staging->entry[i];
-        struct slice name = slice_of(staging->names.data + entry->name_at, entry->name_len);
-        directory_add_interest(d, node, entry->kind, name, entry->count);
-    }
-    directory_set_snapshot(d, node, p, staging->snapshot);
+    directory_take_staged_interest(d, node, p, place->handover.staging[node]->snapshot);
 }
 
 static void push_ready(struct cluster *c, uint32_t p, uint32_t node, bool is_missed)
@@ -121,6 +144,12 @@ void own_push_end(struct cluster *c, uint32_t p, uint64_t nodes, uint64_t epoch,
     item->epoch = epoch;
     item->seq = seq;
     directory_push_lane(c->directory, item);
+}
+
+/* Is what the node has seen, up to `seq`, not followed by what is still kept? */
+static bool has_missed(uint64_t seq, uint64_t floor)
+{
+    return seq + 1 < floor;
 }
 
 /* Give a run of the previous owner to those who want it and have not seen its number. */
@@ -145,12 +174,26 @@ static void recover_run(struct cluster *c, uint32_t p, struct place *place, uint
     }
 }
 
-static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t members)
+/* Who has missed something is shown nothing of what came behind it. */
+static uint64_t who_follows(const struct place *place, uint64_t members, uint64_t floor)
 {
+    uint64_t nodes = 0;
+    for (uint64_t left = members; left != 0; left &= left - 1) {
+        uint32_t node = (uint32_t)__builtin_ctzll(left);
+        bool has_all = !has_missed(place->handover.staging[node]->seq, floor);
+        nodes |= has_all ? 1ULL << node : 0;
+    }
+    return nodes;
+}
+
+static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t members,
+                    uint64_t floor)
+{
+    uint64_t followers = who_follows(place, members, floor);
     struct tail_walk walk;
     tail_walk_begin(&walk, &place->handover, members);
     for (const struct tail_run *run; (run = tail_walk_next(&walk)) != NULL;) {
-        recover_run(c, p, place, members, run);
+        recover_run(c, p, place, followers, run);
         if (run->seq > place->handover.seq) { /* news to this node's own subscribers */
             struct slice channel = msg_channel(run->kind, run->span.data);
             const struct arrival arrival = {run->span,
@@ -163,16 +206,11 @@ static void recover(struct cluster *c, uint32_t p, struct place *place, uint64_t
     }
 }
 
-struct beginning {
-    struct turnover turnover;
-    struct concern *missed;
-};
-
 /* Under the place's lock, exclusive. */
-static void begin_one(struct beginning *b, uint32_t p)
+static void begin_one(struct turnover *t, uint32_t p)
 {
-    struct cluster *c = b->turnover.cluster;
-    uint64_t members = b->turnover.members;
+    struct cluster *c = t->cluster;
+    uint64_t members = t->members;
     struct place *place = &c->place[p];
     struct handover *h = &place->handover;
     uint64_t floor;
@@ -186,15 +224,12 @@ static void begin_one(struct beginning *b, uint32_t p)
     at->seq = seq;
     at->snapshot = ++at->number;
     at->followers = members;
-    recover(c, p, place, members);
+    if (has_missed(h->seq, floor)) { moves_missed_one(c, p); }
+    recover(c, p, place, members, floor);
     place->is_followed = true;
-    if (h->seq + 1 < floor) {
-        b->missed->partition[p] = true;
-        b->missed->patterns = true;
-    }
     for (uint64_t nodes = members; nodes != 0; nodes &= nodes - 1) {
         uint32_t node = (uint32_t)__builtin_ctzll(nodes);
-        push_ready(c, p, node, h->staging[node]->seq + 1 < floor);
+        push_ready(c, p, node, has_missed(h->staging[node]->seq, floor));
         staging_take(h->staging[node]);
     }
     handover_begin(h, seq);
@@ -203,14 +238,14 @@ static void begin_one(struct beginning *b, uint32_t p)
 /* A member may have begun to tell it all anew since may_begin looked. */
 static void begin_all(void *arg)
 {
-    struct beginning *b = arg;
-    struct cluster *c = b->turnover.cluster;
-    directory_forget_interest(c->directory, b->turnover.is_concerned);
+    struct turnover *t = arg;
+    struct cluster *c = t->cluster;
+    directory_forget_interest(c->directory, t->is_concerned);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (!b->turnover.is_concerned[p]) { continue; }
+        if (!t->is_concerned[p]) { continue; }
         lock_take(&c->place[p].lock);
-        b->turnover.is_concerned[p] = all_have_told(c, p);
-        if (b->turnover.is_concerned[p]) { begin_one(b, p); }
+        t->is_concerned[p] = all_have_told(c, p);
+        if (t->is_concerned[p]) { begin_one(t, p); }
         lock_release(&c->place[p].lock);
     }
 }
@@ -246,23 +281,21 @@ void own_count(struct cluster *c)
 
 void own_begin(struct cluster *c)
 {
-    struct beginning b = {.turnover = turnover_begin(c), .missed = concern_new(c)};
+    struct turnover t = turnover_begin(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        b.turnover.is_concerned[p] = may_begin(c, p);
-        b.turnover.any |= b.turnover.is_concerned[p];
+        if (!may_begin(c, p)) { continue; }
+        if (!moves_may_work(c)) { break; }
+        t.is_concerned[p] = true;
+        t.any = true;
+        moves_worked(c, 0);
     }
-    if (b.turnover.any) {
-        directory_exclusive(c->directory, begin_all, &b);
+    if (t.any) {
+        directory_exclusive(c->directory, begin_all, &t);
         directory_wake_lanes(c->directory);
-        log_begun(c, b.turnover.is_concerned);
+        log_begun(c, t.is_concerned);
         half_look_all(c);
     }
-    if (b.missed->patterns) {
-        concern_close(c, b.missed);
-    } else {
-        mem_free(b.missed);
-    }
-    turnover_end(&b.turnover);
+    turnover_end(&t);
 }
 
 /* ---- members that come late, or again ---- */
@@ -276,7 +309,6 @@ static void take_latecomer(void *arg)
     lock_take(&place->lock);
     uint64_t incarnation = half_0(c)->map->node[late->node].incarnation;
     if (handover_has_news(&place->handover, late->node, incarnation)) {
-        directory_forget_node_partition(c->directory, late->node, late->partition);
         take_interest(c->directory, late->partition, place, late->node);
         directory_partition(c->directory, late->partition)->followers |= 1ULL << late->node;
         push_ready(c, late->partition, late->node, false);
@@ -298,6 +330,8 @@ void own_take_latecomers(struct cluster *c)
                 handover_has_news(&place->handover, node, half->map->node[node].incarnation);
             lock_release(&place->lock);
             if (!is_late || !node_is_up(half->map, node)) { continue; }
+            if (!moves_may_work(c)) { return; }
+            moves_worked(c, 0);
             struct latecomer late = {c, p, node};
             directory_exclusive(c->directory, take_latecomer, &late);
             directory_wake_lanes(c->directory);
@@ -317,6 +351,7 @@ static void answer_outdated(void *arg)
         struct staging *staging = place->handover.staging[late->node];
         own_push_end(c, late->partition, 1ULL << late->node, staging->epoch, 0);
         staging_take(staging);
+        directory_unstage_interest(c->directory, late->node, late->partition);
     }
     lock_release(&place->lock);
 }

@@ -20,28 +20,24 @@ static const char *why_not(const struct half *half, const struct remote_partitio
     return "its owner cannot be told what is wanted here";
 }
 
-static void stale_one(void *arg)
+/* As if every connection that it may wait for had broken. Exclusive. */
+static void give_up(void *arg)
 {
     const struct latecomer *late = arg;
-    struct remote_partition *at = directory_partition(late->cluster->directory, late->partition);
-    if (at->phase == PARTITION_SYNCED) { at->phase = PARTITION_STALE; }
-}
-
-/* As if every connection that it may wait for had broken. */
-static void start_over(struct cluster *c, uint32_t p)
-{
-    struct place *place = &c->place[p];
+    struct cluster *c = late->cluster;
+    struct place *place = &c->place[late->partition];
     lock_take(&place->lock);
     bool may_miss = handover_give_up(&place->handover);
     lock_release(&place->lock);
-    if (may_miss) {
-        struct concern *concern = concern_new(c);
-        concern->partition[p] = true;
-        concern->patterns = true;
-        concern_close(c, concern);
-    }
+    struct remote_partition *at = directory_partition(c->directory, late->partition);
+    if (at->phase == PARTITION_SYNCED) { at->phase = PARTITION_STALE; }
+    if (may_miss) { moves_missed_one(c, late->partition); }
+}
+
+static void start_over(struct cluster *c, uint32_t p)
+{
     struct latecomer late = {.cluster = c, .partition = p};
-    directory_exclusive(c->directory, stale_one, &late);
+    directory_exclusive(c->directory, give_up, &late);
 }
 
 static void act(struct cluster *c, uint32_t p, const struct remote_partition *at)

@@ -64,7 +64,7 @@ static void on_request_up(void *arg)
     atomic_fetch_add(&c->stat[outlet->node].requests_up, 1);
     atomic_store(&c->stat[outlet->node].up_wall_ms, clock_wall_us() / 1000);
     if (outlet->half->index == 0) {
-        interest_tell_patterns(outlet->half, outlet->node);
+        interest_node_gone(outlet->half, outlet->node);
         commands_tell_leads(outlet);
         moves_progress(c);
     }

@@ -180,9 +180,21 @@ void cmd_quit(struct call *call)
     session_leave(call->caller->session);
 }
 
+static void reset_on(void *question, struct call *call)
+{
+    (void)question;
+    cmd_reset(call);
+}
+
 void cmd_reset(struct call *call)
 {
-    session_reset(call->caller->session);
+    static const struct wait_ops ops = {.finish = reset_on};
+    struct session *session = call->caller->session;
+    if (!session_reset(session)) {
+        call_wait(call, &ops, NULL);
+        wait_over(session);
+        return;
+    }
     call->reply->version = 2;
     reply_status(call->reply, "RESET");
 }

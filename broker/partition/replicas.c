@@ -17,6 +17,7 @@ enum {
     SOON_MS = 20,     /* until a change that was begun is looked at again */
     LATER_MS = 200,   /* until something that cannot be done now is tried again */
     RETRY_MS = 1000,  /* the same of what failed, or takes as long */
+    FULL_MS = 5000,   /* of what had no room */
     LOOK_MS = 5000,   /* between looks at what nothing is known to be due of */
     SETTLED_MS = 300, /* until what was told is told again */
     TRANSFER_MS =
@@ -208,8 +209,8 @@ static bool may_tell(struct row *row, uint64_t now_ms)
 static void failed(struct row *row, uint32_t partition, uint64_t now_ms, const char *what,
                    enum err err)
 {
-    row->due_ms =
-        now_ms + (err == ERR_SLOW ? LATER_MS : RETRY_MS); /* a former one is being closed */
+    /* ERR_SLOW: a former one is being closed. */
+    row->due_ms = now_ms + (err == ERR_SLOW ? LATER_MS : err == ERR_FULL ? FULL_MS : RETRY_MS);
     if (err == ERR_SLOW || !may_tell(row, now_ms)) { return; }
     LOG_ERROR("a replica of a partition's data cannot be had", LOG_STR("call", what),
               LOG_UINT("partition", partition), LOG_STR("error", err_word(err)));
@@ -315,7 +316,7 @@ static bool transfer(struct replicas *r, uint32_t partition, uint32_t node, cons
     const struct engine_status *status = &r->status;
     const struct pmap_replica *replica = pmap_replica_on(&r->map->partition[partition], node);
     int at = replica != NULL ? server_of(status, replica->id) : -1;
-    if (at < 0 || status->servers[at].role != ROLE_VOTER ||
+    if (at < 0 || status->servers[at].role != ROLE_VOTER || !status->servers[at].is_fit ||
         status->servers[at].match + LAG_MAX < status->last ||
         engine_transfer(r->opts.engine, partitions_group(partition), replica->id) != ERR_OK) {
         return false;
@@ -438,6 +439,7 @@ static bool is_handed_over(const struct replicas *r)
     if (!self->is_draining) { return false; }
     for (uint32_t p = 0; p < r->map->partition_count; p++) {
         if (r->row[p].term != 0 && placement_leader(r->map, p) != PMAP_NOBODY) { return false; }
+        if (placement_must_shed(r->map, p, r->self)) { return false; } /* its vote is needed yet */
     }
     return true;
 }

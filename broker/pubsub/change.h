@@ -42,6 +42,7 @@ struct interest_change {
     bool is_sent;
     bool is_ended; /* in the fanout's list of what is to be told */
     uint64_t since_ns;
+    uint32_t gap_number; /* the last one when the client asked; its worker's */
     enum err err;
     uint32_t name_len;
     char name[];

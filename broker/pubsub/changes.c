@@ -10,6 +10,10 @@ static void seat(struct interest_change *change)
     subscription->topic = change->topic;
     subscription->subscriber = change->subscriber;
     subscription_seat(change->fanout, subscription);
+    /* Who is counted may have been counted in front of a gap already. */
+    if (gap_is_since(change->fanout, change->partition, change->gap_number)) {
+        gap_cut(change->fanout, change->subscriber);
+    }
 }
 
 static void unseat(struct interest_change *change)
@@ -83,6 +87,7 @@ static struct interest_change *change_new(struct fanout *f, enum topic_kind kind
     change->kind = kind;
     change->is_join = is_join;
     change->since_ns = clock_mono_ns();
+    change->gap_number = f->gap.number;
     change->name_len = (uint32_t)name.len;
     memcpy(change->name, name.data, name.len);
     list_init(&change->link);

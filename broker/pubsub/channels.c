@@ -202,6 +202,7 @@ static void reseat_first(struct fanout *fanout, struct subscriber *subscriber, b
 void subscription_enlist(struct fanout *fanout, struct subscription *subscription)
 {
     struct subscriber *subscriber = subscription->subscriber;
+    gap_look_topic(fanout, subscription->topic);
     if (subscriber_total(subscriber) > 0) { reseat_first(fanout, subscriber, false); }
     set_add(&fanout->subscriptions, subscription);
     list_push_back(&subscriber->subscriptions, &subscription->link);
@@ -234,6 +235,7 @@ void subscription_seat(struct fanout *fanout, struct subscription *subscription)
 
 void subscription_discard(struct fanout *fanout, struct subscription *subscription)
 {
+    gap_look_topic(fanout, subscription->topic);
     set_remove(&fanout->subscriptions, subscription);
     list_remove(&subscription->link);
     subscription->subscriber->count[subscription->topic->kind]--;

@@ -336,6 +336,7 @@ static void deliver_batch(struct fanout *f, const uint32_t *index, uint32_t coun
     bool is_filled[VERSIONS] = {false};
     for (uint32_t i = 0; i < seat_count; i++) {
         struct subscriber *subscriber = seat[i].subscriber;
+        if (UNLIKELY(subscriber->cut_at != 0)) { continue; }
         unsigned version = version_of(subscriber);
         if (!is_filled[version]) {
             sheet_fill(f, &sheet[version], index, count, version);
@@ -447,6 +448,7 @@ static void flush_notes(struct fanout *f)
 void fanout_flush(struct fanout *f)
 {
     fanout_leave_turn(f);
+    gap_turn(f);
     if (fanout_is_idle(f)) { return; }
     flush_notes(f);
     report_taken(f);

@@ -129,6 +129,7 @@ static void on_delivery(struct task *task)
 {
     struct delivery *d = CONTAINER_OF(task, struct delivery, task);
     if (task->next != NULL) { delivery_foresee(task->next->next); }
+    gap_look_delivery(d->fanout, d);
     note_delivery(d->fanout, d);
     d->fanout->taken_bytes += d->len;
     block_unref(d->block);
@@ -206,7 +207,8 @@ bool fanout_is_idle(const struct fanout *f)
 {
     return f->run_count == 0 && f->dirty_count == 0 && f->waiting_count == 0 &&
            mailbox_is_empty(&f->inbox) && mailbox_is_empty(&f->lanes) &&
-           list_is_empty(&f->settled) && list_is_empty(&f->changed) && f->leaving_count == 0;
+           list_is_empty(&f->settled) && list_is_empty(&f->changed) && f->leaving_count == 0 &&
+           gap_is_over(f);
 }
 
 /* ---- subscribe ---- */
@@ -363,6 +365,7 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     f->worker_count = mailbox_count;
     f->index = index;
     f->ops = ops;
+    f->drops_left = FANOUT_DROPS_PER_TURN;
     f->woken = mem_new0(mailbox_count * sizeof *f->woken);
     f->change = (struct index_change){.task.run = on_change, .fanout = f};
     mailbox_init(&f->inbox, never_called, f);
@@ -386,6 +389,7 @@ void fanout_free(struct fanout *f)
     CHECK(f->change_count == 0);
     block_unref(f->arena);
     block_unref(f->scratch);
+    gap_fini(f);
     mem_free(f->scratch_full);
     mem_free(f->run);
     mem_free(f->record);

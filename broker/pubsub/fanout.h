@@ -25,6 +25,7 @@
  *   origin        the node and lane that a run was ordered by
  *   lane          an owner's stream to one other node
  *   shipment      a run of publishes whose fate is not known yet
+ *   gap           messages of a partition that have been lost on their way here; who may miss one of them is cut
  *   to forget     to void what others have told; to sweep: to remove it
  */
 #ifndef FANFARE_PUBSUB_FANOUT_H
@@ -68,6 +69,8 @@ struct fanout_ops {
     void (*changed)(void *waiter, enum err err);
     /* The last subscription of a subscriber that fanout_drop could not remove at once is gone. */
     void (*dropped)(struct subscriber *subscriber);
+    /* In a cluster: it may have missed a message: close it. Called by fanout_flush. */
+    void (*interrupted)(struct subscriber *subscriber);
 };
 
 /* What became of a change of subscriptions. */
@@ -101,6 +104,7 @@ struct subscriber {
     uint32_t waiting_at; /* place in the fanout's list of those with something pending, plus one */
     uint32_t count[TOPIC_KINDS]; /* subscriptions by kind */
     uint8_t resp_version;
+    uint32_t cut_at;                 /* 0: it may be shown what comes; else see gap_int.h */
     struct interest_change *changes; /* in a cluster: its own, not told yet; NULL: none */
 };
 
@@ -151,8 +155,9 @@ MUST_USE bool fanout_drop(struct fanout *fanout, struct subscriber *subscriber);
 /* A connection is being closed, fanout_drop follows: what it has, as far as one turn allows, is counted no more. */
 void fanout_leave_ahead(struct fanout *fanout, struct subscriber *subscriber);
 
-/* Remove them all at once, of a client that stays: nothing more is delivered. */
-void fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
+/* Remove them all, of a client that stays, as many as one turn allows. False: some are left, for a later turn. True:
+ * nothing more is delivered. */
+MUST_USE bool fanout_clear(struct fanout *fanout, struct subscriber *subscriber);
 
 /* Publish to a TOPIC_CHANNEL or TOPIC_SHARD. The order and the receivers are decided, and
  * ops->published called, at the next fanout_commit. Borrows channel and payload for the call.

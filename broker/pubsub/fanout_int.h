@@ -13,6 +13,7 @@
 #include "pubsub/change.h"
 #include "pubsub/change_int.h"
 #include "pubsub/fanout.h"
+#include "pubsub/gap_int.h"
 #include "pubsub/msg.h"
 #include "pubsub/remote.h"
 #include "pubsub/run_int.h"
@@ -28,6 +29,7 @@ enum {
     FANOUT_BATCH_NOTES_MAX = 512, /* or so many if they are short enough to be copied together */
     FANOUT_SCRATCH_BYTES_MAX = 8 << 20, /* made for the notes of patterns; then they are flushed */
     FANOUT_ARRAY_KEPT = 4096,           /* larger arrays are given back when they stand empty */
+    FANOUT_DROPS_PER_TURN = 2048,       /* subscriptions of those that leave */
     FANOUT_GATHER_NOTES =
         4, /* more small notes than this are copied together before they are sent */
 };
@@ -154,6 +156,7 @@ struct fanout {
     char
         *gathered[VERSIONS]; /* small notes of the batch that is being delivered, copied together */
     uint32_t tick_count;
+    struct gap gap;
 
     const struct fanout_remote_ops *remote; /* NULL: not in a cluster */
     void *remote_arg;

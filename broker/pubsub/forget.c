@@ -13,7 +13,7 @@ enum {
 
 static void forget_share(struct partition *partition, uint32_t node)
 {
-    partition->generations.of[node]++;
+    generations_forget(&partition->generations, node);
     partition->snapshot[node] = 0;
 }
 
@@ -34,25 +34,22 @@ void directory_forget_interest(struct directory *d, const bool *concerns)
     }
 }
 
-void directory_forget_node_partition(struct directory *d, uint32_t node, uint32_t partition)
+static void forget_patterns(struct directory *d, uint32_t node)
 {
-    forget_share(&d->partition[partition], node);
-    d->channel_sweep.forgotten++;
-}
-
-void directory_forget_node_patterns(struct directory *d, uint32_t node)
-{
-    d->pattern_generations.of[node]++;
+    generations_forget(&d->pattern_generations, node);
+    generations_unstage(&d->pattern_generations, node);
     d->pattern_sweep.forgotten++;
 }
 
 void directory_forget_node(struct directory *d, uint32_t node)
 {
     for (uint32_t p = 0; p < d->partition_count; p++) {
-        directory_forget_node_partition(d, node, p);
+        forget_share(&d->partition[p], node);
+        generations_unstage(&d->partition[p].generations, node);
+        d->channel_sweep.forgotten++;
         d->partition[p].at.followers &= ~(1ULL << node);
     }
-    directory_forget_node_patterns(d, node);
+    forget_patterns(d, node);
 }
 
 /* ---- later ---- */

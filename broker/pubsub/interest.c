@@ -8,21 +8,13 @@
 /* ---- what this node's clients want, exclusive ---- */
 
 /* The lists are per stripe and partition, so that this takes no longer for what others want. */
-static void each_of_partition(struct directory *d, uint32_t partition, local_visit *visit,
-                              void *arg)
+void directory_each_local(struct directory *d, uint32_t partition, local_visit *visit, void *arg)
 {
     for (unsigned i = 0; i < DIRECTORY_STRIPES; i++) {
         LIST_EACH (at, &d->stripe[i].local[partition]) {
             const struct entry *entry = CONTAINER_OF(at, struct entry, link);
-            visit(arg, partition, entry->kind, entry->node.key, entry->total);
+            visit(arg, entry->kind, entry->node.key, entry->total);
         }
-    }
-}
-
-void directory_each_local(struct directory *d, const bool *concerns, local_visit *visit, void *arg)
-{
-    for (uint32_t p = 0; p < d->partition_count; p++) {
-        if (concerns[p]) { each_of_partition(d, p, visit, arg); }
     }
 }
 
@@ -36,7 +28,7 @@ void directory_each_local_pattern(struct directory *d, local_visit *visit, void 
 {
     for (struct pattern *at = pattern_after(d, NULL); at != NULL; at = pattern_after(d, at)) {
         uint64_t count = at->total - at->joining + at->leaving;
-        if (count > 0) { visit(arg, 0, TOPIC_PATTERN, at->node.by_text.key, count); }
+        if (count > 0) { visit(arg, TOPIC_PATTERN, at->node.by_text.key, count); }
     }
 }
 
@@ -60,13 +52,6 @@ static void change_share(struct directory *d, struct stripe *stripe, uint64_t ha
         node_shares_change(&entry->remote, entry_generations(d, entry), node, change);
         entry_release(d, stripe, entry);
     }
-}
-
-void directory_add_interest(struct directory *d, uint32_t node, enum topic_kind kind,
-                            struct slice name, uint32_t count)
-{
-    uint64_t hash = directory_hash(kind, name);
-    change_share(d, &d->stripe[hash >> 56], hash, node, kind, name, count);
 }
 
 /* Gives: an acknowledgement with room for its ids and numbers. */
@@ -124,18 +109,6 @@ static void ack_patterns(struct directory *d, uint32_t node, uint32_t lane,
     member_wake(d, lane);
 }
 
-/* Without numbers: it says nothing about what the node has seen. */
-void directory_ack_node_patterns(struct directory *d, uint32_t node)
-{
-    for (uint32_t lane = 0; lane < d->worker_count; lane++) {
-        struct lane_item *item = ack_new(d, node, lane, 1, 0);
-        item->kind = TOPIC_PATTERN;
-        item->ids[0] = 0;
-        lane_push(d, item, lane);
-        member_wake(d, lane);
-    }
-}
-
 void directory_change_patterns(struct directory *d, uint32_t node,
                                const struct pattern_delta *delta, uint32_t count)
 {
@@ -149,6 +122,95 @@ void directory_change_patterns(struct directory *d, uint32_t node,
     }
     directory_unlock_all(d);
 }
+
+/* ---- new pictures of what a node wants ---- */
+
+void directory_stage_interest(struct directory *d, uint32_t node, uint32_t partition)
+{
+    generations_stage(&d->partition[partition].generations, node);
+    d->channel_sweep.forgotten++; /* what was staged and not taken */
+}
+
+void directory_stage_more_interest(struct directory *d, uint32_t node, enum topic_kind kind,
+                                   struct slice name, uint32_t count)
+{
+    uint64_t hash = directory_hash(kind, name);
+    const struct generations *generations =
+        &d->partition[directory_partition_of(d, name)].generations;
+    struct stripe *stripe = stripe_lock(d, hash);
+    if (generations->staged[node] != 0 && count > 0) {
+        struct entry *entry = entry_ensure(d, stripe, kind, name, hash);
+        node_shares_stage(&entry->remote, generations, node, count);
+    }
+    stripe_unlock(stripe);
+}
+
+void directory_unstage_interest(struct directory *d, uint32_t node, uint32_t partition)
+{
+    generations_unstage(&d->partition[partition].generations, node);
+    d->channel_sweep.forgotten++;
+}
+
+void directory_take_staged_interest(struct directory *d, uint32_t node, uint32_t partition,
+                                    uint64_t snapshot)
+{
+    struct generations *generations = &d->partition[partition].generations;
+    if (generations->staged[node] != 0) {
+        generations_take_staged(generations, node);
+    } else {
+        generations_forget(generations, node);
+    }
+    d->channel_sweep.forgotten++;
+    directory_set_snapshot(d, node, partition, snapshot);
+}
+
+void directory_stage_patterns(struct directory *d, uint32_t node)
+{
+    directory_lock_all(d);
+    generations_stage(&d->pattern_generations, node);
+    d->pattern_sweep.forgotten++; /* what was staged and not taken */
+    directory_unlock_all(d);
+}
+
+void directory_stage_more_patterns(struct directory *d, uint32_t node,
+                                   const struct pattern_delta *delta, uint32_t count)
+{
+    CHECK(count <= PATTERN_STEPS_MAX);
+    directory_lock_all(d);
+    bool is_staged = d->pattern_generations.staged[node] != 0;
+    for (uint32_t i = 0; is_staged && i < count; i++) {
+        if (delta[i].change <= 0) { continue; }
+        struct pattern *pattern = pattern_ensure(d, delta[i].name);
+        node_shares_stage(&pattern->remote, &d->pattern_generations, node,
+                          (uint32_t)delta[i].change);
+    }
+    directory_unlock_all(d);
+}
+
+/* Without numbers: it says nothing about what the node has seen. */
+static void ack_picture(struct directory *d, uint32_t node)
+{
+    for (uint32_t lane = 0; lane < d->worker_count; lane++) {
+        struct lane_item *item = ack_new(d, node, lane, 1, 0);
+        item->kind = TOPIC_PATTERN;
+        item->ids[0] = 0;
+        lane_push(d, item, lane);
+        member_wake(d, lane);
+    }
+}
+
+void directory_take_staged_patterns(struct directory *d, uint32_t node)
+{
+    directory_lock_all(d);
+    if (d->pattern_generations.staged[node] != 0) {
+        generations_take_staged(&d->pattern_generations, node);
+        d->pattern_sweep.forgotten++;
+        ack_picture(d, node);
+    }
+    directory_unlock_all(d);
+}
+
+/* ---- */
 
 bool directory_change_interest(struct directory *d, const struct interest_told *told)
 {

@@ -7,10 +7,9 @@
 #include "pubsub/partition.h"
 
 /* A name that clients of this node are subscribed to, and how often. */
-typedef void local_visit(void *arg, uint32_t partition, enum topic_kind kind, struct slice name,
-                         uint64_t count);
-/* Each channel and shard channel of the partitions for which `concerns` is true. Time: their number. Exclusive. */
-void directory_each_local(struct directory *directory, const bool *concerns, local_visit *visit,
+typedef void local_visit(void *arg, enum topic_kind kind, struct slice name, uint64_t count);
+/* Each channel and shard channel of the partition. Time: their number. Exclusive. */
+void directory_each_local(struct directory *directory, uint32_t partition, local_visit *visit,
                           void *arg);
 /* Each pattern: without the joins and with the leaves that have begun and not ended. Exclusive. */
 void directory_each_local_pattern(struct directory *directory, local_visit *visit, void *arg);
@@ -20,20 +19,20 @@ void directory_each_local_pattern(struct directory *directory, local_visit *visi
 uint64_t directory_pattern_changes(struct directory *directory);
 
 /* Forgetting takes no longer for many names than for few: it is removed by directory_sweep. */
-/* Forget what other nodes want of the partitions for which `concerns` is true. Exclusive. */
+/* Forget what other nodes want of the partitions for which `concerns` is true; what is staged stays. Exclusive. */
 void directory_forget_interest(struct directory *directory, const bool *concerns);
 /* Forget what one node wants, of channels and patterns. Exclusive. */
 void directory_forget_node(struct directory *directory, uint32_t node);
-/* The node wants so much of a channel or pattern; added to what is counted. Exclusive. */
-void directory_add_interest(struct directory *directory, uint32_t node, enum topic_kind kind,
-                            struct slice name, uint32_t count);
-/* Before a new picture of it: forget what one node wants of one partition, or of patterns. Exclusive. */
-void directory_forget_node_partition(struct directory *directory, uint32_t node,
-                                     uint32_t partition);
-void directory_forget_node_patterns(struct directory *directory, uint32_t node);
-/* The picture of patterns is another one from here on: an acknowledgement without an id on each of the node's lanes. What is in
- * front of it counted the node's changes that were acknowledged before, what is behind it does not. Exclusive. */
-void directory_ack_node_patterns(struct directory *directory, uint32_t node);
+/* A node's new picture of what it wants of a partition's channels comes in parts, and is kept apart: until it is taken, the
+ * old one counts. Stage: what was staged before is void. Exclusive, but for more. */
+void directory_stage_interest(struct directory *directory, uint32_t node, uint32_t partition);
+/* One name of it; nothing, if what was staged is void. Thread: any. */
+void directory_stage_more_interest(struct directory *directory, uint32_t node, enum topic_kind kind,
+                                   struct slice name, uint32_t count);
+void directory_unstage_interest(struct directory *directory, uint32_t node, uint32_t partition);
+/* It is in force from here on, under that number (directory_set_snapshot), and the old one is void. */
+void directory_take_staged_interest(struct directory *directory, uint32_t node, uint32_t partition,
+                                    uint64_t snapshot);
 
 /* Remove a part of what is forgotten: some milliseconds at most for a million names. False: there is nothing left.
  * Thread: worker 0, at its ticks. */
@@ -70,6 +69,16 @@ struct pattern_delta {
 };
 void directory_change_patterns(struct directory *directory, uint32_t node,
                                const struct pattern_delta *delta, uint32_t count);
+
+/* A node's new picture of its patterns, likewise. Thread: any, not exclusive. */
+void directory_stage_patterns(struct directory *directory, uint32_t node);
+/* Nothing, if what was staged has been forgotten with the node. */
+void directory_stage_more_patterns(struct directory *directory, uint32_t node,
+                                   const struct pattern_delta *delta, uint32_t count);
+/* All of it is in force, as one: what is ordered before meets the old one. On each of the node's lanes goes an
+ * acknowledgement without an id: what is in front of it counted the node's changes that were acknowledged before, what is
+ * behind it does not. */
+void directory_take_staged_patterns(struct directory *directory, uint32_t node);
 
 /* The nodes that have interest in a channel now. For recovered runs. Exclusive. */
 uint64_t directory_interested(struct directory *directory, enum topic_kind kind, struct slice name);

@@ -3,10 +3,7 @@
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
-enum {
-    DROPS_AT_ONCE = 256,
-    DROPS_PER_TURN = 2048,
-};
+enum { DROPS_AT_ONCE = 256 };
 
 /* Subscriptions that leave the directory at once: patterns, or none of them is one. */
 struct drops {
@@ -124,6 +121,7 @@ static bool leave(struct fanout *f, struct subscriber *subscriber, uint32_t *lef
 
 bool fanout_drop(struct fanout *f, struct subscriber *subscriber)
 {
+    gap_forget(f, subscriber);
     drop_changes(f, subscriber);
     bool is_gone = leave(f, subscriber, &f->drops_left);
     if (!is_gone) {
@@ -140,12 +138,12 @@ void fanout_leave_ahead(struct fanout *f, struct subscriber *subscriber)
     (void)leave(f, subscriber, &f->drops_left);
 }
 
-void fanout_clear(struct fanout *f, struct subscriber *subscriber)
+bool fanout_clear(struct fanout *f, struct subscriber *subscriber)
 {
     drop_changes(f, subscriber);
-    uint32_t left = UINT32_MAX;
-    CHECK(leave(f, subscriber, &left));
+    if (!leave(f, subscriber, &f->drops_left)) { return false; }
     subscriber_forget_pending(f, subscriber);
+    return true;
 }
 
 static void leave_in_turn(struct fanout *f, uint32_t *left)
@@ -164,7 +162,7 @@ static void leave_in_turn(struct fanout *f, uint32_t *left)
 
 void fanout_leave_turn(struct fanout *f)
 {
-    f->drops_left = DROPS_PER_TURN;
+    f->drops_left = FANOUT_DROPS_PER_TURN;
     if (LIKELY(f->leaving_count == 0)) { return; }
     leave_in_turn(f, &f->drops_left);
 }

@@ -15,7 +15,7 @@ uint64_t directory_subscribers(struct directory *d, enum topic_kind kind, struct
 /* In a cluster a channel is shown by the node that orders it. */
 static bool is_shown(const struct directory *d, const struct entry *entry, enum topic_kind kind)
 {
-    return entry->kind == kind && !entry_is_unheard(d, entry) &&
+    return entry->kind == kind && entry->total + entry_remote_total(d, entry) > 0 &&
            (d->partition_count == 0 || d->partition[entry->partition].at.phase == PARTITION_OWNED);
 }
 
@@ -25,7 +25,9 @@ static void each_pattern(struct directory *d, void (*visit)(void *arg, struct sl
     struct stripe *stripe = stripe_lock(d, 0);
     struct pattern_node *node = NULL;
     while ((node = patterns_next(d->patterns, node)) != NULL) {
-        bool is_shown = !pattern_is_unheard(d, CONTAINER_OF(node, struct pattern, node));
+        const struct pattern *pattern = CONTAINER_OF(node, struct pattern, node);
+        bool is_shown =
+            pattern->seated > 0 || node_shares_total(pattern->remote, &d->pattern_generations) > 0;
         if (is_shown) { visit(arg, node->by_text.key); }
     }
     stripe_unlock(stripe);
@@ -55,14 +57,23 @@ static void count_one(void *arg, struct slice name)
     ++*(uint64_t *)arg;
 }
 
-/* Those that are forgotten and not swept yet are still in the set. */
+static bool any_is_staged(const struct directory *d)
+{
+    uint32_t staged = 0;
+    for (uint32_t node = 0; node < REMOTE_NODES_MAX; node++) {
+        staged |= d->pattern_generations.staged[node];
+    }
+    return staged != 0;
+}
+
+/* Those that are forgotten and not swept yet are still in the set, and those that are staged are already. */
 static uint64_t pattern_count(struct directory *d)
 {
     struct stripe *stripe = stripe_lock(d, 0);
-    bool is_swept = d->pattern_sweep.forgotten == d->pattern_sweep.swept;
+    bool is_exact = d->pattern_sweep.forgotten == d->pattern_sweep.swept && !any_is_staged(d);
     uint64_t count = patterns_count(d->patterns);
     stripe_unlock(stripe);
-    if (is_swept) { return count; }
+    if (is_exact) { return count; }
     count = 0;
     each_pattern(d, count_one, &count);
     return count;

@@ -2,10 +2,11 @@
 #include "base/mem.h"
 #include "pubsub/node_shares_int.h"
 
-static struct node_share *share_find(struct node_shares *shares, uint32_t node)
+static struct node_share *share_find(struct node_shares *shares, uint32_t node, uint32_t generation)
 {
     for (uint32_t i = 0; shares != NULL && i < shares->count; i++) {
-        if (shares->share[i].node == node) { return &shares->share[i]; }
+        struct node_share *share = &shares->share[i];
+        if (share->node == node && share->generation == generation) { return share; }
     }
     return NULL;
 }
@@ -37,20 +38,19 @@ void node_shares_prune(struct node_shares **shares, const struct generations *ge
     if (*shares == NULL) { return; }
     for (uint32_t i = (*shares)->count; i-- > 0;) {
         struct node_share *share = &(*shares)->share[i];
-        if (!node_share_counts(share, generations)) {
+        if (!node_share_stays(share, generations)) {
             *share = (*shares)->share[--(*shares)->count];
         }
     }
     free_if_empty(shares);
 }
 
-void node_shares_change(struct node_shares **shares, const struct generations *generations,
-                        uint32_t node, int64_t change)
+static void change_share(struct node_shares **shares, uint32_t node, uint32_t generation,
+                         int64_t change)
 {
-    node_shares_prune(shares, generations);
-    struct node_share *share = share_find(*shares, node);
+    struct node_share *share = share_find(*shares, node, generation);
     if (share == NULL && change <= 0) { return; }
-    if (share == NULL) { share = share_new(shares, node, generations->of[node]); }
+    if (share == NULL) { share = share_new(shares, node, generation); }
     int64_t count = (int64_t)share->count + change;
     if (count < 0) { count = 0; }
     if (count > UINT32_MAX) { count = UINT32_MAX; }
@@ -59,4 +59,18 @@ void node_shares_change(struct node_shares **shares, const struct generations *g
         *share = (*shares)->share[--(*shares)->count];
         free_if_empty(shares);
     }
+}
+
+void node_shares_change(struct node_shares **shares, const struct generations *generations,
+                        uint32_t node, int64_t change)
+{
+    node_shares_prune(shares, generations);
+    change_share(shares, node, generations->of[node], change);
+}
+
+void node_shares_stage(struct node_shares **shares, const struct generations *generations,
+                       uint32_t node, uint32_t count)
+{
+    node_shares_prune(shares, generations);
+    change_share(shares, node, generations->staged[node], count);
 }

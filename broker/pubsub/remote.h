@@ -45,6 +45,11 @@ void fanout_deliver(struct fanout *fanout, const struct arrival *arrival);
 /* The same inside directory_exclusive. */
 void fanout_deliver_exclusive(struct fanout *fanout, const struct arrival *arrival);
 
+/* Messages of those partitions have been lost in front of this point of the order: who may have missed one is shown
+ * nothing of what is behind it, and is closed (ops->interrupted) in one of the next turns. So is who was about to
+ * become a subscriber. Copies: is_missing, by partition. Thread: any, also exclusive. */
+void fanout_interrupt(struct fanout *fanout, const bool *is_missing);
+
 /* Call settled and changed for what has been settled. Once a turn, outside any call of a client. */
 void fanout_settle(struct fanout *fanout);
 

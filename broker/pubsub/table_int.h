@@ -128,15 +128,16 @@ static inline uint64_t entry_remote_total(const struct directory *d, const struc
     return node_shares_total(entry->remote, entry_generations(d, entry));
 }
 
-/* Does nobody want it, here or elsewhere? */
+/* Does nobody want it, here or elsewhere, nor is about to? */
 static inline bool entry_is_unheard(const struct directory *d, const struct entry *entry)
 {
-    return entry->total == 0 && entry_remote_total(d, entry) == 0;
+    if (LIKELY(entry->remote == NULL)) { return entry->total == 0; }
+    return entry->total == 0 && !node_shares_stay(entry->remote, entry_generations(d, entry));
 }
 
 static inline bool pattern_is_unheard(const struct directory *d, const struct pattern *pattern)
 {
-    return pattern->seated == 0 && node_shares_total(pattern->remote, &d->pattern_generations) == 0;
+    return pattern->seated == 0 && !node_shares_stay(pattern->remote, &d->pattern_generations);
 }
 
 /* forget.c */

@@ -42,6 +42,7 @@ struct topic {
     uint32_t note_last;
     uint32_t note_count;
     uint32_t name_len;
+    uint32_t gap_seen;        /* the number of the last gap that it was looked at for */
     struct transit *transits; /* of a pattern in a cluster; NULL: none */
     uint8_t kind;
     bool is_dirty; /* in the fanout's dirty list */

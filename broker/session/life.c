@@ -63,6 +63,14 @@ void session_dropped(struct subscriber *subscriber)
     session_free(CONTAINER_OF(subscriber, struct session, subscriber));
 }
 
+void session_interrupted(struct subscriber *subscriber)
+{
+    struct session *session = CONTAINER_OF(subscriber, struct session, subscriber);
+    if (!conn_is_open(&session->conn)) { return; }
+    metric_add(METRIC_subscribers_interrupted_total, 1);
+    conn_close(&session->conn);
+}
+
 static void extra_free(struct session *session)
 {
     struct session_extra *extra = session->extra;
@@ -93,7 +101,7 @@ void session_on_close(struct conn *conn)
     if (fanout_drop(sessions->fanout, &session->subscriber)) { session_free(session); }
 }
 
-void session_reset(struct session *session)
+bool session_reset(struct session *session)
 {
     enum {
         FORGOTTEN = SESSION_REPLY_OFF | SESSION_REPLY_SKIP | SESSION_REPLY_SKIPPING |
@@ -101,7 +109,7 @@ void session_reset(struct session *session)
     };
     struct sessions *sessions = sessions_of(session);
     transaction_discard(session);
-    fanout_clear(sessions->fanout, &session->subscriber);
+    if (!fanout_clear(sessions->fanout, &session->subscriber)) { return false; }
     session_count_subscriptions(session);
     subscriber_set_version(sessions->fanout, &session->subscriber, 2);
     session->flags &= ~(uint32_t)FORGOTTEN;
@@ -112,4 +120,5 @@ void session_reset(struct session *session)
         mem_free(session->extra->name);
         session->extra->name = NULL;
     }
+    return true;
 }

@@ -7,8 +7,8 @@
 /* Takes: fd, a connected socket that may be served. Gives it a session. */
 void session_open(struct sessions *sessions, int fd);
 
-/* Go back to the state of a fresh connection (RESET). */
-void session_reset(struct session *session);
+/* Go back to the state of a fresh connection (RESET). False: it has many subscriptions; again in a later turn. */
+MUST_USE bool session_reset(struct session *session);
 
 /* Its subscriptions may have changed: keep the number of clients that have any. */
 void session_count_subscriptions(struct session *session);
@@ -16,5 +16,8 @@ void session_count_subscriptions(struct session *session);
 /* conn_ops.on_close: it is closed, and goes when its subscriptions have: fanout_ops.dropped. */
 void session_on_close(struct conn *conn);
 void session_dropped(struct subscriber *subscriber);
+
+/* fanout_ops.interrupted: it may have missed a message. */
+void session_interrupted(struct subscriber *subscriber);
 
 #endif

@@ -29,7 +29,8 @@ const struct fanout_ops session_fanout_ops = {.deliver = session_deliver,
                                               .deferred = session_deferred,
                                               .settled = session_settled,
                                               .changed = on_changed,
-                                              .dropped = session_dropped};
+                                              .dropped = session_dropped,
+                                              .interrupted = session_interrupted};
 
 void sessions_init(struct sessions *sessions)
 {
@@ -124,52 +125,5 @@ void sessions_close(struct sessions *sessions)
 {
     LIST_EACH (link, &sessions->all) {
         conn_close(&CONTAINER_OF(link, struct session, link)->conn);
-    }
-}
-
-struct concern {
-    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
-    void *arg;
-    enum topic_kind kind;
-    bool is_concerned;
-};
-
-static void ask_concern(void *arg, struct slice name)
-{
-    struct concern *concern = arg;
-    concern->is_concerned =
-        concern->is_concerned || concern->concerns(concern->arg, concern->kind, name);
-}
-
-static bool is_concerned(struct session *session, struct concern *concern)
-{
-    concern->is_concerned = false;
-    for (unsigned kind = 0; kind < TOPIC_KINDS && !concern->is_concerned; kind++) {
-        concern->kind = (enum topic_kind)kind;
-        if (session->subscriber.count[kind] > 0) {
-            fanout_each_subscription(&session->subscriber, concern->kind, ask_concern, concern);
-        }
-    }
-    return concern->is_concerned;
-}
-
-void sessions_close_subscribers(struct sessions *sessions,
-                                bool (*concerns)(void *concern, enum topic_kind kind,
-                                                 struct slice name),
-                                void *arg)
-{
-    struct concern concern = {.concerns = concerns, .arg = arg};
-    uint64_t count = 0;
-    LIST_EACH (link, &sessions->all) {
-        struct session *session = CONTAINER_OF(link, struct session, link);
-        if (conn_is_open(&session->conn) && is_concerned(session, &concern)) {
-            conn_close(&session->conn);
-            count++;
-        }
-    }
-    if (count > 0) {
-        metric_add(METRIC_subscribers_interrupted_total, count);
-        LOG_WARN("subscribers closed", LOG_STR("reason", "they may have missed a message"),
-                 LOG_UINT("clients", count), LOG_UINT("worker", worker_index(sessions->worker)));
     }
 }

@@ -32,11 +32,4 @@ void sessions_tick(struct sessions *sessions, uint32_t count);
 void sessions_leave(struct sessions *sessions);
 void sessions_close(struct sessions *sessions);
 
-/* Close every client that has subscribed to something that `concerns` says: it may have missed a
- * message. Not from inside a call into the fan-out. */
-void sessions_close_subscribers(struct sessions *sessions,
-                                bool (*concerns)(void *concern, enum topic_kind kind,
-                                                 struct slice name),
-                                void *concern);
-
 #endif

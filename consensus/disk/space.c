@@ -98,7 +98,7 @@ static void keep_ballast(struct space *space, uint64_t bytes_free)
 void space_tick(struct space *space, uint64_t now_ms)
 {
     if (now_ms < space_next_ms(space)) { return; }
-    space->checked_ms = now_ms;
+    space->checked_ms = now_ms / CHECK_MS * CHECK_MS; /* as others that look at such intervals */
     uint64_t bytes_free = free_bytes(space);
     bool was_low = space->is_low;
     space->is_low =

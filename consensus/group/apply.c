@@ -10,6 +10,7 @@
 enum {
     BATCH_COMMANDS_MAX = 4096,
     BATCH_BYTES_MAX = 4 << 20,
+    UNAPPLIED_CACHE_FACTOR = 2,
     DRAIN_MS = 50, /* that nothing is handed over for the sake of who waits for the machine */
 };
 
@@ -82,6 +83,20 @@ static void end_origins(const struct fsm_batch *batch)
     }
 }
 
+/* Entries from `index` on are to be applied and were forgotten; what is read stays until they are. */
+static void read_back(struct group *g, uint64_t index)
+{
+    struct wal *wal = g->engine->wal;
+    if (wal_is_reading(g->log)) { return; }
+    uint64_t upto = index - 1;
+    size_t bytes = 0;
+    for (; upto < group_commit_index(g) && bytes < BATCH_BYTES_MAX; upto++) {
+        bytes += wal_log_entry(g->log, upto + 1)->len;
+    }
+    wal_pin(wal, g->log, g->applied + 1, upto);
+    wal_read(wal, g->log, index, BATCH_BYTES_MAX, group_on_read, g);
+}
+
 /* Collect from applied + 1 on. Returns the last index collected. */
 static uint64_t collect_all(struct group *g, struct collected *c, uint64_t limit)
 {
@@ -93,9 +108,7 @@ static uint64_t collect_all(struct group *g, struct collected *c, uint64_t limit
             return g->applied;
         }
         if (entry->data == NULL) {
-            if (!wal_is_reading(g->log)) {
-                wal_read(g->engine->wal, g->log, index + 1, BATCH_BYTES_MAX, group_on_read, g);
-            }
+            read_back(g, index + 1);
             break;
         }
         if (entry->type == RAFT_COMMAND && !collect_entry(c, index + 1, entry)) {
@@ -107,6 +120,16 @@ static uint64_t collect_all(struct group *g, struct collected *c, uint64_t limit
         if (entry->type == RAFT_CHANGE) { c->conf_index = index; }
     }
     return index;
+}
+
+/* What the machine has not taken yet waits in memory, but for all groups together no more than that. */
+void apply_forget(struct group *g)
+{
+    struct wal *wal = g->engine->wal;
+    uint64_t upto = guard_apply_durable(g);
+    if (wal_cached_bytes(wal) > g->engine->opts.cache_bytes * UNAPPLIED_CACHE_FACTOR) {
+        wal_evict(wal, g->log, upto < g->raft.last_stored ? upto : g->raft.last_stored);
+    }
 }
 
 bool apply_is_busy(const struct group *g)
@@ -143,7 +166,7 @@ static void advance(struct group *g)
         buf_append(&g->applied_conf, slice_of(entry->data, entry->len));
     }
     g->batch = (struct fsm_batch){0};
-    wal_pin(g->log, 0, 0);
+    wal_pin(g->engine->wal, g->log, 0, 0);
     wal_evict(g->engine->wal, g->log, g->applied);
 }
 
@@ -188,7 +211,7 @@ static bool hand_over(struct group *g)
     g->batch_bytes = c.entry_bytes;
     g->batch_conf_index = c.conf_index;
     g->batch_ms = group_now_ms(g);
-    wal_pin(g->log, g->applied + 1, last);
+    wal_pin(e->wal, g->log, g->applied + 1, last);
     if (g->fsm_ops->apply(g->fsm, &g->batch) == FSM_TAKEN) {
         give_commands(e);
         return false;

@@ -16,6 +16,8 @@ struct group;
 /* Apply what may be applied: committed, durable here, in memory (else it is fetched and applied
  * later). */
 void apply_committed(struct group *group);
+/* More was committed: where the machine lags, what is on the disk need not wait in memory. */
+void apply_forget(struct group *group);
 /* The batch in flight was applied. */
 void apply_done(struct group *group, uint64_t index);
 /* Is a batch in flight? */

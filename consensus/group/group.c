@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "consensus/group/apply.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
@@ -190,6 +191,7 @@ static bool scan_configurations(struct group *g)
         }
         if (!group_step(g, &event, NULL)) { return false; }
     }
+    if (g->state == GROUP_RUNNING) { apply_forget(g); }
     return g->state != GROUP_STOPPED;
 }
 
@@ -210,6 +212,8 @@ static void on_state(struct group *g, int before)
     g->lease_is_void = false;
     g->yielded_to = 0;
     g->orphaned_until_ms = 0;
+    g->beat_ms = 0;
+    g->asked_ms = 0;
     if (was_leader) {
         group_end_queued(g, ERR_NOT_LEADER);
         read_end(g, ERR_NOT_LEADER);
@@ -349,6 +353,17 @@ static void renew_term(struct group *g)
     raft_configuration_close(&conf);
 }
 
+/* What the state machine holds was committed, though the library begins with its snapshot and has no event
+ * for more. Without it a leader that has no image of what precedes, and makes none of what it does not know to be
+ * committed, waits for a follower that waits for that image. */
+static bool recall_commit(struct group *g)
+{
+    uint64_t known = g->applied < g->raft.last_stored ? g->applied : g->raft.last_stored;
+    if (known <= group_commit_index(g)) { return true; }
+    g->raft.commit_index = known;
+    return scan_configurations(g);
+}
+
 static bool try_start(struct group *g)
 {
     bool is_durable = g->start_batch <= wal_batch_flushed(g->engine->wal);
@@ -376,7 +391,7 @@ static bool try_start(struct group *g)
     g->state = GROUP_RUNNING;
     bool ok = group_step(g, &event, NULL);
     mem_free(entries);
-    return ok;
+    return ok && recall_commit(g);
 }
 
 enum err group_open(struct group *g)
@@ -486,7 +501,9 @@ uint64_t group_next_ms(const struct group *g)
     if (g->state != GROUP_RUNNING) { return UINT64_MAX; }
     uint64_t spaced = g->tick_ms + 1 + g->engine->opts.heartbeat_ms / 10;
     uint64_t due = raft_timeout(&g->raft);
-    if (g->raft.state == RAFT_LEADER) { due = on_grid(g->engine, due); }
+    if (g->raft.state == RAFT_LEADER) {
+        due = on_grid(g->engine, due > g->tick_ms ? due : g->tick_ms + 1);
+    }
     if (g->orphaned_until_ms != 0 && g->orphaned_until_ms < due) { due = g->orphaned_until_ms; }
     return due > spaced ? due : spaced;
 }
@@ -505,7 +522,7 @@ void group_tick(struct group *g, uint64_t now_ms)
         (void)group_bump_term(g, raft_current_term(&g->raft) + 1);
     }
     struct raft_event event = {.type = RAFT_TIMEOUT};
-    if (g->state == GROUP_RUNNING) { (void)group_step(g, &event, NULL); }
+    if (g->state == GROUP_RUNNING && !beat_tick(g, now_ms)) { (void)group_step(g, &event, NULL); }
     if (group_is_leader(g)) { yield_leader(g, now_ms); }
 }
 

@@ -39,6 +39,8 @@ struct group_peer {
     uint64_t stamp_ms; /* the newest stamp of ours that it acknowledged in this term */
     uint64_t round;    /* the newest quorum round in which its term was not above ours */
     uint64_t heard_ms; /* it last answered an AppendEntries of this term; 0: never */
+    uint64_t told_ms;  /* the same, and the library was told */
+    uint64_t match;    /* the newest entry that it said it has, as we have it */
     bool is_ailing;    /* it said then: its disk is not fit to lead */
 };
 
@@ -79,7 +81,9 @@ struct group {
     uint64_t started_ms;
     uint64_t heard_ms; /* last message of a leader */
     uint64_t tick_ms;
-    uint64_t due_ms; /* filed in engine->due under this, at this place */
+    uint64_t beat_ms;  /* leader: its last heartbeats were due then; 0: there were none */
+    uint64_t asked_ms; /* leader: and the library was asked then */
+    uint64_t due_ms;   /* filed in engine->due under this, at this place */
     size_t due_at;
 
     /* proposals */

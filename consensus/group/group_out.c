@@ -4,6 +4,7 @@
  * be read from the disk lets others pass. */
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
@@ -12,9 +13,9 @@
 #include "consensus/snapshot/snapshot.h"
 
 enum {
-    PARKED_MAX = 64, /* messages of a group that wait for entries from the disk */
-    HELD_MAX = 1024, /* messages of a group that wait for a flush */
-    HELD_BYTES_MAX = 4 << 20,
+    PARKED_MAX = 64,          /* messages of a group that wait for entries from the disk */
+    HELD_MAX = 1024,          /* messages of a group that wait for a flush */
+    HELD_BYTES_MAX = 4 << 20, /* and of all groups: engine_opts */
 };
 
 /* ---- gates ---- */
@@ -27,8 +28,12 @@ struct held {
     char to_name[];
 };
 
-static void held_free(struct held *held)
+/* It waits no more. */
+static void held_free(struct group *g, struct held *held)
 {
+    g->held_count--;
+    g->held_bytes -= held->frame.len;
+    g->engine->held_bytes -= held->frame.len;
     buf_fini(&held->frame);
     mem_free(held);
 }
@@ -37,7 +42,9 @@ static void held_free(struct held *held)
  * if lost on the way. */
 static void hold(struct group *g, const char *to_name, const struct message *message, uint64_t gate)
 {
-    if (g->held_count >= HELD_MAX || g->held_bytes >= HELD_BYTES_MAX) {
+    struct engine *e = g->engine;
+    if (g->held_count >= HELD_MAX || g->held_bytes >= HELD_BYTES_MAX ||
+        e->held_bytes >= e->opts.held_bytes_max) {
         metric_add(METRIC_raft_held_dropped_messages_total, 1);
         return;
     }
@@ -49,6 +56,7 @@ static void hold(struct group *g, const char *to_name, const struct message *mes
     list_push_back(&g->held, &held->link);
     g->held_count++;
     g->held_bytes += held->frame.len;
+    e->held_bytes += held->frame.len;
 }
 
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
@@ -74,10 +82,8 @@ void group_send_held(struct group *g)
         struct held *held = CONTAINER_OF(g->held.next, struct held, link);
         if (held->gate > flushed) { return; }
         list_remove(&held->link);
-        g->held_count--;
-        g->held_bytes -= held->frame.len;
         g->engine->world.send(g->engine->world.arg, held->to_name, buf_slice(&held->frame), false);
-        held_free(held);
+        held_free(g, held);
     }
 }
 
@@ -105,6 +111,7 @@ static bool send_append(struct group *g, uint64_t to, const char *to_name,
         entries[i] = (struct raft_entry){
             .term = entry->term, .type = entry->type, .buf = {entry->data, entry->len}};
     }
+    if (beat_send(g, to, to_name, append)) { return true; }
     struct message message = {.kind = MESSAGE_RAFT, .stamp_ms = group_now_ms(g)};
     message.raft.type = RAFT_APPEND_ENTRIES;
     message.raft.append_entries = *append;
@@ -229,6 +236,13 @@ void group_take_message(struct group *g, const struct raft_message *from)
         g->heard_from == from->server_id) {
         message.stamp_ms = g->heard_stamp_ms;
     }
+    const struct raft_append_entries_result *result = &from->append_entries_result;
+    bool is_success =
+        is_reply && result->rejected == 0 && result->term == raft_current_term(&g->raft);
+    if (is_success && beat_send_reply(g, from->server_id, from->server_address,
+                                      result->last_log_index, message.stamp_ms)) {
+        return;
+    }
     message.is_ailing = is_reply && yield_is_ailing(g->engine);
     if (from->type == RAFT_TIMEOUT_NOW) { void_lease(g); }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
@@ -237,7 +251,7 @@ void group_take_message(struct group *g, const struct raft_message *from)
 void group_out_end(struct group *g)
 {
     while (!list_is_empty(&g->held)) {
-        held_free(CONTAINER_OF(list_pop_front(&g->held), struct held, link));
+        held_free(g, CONTAINER_OF(list_pop_front(&g->held), struct held, link));
     }
     while (!list_is_empty(&g->parked)) {
         mem_free(CONTAINER_OF(list_pop_front(&g->parked), struct parked, link));

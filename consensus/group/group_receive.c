@@ -4,6 +4,7 @@
 #include "consensus/group/group.h"
 
 #include "base/log.h"
+#include "consensus/group/beat.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
@@ -65,6 +66,7 @@ static void receive_append(struct group *g, const char *from_name, const struct 
 {
     const struct raft_append_entries *a = &m->raft.append_entries;
     struct message reply;
+    if (beat_receive(g, from_name, m)) { return; }
     if (guard_stale_term(g, a->term, &reply)) {
         group_send(g, m->from, from_name, &reply, guard_term_gate(g));
         return;
@@ -111,10 +113,12 @@ static void offer_what_it_lacks(struct group *g, const char *from_name, const st
 
 static void receive_append_reply(struct group *g, const char *from_name, const struct message *m)
 {
+    if (beat_receive_reply(g, m)) { return; }
     struct message copy = *m;
     struct raft_append_entries_result *result = &copy.raft.append_entries_result;
     if (g->raft.state == RAFT_LEADER && result->term == raft_current_term(&g->raft)) {
-        read_note_reply(g, m);
+        struct group_peer *peer = read_note_reply(g, m);
+        if (peer != NULL) { peer->told_ms = peer->heard_ms; }
     }
     guard_old_rejection(g, m->from, result);
     (void)step_message(g, from_name, &copy);

@@ -38,13 +38,18 @@ const struct group_peer *group_peer(const struct group *g, uint64_t id)
     return NULL;
 }
 
-void read_note_reply(struct group *g, const struct message *m)
+struct group_peer *read_note_reply(struct group *g, const struct message *m)
 {
+    const struct raft_append_entries_result *result = &m->raft.append_entries_result;
     struct group_peer *peer = peer_of(g, m->from);
-    if (peer == NULL) { return; }
+    if (peer == NULL) { return NULL; }
     if (m->stamp_ms > peer->stamp_ms) { peer->stamp_ms = m->stamp_ms; }
     peer->heard_ms = group_now_ms(g);
     peer->is_ailing = m->is_ailing;
+    if (result->rejected == 0 && result->last_log_index > peer->match) {
+        peer->match = result->last_log_index;
+    }
+    return peer;
 }
 
 /* The highest value that a majority of the voters has reached; a voter's value is what `value`
@@ -104,6 +109,14 @@ void read_show(struct group *g)
     put(&view->commit, group_commit_index(g));
     put(&view->term, leads ? term : 0);
     put(&view->lease_until_ms, lease_ms);
+}
+
+void read_show_lease(struct group *g)
+{
+    struct engine_view *view = g->view;
+    bool is_shown =
+        view != NULL && atomic_load_explicit(&view->lease_until_ms, memory_order_relaxed) != 0;
+    if (is_shown) { put(&view->lease_until_ms, read_lease_until_ms(g)); }
 }
 
 static void request_end(struct group *g, struct read_request *request, enum err err)

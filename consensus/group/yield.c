@@ -42,8 +42,7 @@ static bool must_yield(const struct engine *e, uint64_t now_ms)
     return e->is_stuck || (e->low_ms != 0 && now_ms >= e->low_ms + e->opts.election_ms / 2);
 }
 
-/* Would that voter do better? */
-static bool is_fit(const struct group *g, const struct raft_server *server, uint64_t now_ms)
+bool yield_is_fit(const struct group *g, const struct raft_server *server, uint64_t now_ms)
 {
     const struct group_peer *peer = group_peer(g, server->id);
     return server->role == RAFT_VOTER && server->id != g->self && peer != NULL &&
@@ -59,7 +58,8 @@ static uint64_t pick(const struct group *g, uint64_t now_ms)
     for (unsigned i = 0; i < g->raft.configuration.n; i++) {
         const struct raft_server *server = &g->raft.configuration.servers[i];
         raft_index match;
-        if (!is_fit(g, server, now_ms) || raft_match_index(&g->raft, server->id, &match) != 0) {
+        if (!yield_is_fit(g, server, now_ms) ||
+            raft_match_index(&g->raft, server->id, &match) != 0) {
             continue;
         }
         bool is_second_choice = server->id == g->yielded_to;

@@ -5,7 +5,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
-#include "proto/raft.pb-c.h"
+#include "consensus/link/beats_int.h"
 
 enum {
     FIRST_BYTES = 16384
@@ -410,6 +410,7 @@ static bool decode_body(const Fanfare__Raft__Message *wire, struct message *m, s
         return true;
     case FANFARE__RAFT__MESSAGE__BODY_TERM_QUERY:
     case FANFARE__RAFT__MESSAGE__BODY_TERM_REPLY: return decode_terms(wire, m);
+    case FANFARE__RAFT__MESSAGE__BODY_BEATS: /* are many: hand_over_one */
     case FANFARE__RAFT__MESSAGE__BODY__NOT_SET:
     case _FANFARE__RAFT__MESSAGE__BODY__CASE_IS_INT_SIZE: m->kind = MESSAGE_NONE; return true;
     }
@@ -432,6 +433,18 @@ static bool has_ends(const struct message *m)
     UNREACHABLE();
 }
 
+static bool hand_over_one(const Fanfare__Raft__Message *wire, struct arena *arena,
+                          const struct message_handler *handler, void *arg)
+{
+    if (wire->body_case == FANFARE__RAFT__MESSAGE__BODY_BEATS) {
+        return beats_decode(wire->beats, handler, arg);
+    }
+    struct message message = {.group = wire->group, .from = wire->from, .to = wire->to};
+    if (!decode_body(wire, &message, arena) || !has_ends(&message)) { return false; }
+    if (message.kind != MESSAGE_NONE) { handler->on_message(arg, &message); }
+    return true;
+}
+
 static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena,
                           const struct message_handler *handler, void *arg)
 {
@@ -447,11 +460,7 @@ static enum err hand_over(const Fanfare__Raft__Frame *frame, struct arena *arena
         return ERR_INVALID;
     }
     for (size_t i = 0; i < frame->n_messages; i++) {
-        const Fanfare__Raft__Message *wire = frame->messages[i];
-        struct message message = {.group = wire->group, .from = wire->from, .to = wire->to};
-        if (!decode_body(wire, &message, arena)) { return ERR_INVALID; }
-        if (!has_ends(&message)) { return ERR_INVALID; }
-        if (message.kind != MESSAGE_NONE) { handler->on_message(arg, &message); }
+        if (!hand_over_one(frame->messages[i], arena, handler, arg)) { return ERR_INVALID; }
     }
     for (size_t i = 0; i < frame->n_notes; i++) {
         handler->on_note(arg, view(frame->notes[i]));

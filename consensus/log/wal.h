@@ -113,8 +113,10 @@ void wal_read_cancel(struct wal_log *log); /* on_done will not be called */
 /* The data of entries up to `upto`, which are flushed, is not needed in memory: of all such data on
  * this node, more than cache_bytes is forgotten. */
 void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto);
-/* The data of these entries, which are in memory, stays there; 0 and 0: no matter. */
-void wal_pin(struct wal_log *log, uint64_t from, uint64_t upto);
+/* As far as the data of these entries is in memory it stays there; of the log's other entries none is held any
+ * more. 0 and 0: no matter. */
+void wal_pin(struct wal *wal, struct wal_log *log, uint64_t from, uint64_t upto);
+uint64_t wal_cached_bytes(const struct wal *wal); /* of all entries' data in memory */
 
 /* Where segments_max are passed, make the oldest segment removable, a piece at each call: what is
  * behind its group's snapshot goes, and what is needed is written again at the end of the log. A

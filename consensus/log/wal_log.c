@@ -243,6 +243,11 @@ uint64_t wal_log_live_bytes(const struct wal_log *log)
     return log->live_bytes;
 }
 
+uint64_t wal_cached_bytes(const struct wal *wal)
+{
+    return wal->cached_bytes;
+}
+
 uint64_t wal_live_bytes(const struct wal *wal)
 {
     return wal->live_bytes;
@@ -258,6 +263,11 @@ static bool is_flushed(const struct wal *wal, const struct wal_entry *entry)
            (entry->segment == first->segment && entry->offset < first->offset);
 }
 
+static bool is_pinned(const struct wal_log *log, uint64_t index)
+{
+    return index >= log->pinned_from && index <= log->pinned_upto;
+}
+
 /* Forget data of one log, until the cache is small enough. False: there is nothing more of it. */
 static bool evict(struct wal *wal, struct wal_log *log)
 {
@@ -266,8 +276,8 @@ static bool evict(struct wal *wal, struct wal_log *log)
             log->evict_from <= log->evict_upto && log->evict_from - log->first_index < log->count;
         if (!has_more) { return false; }
         struct wal_entry *entry = entry_at(log, log->evict_from);
-        bool is_pinned = log->evict_from >= log->pinned_from && log->evict_from <= log->pinned_upto;
-        if (is_pinned || !is_flushed(wal, entry)) { return true; }
+        if (!is_flushed(wal, entry)) { return true; }
+        if (is_pinned(log, log->evict_from)) { continue; } /* wal_pin does it, when it is over */
         if (entry->data != NULL && entry->type != wal->opts.kept_type) {
             data_free(wal, log, entry);
         }
@@ -285,10 +295,19 @@ void wal_evict(struct wal *wal, struct wal_log *log, uint64_t upto)
     }
 }
 
-void wal_pin(struct wal_log *log, uint64_t from, uint64_t upto)
+void wal_pin(struct wal *wal, struct wal_log *log, uint64_t from, uint64_t upto)
 {
+    uint64_t old_from = log->pinned_from > log->first_index ? log->pinned_from : log->first_index;
+    uint64_t old_upto = log->pinned_upto;
     log->pinned_from = from;
     log->pinned_upto = upto;
+    for (uint64_t i = old_from; i <= old_upto && i < log->evict_from; i++) {
+        if (i - log->first_index >= log->count) { return; }
+        struct wal_entry *entry = entry_at(log, i);
+        if (entry->data != NULL && entry->type != wal->opts.kept_type && !is_pinned(log, i)) {
+            data_free(wal, log, entry);
+        }
+    }
 }
 
 void wal_log_set_data(struct wal *wal, struct wal_log *log, uint64_t index, const char *data)

@@ -162,6 +162,39 @@ static bool abandon(const struct pmap *map, struct placement_change *out)
     return false;
 }
 
+bool placement_must_shed(const struct pmap *map, uint32_t partition, uint32_t node)
+{
+    const struct pmap_partition *row = &map->partition[partition];
+    const struct pmap_replica *own = pmap_replica_on(row, node);
+    uint32_t others = 0;
+    uint32_t fit = 0;
+    if (own == NULL || !own->is_voter) { return false; }
+    for (uint32_t i = 0; i < row->replica_count; i++) {
+        const struct pmap_replica *other = &row->replica[i];
+        if (other == own || !other->is_voter) { continue; }
+        others++;
+        fit += is_fit(map, other->node);
+    }
+    return fit * 2 <= others + 1 && fit * 2 > others;
+}
+
+static bool shed(const struct pmap *map, struct placement_change *out)
+{
+    for (uint32_t p = 0; p < map->partition_count; p++) {
+        const struct pmap_partition *partition = &map->partition[p];
+        for (uint32_t i = 0; partition->is_settled && i < partition->replica_count; i++) {
+            const struct pmap_node *node = &map->node[partition->replica[i].node];
+            if (!node->is_up || !node->is_draining ||
+                !placement_must_shed(map, p, partition->replica[i].node)) {
+                continue;
+            }
+            remove_at(map, p, i, "its node drains, and its vote would be missed", out);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Should `a` go rather than `b`? */
 static bool is_worse(const struct tally *tally, const struct pmap_partition *partition, uint32_t a,
                      uint32_t b)
@@ -291,7 +324,7 @@ bool placement_replicas_next(const struct pmap *map, uint32_t wanted, struct pla
     CHECK(wanted >= 1 && wanted <= PLACEMENT_WANTED_MAX);
     if (map->level < PMAP_LEVEL_REPLICAS) { return false; }
     count(&tally, map);
-    if (found(&tally, out) || abandon(map, out)) { return true; }
+    if (found(&tally, out) || abandon(map, out) || shed(map, out)) { return true; }
     uint32_t possible = wanted < tally.members ? wanted : tally.members;
     if (remove_surplus(&tally, possible, out)) { return true; }
     if (tally.adding >= PLACEMENT_ADDING_MAX) { return false; }

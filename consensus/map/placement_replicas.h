@@ -2,6 +2,8 @@
  * Rules, in this order:
  *  - a partition that has no group yet gets a founder: its owner;
  *  - a replica that never came to vote goes if its node is down: another node can do it;
+ *  - a replica on a node that drains goes if the others would be no majority once it stops, and are one without it: it
+ *    gets a new one when it comes back;
  *  - a partition that has fewer than wanted (or than there are members) gets one more, those with fewest first;
  *  - one that has more loses one: of a node that is down, else of a zone that has two, else of the node that has most;
  *  - while no replica is on its way, replicas that share a zone move to another, and then from the node that has most to the one
@@ -31,6 +33,9 @@ struct placement_change {
 /* The next change; `wanted`: replicas of a partition, 1 to PLACEMENT_WANTED_MAX. False: nothing to do. */
 MUST_USE bool placement_replicas_next(const struct pmap *map, uint32_t wanted,
                                       struct placement_change *out);
+
+/* Must the partition lose its voter on that node before it stops, and can it? */
+MUST_USE bool placement_must_shed(const struct pmap *map, uint32_t partition, uint32_t node);
 
 /* The node that should lead the partition's group: its owner, if that one has a voter and may lead, else one of those that do, the
  * same as long as they are the same; PMAP_NOBODY: none. */

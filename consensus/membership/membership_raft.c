@@ -200,7 +200,10 @@ static uint32_t voters_wanted(const struct pmap *map)
 static bool shed_one(struct core *core, const struct pmap *map)
 {
     const struct engine_status *status = &core->status;
-    bool has_surplus = voter_count(core) > voters_wanted(map);
+    /* A leader that drains itself is the one too many: whom it made a voter, to follow it, sheds it then. */
+    uint32_t self = core_self_up(core, map);
+    bool drains_itself = self != PMAP_NOBODY && map->node[self].is_draining;
+    bool has_surplus = !drains_itself && voter_count(core) > voters_wanted(map);
     size_t victim = SIZE_MAX;
     for (size_t i = 0; i < status->server_count; i++) {
         const char *name = status->servers[i].node_name;

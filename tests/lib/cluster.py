@@ -269,12 +269,14 @@ class Cluster:
             raise DeadlineError(f"{exc}\n{self.describe()}") from exc
 
     def is_settled(self):
-        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given, all keys copied?"""
+        """Is the cluster at rest: ready, of one mind, all slots owned by those that run, evenly, all votes given, all
+        replicas made?"""
         running = self.running()
         maps = [n.slots() for n in running]
         if not maps[0] or any(m != maps[0] for m in maps) or not all(n.is_ready() for n in running):
             return False
-        if any(int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
+        if not self.is_plain and any(
+                int(_info(n).get("fanfare_cluster_voters", 0)) < self.voters_due(len(running)) for n in running):
             return False
         if not self.is_plain and not self.has_replicas():
             return False

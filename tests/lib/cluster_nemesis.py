@@ -30,8 +30,10 @@ class Act:
 class Nemesis:
     """Acts on a cluster. Everything random comes from the seed: the acts, their victims and times can be had again."""
 
-    def __init__(self, cluster, seed, faults, say=print):
+    def __init__(self, cluster, seed, faults, say=print, acts=None, is_served=wait_served):
         self.cluster, self.faults, self.say = cluster, faults, say
+        self.acts = acts or ACTS
+        self.is_served = is_served  # waits until the cluster does again what it is there for
         self.rng = random.Random(f"{seed}/nemesis")
         self.added = 0
         self.network = cluster.world if hasattr(cluster.world, "cut") else None
@@ -49,19 +51,19 @@ class Nemesis:
         return counts
 
     def _choose(self, only):
-        names = [n for n, act in ACTS.items() if (not only or n in only) and act.fits(self)]
-        return self.rng.choices(names, [ACTS[n].weight for n in names])[0]
+        names = [n for n, act in self.acts.items() if (not only or n in only) and act.fits(self)]
+        return self.rng.choices(names, [self.acts[n].weight for n in names])[0]
 
     def act(self, name, node):
         """One act, to its end."""
-        kind = ACTS[name]
+        kind = self.acts[name]
         fault = Fault(name, node.name, now_ns(), planned=kind.planned, spares=kind.spares)
         self.faults.append(fault)
         begin_s = time.monotonic()
         self.say(f"{name} {node.name}")
         kind.run(self, node, fault)
         self.cluster.wait_settled()
-        wait_served(self.cluster)
+        self.is_served(self.cluster)
         fault.end_ns = now_ns()
         self.say(f"{name} {node.name}: at rest after {time.monotonic() - begin_s:.1f} s")
 

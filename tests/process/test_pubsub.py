@@ -350,6 +350,17 @@ def test_reset_ends_all_subscriptions_and_goes_back_to_resp2(protocol, connect):
     assert client.call("HELLO")[4:6] == [b"proto", 2]
 
 
+def test_a_reset_of_very_many_subscriptions_is_over_before_the_next_command(client3):
+    names = [f"reset:many:{number}" for number in range(10000)]
+    client3.send("SUBSCRIBE", *names)
+    client3.recv_many(len(names))
+    client3.send("RESET")
+    client3.send("PUBLISH", names[0], "x")
+    client3.send("PUBLISH", names[-1], "x")
+    client3.send("PUBSUB", "CHANNELS", "reset:many:*")
+    assert client3.recv_many(4) == ["RESET", 0, 0, []]
+
+
 def test_a_client_that_switches_protocol_while_subscribed_gets_messages_in_the_new_form(connect):
     subscriber, publisher = connect(3), connect()
     subscriber.send("SUBSCRIBE", "switch")

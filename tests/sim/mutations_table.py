@@ -41,6 +41,11 @@ MUTATIONS = [
     ("who restarted has forgotten the leader's lease",
      [("consensus/group", "return guard_is_on(g, GUARD_RESTART_HOLD) &&",
        "return false && guard_is_on(g, GUARD_RESTART_HOLD) &&")], 300),
+    ("a heartbeat is acknowledged with a stamp that was not heard",
+     [("consensus/group", "a->prev_log_index, m->stamp_ms)", "a->prev_log_index, m->stamp_ms + 300)")], 30),
+    ("a heartbeat is answered for what is not durable",
+     [("consensus/group", "index == r->last_stored && index == wal_log_last_index(g->log)",
+       "index <= wal_log_last_index(g->log)")], 300),
     # Terms, votes, acknowledgements.
     ("a vote leaves before it is durable",
      [("consensus/group", "return guard_is_on(g, GUARD_TERM_GATE) ? g->ballot_batch : 0;",
@@ -69,10 +74,10 @@ MUTATIONS = [
     ("a state machine is restored before the log knows of the snapshot",
      [("consensus/group", "if (g->restore_is_due && g->install_batch <= batch) {",
        "if (g->restore_is_due) {"),
-      ("consensus/group", "snapshot_install(g);", "snapshot_install(g); group_flushed(g, 0);")], 20),
+      ("consensus/group", "snapshot_install(g);", "snapshot_install(g); group_flushed(g, 0);")], 120),
     ("what the state machine is still at counts as applied",
-     [("consensus/group", "wal_pin(g->log, g->applied + 1, last);",
-       "wal_pin(g->log, g->applied + 1, last); g->applied = last;")], 60),
+     [("consensus/group", "wal_pin(e->wal, g->log, g->applied + 1, last);",
+       "wal_pin(e->wal, g->log, g->applied + 1, last); g->applied = last;")], 60),
     ("a snapshot is begun while a batch is being applied",
      [("consensus/snapshot", "if (!apply_drain(g)) { return; }", "(void)apply_drain;")], 60),
     # Snapshots.
@@ -88,6 +93,11 @@ MUTATIONS = [
      [("consensus/snapshot", "buf_append(&take->manifest.conf, buf_slice(&g->applied_conf));",
        "buf_append(&take->manifest.conf, wal_log_snapshot(g->log) != NULL ? "
        "buf_slice(&wal_log_snapshot(g->log)->conf) : buf_slice(&g->applied_conf));")], 60),
+    ("the log is trimmed past what a state machine keeps",
+     [("consensus/snapshot", "uint64_t index = g->fsm_ops->durable_index(g->fsm);",
+       "uint64_t index = g->applied;")], 30),
+    ("who needs an image that was not made gets none",
+     [("consensus/snapshot", "g->image_is_wanted = true;", "g->image_is_wanted = false;")], 810),
     ("the log is trimmed past the snapshot",
      [("consensus/snapshot", "first, false);", "wal_log_last_index(g->log) + 1, false);")], 20),
     # The log.

@@ -25,10 +25,18 @@ enum {
 struct sim;
 struct sim_node;
 
+/* What a state machine has on a disk of its own. */
+struct sim_kept {
+    uint64_t applied;
+    uint64_t hash;
+    uint64_t count;
+};
+
 /* A replicated state machine: a chain of hashes, and a body that makes snapshots longer than a
  * chunk. In some seeds it does all at once, in others it takes batches, and what there is to do for
  * snapshots, and is done with them later, as another thread would be: what it holds and what it has
- * answered is then ahead of what the engine knows. */
+ * answered is then ahead of what the engine knows. In some seeds it keeps itself: a power cut takes it back to
+ * what it wrote to a disk of its own last, and the log may go up to there without an image. */
 struct sim_fsm {
     struct sim *sim;
     struct sim_node *node;
@@ -36,6 +44,7 @@ struct sim_fsm {
     uint64_t applied;
     uint64_t hash;
     uint64_t count;
+    struct sim_kept kept;
     struct buf restoring;
     struct engine_view view;
     const struct fsm_batch *batch; /* taken; NULL: none */
@@ -152,6 +161,7 @@ struct sim {
     bool is_verbose;
     bool is_calm; /* no faults: progress is demanded */
     enum sim_hunt hunt;
+    bool keeps_itself;  /* state machines have a disk of their own */
     bool applies_later; /* state machines take what they are asked for, and answer later */
 
     struct sim_packet *packets; /* a heap */
@@ -215,13 +225,15 @@ void sim_wipe(struct sim_node *node);
 /* Remove the replica of `group`, which is gone then, from a node that is up. */
 void sim_forget(struct sim_node *node, uint64_t group);
 void sim_settle(struct sim_node *node); /* a turn and the checks, after something was done to it */
-extern const struct fsm_ops sim_fsm_ops;
+const struct fsm_ops *sim_fsm_ops(const struct sim *sim);
 
 /* State machines. When one has something to do, if it has taken anything; else UINT64_MAX. */
 uint64_t sim_fsm_next_ms(const struct sim_fsm *fsm);
 bool sim_fsm_is_busy(const struct sim_fsm *fsm); /* with a batch, or a step of a restore */
 void sim_fsm_step(struct sim_fsm *fsm);
 void sim_fsm_empty(struct sim_fsm *fsm);
+void sim_fsm_reload(
+    struct sim_fsm *fsm); /* its store was not synced: what it had written is left */
 /* The process ends: what was taken is forgotten. Before the engine is freed. */
 void sim_fsm_drop(struct sim_fsm *fsm);
 void sim_engine_free(struct sim_node *node);

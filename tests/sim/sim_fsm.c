@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "sim/sim.h"
 
-enum { BODY_BYTES = 300 };
+enum { BODY_BYTES = 300, KEPT_ENTRIES = 16 };
 
 static void store(struct sim_fsm *fsm, const struct fsm_batch *batch)
 {
@@ -17,6 +17,9 @@ static void store(struct sim_fsm *fsm, const struct fsm_batch *batch)
         fsm->sim->stats.applied++;
     }
     fsm->applied = batch->last_index;
+    if (fsm->applied / KEPT_ENTRIES > fsm->kept.applied / KEPT_ENTRIES) { /* now and then */
+        fsm->kept = (struct sim_kept){fsm->applied, fsm->hash, fsm->count};
+    }
     oracle_state(fsm);
 }
 
@@ -112,7 +115,19 @@ void sim_fsm_empty(struct sim_fsm *fsm)
     fsm->applied = 0;
     fsm->hash = 0;
     fsm->count = 0;
+    fsm->kept = (struct sim_kept){0};
     fsm->restoring.len = 0;
+}
+
+void sim_fsm_reload(struct sim_fsm *fsm)
+{
+    struct sim_kept kept = fsm->kept;
+    sim_fsm_empty(fsm);
+    if (!fsm->sim->keeps_itself) { return; }
+    fsm->applied = kept.applied;
+    fsm->hash = kept.hash;
+    fsm->count = kept.count;
+    fsm->kept = kept;
 }
 
 static void fsm_on_closed(void *arg)
@@ -128,6 +143,11 @@ static void fsm_on_closed(void *arg)
 static uint64_t fsm_applied_index(void *arg)
 {
     return ((struct sim_fsm *)arg)->applied;
+}
+
+static uint64_t fsm_durable_index(void *arg)
+{
+    return ((struct sim_fsm *)arg)->kept.applied;
 }
 
 struct image {
@@ -221,15 +241,17 @@ static void fsm_on_leader(void *arg, bool is_leader, uint64_t term)
     fsm->sim->truth[fsm->group].is_won = true;
 }
 
-const struct fsm_ops sim_fsm_ops = {
-    .apply = fsm_apply_batch,
-    .applied_index = fsm_applied_index,
-    .snapshot_begin = fsm_snapshot_begin,
-    .snapshot_read = fsm_snapshot_read,
-    .snapshot_end = mem_free,
-    .restore_begin = fsm_restore_begin,
-    .restore_write = fsm_restore_write,
-    .restore_end = fsm_restore_end,
-    .on_leader = fsm_on_leader,
-    .on_closed = fsm_on_closed,
-};
+#define OPS                                                                   \
+    .apply = fsm_apply_batch, .applied_index = fsm_applied_index,             \
+    .snapshot_begin = fsm_snapshot_begin, .snapshot_read = fsm_snapshot_read, \
+    .snapshot_end = mem_free, .restore_begin = fsm_restore_begin,             \
+    .restore_write = fsm_restore_write, .restore_end = fsm_restore_end,       \
+    .on_leader = fsm_on_leader, .on_closed = fsm_on_closed
+
+static const struct fsm_ops lost = {OPS};
+static const struct fsm_ops kept = {OPS, .durable_index = fsm_durable_index};
+
+const struct fsm_ops *sim_fsm_ops(const struct sim *sim)
+{
+    return sim->keeps_itself ? &kept : &lost;
+}

@@ -48,7 +48,7 @@ static void add_replica(struct sim *sim, struct sim_node *leader, uint64_t group
     }
     uint64_t id = truth->next_replica++;
     node->sd.now_ms = sim->now_ms;
-    if (engine_group_create(node->e, group, id, &sim_fsm_ops, &node->replicas[group].fsm, NULL,
+    if (engine_group_create(node->e, group, id, sim_fsm_ops(sim), &node->replicas[group].fsm, NULL,
                             0) != ERR_OK) {
         return;
     }

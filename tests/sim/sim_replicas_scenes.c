@@ -227,6 +227,49 @@ static void who_drains_leads_nothing_soon(struct msim *sim)
     }
 }
 
+/* Does it own nothing, lead nothing, and would nobody miss its votes? */
+static bool is_free_to_go(const struct msim *sim, const struct mnode *node)
+{
+    const struct pmap *map = sim->newest;
+    uint32_t index = pmap_find_id(map, node->id);
+    bool is_free = replicas_are_handed_over(node->replicas) && !map->node[index].is_voter;
+    for (uint32_t p = 0; p < map->partition_count; p++) {
+        is_free = is_free && map->partition[p].owner != index;
+    }
+    return is_free;
+}
+
+static void two_shrink_to_one_and_grow_again(struct msim *sim)
+{
+    if (!found_alone_with_data(sim)) { return; }
+    come(sim, 2, 0);
+    if (!rest(sim, "two")) { return; }
+    for (int leaver = 2; leaver >= 1; leaver--) { /* the founder, too */
+        struct mnode *node = &sim->nodes[leaver];
+        uint64_t until_ms = sim->now_ms + 10000;
+        core_drain(node->core);
+        msim_settle(node);
+        while (!is_free_to_go(sim, node)) { /* as the broker waits */
+            if (!pass(sim, 50)) { return; }
+            if (sim->now_ms > until_ms) {
+                msim_fail(sim, "it does not hand over");
+                return;
+            }
+        }
+        core_leave(node->core);
+        msim_settle(node);
+        if (!pass(sim, 200)) { return; }
+        die(node);
+        if (!pass(sim, 3000)) { return; }
+        uint64_t before = acked_count(sim);
+        if (!pass(sim, 5000)) { return; }
+        if (acked_count(sim) < before + 20) { msim_fail(sim, "one alone does not write"); }
+        forget(sim, 3 - leaver, leaver, "");
+        come_back(node);
+        if (!rest(sim, "two again")) { return; }
+    }
+}
+
 static const struct scene {
     const char *name;
     void (*play)(struct msim *sim);
@@ -237,6 +280,7 @@ static const struct scene {
     {"own_data", who_has_data_of_its_own_does_not_join},
     {"needed", who_is_needed_is_not_forgotten},
     {"drains", who_drains_leads_nothing_soon},
+    {"shrinks", two_shrink_to_one_and_grow_again},
 };
 
 /* ---- the program ---- */

@@ -31,8 +31,9 @@ static void create_groups(struct sim *sim)
         for (int i = 1; i <= sim->initial_count; i++) {
             struct sim_node *node = &sim->nodes[i];
             node->replicas[g].self = (uint64_t)i;
-            CHECK(engine_group_create(node->e, g, (uint64_t)i, &sim_fsm_ops, &node->replicas[g].fsm,
-                                      servers, (size_t)sim->initial_count) == ERR_OK);
+            CHECK(engine_group_create(node->e, g, (uint64_t)i, sim_fsm_ops(sim),
+                                      &node->replicas[g].fsm, servers,
+                                      (size_t)sim->initial_count) == ERR_OK);
         }
     }
     for (int i = 1; i <= sim->initial_count;

@@ -23,6 +23,7 @@ void script_begin(struct script *s, int voters, int nodes, uint32_t guards_off, 
     sim->route = route;
     sim->script = s;
     sim->applies_later = false;
+    sim->keeps_itself = false;
     sim->next_client_ms = UINT64_MAX;
     sim->next_operator_ms = UINT64_MAX;
     sim->next_storm_ms = UINT64_MAX;
@@ -174,7 +175,7 @@ void script_add_standby(struct script *s, int leader, int node)
     if (s->sim.failure != NULL) { return; }
     s->sim.truth[SCRIPT_GROUP].next_replica = (uint64_t)node + 1;
     host->replicas[SCRIPT_GROUP].self = (uint64_t)node;
-    CHECK(engine_group_create(host->e, SCRIPT_GROUP, (uint64_t)node, &sim_fsm_ops,
+    CHECK(engine_group_create(host->e, SCRIPT_GROUP, (uint64_t)node, sim_fsm_ops(&s->sim),
                               &host->replicas[SCRIPT_GROUP].fsm, NULL, 0) == ERR_OK);
     sim_settle(host);
     script_change(s, leader, ENGINE_ADD_STANDBY, node);

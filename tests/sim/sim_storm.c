@@ -21,6 +21,7 @@ void storm_begin(struct sim *sim)
     sim->sync_delay_ms = sim_roll(sim, 3) ? 0 : sim_roll(sim, 60);
     sim->stop_per_mille = 100;
     sim->applies_later = sim->seed % 3 == 1;
+    sim->keeps_itself = sim->seed % 4 == 2;
     sim->next_storm_ms = sim->now_ms + 400;
     sim->next_client_ms = sim->now_ms + 50;
     sim->next_operator_ms = sim->now_ms + 600;

@@ -102,21 +102,30 @@ static void send_after(struct sim *sim, int from, int to, struct slice frame, ui
     packet_push(sim, packet);
 }
 
+struct routing {
+    struct sim *sim;
+    int from;
+    int to;
+};
+
 static void on_routed(void *arg, const struct message *m)
 {
-    *(struct message *)arg = *m; /* what it borrows is not looked at */
+    struct routing *r = arg;
+    struct buf frame = {0};
+    uint64_t delay_ms = r->sim->route(r->sim, r->from, r->to, m);
+    message_encode(&frame, m);
+    if (!r->sim->blocked[r->from][r->to] && delay_ms != SIM_DROP) {
+        send_after(r->sim, r->from, r->to, buf_slice(&frame), delay_ms);
+    }
+    buf_fini(&frame);
 }
 
-/* A script decides what becomes of the frame, which holds one message. */
+/* A script decides what becomes of each message of the frame. */
 static void send_routed(struct sim *sim, int from, int to, struct slice frame)
 {
     static const struct message_handler handler = {.on_message = on_routed};
-    struct message m = {0};
-    CHECK(message_decode(frame, &handler, &m) == ERR_OK);
-    uint64_t delay_ms = sim->route(sim, from, to, &m);
-    if (!sim->blocked[from][to] && delay_ms != SIM_DROP) {
-        send_after(sim, from, to, frame, delay_ms);
-    }
+    struct routing routing = {sim, from, to};
+    CHECK(message_decode(frame, &handler, &routing) == ERR_OK);
 }
 
 static void world_send(void *arg, const char *node_name, struct slice frame, bool is_bulk)
@@ -175,7 +184,7 @@ static void campaign_early(struct sim_node *node)
 void sim_open(struct sim_node *node, uint64_t group)
 {
     struct sim_fsm *fsm = &node->replicas[group].fsm;
-    enum err err = engine_group_open(node->e, group, &sim_fsm_ops, fsm);
+    enum err err = engine_group_open(node->e, group, sim_fsm_ops(node->sim), fsm);
     if (err == ERR_SLOW && sim_fsm_is_busy(fsm)) {
         fsm->reopen_is_due = true;
     } else if (err != ERR_OK) {
@@ -219,15 +228,18 @@ void sim_settle(struct sim_node *node)
 static void open_replicas(struct sim_node *node)
 {
     bool found[SIM_GROUPS + 1] = {false};
-    for (uint64_t id = engine_group_next(node->e, 0); id != 0;
-         id = engine_group_next(node->e, id)) {
+    uint64_t next;
+    for (uint64_t id = engine_group_next(node->e, 0); id != 0; id = next) {
         struct sim_replica *replica = &node->replicas[id];
         struct engine_status status;
+        next = engine_group_next(node->e, id);
         CHECK(engine_status(node->e, id, &status));
         if (replica->self != status.self) { /* its deletion was not durable: it is an older one's */
-            replica->fsm.applied = 0;
-            replica->fsm.hash = 0;
-            replica->fsm.count = 0;
+            sim_fsm_empty(&replica->fsm);
+            if (node->sim->keeps_itself) { /* and what its log rests on has gone */
+                engine_group_delete(node->e, id);
+                continue;
+            }
         }
         replica->self = status.self;
         replica->checked = 0;
@@ -238,8 +250,7 @@ static void open_replicas(struct sim_node *node)
     for (uint64_t id = 1; id <= SIM_GROUPS; id++) {
         if (!found[id]) {
             node->replicas[id].self = 0;
-            node->replicas[id].fsm.applied = 0;
-            node->replicas[id].fsm.hash = 0;
+            sim_fsm_empty(&node->replicas[id].fsm);
         }
     }
 }
@@ -258,7 +269,7 @@ static void process_ended(struct sim_node *node, bool is_power_cut)
     for (int g = 1; g <= SIM_GROUPS; g++) {
         struct sim_fsm *fsm = &node->replicas[g].fsm;
         if (is_power_cut || fsm->restoring.len > 0) { /* a store that was not synced is rebuilt */
-            sim_fsm_ops.restore_begin(fsm);
+            sim_fsm_reload(fsm);
         }
     }
     node->has_failed = false;
@@ -339,6 +350,7 @@ void sim_forget(struct sim_node *node, uint64_t group)
 {
     struct sim_replica *replica = &node->replicas[group];
     replica->fsm.reset_is_due = true;
+    replica->fsm.reopen_is_due = false;
     engine_group_delete(node->e, group);
     promise_end(replica);
     replica->self = 0;
@@ -360,7 +372,7 @@ void sim_wipe(struct sim_node *node)
     for (int g = 1; g <= SIM_GROUPS; g++) {
         node->replicas[g].self = 0;
         promise_end(&node->replicas[g]);
-        sim_fsm_ops.restore_begin(&node->replicas[g].fsm);
+        sim_fsm_empty(&node->replicas[g].fsm);
     }
     node->has_failed = false;
     node->up_at_ms = sim->now_ms + 10;

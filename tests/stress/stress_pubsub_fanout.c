@@ -120,7 +120,7 @@ static void worker_main(void *arg)
     fanout_flush(w->fanout);
     pthread_barrier_wait(&barrier);
     for (unsigned i = 0; i < CLIENTS_EACH; i++) {
-        fanout_clear(w->fanout, &w->client[i].subscriber);
+        CHECK(fanout_clear(w->fanout, &w->client[i].subscriber));
     }
 }
 

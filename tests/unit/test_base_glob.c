@@ -215,7 +215,7 @@ Test(glob, a_long_bracket_is_read_once)
 /* The bytes that differ come as late as they can. One token at a time, this takes minutes. */
 Test(glob, tokens_are_tried_many_at_a_time_where_one_by_one_takes_too_long)
 {
-    enum { TOKENS = 1 << 13, TEXT = 1 << 20 };
+    enum { TOKENS = 1 << 13, TEXT = 1 << 17 };
     static const char *const token[] = {"a", "?", "[ab]", "\\a"};
     char *pattern = malloc(2 + 4 * (size_t)TOKENS + 2), *text = malloc(TEXT);
     memset(text, 'a', TEXT);
@@ -231,6 +231,28 @@ Test(glob, tokens_are_tried_many_at_a_time_where_one_by_one_takes_too_long)
     }
     free(pattern);
     free(text);
+}
+
+/* Does `*`, so many `?` and a `b`, and another star match a text of so many `a` with a `b` at its end? */
+static bool late_match(size_t token_count, size_t text_len)
+{
+    char *pattern = malloc(token_count + 3), *text = malloc(text_len);
+    memset(pattern, '?', token_count + 3);
+    pattern[0] = pattern[token_count + 2] = '*';
+    pattern[token_count + 1] = 'b';
+    memset(text, 'a', text_len);
+    text[text_len - 1] = 'b';
+    bool matches = glob_match(slice_of(pattern, token_count + 3), slice_of(text, text_len));
+    free(pattern);
+    free(text);
+    return matches;
+}
+
+/* The second one would take ten seconds. */
+Test(glob, what_would_take_too_long_does_not_match)
+{
+    cr_expect(late_match((32 << 10) - 64, (64 << 10) - 1));
+    cr_expect_not(late_match(1 << 19, 1 << 20));
 }
 
 enum { LEN_MAX = 600, LEN_SHORT = 12 };

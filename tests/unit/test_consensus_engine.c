@@ -8,6 +8,7 @@
 #include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/read.h"
+#include "consensus/log/wal_int.h"
 #include "sim/sim_disk.h"
 
 enum { GROUP = 4 };
@@ -475,6 +476,41 @@ Test(consensus_engine, a_machine_that_lags_behind_refuses_more)
     f->takes_batches = false;
     settle(f);
     cr_assert(next.is_done && late.is_done && late.err == ERR_OK);
+    fixture_free(f);
+}
+
+Test(consensus_engine, what_a_machine_lags_behind_is_on_the_disk_and_not_all_in_memory)
+{
+    struct fixture *f = fixture_new();
+    static char data[500];
+    struct request requests[40];
+    uint64_t longest = 0;
+    f->e->opts.cache_bytes = f->e->wal->opts.cache_bytes = 2000;
+    f->takes_batches = true;
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        propose(f, &requests[i], slice_of(data, sizeof data));
+        engine_turn(f->e);
+        sim_disk_drain(&f->sd);
+        engine_turn(f->e);
+        longest = wal_cached_bytes(f->e->wal) > longest ? wal_cached_bytes(f->e->wal) : longest;
+    }
+    cr_assert_leq(longest, 2 * 2000 + 2 * 510, "and those that were not flushed");
+    cr_assert_eq(f->batch->count, 1);
+    cr_assert_not_null(wal_log_entry(engine_group(f->e, GROUP)->log, f->batch->last_index)->data);
+    for (int i = 0; i < 100 && !requests[COUNT_OF(requests) - 1].is_done; i++) {
+        if (f->batch != NULL) {
+            cr_assert_eq(f->batch->commands[0].data.len, sizeof data);
+            finish_batch(f);
+        }
+        engine_turn(f->e);
+        sim_disk_drain(&f->sd);
+    }
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        cr_assert(requests[i].is_done && requests[i].err == ERR_OK);
+    }
+    f->takes_batches = false;
+    settle(f);
+    cr_assert_leq(wal_cached_bytes(f->e->wal), 2000);
     fixture_free(f);
 }
 

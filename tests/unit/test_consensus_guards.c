@@ -8,6 +8,7 @@
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
+#include "consensus/link/beats.h"
 #include "sim/sim_disk.h"
 
 enum { GROUP = 9, SENT_MAX = 64 };
@@ -26,6 +27,7 @@ struct fixture {
     uint64_t applied;
     struct sent sent[SENT_MAX];
     size_t sent_count;
+    size_t frame_count;
     const char *decoding_to;
 };
 
@@ -37,7 +39,7 @@ static uint64_t world_now(void *arg)
 static void on_message(void *arg, const struct message *m)
 {
     struct fixture *f = arg;
-    cr_assert_lt(f->sent_count, SENT_MAX);
+    if (f->sent_count == SENT_MAX) { f->sent_count = 0; } /* the oldest are of no interest */
     struct sent *sent = &f->sent[f->sent_count++];
     snprintf(sent->to, sizeof sent->to, "%s", f->decoding_to);
     sent->message = *m;
@@ -53,6 +55,7 @@ static void world_send(void *arg, const char *to, struct slice frame, bool is_bu
     static const struct message_handler handler = {NULL, on_message, NULL};
     struct fixture *f = arg;
     (void)is_bulk;
+    f->frame_count++;
     f->decoding_to = to;
     cr_assert_eq(message_decode(frame, &handler, f), ERR_OK);
 }
@@ -468,5 +471,175 @@ Test(consensus_guards, what_is_committed_elsewhere_is_applied_when_it_is_durable
     cr_assert_eq(f->applied, 2);
     settle(f);
     cr_assert_eq(f->applied, 3);
+    fixture_free(f);
+}
+
+Test(consensus_guards,
+     what_waits_for_a_stuck_flush_is_bounded_by_group_and_node_and_the_rest_is_lost)
+{
+    struct fixture *f = fixture_new(3);
+    pass(f, 1000);
+    for (unsigned i = 0; i < 1100; i++) {
+        receive_vote(f, 2, 4, false);
+        turn(f);
+    }
+    cr_assert_eq(group(f)->held_count, 1024);
+    settle(f);
+    cr_assert_eq(group(f)->held_count, 0);
+    cr_assert_eq(f->e->held_bytes, 0);
+    f->e->opts.held_bytes_max = 500;
+    for (unsigned i = 0; i < 100; i++) {
+        receive_vote(f, 3, 5, false);
+        turn(f);
+    }
+    cr_assert_leq(f->e->held_bytes, 500 + 100, "a message more");
+    cr_assert_lt(group(f)->held_count, 100);
+    f->sent_count = 0;
+    settle(f);
+    cr_assert(last_sent(f, "n3", RAFT_REQUEST_VOTE_RESULT)
+                  ->message.raft.request_vote_result.vote_granted);
+    receive_vote(f, 3, 6, false);
+    settle(f);
+    cr_assert_eq(
+        last_sent(f, "n3", RAFT_REQUEST_VOTE_RESULT)->message.raft.request_vote_result.term, 6);
+    fixture_free(f);
+}
+
+Test(consensus_guards, what_the_state_machine_holds_is_known_to_be_committed_after_a_restart)
+{
+    struct fixture *f = fixture_new(3);
+    receive_append(f, 2, 2, 1, 1, 4, 4);
+    settle(f);
+    cr_assert_eq(f->applied, 4);
+    engine_free(f->e);
+    sim_disk_kill(&f->sd);
+    open_engine(f);
+    cr_assert_eq(engine_group_open(f->e, GROUP, &ops, f), ERR_OK);
+    settle(f);
+    cr_assert_eq(group(f)->raft.last_stored, 5);
+    cr_assert_eq(group_commit_index(group(f)), 4);
+    fixture_free(f);
+}
+
+/* ---- heartbeats (group/beat.h) ---- */
+
+/* A follower of replica 2 in term 2, who has heard it. */
+static struct fixture *fixture_of_follower(void)
+{
+    struct fixture *f = fixture_new(3);
+    receive_append(f, 2, 2, 1, 1, 1, 0);
+    settle(f);
+    f->sent_count = 0;
+    return f;
+}
+
+Test(consensus_beat,
+     a_heartbeat_that_says_nothing_new_is_answered_and_starts_the_election_timer_anew)
+{
+    struct fixture *f = fixture_of_follower();
+    pass(f, 900);
+    receive_append(f, 2, 2, 1, 1, 1, 0);
+    turn(f);
+    const struct sent *sent = last_sent(f, "n2", RAFT_APPEND_ENTRIES_RESULT);
+    cr_assert_not_null(sent);
+    cr_assert_eq(sent->message.raft.append_entries_result.term, 2);
+    cr_assert_eq(sent->message.raft.append_entries_result.rejected, 0);
+    cr_assert_eq(sent->message.raft.append_entries_result.last_log_index, 1);
+    cr_assert_eq(sent->message.stamp_ms, f->now_ms);
+    cr_assert_lt(group(f)->raft.now, f->now_ms, "the library was asked");
+    pass(f, 990);
+    cr_assert_eq(group(f)->raft.state, RAFT_FOLLOWER);
+    cr_assert_geq(raft_timeout(&group(f)->raft), f->now_ms);
+    fixture_free(f);
+}
+
+Test(consensus_beat, a_heartbeat_that_says_something_new_is_the_librarys)
+{
+    struct fixture *f = fixture_of_follower();
+    receive_append(f, 2, 2, 1, 1, 1, 1);
+    settle(f);
+    cr_assert_eq(group_commit_index(group(f)), 1);
+    receive_append(f, 2, 2, 2, 2, 2, 0);
+    turn(f);
+    cr_assert_eq(group_commit_index(group(f)), 2, "a higher commit index");
+    f->sent_count = 0;
+    receive_append(f, 2, 2, 3, 2, 3, 0);
+    turn(f);
+    const struct sent *sent = last_sent(f, "n2", RAFT_APPEND_ENTRIES_RESULT);
+    cr_assert_eq(sent->message.raft.append_entries_result.rejected, 3, "entries that are missing");
+    receive_append(f, 3, 3, 2, 2, 2, 0);
+    settle(f);
+    cr_assert_eq(group(f)->raft.follower_state.current_leader.id, 3, "another leader");
+    fixture_free(f);
+}
+
+Test(consensus_beat,
+     an_idle_leader_asks_its_library_now_and_then_and_steps_down_when_nobody_answers)
+{
+    struct fixture *f = fixture_new(3);
+    become_leader(f);
+    unsigned asked_count = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        for (uint64_t from = 2; from <= 3; from++) {
+            receive_append_reply(f, from, 2, f->now_ms);
+        }
+        settle(f);
+        f->sent_count = 0;
+        pass(f, 100);
+        turn(f);
+        cr_assert(group_is_leader(group(f)));
+        cr_assert_not_null(last_sent(f, "n2", RAFT_APPEND_ENTRIES));
+        cr_assert_not_null(last_sent(f, "n3", RAFT_APPEND_ENTRIES));
+        asked_count += group(f)->asked_ms == f->now_ms;
+    }
+    cr_assert_leq(asked_count, 8);
+    for (unsigned i = 0; i < 12; i++) {
+        pass(f, 100);
+        settle(f);
+        f->sent_count = 0;
+    }
+    cr_assert(!group_is_leader(group(f)));
+    fixture_free(f);
+}
+
+/* The heartbeat of replica 2 for each of `count` groups from GROUP on, as one frame. */
+static void receive_beats(struct fixture *f, size_t count, uint64_t stamp_ms)
+{
+    struct beats beats = {.stamp_ms = stamp_ms, .count = count};
+    struct buf frame = {0};
+    for (size_t i = 0; i < count; i++) {
+        beats.list[i] = (struct beat){GROUP + i, 2, 1, 2, 1, 1, 0};
+    }
+    beats_encode(&frame, &beats);
+    cr_assert_eq(engine_receive(f->e, "n2", buf_slice(&frame)), ERR_OK);
+    buf_fini(&frame);
+}
+
+Test(consensus_beat, heartbeats_of_a_frame_are_answered_by_a_frame_and_each_stamp_by_its_own)
+{
+    static const struct engine_server servers[] = {{1, "n1"}, {2, "n2"}, {3, "n3"}};
+    struct fixture *f = fixture_new(3);
+    struct fixture machine = {0};
+    cr_assert_eq(engine_group_create(f->e, GROUP + 1, 1, &ops, &machine, servers, 3), ERR_OK);
+    settle(f);
+    receive_beats(f, 2, f->now_ms);
+    settle(f);
+    f->sent_count = f->frame_count = 0;
+    receive_beats(f, 2, f->now_ms + 1);
+    turn(f);
+    cr_assert_eq(f->frame_count, 1);
+    cr_assert_eq(f->sent_count, 2);
+    f->sent_count = f->frame_count = 0;
+    receive_beats(f, 2, f->now_ms + 2);
+    receive_beats(f, 1, f->now_ms + 3);
+    turn(f);
+    cr_assert_eq(f->frame_count, 1);
+    cr_assert_eq(f->sent_count, 3);
+    cr_assert_eq(f->sent[1].message.stamp_ms, f->now_ms + 2);
+    cr_assert_eq(f->sent[2].message.stamp_ms, f->now_ms + 3);
+    f->sent_count = 0;
+    receive_beats(f, 1, f->now_ms + 1);
+    turn(f);
+    cr_assert_eq(f->sent[0].message.stamp_ms, f->now_ms + 3, "an older one is no news");
     fixture_free(f);
 }

@@ -526,6 +526,29 @@ Test(consensus_replicas, one_new_node_moves_no_more_than_its_share)
     control_free(w.control);
 }
 
+Test(consensus_replicas, who_drains_sheds_its_vote_where_it_would_be_missed)
+{
+    struct control *control = three_members();
+    struct placement_change change;
+    for (uint32_t p = 0; p < 4; p++) {
+        for (uint64_t id = 1; id <= 3; id++) {
+            if (id == 3 && p > 0) { continue; } /* the first has three, the others two */
+            cr_assert(add(control, p, id) && settle(control, p));
+        }
+    }
+    cr_assert(about(control, CONTROL_DRAIN, 2));
+    for (uint32_t p = 1; p < 4; p++) {
+        cr_assert(placement_must_shed(control_map(control), p, 1));
+        cr_assert(placement_replicas_next(control_map(control), 2, &change));
+        cr_assert(change.is_removal && change.partition == p && change.node == 1);
+        cr_assert(drop(control, p, change.replica) && settle(control, p));
+    }
+    cr_assert_not(placement_must_shed(control_map(control), 0, 1), "two of three stay");
+    cr_assert(about(control, CONTROL_DOWN, 3));
+    cr_assert_not(placement_must_shed(control_map(control), 0, 1), "one of two would be left");
+    control_free(control);
+}
+
 Test(consensus_replicas, who_should_lead_is_the_owner_or_the_same_one_of_the_others)
 {
     struct control *control = three_members();

@@ -249,37 +249,12 @@ void sim_client_leave(struct sim_client *client)
     client->is_over = true;
 }
 
-struct asking {
-    bool (*concerns)(void *concern, enum topic_kind kind, struct slice name);
-    void *concern;
-    enum topic_kind kind;
-    bool is_concerned;
-};
-
-static void ask_concern(void *arg, struct slice name)
+static void on_interrupted(struct subscriber *subscriber)
 {
-    struct asking *asking = arg;
-    asking->is_concerned |= asking->concerns(asking->concern, asking->kind, name);
-}
-
-void sim_close_subscribers(void *arg, uint32_t worker,
-                           bool (*concerns)(void *concern, enum topic_kind kind, struct slice name),
-                           void *concern)
-{
-    const struct sim_node *node = arg;
-    for (uint32_t i = 0; i < sim->client_count; i++) {
-        struct sim_client *client = sim->client[i];
-        if (client->is_over || client->worker != &node->worker[worker]) { continue; }
-        struct asking asking = {.concerns = concerns, .concern = concern};
-        for (int kind = 0; kind < TOPIC_KINDS; kind++) {
-            asking.kind = (enum topic_kind)kind;
-            fanout_each_subscription(&client->subscriber, asking.kind, ask_concern, &asking);
-        }
-        if (!asking.is_concerned) { continue; }
-        client->is_closed = true;
-        sim->stats.closed++;
-        sim_client_leave(client);
-    }
+    struct sim_client *client = CONTAINER_OF(subscriber, struct sim_client, subscriber);
+    client->is_closed = true;
+    sim->stats.closed++;
+    sim_client_leave(client);
 }
 
 const struct fanout_ops sim_client_ops = {.deliver = on_deliver,
@@ -287,7 +262,8 @@ const struct fanout_ops sim_client_ops = {.deliver = on_deliver,
                                           .deferred = on_deferred,
                                           .settled = on_settled,
                                           .changed = on_changed,
-                                          .dropped = on_dropped};
+                                          .dropped = on_dropped,
+                                          .interrupted = on_interrupted};
 
 /* ---- what they do ---- */
 

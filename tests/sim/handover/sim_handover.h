@@ -183,9 +183,6 @@ void sim_client_unsubscribe(struct sim_client *client, struct sim_window *window
 void sim_client_leave(struct sim_client *client);
 uint32_t sim_publish(struct worker *worker, uint32_t topic); /* the message's number */
 void sim_clients_act(struct worker *worker);
-void sim_close_subscribers(void *arg, uint32_t worker,
-                           bool (*concerns)(void *concern, enum topic_kind kind, struct slice name),
-                           void *concern);
 
 static inline enum topic_kind sim_topic_kind(uint32_t topic)
 {

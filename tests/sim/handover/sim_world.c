@@ -1,8 +1,10 @@
 /* sim_world: one run: the nodes, their turns, what is done to them, and what must hold when it is over. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -40,7 +42,7 @@ void sim_say(const char *format, ...)
     va_end(args);
 }
 
-/* ---- what is under the modules: base/clock.h, net/worker.h, net/listener.h, net/resolve.h ---- */
+/* ---- what is under the modules: base/clock.h, the seed of hashes, net/worker.h, net/listener.h, net/resolve.h ---- */
 
 uint64_t clock_mono_ns(void)
 {
@@ -60,6 +62,14 @@ uint64_t clock_thread_ns(void)
 uint64_t clock_wall_us(void)
 {
     return clock_mono_ns() / 1000;
+}
+
+/* Walks over tables have an order that is the same in each process. */
+ssize_t getrandom(void *bytes, size_t len, unsigned flags)
+{
+    (void)flags;
+    memset(bytes, 0x5a, len);
+    return (ssize_t)len;
 }
 
 struct mailbox *worker_mailbox(struct worker *worker)
@@ -140,8 +150,6 @@ static void node_new(struct sim_node *node, uint32_t index)
         .timeout_ms = SIM_CLUSTER_TIMEOUT_MS,
         .link_bytes_max = 1 << 20,
         .sync_frame_bytes = sim->has_small_frames ? 1 : 0,
-        .close_subscribers = sim_close_subscribers,
-        .arg = node,
     };
     CHECK(cluster_new(&node->cluster, &opts) == ERR_OK);
     for (uint32_t i = 0; i < node->worker_count; i++) {
@@ -448,6 +456,7 @@ static void stop(void)
     CHECK(pthread_create(&thread, NULL, stop_nodes, NULL) == 0);
     while (pthread_tryjoin_np(thread, NULL) != 0) {
         step(false, false);
+        sched_yield();
     }
     for (uint32_t i = 0; i < LEAVE_MS; i++) {
         step(false, false);
