@@ -4,6 +4,7 @@
 #include "base/latch.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "partition/aside.h"
 #include "partition/machine.h"
 #include "partition/propose.h"
 #include "partition/look.h"
@@ -178,15 +179,19 @@ enum err partitions_new(struct partitions **out, const struct partitions_opts *o
     for (uint32_t i = 0; i < opts->thread_count; i++) {
         all->threads[i].event_fd = -1;
     }
+    for (uint32_t i = 0; i < ASIDE_THREADS; i++) {
+        all->aside[i].event_fd = -1;
+    }
     for (uint32_t i = 0; i < opts->partition_count; i++) {
         partition_init(&all->partition[i], all, i);
     }
-    for (uint32_t i = 0; i < opts->thread_count; i++) {
-        enum err err = store_thread_start(&all->threads[i], all, i, &thread_ops);
-        if (err != ERR_OK) {
-            partitions_free(all);
-            return err;
-        }
+    enum err err = aside_start(all);
+    for (uint32_t i = 0; i < opts->thread_count && err == ERR_OK; i++) {
+        err = store_thread_start(&all->threads[i], all, i, "store", &thread_ops);
+    }
+    if (err != ERR_OK) {
+        partitions_free(all);
+        return err;
     }
     *out = all;
     return ERR_OK;
@@ -210,7 +215,8 @@ static void on_stop(struct task *task) /* store */
     latch_count_down(stopping->latch);
 }
 
-void partitions_stop(struct partitions *all)
+/* On all store threads; what they were given before is done. */
+static void stop_threads(struct partitions *all)
 {
     uint32_t count = all->opts.thread_count;
     struct stopping *stopping = mem_new0(count * sizeof *stopping);
@@ -225,12 +231,20 @@ void partitions_stop(struct partitions *all)
     mem_free(stopping);
 }
 
+void partitions_stop(struct partitions *all)
+{
+    stop_threads(all);
+    aside_drain(all);
+    stop_threads(all); /* what came back from there */
+}
+
 void partitions_free(struct partitions *all)
 {
     if (all == NULL) { return; }
     for (uint32_t i = 0; i < all->opts.thread_count; i++) {
         store_thread_stop(&all->threads[i]);
     }
+    aside_stop(all);
     for (uint32_t i = 0; i < all->opts.partition_count; i++) {
         partition_fini(&all->partition[i]);
     }

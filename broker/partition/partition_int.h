@@ -21,6 +21,8 @@ enum {
     HOMES_MAX = 64,          /* workers to be woken at the end of a turn */
     DIGESTS_KEPT = 4096,     /* entries back that a digest may speak of */
     STATUS_DATABASES = 16,
+    ASIDE_THREADS = 2, /* for reads that look at much */
+    ASIDE_MAX = 64,    /* of them at a time */
 };
 
 struct waiter;
@@ -44,6 +46,7 @@ struct store_thread {
     uint32_t home_count;
     bool has_pushed; /* to the raft thread, who is to be woken */
     uint64_t random;
+    uint32_t aside_next; /* thread for a read that looks at much */
     /* Kept from one call to the next. */
     struct entry_words words;
     struct buf scratch;
@@ -220,6 +223,8 @@ struct partitions {
     atomic_bool is_stopped;
     atomic_uint events; /* classes of keyspace events that are wanted */
     struct store_thread *threads;
+    struct store_thread aside[ASIDE_THREADS];
+    atomic_uint aside_count;
     struct partition *partition;
 };
 

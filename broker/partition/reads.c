@@ -2,6 +2,7 @@
 #include "partition/reads.h"
 
 #include "partition/propose.h"
+#include "partition/aside.h"
 #include "partition/look.h"
 #include "partition/store_thread.h"
 
@@ -17,18 +18,36 @@ void reads_init(struct partition *p)
     list_init(&p->reads_ticked);
 }
 
+static void wait_for_tick(struct partition *p, struct partition_request *request)
+{
+    list_push_back(&p->reads_tick, &request->link);
+    store_thread_touch(p);
+}
+
+static void on_hid(struct task *task) /* store: from a thread aside */
+{
+    struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
+    struct partition *p = request->inner;
+    if (p->term == 0) {
+        store_thread_answer(p, request, ERR_NOT_LEADER);
+    } else {
+        wait_for_tick(p, request);
+    }
+}
+
 /* The state holds what the request may see. */
 static void run_now(struct partition *p, struct partition_request *request, bool by_entry)
 {
     struct reader_slot *slot = partition_own_slot(p);
     enum look_end end = LOOK_FAILED;
     if (look_begin(slot, by_entry) == ERR_OK) {
-        end = look_run(p, slot, request);
+        bool is_taken = aside_take(p, request, by_entry, on_hid);
+        if (!is_taken) { end = look_run(p, slot, request); }
         store_reader_end(slot->reader);
+        if (is_taken) { return; }
     }
     if (end == LOOK_HID) {
-        list_push_back(&p->reads_tick, &request->link);
-        store_thread_touch(p);
+        wait_for_tick(p, request);
     } else {
         store_thread_answer(p, request, end == LOOK_DONE ? ERR_OK : ERR_NOT_LEADER);
     }

@@ -70,6 +70,13 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
     }
 }
 
+void request_answer(struct partition_request *request, enum err err)
+{
+    request->err = err;
+    request->task.run = on_answered;
+    mailbox_post(request->home, &request->task);
+}
+
 void store_thread_to_raft(struct partition *p, struct task *task)
 {
     consensus_push(p->all->opts.consensus, task);
@@ -139,7 +146,7 @@ static void main_of(void *arg)
 }
 
 enum err store_thread_start(struct store_thread *thread, struct partitions *all, uint32_t index,
-                            const struct store_thread_ops *ops)
+                            const char *kind, const struct store_thread_ops *ops)
 {
     *thread = (struct store_thread){.all = all, .index = index, .ops = ops};
     list_init(&thread->busy);
@@ -151,7 +158,7 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
         return ERR_SYSTEM;
     }
     char name[16];
-    snprintf(name, sizeof name, "store-%u", index % 1000);
+    snprintf(name, sizeof name, "%.8s-%u", kind, index % 1000);
     thread_start(&thread->thread, name, main_of, thread);
     return ERR_OK;
 }

@@ -13,9 +13,10 @@ struct store_thread_ops {
     uint64_t (*turn)(struct partition *p);
 };
 
-/* Start it. Errors: ERR_SYSTEM (logged). */
+/* Start it; its name is `kind`-index. Errors: ERR_SYSTEM (logged). */
 MUST_USE enum err store_thread_start(struct store_thread *thread, struct partitions *all,
-                                     uint32_t index, const struct store_thread_ops *ops);
+                                     uint32_t index, const char *kind,
+                                     const struct store_thread_ops *ops);
 /* What is in its mailbox is done first. */
 void store_thread_stop(struct store_thread *thread);
 
@@ -26,6 +27,8 @@ uint64_t store_thread_random(struct store_thread *thread);
 
 /* Answer a request, on its own thread. */
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err);
+/* Answer a request from another thread. */
+void request_answer(struct partition_request *request, enum err err);
 /* A task for the raft thread. */
 void store_thread_to_raft(struct partition *p, struct task *task);
 

@@ -51,6 +51,7 @@ int main(void)
     add(&rig, &rig.node[2]);
     for (unsigned i = 0; i < 6; i++) {
         lanes_run(&rig, lanes, 300);
+        CHECK(ask_leader(&rig, PARTITION_READ, "LRANGE l 0 -1")[0] == '*'); /* a read aside */
         move(&rig, i);
     }
     for (unsigned i = 0; i < 2; i++) {

@@ -166,3 +166,64 @@ Test(alone, who_does_not_lead_says_so)
     cr_assert_str_eq(rig_write(&rig.node[0], "SET a 1"), "(not leader)");
     rig_fini(&rig);
 }
+
+/* Asked together: each stands in its place, though the first reads on a thread aside. */
+Test(alone, a_read_that_looks_at_much_sees_what_came_before_it_and_nothing_that_came_after)
+{
+    enum { KEYS = 3000 };
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask read[40];
+    struct rig_ask write[40];
+    char text[40][64];
+    for (unsigned i = 0; i < KEYS; i += 3) {
+        char keys[96];
+        snprintf(keys, sizeof keys, "MSET key:%u 1 key:%u 1 key:%u 1", i, i + 1, i + 2);
+        cr_assert_str_eq(rig_write(node, keys), "+OK\r\n");
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(text[i], sizeof text[i], "DEL key:%u", i);
+        rig_begin(&rig, &read[i], PARTITION_READ, 0);
+        rig_call(&read[i], 0, "KEYS *");
+        rig_ask(node, &read[i]);
+        rig_begin(&rig, &write[i], PARTITION_WRITE, 0);
+        write[i].request.origin.acked_low = 1;
+        rig_call(&write[i], 0, text[i]);
+        rig_ask(node, &write[i]);
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        unsigned count = 0;
+        rig_wait(&rig, &read[i]);
+        rig_wait(&rig, &write[i]);
+        cr_assert_eq(read[i].request.err, ERR_OK);
+        cr_assert_eq(sscanf(read[i].request.reply.data, "*%u", &count), 1);
+        cr_assert_leq(count, KEYS - i, "read %u sees what was deleted before it", i);
+        rig_free(&read[i]);
+        rig_free(&write[i]);
+    }
+    rig_fini(&rig);
+}
+
+Test(alone, what_is_read_when_the_end_comes_is_answered)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask read[20];
+    char keys[96];
+    for (unsigned i = 0; i < 3000; i += 3) {
+        snprintf(keys, sizeof keys, "MSET key:%u 1 key:%u 1 key:%u 1", i, i + 1, i + 2);
+        cr_assert_str_eq(rig_write(node, keys), "+OK\r\n");
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        rig_begin(&rig, &read[i], PARTITION_READ, 0);
+        rig_call(&read[i], 0, "KEYS *");
+        rig_ask(node, &read[i]);
+    }
+    partitions_stop(node->partitions);
+    for (unsigned i = 0; i < 20; i++) {
+        rig_wait(&rig, &read[i]);
+        cr_assert(read[i].request.err == ERR_OK || read[i].request.err == ERR_NOT_LEADER);
+        rig_free(&read[i]);
+    }
+    rig_fini(&rig);
+}
