@@ -396,6 +396,7 @@ enum err server_start(struct server **out, struct config *config)
         atomic_store(&server->status.unready_because, NULL);
         atomic_store(&server->status.is_started, true);
     }
+    server_data_await(server->data);
     run_services(server);
     *out = server;
     return ERR_OK;
