@@ -396,6 +396,7 @@ enum err server_start(struct server **out, struct config *config)
         atomic_store(&server->status.unready_because, NULL);
         atomic_store(&server->status.is_started, true);
     }
+    server_data_await(server->data);
     run_services(server);
     *out = server;
     return ERR_OK;
@@ -463,8 +464,10 @@ void server_free(struct server *server)
     if (server == NULL) { return; }
     struct broker *broker = &server->broker;
     admin_stop(server->admin); /* it looks at the workers */
-    server_cluster_stop(server->cluster);
-    if (server->services_running > 0) { server_data_stop(server->data); }
+    if (server->services_running > 0) {
+        server_cluster_stop(server->cluster);
+        server_data_stop(server->data);
+    }
     for (uint32_t i = 0; i < server->services_running; i++) {
         service_stop(broker->service[i]);
     }

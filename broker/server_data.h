@@ -28,6 +28,9 @@ MUST_USE enum err server_data_new(struct server_data **out, struct broker *broke
 /* Do all partitions serve? Why not, static; NULL: they do, or the node keeps none here. NULL is allowed. Thread: any. */
 const char *server_data_unready_because(const struct server_data *sd);
 
+/* Before clients come: give the partitions the moment that they need, a bounded one. NULL is allowed. */
+void server_data_await(const struct server_data *sd);
+
 /* About every second. NULL is allowed. */
 void server_data_tick(struct server_data *sd);
 
