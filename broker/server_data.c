@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/latch.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -23,6 +25,7 @@ enum {
     LOG_SEGMENT_BYTES = 8 << 20,
     LOG_BALLAST_BYTES = 16 << 20,
     LOG_SNAPSHOT_BYTES = 64 << 20,
+    START_WAIT_MS = 2000, /* a long log takes longer, and then commands wait */
     CORES_PER_STORE_THREAD = 4,
     STORE_THREADS_MAX = 64,
 };
@@ -172,6 +175,15 @@ const char *server_data_unready_because(const struct server_data *sd)
         if (partition_leads(sd->partitions, i) == 0) { return "keys are not served yet"; }
     }
     return NULL;
+}
+
+void server_data_await(const struct server_data *sd)
+{
+    uint64_t until_ns = clock_mono_ns() + START_WAIT_MS * NS_PER_MS;
+    const struct timespec pause = {0, NS_PER_MS};
+    while (server_data_unready_because(sd) != NULL && clock_mono_ns() < until_ns) {
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 void server_data_tick(struct server_data *sd)

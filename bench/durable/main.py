@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import kills
 import stores
 from systems import SystemFailed
 
@@ -71,6 +72,7 @@ def parse_options():
     parser.add_argument("--databases", type=int, default=16, help="that connections are spread over (default %(default)s)")
     parser.add_argument("--rounds", type=int, help="repetitions, of which the median counts (default 3)")
     parser.add_argument("--measure-ms", type=int, help="of one run (default 1000)")
+    parser.add_argument("--kills", type=int, metavar="N", help="instead: kill the leader of three nodes so often under load")
     parser.add_argument("--quick", action="store_true", help="fewer rows, one round of 400 ms: about two minutes")
     parser.add_argument("--fanfare", default="build/fanfare", metavar="PATH", help="the broker (default %(default)s)")
     parser.add_argument("--load", default="build/bench/data_load", metavar="PATH", help="default %(default)s")
@@ -250,6 +252,21 @@ def flush_us(directory):
     return statistics.median(times)
 
 
+def measure_kills(options):
+    """What a leader's death costs; the exit code."""
+    directory = options.scratch / "kills"
+    system = stores.FanfareStore(directory, 3)
+    is_good = False
+    try:
+        system.start()
+        is_good = kills.measure(system, options.kills, say)
+    finally:
+        system.close()
+        if is_good:
+            shutil.rmtree(directory, ignore_errors=True)
+    return 0 if is_good else 1
+
+
 def main():
     """Measure, print, and tell by the exit code whether something did not run."""
     options = parse_options()
@@ -260,6 +277,8 @@ def main():
     if "jetstream-always-3" in options.chosen and not stores.JetStream.knows_sync(out):
         options.chosen.remove("jetstream-always-3")
         print("left out  jetstream-always: this nats-server has no sync_interval (it came with 2.10)")
+    if options.kills:
+        return measure_kills(options)
     load_average = os.getloadavg()[0]
     bench = Bench(options)
     measure(options, bench)

@@ -108,13 +108,16 @@ struct cluster_status {
     uint32_t warming;
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
-    uint32_t unled; /* partitions of whose keys it is not known who leads them */
+    uint32_t unled; /* partitions of whose keys no leader is known here that can be asked */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
     struct cluster_link_status link[PMAP_NODES_MAX];
 };
 void cluster_status(struct cluster *cluster, struct cluster_status *out);
+
+/* The node that leads the partition's keys, as far as this one knows and can ask it: its index, or PMAP_NOBODY. Thread: any. */
+uint32_t cluster_leader(struct cluster *cluster, uint32_t partition);
 
 /* Does this node know the partition's owner in that epoch, and can use it? Thread: any. */
 bool cluster_serves(struct cluster *cluster, uint32_t partition, uint64_t epoch);

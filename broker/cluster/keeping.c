@@ -81,12 +81,30 @@ bool keeping_is_handed_over(struct cluster *c)
     return replicas == NULL || replicas_are_handed_over(replicas);
 }
 
+/* Of the others: who is known to lead, and is connected. */
+static uint32_t other_leader(struct cluster *c, uint32_t partition)
+{
+    const struct leader leader = leaders_get(&c->leaders, partition);
+    bool can_ask = leader.term != 0 && atomic_load(&c->stat[leader.node].requests_up) > 0;
+    return can_ask ? leader.node : PMAP_NOBODY;
+}
+
 uint32_t keeping_unled(struct cluster *c)
 {
     const struct partitions *partitions = atomic_load(&c->partitions);
     uint32_t count = 0;
     for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
-        count += partition_leads(partitions, p) == 0 && leaders_get(&c->leaders, p).term == 0;
+        count += partition_leads(partitions, p) == 0 && other_leader(c, p) == PMAP_NOBODY;
     }
     return count;
+}
+
+uint32_t cluster_leader(struct cluster *c, uint32_t partition)
+{
+    const struct partitions *partitions = atomic_load(&c->partitions);
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    pmap_unref(map);
+    if (partitions != NULL && partition_leads(partitions, partition) != 0) { return self; }
+    return other_leader(c, partition);
 }
