@@ -122,6 +122,10 @@ uint32_t cluster_leader(struct cluster *cluster, uint32_t partition);
 /* Does this node know the partition's owner in that epoch, and can use it? Thread: any. */
 bool cluster_serves(struct cluster *cluster, uint32_t partition, uint64_t epoch);
 
+/* Are the keys of some partition on one node only, although there are several? So it is in the first moments of a cluster.
+ * Thread: any. */
+bool cluster_keys_are_single(struct cluster *cluster);
+
 /* Why this node is not ready to serve, static; NULL: it is. Thread: any. */
 const char *cluster_unready_because(struct cluster *cluster);
 

@@ -108,3 +108,29 @@ uint32_t cluster_leader(struct cluster *c, uint32_t partition)
     if (partitions != NULL && partition_leads(partitions, partition) != 0) { return self; }
     return other_leader(c, partition);
 }
+
+static bool is_single(const struct pmap_partition *partition)
+{
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        voters += partition->replica[i].is_voter;
+    }
+    return voters < 2;
+}
+
+bool cluster_keys_are_single(struct cluster *c)
+{
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    bool found = false;
+    uint32_t up = 0;
+    for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+        up += map->node[i].id != 0 && map->node[i].is_up && !map->node[i].is_draining;
+    }
+    bool may_be_more = up > 1 && c->opts.membership.replicas > 1;
+    for (uint32_t p = 0; may_be_more && !found && p < map->partition_count; p++) {
+        found = is_single(&map->partition[p]);
+    }
+    pmap_unref(map);
+    return found;
+}
