@@ -185,6 +185,7 @@ void server_tick(struct server *server)
     double passed_s = (double)(now_ns - server->ticked_ns) / (double)NS_PER_S;
     if (passed_s < 0.5) { return; }
     (void)unready_because(server);
+    (void)broker_peak_memory(&server->broker, process_memory().used_bytes);
     server_data_tick(server->data);
     keyspace_events_set(&server->broker); /* options that were read again */
     for (unsigned i = 0; i < RATES; i++) {
@@ -293,6 +294,7 @@ static void print_extra_metrics(void *arg, struct buf *out)
     admin_print_gauge(out, "redis_config_maxclients", "the option max-clients",
                       (uint64_t)config_number(server->config, CONFIG_max_clients));
     print_disk(server, out);
+    server_data_print_metrics(broker, broker_partitions(broker), server->config, out);
     if (broker->cluster != NULL) {
         admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
                           (uint64_t)config_number(server->config, CONFIG_link_bytes));

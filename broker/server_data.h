@@ -37,6 +37,10 @@ void server_data_tick(struct server_data *sd);
 /* No client is left, the workers still run: nothing is asked any more, and what is on the way ends. NULL is allowed. */
 void server_data_stop(struct server_data *sd);
 
+/* Keys, stores and how far they are, on /metrics. Partitions NULL: there are none yet. Thread: any. */
+void server_data_print_metrics(const struct broker *broker, struct partitions *partitions,
+                               struct config *config, struct buf *out);
+
 /* The workers have ended. NULL is allowed. */
 void server_data_free(struct server_data *sd);
 

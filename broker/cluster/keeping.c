@@ -86,18 +86,7 @@ uint32_t keeping_unled(struct cluster *c)
     const struct partitions *partitions = atomic_load(&c->partitions);
     uint32_t count = 0;
     for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
-        count += partition_leads(partitions, p) == 0 && leaders_get(&c->leaders, p).term == 0;
+        count += partition_leads(partitions, p) == 0 && cluster_other_leader(c, p) == PMAP_NOBODY;
     }
     return count;
-}
-
-uint32_t cluster_leader(struct cluster *c, uint32_t partition)
-{
-    const struct partitions *partitions = atomic_load(&c->partitions);
-    uint32_t self;
-    const struct pmap *map = cluster_map(c, &self);
-    pmap_unref(map);
-    if (partitions != NULL && partition_leads(partitions, partition) != 0) { return self; }
-    const struct leader leader = leaders_get(&c->leaders, partition);
-    return leader.term != 0 ? leader.node : PMAP_NOBODY;
 }

@@ -81,6 +81,7 @@ static void append_membership(struct buf *out, const struct cluster_status *stat
     buf_appendf(out, "fanfare_cluster_last_warmup_usec:%" PRIu64 "\r\n", status->last_warmup_us);
     buf_appendf(out, "fanfare_cluster_waiting_publishes:%" PRIu64 "\r\n",
                 status->waiting_publishes);
+    buf_appendf(out, "fanfare_partitions_unled:%" PRIu32 "\r\n", status->unled);
 }
 
 static void append_link(struct buf *out, uint32_t index, const struct cluster_link_status *link)
@@ -203,25 +204,36 @@ static void append_replicas(struct buf *out, const struct pmap *map,
                     name_of(map, replica->node), replica->id);
     }
     if (partition->replica_count == 0) { buf_append_str(out, "-"); }
-    buf_appendf(out, " settled=%s\n", yes_or_no(partition->is_settled));
+}
+
+/* Who leads its data, as far as this node knows. */
+static uint32_t leader_of(const struct broker *broker, uint32_t self, uint32_t partition)
+{
+    const struct partitions *partitions = broker_partitions(broker);
+    if (partitions != NULL && partition_leads(partitions, partition) > 0) { return self; }
+    return broker->cluster != NULL ? cluster_other_leader(broker->cluster, partition) : PMAP_NOBODY;
 }
 
 /* What this node can use has moved, as far as it can see. */
-static void append_partition(struct buf *out, struct cluster *cluster, const struct pmap *map,
-                             uint32_t index)
+static void append_partition(struct buf *out, const struct broker *broker,
+                             const struct cluster_view *view, uint32_t index)
 {
+    struct cluster *cluster = broker->cluster;
+    const struct pmap *map = view->map;
     const struct pmap_partition *partition = &map->partition[index];
-    uint32_t leader = cluster != NULL ? cluster_leader(cluster, index) : partition->owner;
     bool has_moved = cluster == NULL || cluster_serves(cluster, index, partition->epoch);
     buf_appendf(out,
                 "partition %" PRIu32 " slots=%" PRIu32 "-%" PRIu32 " owner=%s epoch=%" PRIu64
-                " moving-from=%s leader=%s replicas=",
+                " moving-from=%s replicas=",
                 index, pmap_first_slot(map->partition_count, index),
                 pmap_first_slot(map->partition_count, index + 1) - 1,
                 name_of(map, partition->owner), partition->epoch,
-                name_of(map, has_moved ? PMAP_NOBODY : partition->previous),
-                name_of(map, leader < map->node_count ? leader : PMAP_NOBODY));
+                name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
     append_replicas(out, map, partition);
+    uint32_t leader = leader_of(broker, view->self, index);
+    buf_appendf(out, " leader=%s settled=%s\n",
+                leader < map->node_count ? name_of(map, leader) : "-",
+                yes_or_no(partition->is_settled));
 }
 
 /* Ours: the map for people. */
@@ -237,7 +249,7 @@ void cmd_cluster_partitions(struct call *call)
         append_member(&text, &view, i);
     }
     for (uint32_t i = 0; i < view.map->partition_count; i++) {
-        append_partition(&text, call->caller->broker->cluster, view.map, i);
+        append_partition(&text, call->caller->broker, &view, i);
     }
     reply_verbatim(call->reply, buf_slice(&text));
     buf_fini(&text);

@@ -2,9 +2,12 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/store_int.h"
@@ -136,16 +139,37 @@ enum err store_sync(struct store *store)
     return store_err_of(mdb_env_sync(store->env, 1));
 }
 
+/* A line of LMDB's list of readers: process, thread, and the transaction that it reads, if it does. */
+static int on_reader(const char *line, void *arg)
+{
+    uint64_t *oldest = arg;
+    uint64_t txn;
+    if (sscanf(line, "%*d %*x %" SCNu64, &txn) == 1 && txn < *oldest) { *oldest = txn; }
+    return 0;
+}
+
 struct store_size store_size(const struct store *store)
 {
     MDB_envinfo info;
     MDB_stat stat;
     CHECK(mdb_env_info(store->env, &info) == 0 && mdb_env_stat(store->env, &stat) == 0);
+    uint64_t oldest = info.me_last_txnid;
+    CHECK(mdb_reader_list(store->env, on_reader, &oldest) >= 0);
     uint64_t pages = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
     return (struct store_size){
         .used_bytes = pages * stat.ms_psize,
         .file_bytes = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize,
+        .reader_lag = info.me_last_txnid - oldest,
     };
+}
+
+size_t store_reserved_bytes(void)
+{
+    enum {
+        PAGES_MAX = 1 << 17
+    }; /* of a transaction: its pages that are changed, and those that get free */
+    return heap_class_bytes((PAGES_MAX + 1) * sizeof(size_t)) +
+           heap_class_bytes(PAGES_MAX * (sizeof(size_t) + sizeof(void *)));
 }
 
 struct store_size store_txn_size(const struct store_txn *txn)

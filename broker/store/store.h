@@ -124,6 +124,8 @@ struct store_size {
     uint64_t reader_lag; /* transactions that the oldest reader is behind */
 };
 struct store_size store_size(const struct store *store);
+/* Memory that LMDB sets aside for each open store and does not touch before its first large transaction. */
+size_t store_reserved_bytes(void);
 /* Of the store that a reader reads. */
 struct store_size store_txn_size(const struct store_txn *txn);
 

@@ -32,6 +32,7 @@ void snapshot_pins_end(struct group *g);
 /* Fetching and restoring (snapshot_fetch.c, snapshot_restore.c). */
 void snapshot_fetch_tick(struct group *g);
 void snapshot_fetch_cancel(struct group *g);
+void snapshot_progress_fetch(const struct group *g, struct snapshot_progress *progress);
 void snapshot_restore_cancel(struct group *g);
 
 #endif

@@ -324,3 +324,10 @@ void snapshot_take_tick(struct engine *e, uint64_t now_ms)
     }
     take_of_most(e, now_ms);
 }
+
+void snapshot_progress_take(const struct engine *e, struct snapshot_progress *progress)
+{
+    if (e->taking == NULL) { return; }
+    progress->taking++;
+    progress->taking_bytes += e->taking->manifest.bytes;
+}
