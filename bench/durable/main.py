@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import calm
 import kills
 import stores
 from systems import SystemFailed
@@ -73,6 +74,7 @@ def parse_options():
     parser.add_argument("--rounds", type=int, help="repetitions, of which the median counts (default 3)")
     parser.add_argument("--measure-ms", type=int, help="of one run (default 1000)")
     parser.add_argument("--kills", type=int, metavar="N", help="instead: kill the leader of three nodes so often under load")
+    parser.add_argument("--calm", type=int, metavar="N", help="instead: what N elements, and lists of 10 N, do to other clients")
     parser.add_argument("--quick", action="store_true", help="fewer rows, one round of 400 ms: about two minutes")
     parser.add_argument("--fanfare", default="build/fanfare", metavar="PATH", help="the broker (default %(default)s)")
     parser.add_argument("--load", default="build/bench/data_load", metavar="PATH", help="default %(default)s")
@@ -267,6 +269,16 @@ def measure_kills(options):
     return 0 if is_good else 1
 
 
+def measure_calm(options):
+    """Whom heavy data disturbs; the exit code."""
+    system = stores.FanfareStore(options.scratch / "calm", 3)
+    try:
+        system.start()
+        return 0 if calm.measure(system, options.calm, say) else 1
+    finally:
+        system.close()
+
+
 def main():
     """Measure, print, and tell by the exit code whether something did not run."""
     options = parse_options()
@@ -279,6 +291,8 @@ def main():
         print("left out  jetstream-always: this nats-server has no sync_interval (it came with 2.10)")
     if options.kills:
         return measure_kills(options)
+    if options.calm:
+        return measure_calm(options)
     load_average = os.getloadavg()[0]
     bench = Bench(options)
     measure(options, bench)
