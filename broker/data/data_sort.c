@@ -165,6 +165,7 @@ static int compare_items(const void *a, const void *b)
     const struct sort_item *other = b;
     const struct sort *sort = one->sort;
     int order = 0;
+    store_txn_work(sort->call->txn);
     if (!sort->is_alpha) {
         order = one->score < other->score ? -1 : one->score > other->score;
     } else if (one->has_weight && other->has_weight) {
