@@ -7,15 +7,12 @@ it, so that answers cross the link between the nodes which the publishes take, t
 """
 
 import contextlib
-import os
-import pathlib
 import re
-import signal
 import socket
 import threading
 import time
 
-from stores import ask, fetch
+from stores import ask
 from systems import SystemFailed
 from turns import Watch
 
@@ -155,14 +152,17 @@ def wait(condition, what, max_s=REST_MAX_S):
 class Calm:
     """A cluster, whom nothing should disturb, and what is done to it."""
 
-    def __init__(self, system, elements, say):
+    def __init__(self, system, elements, say, pinged=None):
+        """`pinged`: which nodes, as places behind the leader; by default all."""
         self.system, self.elements, self.say = system, elements, say
         self.lead = leader(system)
         self.entry = (self.lead + 1) % system.count
         self.other = next(db for db in range(1, 16) if leader(system, db) == self.lead)
         self.heavy = Client(system.ports[self.entry])
         self.rows, self.notes = [], []
-        self.probes = [Probe(f"PING n{i}", lambda c=Client(port): c.line("PING")) for i, port in enumerate(system.ports)]
+        self.spare = (self.lead + 2) % system.count
+        nodes = [(self.lead + i) % system.count for i in pinged or range(system.count)]
+        self.probes = [Probe(f"PING n{i}", lambda c=Client(system.ports[i]): c.line("PING")) for i in nodes]
         self.probes.append(Probe("publish", self._delivery()))
         counter = Client(system.ports[self.entry], self.other)
         self.probes.append(Probe(f"INCR db {self.other}", lambda: counter.line("INCR", "counter")))
