@@ -76,6 +76,7 @@ def parse_options():
     parser.add_argument("--measure-ms", type=int, help="of one run (default 1000)")
     parser.add_argument("--kills", type=int, metavar="N", help="instead: kill the leader of three nodes so often under load")
     parser.add_argument("--calm", type=int, metavar="N", help="instead: what N elements, and lists of 10 N, do to other clients")
+    parser.add_argument("--parts", metavar="LIST", default=",".join(calm.PARTS), help="of --calm (default %(default)s)")
     parser.add_argument("--grow", type=int, metavar="MIB", help="instead: so much data, in nodes with a quarter of that as memory")
     parser.add_argument("--quick", action="store_true", help="fewer rows, one round of 400 ms: about two minutes")
     parser.add_argument("--fanfare", default="build/fanfare", metavar="PATH", help="the broker (default %(default)s)")
@@ -90,6 +91,7 @@ def parse_options():
     try:
         options.in_flight = [int(word) for word in options.in_flight.split(",")]
         assert set(options.in_flight) <= set(IN_FLIGHT) and set(options.chosen) <= set(SYSTEMS) and options.rows
+        assert set(options.parts.split(",")) <= set(calm.PARTS)
         assert 1 <= options.databases <= stores.DATABASES
     except (ValueError, AssertionError):
         parser.error(f"known systems: {' '.join(SYSTEMS)}; rows: {' '.join(ROWS)}; in flight: {list(IN_FLIGHT)}")
@@ -276,7 +278,7 @@ def measure_calm(options):
     system = stores.FanfareStore(options.scratch / "calm", 3)
     try:
         system.start()
-        return 0 if calm.measure(system, options.calm, say) else 1
+        return 0 if calm.measure(system, options.calm, options.parts.split(","), say) else 1
     finally:
         system.close()
 
