@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
 
 struct guest {
     struct partition_request request;
@@ -192,7 +193,11 @@ bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
     keep(guest, c);
     list_push_back(&inlet->guests, &guest->link);
     inlet->outstanding++;
-    partition_ask(partitions, &guest->request);
+    if (half->commands != NULL) {
+        commands_push(half->commands, &guest->request);
+    } else {
+        partition_ask(partitions, &guest->request);
+    }
     return true;
 }
 
