@@ -163,18 +163,22 @@ static void rates_begin(struct server *server)
 
 /* Why clients are not to come here, of what the cluster knows. A node that was ready stays so for as long
  * as commands wait for the cluster, which makes no more of a shorter interruption either: else every
- * node that fails would take all the others out of service for a moment. Thread: main and admin. */
+ * node that fails would take all the others out of service for a moment. One that was never ready also waits for a new
+ * cluster's replicas: before, one lost disk may be all that had what was acknowledged. Thread: main and admin. */
 static const char *unready_because(void *arg)
 {
     struct server *server = arg;
     if (server->broker.cluster == NULL) { return server_data_unready_because(server->data); }
     const char *because = cluster_unready_because(server->broker.cluster);
     uint64_t now_ns = clock_mono_ns();
+    uint64_t ready_ns = atomic_load(&server->ready_ns);
+    if (because == NULL && ready_ns == 0 && cluster_keys_are_single(server->broker.cluster)) {
+        because = "some keys are on one node only yet";
+    }
     if (because == NULL) {
         atomic_store(&server->ready_ns, now_ns);
         return NULL;
     }
-    uint64_t ready_ns = atomic_load(&server->ready_ns);
     uint64_t wait_ns = (uint64_t)config_number(server->config, CONFIG_cluster_timeout) * NS_PER_MS;
     return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
 }

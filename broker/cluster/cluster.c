@@ -495,13 +495,6 @@ static void link_status(struct cluster *c, uint32_t node, const struct pmap_node
     }
 }
 
-uint32_t cluster_other_leader(struct cluster *c, uint32_t partition)
-{
-    struct leader leader = leaders_get(&c->leaders, partition);
-    bool can_ask = leader.term > 0 && atomic_load(&c->stat[leader.node].requests_up) > 0;
-    return can_ask ? leader.node : PMAP_NOBODY;
-}
-
 void cluster_status(struct cluster *c, struct cluster_status *out)
 {
     *out = (struct cluster_status){

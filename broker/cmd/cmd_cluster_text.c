@@ -204,22 +204,13 @@ static void append_replicas(struct buf *out, const struct pmap *map,
                     name_of(map, replica->node), replica->id);
     }
     if (partition->replica_count == 0) { buf_append_str(out, "-"); }
-}
-
-/* Who leads its data, as far as this node knows. */
-static uint32_t leader_of(const struct broker *broker, uint32_t self, uint32_t partition)
-{
-    const struct partitions *partitions = broker_partitions(broker);
-    if (partitions != NULL && partition_leads(partitions, partition) > 0) { return self; }
-    return broker->cluster != NULL ? cluster_other_leader(broker->cluster, partition) : PMAP_NOBODY;
+    buf_appendf(out, " settled=%s\n", yes_or_no(partition->is_settled));
 }
 
 /* What this node can use has moved, as far as it can see. */
-static void append_partition(struct buf *out, const struct broker *broker,
-                             const struct cluster_view *view, uint32_t index)
+static void append_partition(struct buf *out, struct cluster *cluster, const struct pmap *map,
+                             uint32_t index)
 {
-    struct cluster *cluster = broker->cluster;
-    const struct pmap *map = view->map;
     const struct pmap_partition *partition = &map->partition[index];
     bool has_moved = cluster == NULL || cluster_serves(cluster, index, partition->epoch);
     buf_appendf(out,
@@ -230,10 +221,6 @@ static void append_partition(struct buf *out, const struct broker *broker,
                 name_of(map, partition->owner), partition->epoch,
                 name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
     append_replicas(out, map, partition);
-    uint32_t leader = leader_of(broker, view->self, index);
-    buf_appendf(out, " leader=%s settled=%s\n",
-                leader < map->node_count ? name_of(map, leader) : "-",
-                yes_or_no(partition->is_settled));
 }
 
 /* Ours: the map for people. */
@@ -249,7 +236,7 @@ void cmd_cluster_partitions(struct call *call)
         append_member(&text, &view, i);
     }
     for (uint32_t i = 0; i < view.map->partition_count; i++) {
-        append_partition(&text, call->caller->broker, &view, i);
+        append_partition(&text, call->caller->broker->cluster, view.map, i);
     }
     reply_verbatim(call->reply, buf_slice(&text));
     buf_fini(&text);

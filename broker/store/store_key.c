@@ -440,13 +440,17 @@ bool store_key_random(struct store_txn *txn, uint16_t db, uint64_t random, struc
     cursor_begin(&cursor, txn, key_slice(&prefix));
     bool is_found = cursor_first(&cursor);
     if (is_found) {
-        /* Somewhere between the first id and the last, then one of the next few. */
+        /* A slot between the first and the last, there an id between them if that is the only one, then one of the next few. */
         struct store_key_bytes at;
-        uint64_t first = read_u64(cursor.key.data + 7);
+        uint16_t slot = read_u16(cursor.key.data + 5);
+        uint64_t id = read_u64(cursor.key.data + 7);
         is_found = cursor_last(&cursor);
-        uint64_t last = is_found ? read_u64(cursor.key.data + 7) : first;
-        uint16_t slot = is_found ? read_u16(cursor.key.data + 5) : 0;
-        name_key(&at, space->space, slot, first + random % (last - first + 1));
+        uint16_t last_slot = is_found ? read_u16(cursor.key.data + 5) : slot;
+        uint64_t last_id = is_found ? read_u64(cursor.key.data + 7) : id;
+        bool is_one_slot = slot == last_slot;
+        slot += (uint16_t)((random >> 40) % ((uint64_t)last_slot - slot + 1));
+        id = is_one_slot ? id + random % (last_id - id + 1) : 0;
+        name_key(&at, space->space, slot, id);
         is_found = cursor_seek(&cursor, key_slice(&at));
         for (uint64_t skip = (random >> 32) % 16; is_found && skip > 0; skip--) {
             if (!cursor_next(&cursor)) { is_found = cursor_first(&cursor); }

@@ -138,7 +138,7 @@ def _damage(nemesis, node, _fault):
     node.begin()
     wait_until(lambda: node.process.poll() is not None or node.is_ready(), DAMAGE_DEADLINE_S, f"{node.name} is ready or has ended")
     if node.process.poll() is not None:
-        assert "damaged" in node.log(), f"{node.name} does not say why it ended:\n{node.log()[-3000:]}"
+        assert "damaged" in node.log() or str(path) in node.log(), f"{node.name} does not say why it ended:\n{node.log()[-3000:]}"
         node.expects_death = True
         node.wipe()
         node.begin()
