@@ -171,6 +171,10 @@ static bool head_get(struct store_txn *txn, uint32_t space, const struct store_r
     if (space == 0) { return false; }
     struct store_key_bytes key;
     head_key(txn, &key, space, ref);
+    if (slice_equal(key_slice(&key), key_slice(&txn->found.key))) {
+        *out = txn->found.object;
+        return true;
+    }
     struct slice value;
     if (!txn_get(txn, key_slice(&key), &value)) { return false; }
     struct slice name = ref->name;
@@ -181,6 +185,11 @@ static bool head_get(struct store_txn *txn, uint32_t space, const struct store_r
     }
     /* Two long names of one hash of 128 bits: nobody has seen two. */
     CHECK(slice_equal(name, ref->name));
+    if (!txn->is_write && !name_is_long(ref->name)) {
+        txn->found.key.len = 0;
+        key_append(&txn->found.key, key.bytes, key.len);
+        txn->found.object = *out;
+    }
     return true;
 }
 

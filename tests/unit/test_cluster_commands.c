@@ -13,15 +13,27 @@ static struct fake {
     struct mailbox mailbox;
     struct list asked;
     uint64_t term;
+    uint32_t wake_count;
     uint32_t unparked_count;
     uint64_t unparked_seq;
 } fake;
 
-void partition_ask(struct partitions *partitions, struct partition_request *request)
+void partition_push(struct partitions *partitions, struct partition_request *request)
 {
     cr_assert_eq((const void *)partitions, &fake);
     cr_assert_eq(request->home, &fake.mailbox);
     list_push_back(&fake.asked, &request->link);
+}
+
+void partition_ask(struct partitions *partitions, struct partition_request *request)
+{
+    partition_push(partitions, request);
+}
+
+void partitions_wake(struct partitions *partitions)
+{
+    cr_assert_eq((const void *)partitions, &fake);
+    fake.wake_count++;
 }
 
 bool partition_read(struct partitions *partitions, uint32_t worker,
@@ -236,6 +248,26 @@ Test(commands, a_write_has_its_lane_s_next_number_and_says_which_are_answered)
     asker_fini(&a);
     asker_fini(&b);
     asker_fini(&c);
+}
+
+Test(commands, what_is_asked_in_a_turn_wakes_the_partitions_once_at_its_end)
+{
+    begin(MS_FOREVER);
+    struct asker a, b;
+    cr_assert(commands_are_idle(commands));
+    ask(&a, PARTITION_WRITE, 1);
+    ask(&b, PARTITION_WRITE, 2);
+    cr_assert_eq(fake.wake_count, 0);
+    cr_assert(!commands_are_idle(commands), "the worker may not sleep");
+    commands_turn(commands);
+    cr_assert_eq(fake.wake_count, 1);
+    cr_assert(commands_are_idle(commands));
+    commands_turn(commands);
+    cr_assert_eq(fake.wake_count, 1);
+    answer(ERR_OK);
+    answer(ERR_OK);
+    asker_fini(&a);
+    asker_fini(&b);
 }
 
 Test(commands, what_was_refused_goes_again_in_order_before_what_came_after_it)
