@@ -163,18 +163,22 @@ static void rates_begin(struct server *server)
 
 /* Why clients are not to come here, of what the cluster knows. A node that was ready stays so for as long
  * as commands wait for the cluster, which makes no more of a shorter interruption either: else every
- * node that fails would take all the others out of service for a moment. Thread: main and admin. */
+ * node that fails would take all the others out of service for a moment. One that was never ready also waits for a new
+ * cluster's replicas: before, one lost disk may be all that had what was acknowledged. Thread: main and admin. */
 static const char *unready_because(void *arg)
 {
     struct server *server = arg;
     if (server->broker.cluster == NULL) { return server_data_unready_because(server->data); }
     const char *because = cluster_unready_because(server->broker.cluster);
     uint64_t now_ns = clock_mono_ns();
+    uint64_t ready_ns = atomic_load(&server->ready_ns);
+    if (because == NULL && ready_ns == 0 && cluster_keys_are_single(server->broker.cluster)) {
+        because = "some keys are on one node only yet";
+    }
     if (because == NULL) {
         atomic_store(&server->ready_ns, now_ns);
         return NULL;
     }
-    uint64_t ready_ns = atomic_load(&server->ready_ns);
     uint64_t wait_ns = (uint64_t)config_number(server->config, CONFIG_cluster_timeout) * NS_PER_MS;
     return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
 }
@@ -185,6 +189,7 @@ void server_tick(struct server *server)
     double passed_s = (double)(now_ns - server->ticked_ns) / (double)NS_PER_S;
     if (passed_s < 0.5) { return; }
     (void)unready_because(server);
+    (void)broker_peak_memory(&server->broker, process_memory().used_bytes);
     server_data_tick(server->data);
     keyspace_events_set(&server->broker); /* options that were read again */
     for (unsigned i = 0; i < RATES; i++) {
@@ -293,6 +298,7 @@ static void print_extra_metrics(void *arg, struct buf *out)
     admin_print_gauge(out, "redis_config_maxclients", "the option max-clients",
                       (uint64_t)config_number(server->config, CONFIG_max_clients));
     print_disk(server, out);
+    server_data_print_metrics(broker, broker_partitions(broker), server->config, out);
     if (broker->cluster != NULL) {
         admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
                           (uint64_t)config_number(server->config, CONFIG_link_bytes));
@@ -394,6 +400,7 @@ enum err server_start(struct server **out, struct config *config)
         atomic_store(&server->status.unready_because, NULL);
         atomic_store(&server->status.is_started, true);
     }
+    server_data_await(server->data);
     run_services(server);
     *out = server;
     return ERR_OK;
@@ -461,8 +468,10 @@ void server_free(struct server *server)
     if (server == NULL) { return; }
     struct broker *broker = &server->broker;
     admin_stop(server->admin); /* it looks at the workers */
-    server_cluster_stop(server->cluster);
-    if (server->services_running > 0) { server_data_stop(server->data); }
+    if (server->services_running > 0) {
+        server_cluster_stop(server->cluster);
+        server_data_stop(server->data);
+    }
     for (uint32_t i = 0; i < server->services_running; i++) {
         service_stop(broker->service[i]);
     }

@@ -30,7 +30,6 @@ struct server_cluster {
     struct buf peer_listen;
     char keys_dir[SERVER_DATA_PATH_BYTES];
     char raft_host[PMAP_HOST_BYTES];
-    bool is_started;
 };
 
 /* ---- options ---- */
@@ -193,16 +192,12 @@ enum err server_cluster_start(struct server_cluster *sc)
              LOG_UINT("peer_port", m->peer.port), LOG_UINT("raft_port", m->raft.port),
              LOG_UINT("join", m->join_count), LOG_UINT("expect", m->expect),
              LOG_STR("zone", m->zone));
-    enum err err = cluster_start(sc->broker->cluster);
-    sc->is_started = err == ERR_OK;
-    return err;
+    return cluster_start(sc->broker->cluster);
 }
 
 void server_cluster_stop(struct server_cluster *sc)
 {
-    if (sc == NULL || !sc->is_started) { return; }
-    cluster_stop(sc->broker->cluster);
-    sc->is_started = false;
+    if (sc != NULL) { cluster_stop(sc->broker->cluster); }
 }
 
 void server_cluster_free(struct server_cluster *sc)

@@ -18,7 +18,7 @@ struct server_cluster;
 MUST_USE enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
                                      struct config *config, const char *dir);
 
-/* Stop it, if it was started: the workers still run. NULL is allowed. */
+/* Stop it, also if its start has failed: the workers still run. NULL is allowed. */
 void server_cluster_stop(struct server_cluster *sc);
 
 /* The workers have ended, and their fan-outs are still there. NULL is allowed. */

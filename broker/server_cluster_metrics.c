@@ -93,7 +93,7 @@ static void print_own(struct buf *out, const struct cluster_status *status)
                       "partitions that this node cannot use for longer than cluster-timeout",
                       status->unserved);
     admin_print_gauge(out, "fanfare_partitions_unled",
-                      "partitions of whose keys this node does not know who leads them",
+                      "partitions of whose keys this node knows no leader that it can ask",
                       status->unled);
     admin_print_gauge(out, "fanfare_cluster_waiting_publishes",
                       "publishes that wait for an owner or for a full link",

@@ -28,11 +28,18 @@ MUST_USE enum err server_data_new(struct server_data **out, struct broker *broke
 /* Do all partitions serve? Why not, static; NULL: they do, or the node keeps none here. NULL is allowed. Thread: any. */
 const char *server_data_unready_because(const struct server_data *sd);
 
+/* Before clients come: give the partitions the moment that they need, a bounded one. NULL is allowed. */
+void server_data_await(const struct server_data *sd);
+
 /* About every second. NULL is allowed. */
 void server_data_tick(struct server_data *sd);
 
 /* No client is left, the workers still run: nothing is asked any more, and what is on the way ends. NULL is allowed. */
 void server_data_stop(struct server_data *sd);
+
+/* Keys, stores and how far they are, on /metrics. Partitions NULL: there are none yet. Thread: any. */
+void server_data_print_metrics(const struct broker *broker, struct partitions *partitions,
+                               struct config *config, struct buf *out);
 
 /* The workers have ended. NULL is allowed. */
 void server_data_free(struct server_data *sd);

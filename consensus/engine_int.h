@@ -16,6 +16,12 @@ struct read_round {
     uint64_t sent_ms;
 };
 
+struct snapshot_progress {
+    uint64_t taking, taking_bytes;
+    uint64_t fetching, fetching_bytes, fetching_total_bytes;
+    uint64_t restoring;
+};
+
 /* What there is now, in the words of base/metrics.def. */
 struct engine_gauges {
     uint64_t groups;
@@ -25,6 +31,7 @@ struct engine_gauges {
     uint64_t live_bytes;
     uint64_t full;
     uint64_t stuck;
+    struct snapshot_progress snapshots;
 };
 
 /* The open groups, the one that wants a tick first on top. */

@@ -4,6 +4,7 @@
 #include "base/metrics.h"
 #include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
+#include "consensus/snapshot/snapshot.h"
 
 enum { GAUGES_MS = 200 };
 
@@ -11,6 +12,17 @@ static void set(enum metric metric, uint64_t *have, uint64_t want)
 {
     metric_add(metric, want - *have); /* modulo 2^64 */
     *have = want;
+}
+
+static void put_snapshots(struct snapshot_progress *have, const struct snapshot_progress *now)
+{
+    set(METRIC_raft_snapshots_taking, &have->taking, now->taking);
+    set(METRIC_raft_snapshot_taking_bytes, &have->taking_bytes, now->taking_bytes);
+    set(METRIC_raft_snapshots_fetching, &have->fetching, now->fetching);
+    set(METRIC_raft_snapshot_fetching_bytes, &have->fetching_bytes, now->fetching_bytes);
+    set(METRIC_raft_snapshot_fetching_total_bytes, &have->fetching_total_bytes,
+        now->fetching_total_bytes);
+    set(METRIC_raft_snapshots_restoring, &have->restoring, now->restoring);
 }
 
 static void put_all(struct engine *e, const struct engine_gauges *now)
@@ -23,6 +35,7 @@ static void put_all(struct engine *e, const struct engine_gauges *now)
     set(METRIC_raft_wal_live_bytes, &have->live_bytes, now->live_bytes);
     set(METRIC_raft_disk_full, &have->full, now->full);
     set(METRIC_raft_disk_stuck, &have->stuck, now->stuck);
+    put_snapshots(&have->snapshots, &now->snapshots);
 }
 
 void engine_metrics_tick(struct engine *e, uint64_t now_ms)
@@ -39,7 +52,9 @@ void engine_metrics_tick(struct engine *e, uint64_t now_ms)
         now.groups++;
         now.led += group_is_leader(g);
         now.stopped += g->state == GROUP_STOPPED;
+        snapshot_progress_group(g, &now.snapshots);
     }
+    snapshot_progress_take(e, &now.snapshots);
     e->gauges_ms = now_ms;
     put_all(e, &now);
 }

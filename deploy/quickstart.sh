@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # quickstart.sh [start|stop|status] [--port PORT]: from a bare Debian 12 or 13 to a running cluster of three
-# nodes and a load balancer on this machine, with a message on screen. start is the default; it may be run
+# nodes and a load balancer on this machine, with a message and a queue on screen. start is the default; it may be run
 # again and again: it starts what does not run.
 #
 # Clients connect to the load balancer, 127.0.0.1:6379, or to a node: 127.0.0.1:7001 to 7003. What is taken
@@ -315,25 +315,101 @@ show_message() {
     unsubscribe
 }
 
+# others_than NAME: sets others, the two other nodes.
+others_than() {
+    local name
+    others=()
+    for name in "${nodes[@]}"; do
+        if [[ $name != "$1" ]]; then others+=("$name"); fi
+    done
+}
+
+# kill_node NAME: and shows it.
+kill_node() {
+    echo "  operator\$   kill -9 $(pid_of "$1")      # $1"
+    kill -KILL "$(pid_of "$1")"
+    wait_until 10 gone "$1" || die "$1 outlived SIGKILL"
+}
+
+bring_back() {
+    launch_node "$1"
+    started "$1" is_ready "$1"
+}
+
 # show_kill: the owner of the channel dies; subscriber and publisher are on the two others.
 show_kill() {
-    local owner name others=()
+    local owner others
     owner=$(owner_of news)
-    for name in "${nodes[@]}"; do
-        if [[ $name != "$owner" ]]; then others+=("$name"); fi
-    done
+    others_than "$owner"
     echo
     echo "$owner orders the messages of that channel. What if it is killed?"
     subscribe "$(client_port "${others[0]}")"
     publish "$(client_port "${others[1]}")" before
-    echo "  operator\$   kill -9 $(pid_of "$owner")      # $owner"
-    kill -KILL "$(pid_of "$owner")"
-    wait_until 10 gone "$owner" || die "$owner outlived SIGKILL"
+    kill_node "$owner"
     publish "$(client_port "${others[1]}")" after
     unsubscribe
     echo "Another node has taken over; the subscriber did not even notice. $owner comes back ..."
-    launch_node "$owner"
-    started "$owner" is_ready "$owner"
+    bring_back "$owner"
+}
+
+# ask WHO PORT EXPECTED COMMAND...: runs the command, shows it and its answer, and dies if that is another one.
+ask() {
+    local who=$1 port=$2 expected=$3 answer line
+    shift 3
+    answer=$(redis-cli -h "$host" -p "$port" --no-raw "$@" 2>&1)
+    printf '  %-12sredis-cli -p %s %s\n' "$who\$" "$port" "$*"
+    while IFS= read -r line; do printf '  %-12s%s\n' "$who" "$line"; done <<<"$answer"
+    [[ $answer == *"$expected" ]] || die "expected $expected"
+}
+
+show_queue() {
+    echo
+    echo "What is pushed on one node is popped on another, and is on the disks of two before it is answered:"
+    redis-cli -h "$host" -p "$node_port" DEL quickstart:jobs quickstart:visits >/dev/null
+    ask producer "$(client_port fanfare-2)" 1 LPUSH quickstart:jobs first
+    ask worker "$(client_port fanfare-3)" '"first"' BRPOP quickstart:jobs 5
+}
+
+# key_leader: prints the name of the node that leads the keys, which are all in one partition.
+key_leader() {
+    redis-cli -h "$host" -p "$node_port" CLUSTER PARTITIONS | sed -n 's/^partition 0 .* leader=\([^ ]*\) .*/\1/p'
+}
+
+has_key_leader() {
+    [[ $(key_leader) == fanfare-* ]]
+}
+
+has_counted() {
+    (($(wc -l <"$counted") >= 100))
+}
+
+# show_kill_leader: the node that leads the keys dies while a client counts on another one.
+show_kill_leader() {
+    local leader others counted counter first second
+    wait_until 10 has_key_leader || die "nobody leads the keys"
+    leader=$(key_leader)
+    others_than "$leader"
+    first=$(client_port "${others[0]}") second=$(client_port "${others[1]}")
+    echo
+    echo "$leader leads these keys. What if it is killed while there are jobs and a client counts to 1000?"
+    ask producer "$first" 2 LPUSH quickstart:jobs second third
+    counted=$state/counted
+    echo "  counter\$    redis-cli -p $first -r 1000 INCR quickstart:visits"
+    redis-cli -h "$host" -p "$first" --no-raw -r 1000 -i 0.001 INCR quickstart:visits >"$counted" 2>&1 9>&- &
+    counter=$!
+    wait_until 10 has_counted || die "nothing is counted: $(head -n 1 "$counted")"
+    kill_node "$leader"
+    wait "$counter" || die "the counter failed: $(tail -n 1 "$counted")"
+    cmp -s "$counted" <(seq -f '(integer) %.0f' 1000) ||
+        die "not each number once: $(grep -v -m 1 '^(integer)' "$counted" || tail -n 1 "$counted")"
+    rm -f "$counted"
+    echo "  counter     (integer) 1 ... (integer) 1000, each once, no error"
+    ask worker "$second" '"1000"' GET quickstart:visits
+    ask worker "$second" 2 LLEN quickstart:jobs
+    ask worker "$second" '"second"' BRPOP quickstart:jobs 5
+    ask worker "$second" '"third"' BRPOP quickstart:jobs 5
+    echo "Nothing is lost and nothing is done twice. $leader comes back ..."
+    bring_back "$leader"
 }
 
 show_how_to() {
@@ -345,9 +421,10 @@ Connect any Redis client to $host:$lb_port, the load balancer in front of all no
   Node.js   createClient({ url: 'redis://$host:$lb_port' })   or, with ioredis, new Redis($lb_port)
 
 To try next:
-  redis-cli -p $node_port CLUSTER NODES          who is a member, who owns what
+  redis-cli -p $node_port CLUSTER PARTITIONS   members, owners of channels, leaders of keys
+  redis-cli -p $lb_port BRPOP mail 0         and elsewhere LPUSH mail x; SET, ZADD, XADD, MULTI, ... as in Redis
   kill -9 \$(cat $state/fanfare-2.pid)
-                                         then publish and subscribe on; $0 brings it back
+                                         then go on, publish, push, count; $0 brings it back
   http://$host:$((node_port + 10))/metrics          a node's metrics; the load balancer's page: http://$host:$(cat "$state/stats-port")
   deploy/compose.yaml, deploy/k8s        the same in containers, on many machines
 Logs: $state/*.log
@@ -389,8 +466,12 @@ start() {
     show_running
     echo
     show_message
+    show_queue
     # A cluster that someone may be using already is not hurt for show.
-    if ((launched == ${#nodes[@]})); then show_kill; fi
+    if ((launched == ${#nodes[@]})); then
+        show_kill
+        show_kill_leader
+    fi
     show_how_to
 }
 

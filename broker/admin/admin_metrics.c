@@ -105,6 +105,9 @@ static void print_process(struct buf *out, const struct process_memory *memory, 
     admin_print_gauge(out, "process_resident_memory_bytes", "memory in RAM",
                       memory->resident_bytes);
     admin_print_gauge(out, "redis_memory_used_rss_bytes", "memory in RAM", memory->resident_bytes);
+    admin_print_gauge(out, "fanfare_memory_mapped_bytes",
+                      "of the memory in RAM, files: the kernel takes it back when it needs it",
+                      memory->mapped_bytes);
     admin_print_gauge(out, "process_virtual_memory_bytes", "address space in use",
                       memory->virtual_bytes);
     admin_print_gauge(out, "process_open_fds", "open file descriptors", process_open_fds());

@@ -27,6 +27,11 @@ size_t heap_used_bytes(void)
     return bytes;
 }
 
+size_t heap_class_bytes(size_t bytes)
+{
+    return nallocx(bytes, 0);
+}
+
 void heap_purge(void)
 {
     CHECK(mallctl("arena." NUMBER_TEXT(MALLCTL_ARENAS_ALL) ".purge", NULL, NULL, NULL, 0) == 0);
@@ -57,6 +62,11 @@ size_t heap_used_bytes(void)
 {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
+}
+
+size_t heap_class_bytes(size_t bytes)
+{
+    return bytes;
 }
 
 void heap_purge(void)

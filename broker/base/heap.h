@@ -13,6 +13,9 @@ const char *heap_name(void);
  * walks what is free. */
 size_t heap_used_bytes(void);
 
+/* How much is counted as allocated for so many bytes. */
+size_t heap_class_bytes(size_t bytes);
+
 /* Give back at once what is free. */
 void heap_purge(void);
 

@@ -1,12 +1,12 @@
-/* process_stat: the allocator, /proc/self/statm and getrusage. */
+/* process_stat: the allocator and /proc/self/statm. */
 #include "base/process_stat.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/heap.h"
+#include "base/metrics.h"
 
 struct process_memory process_memory(void)
 {
@@ -22,20 +22,13 @@ struct process_memory process_memory(void)
         if (sscanf(text, "%llu %llu %llu", &size, &resident, &shared) == 3) {
             memory.virtual_bytes = size * page_bytes;
             memory.resident_bytes = resident * page_bytes;
+            memory.mapped_bytes = shared * page_bytes;
             memory.used_bytes = (resident - shared) * page_bytes;
         }
     }
-    size_t used_bytes = heap_used_bytes();
-    if (used_bytes > 0) { memory.used_bytes = used_bytes; }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    memory.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
-    if (memory.peak_bytes < memory.resident_bytes) {
-        memory.peak_bytes = memory.resident_bytes; /* the kernel counts the peak in batches */
-    }
-    if (memory.peak_bytes < memory.used_bytes) {
-        memory.peak_bytes = memory.used_bytes; /* LMDB allocates what it may never touch */
-    }
+    uint64_t used_bytes = heap_used_bytes();
+    uint64_t reserved_bytes = metric_sum(METRIC_store_reserved_bytes);
+    if (used_bytes > reserved_bytes) { memory.used_bytes = used_bytes - reserved_bytes; }
     memory.system_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * page_bytes;
     return memory;
 }

@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 struct process_memory {
-    uint64_t used_bytes;     /* allocated; where that is not known: resident and its own */
+    uint64_t
+        used_bytes; /* allocated, but for METRIC_store_reserved_bytes; where that is not known: resident and its own */
     uint64_t virtual_bytes;  /* address space */
     uint64_t resident_bytes; /* that, and mapped files */
-    uint64_t peak_bytes;     /* the most that was ever resident */
+    uint64_t mapped_bytes;   /* of it, files: the kernel takes them back when it needs the memory */
     uint64_t system_bytes;   /* of the machine */
 };
 

@@ -393,8 +393,7 @@ static void on_workers(struct cluster *c, void (*run)(struct event *event))
 
 void cluster_stop(struct cluster *c)
 {
-    if (c->membership == NULL) { return; }
-    membership_leave(c->membership);
+    if (c->membership != NULL) { membership_leave(c->membership); }
     atomic_store(&c->is_stopping, true);
     on_workers(c, on_stop);
     keeping_stop(c);

@@ -108,7 +108,7 @@ struct cluster_status {
     uint32_t warming;
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
-    uint32_t unled; /* partitions of whose keys it is not known who leads them */
+    uint32_t unled; /* partitions of whose keys no leader is known here that can be asked */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
@@ -116,8 +116,15 @@ struct cluster_status {
 };
 void cluster_status(struct cluster *cluster, struct cluster_status *out);
 
+/* The node that leads the partition's keys, as far as this one knows and can ask it: its index, or PMAP_NOBODY. Thread: any. */
+uint32_t cluster_leader(struct cluster *cluster, uint32_t partition);
+
 /* Does this node know the partition's owner in that epoch, and can use it? Thread: any. */
 bool cluster_serves(struct cluster *cluster, uint32_t partition, uint64_t epoch);
+
+/* Are the keys of some partition on one node only, although there are several? So it is in the first moments of a cluster.
+ * Thread: any. */
+bool cluster_keys_are_single(struct cluster *cluster);
 
 /* Why this node is not ready to serve, static; NULL: it is. Thread: any. */
 const char *cluster_unready_because(struct cluster *cluster);

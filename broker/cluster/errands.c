@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "cluster/commands.h"
 
 enum {
@@ -125,6 +126,7 @@ static void leave_lane(struct errand *e)
     if (list_is_linked(&e->in_seq)) { list_remove(&e->in_seq); }
     lane->unwanted_count -= e->is_unwanted;
     errands->count--;
+    errands->parking_count -= is_parking(e);
     errands->bytes -= e->bytes;
     if (--lane->count == 0) {
         list_remove(&lane->in_busy);
@@ -471,6 +473,7 @@ void errands_ask(struct errands *errands, struct partition_request *request)
     struct errand_lane *lane = lane_of(errands, request->partition);
     struct errand *e = errand_new(lane, request);
     errands->count++;
+    errands->parking_count += is_parking(e);
     errands->bytes += e->bytes;
     if (lane->count++ == 0) { list_push_back(&errands->busy, &lane->in_busy); }
     list_push_back(is_parking(e) ? &lane->to_park : &lane->waiting, &e->link);
@@ -575,12 +578,28 @@ static void tick_lane(struct errand_lane *lane)
     }
 }
 
+static void set_gauge(enum metric metric, uint64_t *seen, uint64_t now)
+{
+    metric_add(metric, now - *seen); /* modulo 2^64 */
+    *seen = now;
+}
+
+static void tell_metrics(struct errands *errands)
+{
+    struct errands_seen *seen = &errands->seen;
+    set_gauge(METRIC_data_requests, &seen->count, errands->count - errands->parking_count);
+    set_gauge(METRIC_data_requests_unasked, &seen->waiting, errands->waiting_count);
+    set_gauge(METRIC_data_parked, &seen->parking, errands->parking_count);
+    set_gauge(METRIC_data_requests_again_total, &seen->again, errands->again_count);
+}
+
 void errands_tick(struct errands *errands)
 {
     follow_life(errands);
     LIST_EACH (at, &errands->busy) {
         tick_lane(CONTAINER_OF(at, struct errand_lane, in_busy));
     }
+    tell_metrics(errands);
 }
 
 void errands_look(struct errands *errands)

@@ -107,8 +107,12 @@ struct errands {
     uint64_t incarnation;
     uint32_t waiting_count; /* never asked */
     uint32_t count;
+    uint32_t parking_count; /* of these */
     size_t bytes;
     uint64_t again_count; /* ever: asked again */
+    struct errands_seen { /* what the metrics have been told */
+        uint64_t count, parking, waiting, again;
+    } seen;
     bool is_stopping;
 };
 

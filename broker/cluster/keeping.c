@@ -81,12 +81,56 @@ bool keeping_is_handed_over(struct cluster *c)
     return replicas == NULL || replicas_are_handed_over(replicas);
 }
 
+/* Of the others: who is known to lead, and is connected. */
+static uint32_t other_leader(struct cluster *c, uint32_t partition)
+{
+    const struct leader leader = leaders_get(&c->leaders, partition);
+    bool can_ask = leader.term != 0 && atomic_load(&c->stat[leader.node].requests_up) > 0;
+    return can_ask ? leader.node : PMAP_NOBODY;
+}
+
 uint32_t keeping_unled(struct cluster *c)
 {
     const struct partitions *partitions = atomic_load(&c->partitions);
     uint32_t count = 0;
     for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
-        count += partition_leads(partitions, p) == 0 && leaders_get(&c->leaders, p).term == 0;
+        count += partition_leads(partitions, p) == 0 && other_leader(c, p) == PMAP_NOBODY;
     }
     return count;
+}
+
+uint32_t cluster_leader(struct cluster *c, uint32_t partition)
+{
+    const struct partitions *partitions = atomic_load(&c->partitions);
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    pmap_unref(map);
+    if (partitions != NULL && partition_leads(partitions, partition) != 0) { return self; }
+    return other_leader(c, partition);
+}
+
+static bool is_single(const struct pmap_partition *partition)
+{
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        voters += partition->replica[i].is_voter;
+    }
+    return voters < 2;
+}
+
+bool cluster_keys_are_single(struct cluster *c)
+{
+    uint32_t self;
+    const struct pmap *map = cluster_map(c, &self);
+    bool found = false;
+    uint32_t up = 0;
+    for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+        up += map->node[i].id != 0 && map->node[i].is_up && !map->node[i].is_draining;
+    }
+    bool may_be_more = up > 1 && c->opts.membership.replicas > 1;
+    for (uint32_t p = 0; may_be_more && !found && p < map->partition_count; p++) {
+        found = is_single(&map->partition[p]);
+    }
+    pmap_unref(map);
+    return found;
 }

@@ -18,6 +18,7 @@ struct blocked {
     struct session *session; /* NULL: it has gone */
     struct service *service;
     struct worker_timer timer;
+    uint64_t until_ns; /* 0: for ever */
     uint32_t command;
     bool is_answered;
     bool is_unparked; /* partition_unpark was asked for */
@@ -104,9 +105,24 @@ static void unpark(struct blocked *blocked)
     commands_unpark(blocked->service->sessions.commands, &blocked->request);
 }
 
+static void on_due(struct worker_timer *timer);
+
+/* The loop's clock may be a little behind: never early. */
+static void await_end(struct blocked *blocked)
+{
+    uint64_t now_ns = clock_mono_ns();
+    uint64_t wait_ns = blocked->until_ns > now_ns ? blocked->until_ns - now_ns : 0;
+    worker_timer_start(blocked->service->worker, &blocked->timer,
+                       (wait_ns + NS_PER_MS - 1) / NS_PER_MS, on_due);
+}
+
 static void on_due(struct worker_timer *timer)
 {
     struct blocked *blocked = CONTAINER_OF(timer, struct blocked, timer);
+    if (clock_mono_ns() < blocked->until_ns) {
+        await_end(blocked);
+        return;
+    }
     blocked->why = WAIT_TIMED_OUT;
     unpark(blocked);
 }
@@ -195,7 +211,10 @@ void blocked_begin(struct call *call, const struct slice *argv, uint32_t partiti
     };
     set_wait_keys(blocked);
     if (timeout_ms > 0) {
-        worker_timer_start(service->worker, &blocked->timer, timeout_ms, on_due);
+        uint64_t ms_max = (UINT64_MAX / 2 - clock_mono_ns()) / NS_PER_MS;
+        blocked->until_ns =
+            clock_mono_ns() + (timeout_ms < ms_max ? timeout_ms : ms_max) * NS_PER_MS;
+        await_end(blocked);
     }
     metric_add(METRIC_redis_blocked_clients, 1);
     call_wait(call, &ops, blocked);

@@ -48,7 +48,8 @@ struct broker {
     uint64_t started_wall_us;
     uint64_t started_mono_ns;
     uint64_t started_memory_bytes; /* used when the start was complete: INFO used_memory_startup */
-    uint64_t file_limit;           /* descriptors this process may open */
+    atomic_uint_fast64_t peak_memory_bytes; /* the most that was used, seen about every second */
+    uint64_t file_limit;                    /* descriptors this process may open */
     atomic_uint_fast64_t next_client_id;
     atomic_uint_fast64_t next_slowlog_id;
     atomic_uint_fast64_t client_count; /* accepted and not yet closed */
@@ -68,6 +69,15 @@ struct broker {
 static inline struct partitions *broker_partitions(const struct broker *broker)
 {
     return broker->cluster != NULL ? cluster_partitions(broker->cluster) : broker->partitions;
+}
+
+/* Note what is used, and give the most that ever was. Thread: any. */
+static inline uint64_t broker_peak_memory(struct broker *broker, uint64_t used_bytes)
+{
+    uint64_t peak = atomic_load(&broker->peak_memory_bytes);
+    while (peak < used_bytes &&
+           !atomic_compare_exchange_weak(&broker->peak_memory_bytes, &peak, used_bytes)) {}
+    return peak > used_bytes ? peak : used_bytes;
 }
 
 #endif

@@ -14,7 +14,7 @@
 #include "cmd/caller.h"
 #include "cmd/cmd_cluster_text.h"
 #include "cmd/data_route.h"
-#include "partition/partition.h"
+#include "cmd/data_sum.h"
 #include "session/error_stats.h"
 
 static void put_uint(struct buf *out, const char *name, uint64_t value)
@@ -90,27 +90,33 @@ static void print_clients(const struct call *call, struct buf *out)
     put_uint(out, "fanfare_backlog_bytes", metric_sum(METRIC_backlog_bytes));
 }
 
+static double percent(uint64_t part, uint64_t whole)
+{
+    return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
+}
+
 static void print_memory(const struct call *call, struct buf *out)
 {
     struct process_memory memory = process_memory();
+    uint64_t peak_bytes = broker_peak_memory(call->caller->broker, memory.used_bytes);
     put_bytes(out, "used_memory", memory.used_bytes);
     put_bytes(out, "used_memory_rss", memory.resident_bytes);
-    put_bytes(out, "used_memory_peak", memory.peak_bytes);
-    buf_appendf(
-        out, "used_memory_peak_perc:%.2f%%\r\n",
-        memory.peak_bytes > 0 ? 100.0 * (double)memory.used_bytes / (double)memory.peak_bytes : 0);
+    put_bytes(out, "used_memory_peak", peak_bytes);
+    buf_appendf(out, "used_memory_peak_perc:%.2f%%\r\n", percent(memory.used_bytes, peak_bytes));
     put_uint(out, "used_memory_overhead", memory.used_bytes);
     put_uint(out, "used_memory_startup", call->caller->broker->started_memory_bytes);
     put_uint(out, "used_memory_dataset", 0);
     put_bytes(out, "total_system_memory", memory.system_bytes);
     put_bytes(out, "maxmemory", 0);
     put_text(out, "maxmemory_policy", "noeviction");
+    /* Keys are in files, of which the kernel keeps in memory what it has room for. */
+    uint64_t own_bytes = memory.resident_bytes - memory.mapped_bytes;
     buf_appendf(out, "mem_fragmentation_ratio:%.2f\r\n",
-                memory.used_bytes > 0 ? (double)memory.resident_bytes / (double)memory.used_bytes
-                                      : 0);
-    buf_appendf(out,
-                "mem_fragmentation_bytes:%lld\r\n", /* below 0: allocated, and not touched yet */
-                (long long)memory.resident_bytes - (long long)memory.used_bytes);
+                percent(own_bytes, memory.used_bytes) / 100);
+    buf_appendf(out, "mem_fragmentation_bytes:%lld\r\n",
+                (long long)own_bytes - (long long)memory.used_bytes);
+    put_uint(out, "fanfare_memory_mapped", memory.mapped_bytes);
+    put_uint(out, "fanfare_memory_reserved", metric_sum(METRIC_store_reserved_bytes));
     put_uint(out, "mem_clients_normal", metric_sum(METRIC_backlog_bytes));
     put_uint(out, "mem_clients_slaves", 0);
     put_text(out, "mem_allocator", heap_name());
@@ -121,16 +127,8 @@ static void print_memory(const struct call *call, struct buf *out)
 static void print_persistence(const struct call *call, struct buf *out)
 {
     const struct broker *broker = call->caller->broker;
-    uint64_t used_bytes = 0;
-    uint64_t file_bytes = 0;
-    uint64_t behind = 0;
-    for (uint32_t i = 0; broker_partitions(broker) != NULL && i < broker->partition_count; i++) {
-        struct partition_status status;
-        partition_status(broker_partitions(broker), i, &status);
-        used_bytes += status.used_bytes;
-        file_bytes += status.file_bytes;
-        behind += status.commit > status.applied ? status.commit - status.applied : 0;
-    }
+    struct data_sum sum;
+    data_sum(&sum, broker_partitions(broker), broker->partition_count);
     put_uint(out, "loading", 0);
     put_uint(out, "async_loading", 0);
     put_uint(out, "rdb_changes_since_last_save", 0);
@@ -141,9 +139,20 @@ static void print_persistence(const struct call *call, struct buf *out)
     put_uint(out, "aof_rewrite_in_progress", 0);
     put_text(out, "aof_last_bgrewrite_status", "ok");
     put_text(out, "aof_last_write_status", "ok");
-    put_uint(out, "fanfare_store_used_bytes", used_bytes);
-    put_uint(out, "fanfare_store_file_bytes", file_bytes);
-    put_uint(out, "fanfare_entries_to_apply", behind);
+    put_uint(out, "fanfare_replicas", sum.open);
+    put_uint(out, "fanfare_replicas_damaged", sum.damaged);
+    put_uint(out, "fanfare_partitions_led", sum.led);
+    put_uint(out, "fanfare_store_used_bytes", sum.used_bytes);
+    put_uint(out, "fanfare_store_file_bytes", sum.file_bytes);
+    put_uint(out, "fanfare_log_bytes", metric_sum(METRIC_raft_wal_live_bytes));
+    put_uint(out, "fanfare_log_files", metric_sum(METRIC_raft_wal_segments));
+    put_uint(out, "fanfare_entries_to_apply", sum.apply_lag);
+    put_uint(out, "fanfare_store_reader_lag", sum.reader_lag_max);
+    put_uint(out, "fanfare_snapshots_taking", metric_sum(METRIC_raft_snapshots_taking));
+    put_uint(out, "fanfare_snapshots_fetching", metric_sum(METRIC_raft_snapshots_fetching));
+    put_uint(out, "fanfare_digest_mismatches",
+             metric_sum(METRIC_partition_digest_mismatches_total));
+    put_uint(out, "fanfare_rebuilds", metric_sum(METRIC_partition_rebuilds_total));
 }
 
 static void print_stats(const struct call *call, struct buf *out)
@@ -163,11 +172,11 @@ static void print_stats(const struct call *call, struct buf *out)
     put_uint(out, "sync_full", 0);
     put_uint(out, "sync_partial_ok", 0);
     put_uint(out, "sync_partial_err", 0);
-    put_uint(out, "expired_keys", 0);
+    put_uint(out, "expired_keys", metric_sum(METRIC_redis_expired_keys_total));
     put_uint(out, "evicted_keys", 0);
     put_uint(out, "evicted_clients", 0);
-    put_uint(out, "keyspace_hits", 0);
-    put_uint(out, "keyspace_misses", 0);
+    put_uint(out, "keyspace_hits", metric_sum(METRIC_redis_keyspace_hits_total));
+    put_uint(out, "keyspace_misses", metric_sum(METRIC_redis_keyspace_misses_total));
     put_uint(out, "pubsub_channels", directory_count(broker->directory, TOPIC_CHANNEL));
     put_uint(out, "pubsub_patterns", directory_count(broker->directory, TOPIC_PATTERN));
     put_uint(out, "pubsubshard_channels", directory_count(broker->directory, TOPIC_SHARD));
@@ -255,20 +264,12 @@ static void print_cluster(const struct call *call, struct buf *out)
 static void print_keyspace(const struct call *call, struct buf *out)
 {
     const struct broker *broker = call->caller->broker;
-    uint64_t keys[DATABASES] = {0};
-    uint64_t expiring[DATABASES] = {0};
-    for (uint32_t i = 0; broker_partitions(broker) != NULL && i < broker->partition_count; i++) {
-        struct partition_status status;
-        partition_status(broker_partitions(broker), i, &status);
-        for (unsigned db = 0; db < DATABASES; db++) {
-            keys[db] += status.keys[db];
-            expiring[db] += status.expiring[db];
-        }
-    }
-    for (unsigned db = 0; db < DATABASES; db++) {
-        if (keys[db] == 0) { continue; }
-        buf_appendf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db, keys[db],
-                    expiring[db]);
+    struct data_sum sum;
+    data_sum(&sum, broker_partitions(broker), broker->partition_count);
+    for (unsigned db = 0; db < DATA_SUM_DATABASES; db++) {
+        if (sum.keys[db] == 0) { continue; }
+        buf_appendf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db,
+                    sum.keys[db], sum.expiring[db]);
     }
 }
 

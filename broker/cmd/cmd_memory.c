@@ -4,22 +4,27 @@
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/caller.h"
+#include "cmd/data_sum.h"
 
 void cmd_memory_stats(struct call *call)
 {
     struct process_memory memory = process_memory();
-    uint64_t clients = atomic_load(&call->caller->broker->client_count);
+    struct broker *broker = call->caller->broker;
+    uint64_t clients = atomic_load(&broker->client_count);
+    struct data_sum sum;
+    data_sum(&sum, broker_partitions(broker), broker->partition_count);
+    uint64_t keys = data_sum_keys(&sum);
     const struct {
         const char *name;
         uint64_t value;
     } rows[] = {
-        {"peak.allocated", memory.peak_bytes},
+        {"peak.allocated", broker_peak_memory(broker, memory.used_bytes)},
         {"total.allocated", memory.used_bytes},
         {"clients.count", clients},
         {"clients.normal", metric_sum(METRIC_backlog_bytes)},
-        {"keys.count", 0},
-        {"keys.bytes-per-key", 0},
-        {"dataset.bytes", 0},
+        {"keys.count", keys},
+        {"keys.bytes-per-key", keys > 0 ? sum.used_bytes / keys : 0}, /* on disk */
+        {"dataset.bytes", sum.used_bytes},
         {"allocator.resident", memory.resident_bytes},
     };
     reply_map(call->reply, COUNT_OF(rows));

@@ -1,12 +1,27 @@
 /* cmd_wait: WAIT and WAITAOF. A write is on the disks of a majority of its partition's replicas when it is answered, and
  * is counted by nobody later: so there is an answer at once, which no waiting would change. */
+#include "cluster/cluster.h"
 #include "cmd/caller.h"
+#include "cmd/data_route.h"
 
-/* Other nodes that certainly hold what this session has had acknowledged in its database. */
+/* Other nodes that certainly hold what this session has had acknowledged in its database, of any of its keys. */
 static uint32_t others_holding(const struct call *call)
 {
-    (void)call; /* a node alone has nobody else */
-    return 0;
+    const struct broker *broker = call->caller->broker;
+    uint16_t database = call->caller->session->database;
+    uint32_t self;
+    const struct pmap *map = broker->cluster != NULL ? cluster_map(broker->cluster, &self) : NULL;
+    if (map == NULL) { return 0; } /* a node alone has nobody else */
+    uint32_t fewest = UINT32_MAX;
+    uint32_t home = data_place_of(broker, database, SLICE("")).partition;
+    for (uint32_t i = 0; i < map->partition_count; i++) {
+        bool has_keys = data_is_sharded(broker, database) || i == home;
+        if (has_keys && map->partition[i].replica_count < fewest) {
+            fewest = map->partition[i].replica_count;
+        }
+    }
+    pmap_unref(map);
+    return fewest == UINT32_MAX ? 0 : fewest / 2; /* a majority, less one */
 }
 
 static bool arg_timeout_ms(struct call *call, uint32_t at)

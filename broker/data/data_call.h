@@ -42,6 +42,8 @@ struct data_call {
     bool is_sharded; /* the database's keys are spread by slot */
     bool may_park;   /* a blocking command that finds nothing may wait; else it answers null */
     bool is_parked;  /* it does: nothing was written, and there is no reply */
+    uint32_t hits;   /* keys that it looked up and found */
+    uint32_t misses; /* and did not find */
     struct store_txn *txn;
     struct reply *reply;
     const struct data_listener *listener; /* NULL: nobody listens */

@@ -14,6 +14,8 @@ struct data_key key_find(struct data_call *call, struct slice name)
 {
     struct data_key key = {.call = call, .ref = key_ref(call, name)};
     key.is_there = store_key_find(call->txn, &key.ref, &key.object);
+    call->hits += key.is_there;
+    call->misses += !key.is_there;
     return key;
 }
 

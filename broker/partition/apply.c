@@ -24,8 +24,11 @@ struct applying {
     uint32_t batch_at;
     struct call_place place;
     struct data_listener listener;
+    struct call_tally tally; /* of reads in EXEC, where this node was asked */
     uint64_t call_count;
+    uint64_t expired_count;
     enum apply_end end; /* other than APPLY_DONE: go no further */
+    uint64_t breath_ns; /* when others are to have their turn */
 };
 
 /* ---- what is told afterwards ---- */
@@ -73,6 +76,7 @@ static void on_changed(void *arg, const struct data_change *change)
 static void on_expired(void *arg, uint16_t db, struct slice name)
 {
     struct applying *a = arg;
+    a->expired_count++;
     waiters_touch(a->p, db, name);
     note_event(a->p, db, name, "expired", EVENT_EXPIRED);
 }
@@ -156,6 +160,7 @@ static void execute(struct applying *a, const struct entry_batch *batch, struct 
     out->len = 0;
     a->place.resp_version = batch->resp_version;
     a->place.may_park = batch->kind == ENTRY_SERVE;
+    a->place.tally = request != NULL ? &a->tally : NULL;
     bool is_aborted = !checks_hold(a, batch);
     if (!is_aborted && (!run_calls(a, batch, out) || is_refused(batch, out))) { return; }
     uint32_t count = is_aborted ? 0 : batch->call_count;
@@ -298,6 +303,15 @@ static void apply_entries(struct applying *a, size_t *at)
 
 /* ---- transactions ---- */
 
+/* One command may take seconds: the thread's other partitions go on. */
+static void on_work(void *arg)
+{
+    struct applying *a = arg;
+    if (clock_mono_ns() < a->breath_ns) { return; }
+    store_thread_breathe(a->p);
+    a->breath_ns = clock_mono_ns() + APPLY_NS;
+}
+
 /* What was not committed did not happen. */
 static void undo(struct partition *p, size_t from, size_t to)
 {
@@ -345,7 +359,7 @@ static void answer_all(struct partition *p)
     tell_events(p);
 }
 
-static void count_applied(struct applying *a, size_t commands)
+static void count_applied(struct applying *a)
 {
     struct partition *p = a->p;
     atomic_fetch_add_explicit(&p->applied_batches, 1, memory_order_relaxed);
@@ -353,7 +367,8 @@ static void count_applied(struct applying *a, size_t commands)
     metric_add(METRIC_partition_transactions_total, 1);
     metric_add(METRIC_partition_calls_applied_total, a->call_count);
     metric_observe(METRIC_HISTOGRAM_partition_transaction_calls, a->call_count);
-    (void)commands;
+    call_count_keys(&a->tally);
+    if (p->term > 0) { metric_add(METRIC_redis_expired_keys_total, a->expired_count); }
 }
 
 enum apply_end apply_some(struct partition *p)
@@ -363,6 +378,8 @@ enum apply_end apply_some(struct partition *p)
     size_t at = p->batch_at;
     enum err err = store_begin(p->file->store, &a.txn);
     if (err != ERR_OK) { return end_of(p, err); }
+    a.breath_ns = began_ns + APPLY_NS;
+    store_txn_on_work(a.txn, on_work, &a);
     a.listener = (struct data_listener){on_changed, &a};
     a.place = (struct call_place){.all = p->all, .txn = a.txn, .listener = &a.listener};
     apply_entries(&a, &at);
@@ -386,7 +403,7 @@ enum apply_end apply_some(struct partition *p)
     p->batch_at = at;
     p->applied_index = applied;
     atomic_store(&p->applied, applied);
-    count_applied(&a, at);
+    count_applied(&a);
     metric_observe(METRIC_HISTOGRAM_partition_transaction_seconds, clock_mono_ns() - began_ns);
     answer_all(p);
     return is_all ? APPLY_DONE : APPLY_MORE;

@@ -1,6 +1,7 @@
 /* calls: see the header. */
 #include "partition/calls.h"
 
+#include "base/metrics.h"
 #include "base/slot.h"
 
 static bool is_sharded(const struct partitions *all, uint16_t db)
@@ -38,7 +39,17 @@ bool call_run(const struct call_place *place, const struct partition_call *call,
         .listener = place->listener,
     };
     command->handler(&run);
+    if (place->tally != NULL && command->access == DATA_READ) {
+        place->tally->hits += run.hits;
+        place->tally->misses += run.misses;
+    }
     return !run.is_parked;
+}
+
+void call_count_keys(const struct call_tally *tally)
+{
+    metric_add(METRIC_redis_keyspace_hits_total, tally->hits);
+    metric_add(METRIC_redis_keyspace_misses_total, tally->misses);
 }
 
 bool call_object(const struct call_place *place, uint16_t db, struct slice key,

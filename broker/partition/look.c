@@ -38,8 +38,9 @@ static void run_calls(const struct call_place *place, struct partition_request *
 enum look_end look_run(struct partition *p, struct reader_slot *slot,
                        struct partition_request *request)
 {
+    struct call_tally tally = {0};
     const struct call_place place = {
-        .all = p->all, .txn = slot->reader, .resp_version = request->resp_version};
+        .all = p->all, .txn = slot->reader, .resp_version = request->resp_version, .tally = &tally};
     if (request->ask == PARTITION_VERSIONS) {
         for (uint32_t i = 0; i < request->check_count; i++) {
             request->check[i].version = call_version(&place, &request->check[i]);
@@ -48,7 +49,10 @@ enum look_end look_run(struct partition *p, struct reader_slot *slot,
         run_calls(&place, request);
     }
     bool has_failed = store_txn_err(slot->reader) != ERR_OK;
-    if (!has_failed && !store_reader_hid(slot->reader)) { return LOOK_DONE; }
+    if (!has_failed && !store_reader_hid(slot->reader)) {
+        call_count_keys(&tally);
+        return LOOK_DONE;
+    }
     request->reply.len = 0;
     mem_free(request->reply_end);
     request->reply_end = NULL;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "store/store_key.h"
 
 enum { PATH_BYTES = 4096, IMAGES_MAX = 16, TRUST_BYTES = 64 };
@@ -137,8 +138,10 @@ static uint32_t slot_count(const struct partition *p)
     return p->all->opts.worker_count + 2;
 }
 
+/* The store is let go of, too. */
 static void readers_close(struct partition *p)
 {
+    metric_sub(METRIC_store_reserved_bytes, store_reserved_bytes());
     for (uint32_t i = 0; i < slot_count(p); i++) {
         struct reader_slot *slot = &p->slot[i];
         lock_take(&slot->lock);
@@ -182,6 +185,7 @@ static enum err file_show(struct partition *p, struct store *store)
     file->partition = p;
     file->store = store;
     p->file = file;
+    metric_add(METRIC_store_reserved_bytes, store_reserved_bytes());
     enum err err = readers_open(p, store);
     return err == ERR_OK ? counters_show(p) : err;
 }

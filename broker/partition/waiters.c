@@ -300,7 +300,7 @@ void waiters_unpark(struct partition *p, const struct partition_origin *origin)
 {
     struct waiter *waiter = waiter_find(p, origin);
     if (waiter == NULL) { return; }
-    if (waiter->is_proposed) {
+    if (waiter->is_proposed || list_is_linked(&waiter->due)) { /* it has found something */
         waiter->is_unwanted = true;
     } else {
         waiter_end_unparked(p, waiter);

@@ -2,9 +2,12 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/store_int.h"
@@ -12,6 +15,7 @@
 enum {
     COUNTERS_BYTES = 1 + 8 * 4 + 4 + 4 + 16,
     SPACE_BYTES = 4 + 8 + 8,
+    WORK_COUNT = 512, /* calls of LMDB between two words to who wants to know; a power of two */
 };
 
 static const struct slice counters_key = {"!", 1};
@@ -136,16 +140,37 @@ enum err store_sync(struct store *store)
     return store_err_of(mdb_env_sync(store->env, 1));
 }
 
+/* A line of LMDB's list of readers: process, thread, and the transaction that it reads, if it does. */
+static int on_reader(const char *line, void *arg)
+{
+    uint64_t *oldest = arg;
+    uint64_t txn;
+    if (sscanf(line, "%*d %*x %" SCNu64, &txn) == 1 && txn < *oldest) { *oldest = txn; }
+    return 0;
+}
+
 struct store_size store_size(const struct store *store)
 {
     MDB_envinfo info;
     MDB_stat stat;
     CHECK(mdb_env_info(store->env, &info) == 0 && mdb_env_stat(store->env, &stat) == 0);
+    uint64_t oldest = info.me_last_txnid;
+    CHECK(mdb_reader_list(store->env, on_reader, &oldest) >= 0);
     uint64_t pages = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
     return (struct store_size){
         .used_bytes = pages * stat.ms_psize,
         .file_bytes = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize,
+        .reader_lag = info.me_last_txnid - oldest,
     };
+}
+
+size_t store_reserved_bytes(void)
+{
+    enum {
+        PAGES_MAX = 1 << 17
+    }; /* of a transaction: its pages that are changed, and those that get free */
+    return heap_class_bytes((PAGES_MAX + 1) * sizeof(size_t)) +
+           heap_class_bytes(PAGES_MAX * (sizeof(size_t) + sizeof(void *)));
 }
 
 struct store_size store_txn_size(const struct store_txn *txn)
@@ -324,6 +349,18 @@ uint64_t store_applied(const struct store_txn *txn)
     return txn->applied;
 }
 
+void store_txn_on_work(struct store_txn *txn, void (*on_work)(void *arg), void *arg)
+{
+    txn->on_work = on_work;
+    txn->work_arg = arg;
+}
+
+void store_txn_work(struct store_txn *txn)
+{
+    bool is_much = (++txn->work & (WORK_COUNT - 1)) == 0;
+    if (UNLIKELY(is_much) && txn->on_work != NULL) { txn->on_work(txn->work_arg); }
+}
+
 void store_set_applied(struct store_txn *txn, uint64_t index)
 {
     CHECK(txn->is_write && index >= txn->applied);
@@ -359,6 +396,7 @@ static struct slice slice_of_val(MDB_val v)
 
 bool txn_get(struct store_txn *txn, struct slice key, struct slice *value)
 {
+    store_txn_work(txn);
     if (txn->err != ERR_OK) { return false; }
     MDB_val k = val_of(key);
     MDB_val v;
@@ -386,6 +424,7 @@ static void digest(struct store_txn *txn, char what, struct slice key, struct sl
 void txn_put(struct store_txn *txn, struct slice key, struct slice value)
 {
     CHECK(txn->is_write);
+    store_txn_work(txn);
     if (txn->err != ERR_OK) { return; }
     digest(txn, '+', key, value);
     MDB_val k = val_of(key);
@@ -397,6 +436,7 @@ void txn_put(struct store_txn *txn, struct slice key, struct slice value)
 bool txn_delete(struct store_txn *txn, struct slice key)
 {
     CHECK(txn->is_write);
+    store_txn_work(txn);
     if (txn->err != ERR_OK) { return false; }
     MDB_val k = val_of(key);
     int rc = mdb_del(txn->mdb, txn->store->dbi, &k, NULL);
@@ -438,6 +478,7 @@ void cursor_end(struct store_cursor *cursor)
 
 static bool cursor_move(struct store_cursor *cursor, struct slice key, MDB_cursor_op op)
 {
+    store_txn_work(cursor->txn);
     if (cursor->txn->err != ERR_OK) { return false; }
     MDB_val k = val_of(key);
     MDB_val v;
@@ -503,6 +544,7 @@ bool cursor_previous(struct store_cursor *cursor)
 
 void cursor_delete(struct store_cursor *cursor)
 {
+    store_txn_work(cursor->txn);
     if (cursor->txn->err != ERR_OK) { return; }
     digest(cursor->txn, '-', cursor->key, SLICE(""));
     int rc = mdb_cursor_del(cursor->mdb, 0);

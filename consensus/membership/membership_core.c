@@ -581,6 +581,18 @@ enum err core_create_group(struct core *core, bool is_founder)
                                is_founder ? 1 : 0);
 }
 
+/* The partitions' groups have lost their majorities as well: those that are here go on with what they hold. One that was
+ * never added holds nothing, and is refused. */
+static void force_partitions(struct core *core)
+{
+    for (uint64_t group = 0; (group = engine_group_next(core->engine, group)) != 0;) {
+        if (group != CONTROL_GROUP && engine_group_force(core->engine, group) != ERR_OK) {
+            LOG_WARN("a partition's replica holds nothing that could go on",
+                     LOG_UINT("group", group));
+        }
+    }
+}
+
 /* What the log and the file say about each other. */
 static enum err open_group(struct core *core)
 {
@@ -592,6 +604,7 @@ static enum err open_group(struct core *core)
                  LOG_STR("node", core->opts.name), LOG_UINT("last", status.last));
         enum err err = engine_group_force(core->engine, CONTROL_GROUP);
         if (err != ERR_OK) { return err; }
+        force_partitions(core);
     }
     if (is_there && state >= CLUSTER_FOUNDING) {
         return engine_group_open(core->engine, CONTROL_GROUP, &fsm_ops, core);

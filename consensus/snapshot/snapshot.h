@@ -37,6 +37,10 @@ void snapshot_end(struct engine *e); /* the engine ends: forget what waits */
 void snapshot_forget(struct engine *e, uint64_t file);
 void snapshot_flushed(struct engine *e, uint64_t batch);
 
+/* Add what is under way, in the engine and in a group. */
+void snapshot_progress_take(const struct engine *e, struct snapshot_progress *progress);
+void snapshot_progress_group(const struct group *g, struct snapshot_progress *progress);
+
 /* At start: remove the files of unfinished or forgotten snapshots. */
 MUST_USE enum err snapshot_clean(struct engine *e);
 

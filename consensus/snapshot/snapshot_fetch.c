@@ -434,3 +434,12 @@ void snapshot_fetch_tick(struct group *g)
         ask_again(fetch);
     }
 }
+
+void snapshot_progress_fetch(const struct group *g, struct snapshot_progress *progress)
+{
+    const struct snapshot_fetch *fetch = g->fetch;
+    if (fetch == NULL || !fetch->is_active) { return; }
+    progress->fetching++;
+    progress->fetching_bytes += fetch->offset;
+    progress->fetching_total_bytes += fetch->manifest.bytes;
+}

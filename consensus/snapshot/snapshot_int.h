@@ -13,7 +13,7 @@ void snapshot_remove_file(struct engine *e, uint64_t file); /* some time later *
 void snapshot_backoff_fail(struct snapshot_backoff *backoff, uint64_t now_ms);
 
 /* Taking (snapshot_take.c). */
-void snapshot_take_tick(struct engine *e, uint64_t now_ms);
+void snapshot_take_tick(struct engine *e, uint64_t now_ms, uint64_t segments_max);
 void snapshot_take_cancel(struct group *g);
 void snapshot_take_end(struct engine *e); /* the engine ends */
 
@@ -32,6 +32,7 @@ void snapshot_pins_end(struct group *g);
 /* Fetching and restoring (snapshot_fetch.c, snapshot_restore.c). */
 void snapshot_fetch_tick(struct group *g);
 void snapshot_fetch_cancel(struct group *g);
+void snapshot_progress_fetch(const struct group *g, struct snapshot_progress *progress);
 void snapshot_restore_cancel(struct group *g);
 
 #endif

@@ -120,6 +120,12 @@ bool snapshot_is_restoring(const struct group *g)
     return g->restore != NULL && g->restore->is_held;
 }
 
+void snapshot_progress_group(const struct group *g, struct snapshot_progress *progress)
+{
+    progress->restoring += g->restore != NULL;
+    snapshot_progress_fetch(g, progress);
+}
+
 void snapshot_restored(struct group *g, enum err err)
 {
     struct snapshot_restore *restore = g->restore;

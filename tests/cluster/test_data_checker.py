@@ -210,7 +210,14 @@ def skip(store, session, words, _rng):
     return store.truth(session, words)
 
 
-READS = ("get", "mget", "lrange")
+def deaf(_rng):
+    """Who waits is not woken."""
+    def lie(store, _session, _words):
+        store.is_deaf = lambda words: True
+        return NotImplemented
+    return lie
+
+
 POPS = ("lpop", "rpop", "blpop", "brpop", "blmpop", "zpopmin", "bzpopmin", "bzpopmax", "spop")
 LIES = {
     "an acknowledged RPUSH is gone": ("append", sometimes(("rpush",), forget), {"lost"}),
@@ -248,8 +255,11 @@ LIES = {
         store.truth(session, words), None if words[0] != "ZPOPMIN" else [])[1], 0.1), {"lost"}),
     "a pushed element is lost": ("pop", sometimes(("rpush", "zadd", "sadd"), forget), {"lost"}),
     "a refused element is popped": ("pop", sometimes(("rpush", "lpush", "zadd", "sadd"), refuse), {"executed"}),
+    "a queue says that it is empty": ("pop", sometimes(("lpop", "rpop", "spop"), lambda *_: None, 0.3), {"asleep"}),
+    "who waits for an element is not woken": ("pop", deaf, {"asleep"}),
+    "who waits for an entry is not woken": ("group", deaf, {"asleep"}),
     "a moved element is nowhere": ("pop", sometimes(("lmove", "rpoplpush", "blmove"), lambda store, session, words, _: (
-        store.truth(session, words), store.data.get((session.db, "moved"), [None]).pop())[0], 0.2), {"lost"}),
+        store.truth(session, words), (store.data.get((session.db, "moved")) or [None]).pop())[0], 0.2), {"lost"}),
     "a key dies young": ("expiry", sometimes(("set", "pexpire"), hasten, 0.3), {"early"}),
     "a key rises": ("expiry", sometimes(("get",), resurrect, 0.2), {"risen"}),
     "a key is there too long": ("expiry", sometimes(("set", "pexpire"), linger, 0.3), {"late"}),
@@ -262,7 +272,7 @@ def test_a_lie_is_found(lie):
     name, make, rules = LIES[lie]
     found_in = 0
     for seed in range(20):
-        found = {v.rule for v in violations(history_of(seed, name, make))}
+        found = {v.rule for v in violations(history_of(seed, name, make, seconds=8 if make is deaf else SECONDS))}
         found_in += bool(rules & found)
         if found_in == 3:
             return

@@ -38,6 +38,18 @@ HEALTHY = {
     f'redis_errors_total{{{NODE},err="CLUSTERDOWN"}}': "2x80",
     f'redis_errors_total{{{NODE},err="INDOUBT"}}': "1x80",
     f"redis_rejected_connections_total{{{NODE}}}": "4x80",
+    f"fanfare_partitions_unled{{{NODE}}}": "0x80",
+    f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x80",
+    f"fanfare_partition_rebuilds_total{{{NODE}}}": "1x80",
+    f"fanfare_replicas_damaged{{{NODE}}}": "0x80",
+    f"fanfare_raft_groups_stopped{{{NODE}}}": "0x80",
+    f"fanfare_partition_apply_lag_max{{{NODE}}}": "100x80",
+    f"fanfare_store_used_bytes_max{{{NODE}}}": "50x80",
+    f"fanfare_store_map_bytes{{{NODE}}}": "100x80",
+    f"fanfare_raft_disk_sync_seconds_sum{{{NODE}}}": "0+1x80",
+    f"fanfare_raft_disk_sync_seconds_count{{{NODE}}}": "0+100x80",
+    f"fanfare_raft_disk_stuck{{{NODE}}}": "0x80",
+    f"fanfare_raft_disk_full{{{NODE}}}": "0x80",
     f"fanfare_disk_free_bytes{{{NODE}}}": "80x80",
     f"fanfare_disk_size_bytes{{{NODE}}}": "100x80",
     f"process_open_fds{{{NODE}}}": "100x80",
@@ -88,6 +100,30 @@ CASES = {
         {f'redis_errors_total{{{NODE},err="INDOUBT"}}': "1x8 50x72"}, "2m30s", "5m", {}),
     "connections are refused": (
         {f"redis_rejected_connections_total{{{NODE}}}": "4x8 5x72"}, "1m45s", "3m", {"FanfareConnectionsRejected": AT_A}),
+    "nobody is known to lead a partition's keys": (
+        {f"fanfare_partitions_unled{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsUnled": AT_A}),
+    "a failover": (
+        {f"fanfare_partitions_unled{{{NODE}}}": "0x4 6x2 0x74"}, "1m30s", "3m", {}),
+    "a replica differs": (
+        {f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x8 1x72"}, "1m45s", "3m", {"FanfareReplicaDiffers": AT_A}),
+    "a store is made anew": (
+        {f"fanfare_partition_rebuilds_total{{{NODE}}}": "1x8 2x72"}, "1m45s", "3m", {"FanfareStoreRebuilt": AT_A}),
+    "a damaged replica does not come back": (
+        {f"fanfare_replicas_damaged{{{NODE}}}": "1x80"}, "9m", "11m", {"FanfareReplicaStopped": AT_A}),
+    "a group of the log has stopped": (
+        {f"fanfare_raft_groups_stopped{{{NODE}}}": "1x80"}, "9m", "11m", {"FanfareReplicaStopped": AT_A}),
+    "a replica is far behind": (
+        {f"fanfare_partition_apply_lag_max{{{NODE}}}": "5000x80"}, "1m45s", "3m", {"FanfareApplyLag": AT_A}),
+    "a store is nearly as large as it may be": (
+        {f"fanfare_store_used_bytes_max{{{NODE}}}": "85x80"}, "4m", "6m", {"FanfareStoreFilling": AT_A}),
+    "flushes take 100 ms": (
+        {f"fanfare_raft_disk_sync_seconds_sum{{{NODE}}}": "0+10x80"}, "4m", "6m", {"FanfareFlushesSlow": AT_A}),
+    "nothing is flushed": (
+        {f"fanfare_raft_disk_sync_seconds_sum{{{NODE}}}": "9x80", f"fanfare_raft_disk_sync_seconds_count{{{NODE}}}": "9x80"}, "4m", "10m", {}),
+    "a flush does not end": (
+        {f"fanfare_raft_disk_stuck{{{NODE}}}": "1x80"}, "15s", "1m", {"FanfareDiskStuck": AT_A}),
+    "writes are refused": (
+        {f"fanfare_raft_disk_full{{{NODE}}}": "1x80"}, "45s", "2m", {"FanfareWritesRefused": AT_A}),
     "the disk fills": (
         {f"fanfare_disk_free_bytes{{{NODE}}}": "10x80"}, "4m", "6m", {"FanfareDiskFilling": AT_A}),
     "the disk is full": (

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test_quickstart.sh: quickstart.sh as a newcomer uses it, in a state directory of its own: start shows a message
-# that crosses nodes and a node that is killed; again, it starts what is missing and kills nothing; status tells;
+# test_quickstart.sh: quickstart.sh as a newcomer uses it, in a state directory of its own: start shows a message and a
+# job that cross nodes, and nodes that are killed; again, it starts what is missing and kills nothing; status tells;
 # taken ports are avoided; stop ends it.
 set -euo pipefail
 
@@ -57,8 +57,12 @@ expect 'not running'
 run 0 first start
 expect "PUBLISH news 'hello from fanfare'"
 expect 'subscriber  3) "hello from fanfare"'
+expect 'worker      2) "first"'
 expect 'kill -9'
 expect 'subscriber  3) "after"'
+expect 'counter     (integer) 1 ... (integer) 1000'
+expect 'worker      "1000"'
+expect 'worker      2) "third"'
 balancer=$(port_of 'load balancer')
 first=$(port_of fanfare-1)
 for port in "$balancer" "$first" "$(port_of fanfare-2)" "$(port_of fanfare-3)"; do
@@ -73,6 +77,7 @@ pids=$(cat "$scratch"/first/fanfare/*.pid)
 # Again: the same processes, the message again, and nothing is killed.
 run 0 first
 expect 'subscriber  3) "hello from fanfare"'
+expect 'worker      2) "first"'
 expect_not 'kill -9 '"$(pid_of first fanfare-1)"
 [[ $(cat "$scratch"/first/fanfare/*.pid) == "$pids" ]] || fail "not the same processes: $pids"
 

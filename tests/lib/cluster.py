@@ -305,7 +305,12 @@ class Cluster:
             state = "paused" if node.is_paused else "running" if node.is_running else "not running"
             ready = node.page("/readyz") if state == "running" else None
             lines.append(f"{node.name} {node.bind_host} {state}, readyz: {ready.text.strip() if ready else None}, "
-                         f"slots: {node.slots() if state == 'running' else None}")
+                         f"slots: {node.slots() if state == 'running' else None}, "
+                         f"voters: {_info(node).get('fanfare_cluster_voters') if state == 'running' else None}")
+        for node in self.running()[:1]:
+            answer = node.ask("CLUSTER", "PARTITIONS")
+            lines += [row for row in answer.decode().splitlines() if not row.endswith("settled=yes")] if isinstance(
+                answer, bytes) else []
         return "\n".join(lines)
 
     def owner(self, channel):

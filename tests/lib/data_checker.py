@@ -24,7 +24,7 @@ Rules, by workload:
 
 import collections
 
-from .data_checker_queues import expiry_violations, group_violations, pop_violations
+from .data_checker_queues import asleep_violations, expiry_violations, group_violations, pop_violations
 from .data_history import FAIL, FOREVER, INFO, OK, short
 from .data_linear import ANY, KEPT, Step, Undecided, find_stuck
 from .data_serial import cycle_violation
@@ -37,6 +37,7 @@ SHOWN_PER_KEY = 5
 def violations(history):
     """All violations found."""
     found = list(_answers(history)) + list(_doubts(history)) + list(_diverging(history)) + list(_aborts(history))
+    found += _limited(asleep_violations(history))
     for work, judge in JUDGES.items():
         finals = history.finals_of(work)
         ops = history.of(work)

@@ -6,10 +6,13 @@
             count       what XPENDING says of deliveries never falls, is at least what consumers had got before and at most
                         what they may have got
             unknown     what is handed out was added, unchanged, under that id
+            asleep      as below, for XREADGROUP
   pop       twice       an element goes to one client, or stays, or was moved, never two of these
             lost        it does so at least, but for as many as clients that had gone may have taken
             unknown     what is popped was pushed
             executed    and not refused
+            asleep      nobody is told that there is nothing where there is something all the time, nor waits in vain when
+                        something came long before its time was over (in a fault, who waits may)
   expiry    early       a key is there until its time is over
             late        and not a good while after that
             risen       once it has been seen to be gone it stays gone
@@ -20,9 +23,16 @@ import collections
 
 from .data_history import FOREVER, INFO
 from .history import Violation
+from .wait import SCALE
 
 EARLY_NS = 3_000_000
 """Deadlines are in whole milliseconds, of another clock than ours."""
+
+ASLEEP_NS = int(600_000_000 * SCALE)
+"""So long after something came, a client that waits for it has it, unless something is wrong."""
+
+HELD_NS = int(20_000_000_000 * SCALE)
+"""So long after the end of its node a client's place may still be served."""
 
 LATE_NS = 150_000_000
 """So long after its end by our clock a key is certainly gone: no two clocks of a cluster under test differ by as much."""
@@ -155,6 +165,49 @@ def _lost(key, ops, pushed, taken):
     if len(missing) > doubtful:
         yield Violation("lost", f"{key}: {len(missing)} elements, {doubtful} clients may have taken one each: "
                                 f"{missing[0]}")
+
+
+# ---- who waits ----
+
+def asleep_violations(history):
+    """Of all queues and groups. A client that had gone, or whose node had, may have held an element for a while that
+    was put back then: near those nothing is said."""
+    for work, stays in (("pop", _stays_in_queue), ("group", _stays_in_group)):
+        for key, ops in history.of(work).items():
+            asking = [op for op in ops if op.kind in ("pop", "move", "read")]
+            holders = [op for op in asking if op.outcome == INFO]
+            there = sorted(stays(ops), key=lambda row: row[0])
+            for op in asking:
+                if op.is_ok and not op.result and _saw_something(op, there, holders, history.faults):
+                    yield Violation("asleep", f"{key}: something was there: {op}")
+
+
+def _stays_in_queue(ops):
+    """[(from when, to when an element certainly was there), ...]"""
+    taken = {op.result: op.start_ns for op in ops if op.kind in ("pop", "move") and op.is_ok and op.result}
+    return [(op.known_ns, taken.get(op.value, FOREVER)) for op in ops if op.kind == "push" and op.is_ok]
+
+
+def _stays_in_group(ops):
+    """The same for entries that no XREADGROUP has handed out."""
+    taken = {}
+    for op in ops:
+        if op.kind == "read" and op.is_ok:
+            for entry, _ in op.result:
+                taken[entry] = min(op.start_ns, taken.get(entry, FOREVER))
+    return [(op.known_ns, taken.get(op.result, FOREVER)) for op in ops if op.kind == "xadd" and op.is_ok]
+
+
+def _saw_something(op, there, holders, faults):
+    """Was something there before it began, or, if it waits, long before its end; until after it? Who waits may be told in a
+    fault that there is nothing: it is the entry node that says so, where nobody leads."""
+    is_patient = str(op.value).startswith("B")
+    if is_patient and any(f.start_ns < op.end_ns and f.end_ns > op.start_ns for f in faults):
+        return False
+    by_ns = max(op.start_ns, op.end_ns - ASLEEP_NS) if is_patient else op.start_ns
+    since_ns = next((begin for begin, end in there if begin < by_ns and end > op.end_ns), None)
+    return since_ns is not None and not any(
+        h.start_ns < op.end_ns and h.end_ns + (ASLEEP_NS if h.left else HELD_NS) > since_ns for h in holders)
 
 
 # ---- expiry ----

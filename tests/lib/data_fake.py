@@ -79,6 +79,9 @@ class Store:
         """One data command on a database."""
         return getattr(self, f"_{words[0].lower()}")(db, *words[1:])
 
+    is_deaf = staticmethod(lambda words: False)
+    """Does a waiting command never look again?"""
+
     def pretend(self, session, words):
         """The answer that it would have been, and nothing done."""
         kept = self.data, self.versions, self.deadlines
@@ -285,6 +288,13 @@ class Store:
         return [[entry, row[0].encode(), 0, row[2]] for entry, row in self._group(db, key, group)["pending"].items()]
 
 
+def _wait_s(words):
+    """How long a command waits."""
+    if "BLOCK" in words:
+        return words[words.index("BLOCK") + 1] / 1000
+    return words[1 if words[0] == "BLMPOP" else -1] if words[0].startswith("B") else 0
+
+
 class FakeSession:
     """A connection to a Store. `trouble(rng)` may give "lost", "indoubt" or "clusterdown" for a call."""
 
@@ -322,11 +332,14 @@ class FakeSession:
 
     async def _run(self, words):
         """Blocking commands look again and again."""
-        end_s = self.store.loop.time() + 0.2
+        end_s = self.store.loop.time() + _wait_s(words)
         while True:
             answer = self.store.run(self, words)
-            if answer is not None or not words[0].startswith("B") or self.store.loop.time() > end_s:
+            if answer is not None or self.store.loop.time() > end_s:
                 return answer
+            if self.store.is_deaf(words):
+                await asyncio.sleep(_wait_s(words))
+                return None
             await self._pass()
 
     async def _pass(self):

@@ -124,20 +124,21 @@ def _damage(nemesis, node, _fault):
     """Some bits of what a node has on its disk are not what they were. It says so, and goes on without them or ends; then
     its operator gives it an empty disk."""
     node.kill()
-    path = nemesis.rng.choice(sorted(p for p in node.data.rglob("*") if p.is_file() and p.stat().st_size > PAGE))
-    with open(path, "r+b") as file:
-        data = file.read()
-        places = [at for at in range(0, len(data), PAGE) if any(data[at:at + PAGE])]
-        for _ in range(nemesis.rng.randint(1, 3)):
-            at = nemesis.rng.choice(places) + nemesis.rng.randrange(PAGE)
-            if at < len(data):
-                file.seek(at)
-                file.write(bytes([data[at] ^ 1 << nemesis.rng.randrange(8)]))
+    paths = sorted(p for p in node.data.rglob("*") if p.is_file() and any(p.read_bytes()[:PAGE]))
+    if nemesis.rng.random() < 0.5:
+        paths = [path for path in paths if path.parent.name == "raft"] or paths
+    path = nemesis.rng.choice(paths)
+    data = bytearray(path.read_bytes())
+    places = [at for at in range(0, len(data), PAGE) if any(data[at:at + PAGE])]
+    for _ in range(nemesis.rng.randint(1, 3)):
+        at = nemesis.rng.choice(places) + nemesis.rng.randrange(PAGE)
+        data[min(at, len(data) - 1)] ^= 1 << nemesis.rng.randrange(8)
+    path.write_bytes(data)
     nemesis.say(f"{path.relative_to(node.data)} is damaged")
     node.begin()
     wait_until(lambda: node.process.poll() is not None or node.is_ready(), DAMAGE_DEADLINE_S, f"{node.name} is ready or has ended")
     if node.process.poll() is not None:
-        assert "damaged" in node.log(), f"{node.name} does not say why it ended:\n{node.log()[-3000:]}"
+        assert "damaged" in node.log() or str(path) in node.log(), f"{node.name} does not say why it ended:\n{node.log()[-3000:]}"
         node.expects_death = True
         node.wipe()
         node.begin()

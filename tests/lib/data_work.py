@@ -229,7 +229,7 @@ class Group(Work):
             return
         what = rng.random()
         if what < 0.6:
-            block = ("BLOCK", rng.randint(1, 200)) if rng.random() < 0.5 else ()
+            block = ("BLOCK", rng.choice([1, 50, 200, 2000])) if rng.random() < 0.5 else ()
             await self._take(client, "read", ("XREADGROUP", "GROUP", self.group, client.name, "COUNT", rng.randint(1, 5),
                                               *block, "STREAMS", self.stream, ">"), read_rows)
         elif what < 0.8:
@@ -240,7 +240,8 @@ class Group(Work):
                              convert=pending_rows)
 
     async def _take(self, client, kind, words, convert):
-        op = await client.one(kind, self.key(self.stream), client.name, *words, convert=convert)
+        value = f"{'B ' if 'BLOCK' in words else ''}{client.name}"
+        op = await client.one(kind, self.key(self.stream), value, *words, convert=convert)
         got = [row[0] for row in op.result or ()]
         acked = [entry for entry in got if client.rng.random() < 0.7]
         if acked:
@@ -307,7 +308,7 @@ class Pop(Work):
 
     @staticmethod
     def _wait(rng):
-        return rng.choice([0.05, 0.3, 1])
+        return rng.choice([0.05, 0.3, 2])
 
     async def _pop(self, client, name):
         rng = client.rng

@@ -127,3 +127,13 @@ def test_a_sharded_database_is_spread_by_slot(start_broker, databases):
         assert client.call("EXEC") == ["OK", 4]
         assert client.calls([("FLUSHDB",), ("DBSIZE",), ("KEYS", "*"), ("RANDOMKEY",)]) == ["OK", 0, [], None]
         assert client.calls([("SELECT", 1), ("MSET", "a", 1, "b", 2)]) == ["OK", "OK"], "database 1 is whole"
+
+
+def test_a_random_key_of_a_sharded_database_is_found_whatever_the_order_of_their_slots(start_broker):
+    broker = ready(start_broker({"sharded-databases": "0", "partitions": 1}))
+    with broker.client() as client:
+        names = sorted((b"key:%d" % i for i in range(8)), key=lambda name: client.call("CLUSTER", "KEYSLOT", name))
+        for later, earlier in zip(names[1::2], names[::2]):
+            client.call("FLUSHALL")
+            assert client.calls([("SET", later, 1), ("SET", earlier, 1)]) == ["OK", "OK"]
+            assert {client.call("RANDOMKEY") for _ in range(100)} == {later, earlier}

@@ -397,6 +397,32 @@ def test_tips_say_what_may_be_answered_differently_and_nothing_of_other_nodes(na
     assert list(client.call("COMMAND", "INFO", name)[0][7]) == tips
 
 
+def test_hits_misses_and_expired_keys_are_counted(start_broker):
+    broker = start_broker()
+
+    def stats(client):
+        info = parse_info(client.call("INFO", "stats"))
+        return tuple(int(info[name]) for name in ("keyspace_hits", "keyspace_misses", "expired_keys"))
+
+    with broker.client() as client:
+        wait_until(lambda: client.call("SET", "here", "1") == "OK", what="keys are served")
+        hits, misses, expired = stats(client)
+        client.calls([("GET", "here"), ("GET", "absent"), ("MGET", "here", "absent"), ("EXISTS", "here", "absent")])
+        client.calls([("MULTI",), ("GET", "here"), ("GET", "absent"), ("EXEC",)])
+        client.calls([("SETEX", "short", 100, "1"), ("INCR", "number"), ("APPEND", "here", "1")])
+        assert stats(client) == (hits + 4, misses + 4, expired)
+        client.call("PEXPIRE", "short", 1)
+        wait_until(lambda: stats(client)[2] == expired + 1, what="the key has expired")
+
+
+@pytest.mark.memory
+def test_an_idle_broker_uses_no_more_memory_than_it_has(start_broker):
+    with start_broker().client() as client:
+        info = parse_info(client.call("INFO", "memory"))
+        assert 0 < int(info["used_memory"]) <= int(info["used_memory_rss"])
+        assert int(info["used_memory_peak"]) >= int(info["used_memory"])
+
+
 @pytest.mark.memory
 def test_used_memory_is_what_is_in_use_not_what_the_process_keeps(start_broker):
     broker = start_broker({"threads": 1})

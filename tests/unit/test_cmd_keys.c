@@ -64,6 +64,7 @@ Test(keys, are_found_wherever_a_command_of_redis_has_them)
         {sort, "sort a", "a "},
         {sort, "sort a limit 0 1 store b", "a b "},
         {sort, "sort a store", "a "},
+        {sort, "sort a store b desc store c", "a c "},
         {sort, "sort store", "store "},
         {xread, "xread count 1 streams a b 0 0", "a b "},
         {xread, "xread block 0 Streams a 0", "a "},

@@ -275,3 +275,22 @@ Test(config_value, a_line_is_split_as_redis_does)
         buf_fini(&value);
     }
 }
+
+Test(config_value, classes_of_events_are_printed_as_redis_prints_them)
+{
+    EXPECT(notify_keyspace_events, "", "");
+    EXPECT(notify_keyspace_events, "KEA", "AKE");
+    EXPECT(notify_keyspace_events, "g$lshzxetdK", "AK");
+    EXPECT(notify_keyspace_events, "Kxgl", "glxK");
+    EXPECT(notify_keyspace_events, "AnmE", "AEmn");
+    EXPECT(notify_keyspace_events, "KQ", "!Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+}
+
+Test(config_value, databases_are_a_set_of_numbers)
+{
+    EXPECT(sharded_databases, "", "");
+    EXPECT(sharded_databases, "3 0,15", "0 3 15");
+    EXPECT(sharded_databases, "16", "!argument must be a list of databases, 0 to 15");
+    EXPECT(sharded_databases, "-1", "!argument must be a list of databases, 0 to 15");
+    EXPECT(sharded_databases, "x", "!argument must be a list of databases, 0 to 15");
+}

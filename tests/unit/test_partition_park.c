@@ -141,6 +141,20 @@ Test(park, a_call_that_is_taken_back_takes_nothing)
     rig_fini(&rig);
 }
 
+/* So its client is not told that there is nothing where there was something all the time. */
+Test(park, a_call_that_has_found_something_gets_it_though_it_is_taken_back)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask;
+    cr_assert_str_eq(rig_write(node, "RPUSH q a"), ":1\r\n");
+    park(node, &ask, 1, "BLPOP q 0", 1);
+    partition_unpark(node->partitions, 0, &ask.request.origin);
+    rig_wait(&rig, &ask);
+    expect(&ask, "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
+    rig_fini(&rig);
+}
+
 Test(park, a_number_that_was_served_is_answered_again_and_takes_nothing)
 {
     struct rig rig = {0};

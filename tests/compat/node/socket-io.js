@@ -65,15 +65,17 @@ async function together(one, two) {
 
 run({
   async 'the adapter for pub/sub joins two servers'() {
-    const one = await serve(pubsubAdapter(connect(), connect()));
-    const two = await serve(pubsubAdapter(connect(), connect()));
+    const one = await serve(pubsubAdapter(connect(), connect(), { key: `one:${process.pid}` }));
+    const two = await serve(pubsubAdapter(connect(), connect(), { key: `one:${process.pid}` }));
     await together(one, two);
   },
 
   async 'and with node-redis'() {
     const clients = [0, 1, 2, 3].map(() => createClient({ url: `redis://${host}:${port}` }));
     await Promise.all(clients.map((client) => client.connect()));
-    await together(await serve(pubsubAdapter(clients[0], clients[1])), await serve(pubsubAdapter(clients[2], clients[3])));
+    const options = { key: `two:${process.pid}` }; // the servers of the first check are still there
+    await together(await serve(pubsubAdapter(clients[0], clients[1], options)),
+      await serve(pubsubAdapter(clients[2], clients[3], options)));
   },
 
   async 'the adapter for streams joins two servers, and a client that was away misses nothing'() {
