@@ -254,6 +254,12 @@ MUTATIONS = [
     ("a transaction that was not executed is sent as executed",
      [("broker/cluster", "return request->is_aborted ? WIRE_ABORTED : WIRE_EXECUTED_OK;",
        "return WIRE_EXECUTED_OK;")], GUESTS + "*"),
+    ("a piece of an answer is taken for all of it",
+     [("broker/cluster", "if (!take_reply(request, executed) || executed->reply_left > 0) { return true; }",
+       "if (!take_reply(request, executed)) { return true; }")], GUESTS + "a_long_answer*"),
+    ("pieces of an answer that was lost stand before the next one",
+     [("broker/cluster", "if (executed->reply_before == 0) { reply->len = 0; } "
+       "if (executed->reply_before != reply->len) { return false; }", "")], GUESTS + "a_long_answer*"),
     ("an answer to fewer calls is taken",
      [("broker/cluster", "if (!is_whole(request, executed)) { return false; }", "(void)is_whole;")], GUESTS + "*"),
     ("an answer of another node is taken",

@@ -22,7 +22,10 @@ static struct {
     struct list pending; /* at the partition */
     struct partition_origin unparked[4];
     uint32_t unparked_count;
-    uint32_t fewer; /* answers that lack what was asked last are told as so many */
+    uint32_t fewer;       /* answers that lack what was asked last are told as so many */
+    size_t backlog_bytes; /* on the connection that answers go back on */
+    struct worker_timer *timer;
+    void (*on_due)(struct worker_timer *timer);
     bool makes_sense;
 } net;
 
@@ -76,6 +79,21 @@ bool peer_out_is_up(const struct peer_out *out)
     return true;
 }
 
+size_t peer_in_backlog(const struct peer_in *in)
+{
+    (void)in;
+    return net.backlog_bytes;
+}
+
+void worker_timer_start(struct worker *worker, struct worker_timer *timer, uint64_t delay_ms,
+                        void (*on_due)(struct worker_timer *timer))
+{
+    (void)worker;
+    (void)delay_ms;
+    net.timer = timer;
+    net.on_due = on_due;
+}
+
 void event_post(struct half *half, struct event event)
 {
     (void)half;
@@ -109,6 +127,7 @@ void inlet_answer(struct inlet *inlet, const struct wire_frame *frame)
     struct wire_executed executed = frame->executed;
     if (inlet->in == NULL) { return; }
     executed.reply_end_count -= net.fewer;
+    net.backlog_bytes += executed.reply.len;
     net.makes_sense = commands_on_executed(&net.outlet, &executed);
 }
 
@@ -321,6 +340,45 @@ Test(guests, an_answer_that_lacks_something_is_none)
     answer(ERR_OK, "z", end);
     cr_assert(slice_equal(buf_slice(&a.request.reply), SLICE("z")));
     asker_fini(&a);
+}
+
+static void socket_takes(void)
+{
+    net.backlog_bytes = 0;
+    cr_assert_not_null(net.on_due);
+    void (*on_due)(struct worker_timer * timer) = net.on_due;
+    net.on_due = NULL;
+    on_due(net.timer);
+}
+
+Test(guests, a_long_answer_comes_in_pieces_and_as_a_whole_if_its_connection_breaks)
+{
+    enum { BYTES = 5 << 20 };
+    struct asker a;
+    char *reply = mem_new(BYTES + 1);
+    for (unsigned i = 0; i < BYTES; i++) {
+        reply[i] = (char)('a' + i / 1000 % 26);
+    }
+    reply[BYTES] = 0;
+    ask(&a, PARTITION_PARK);
+    answer(ERR_OK, reply, NULL);
+    cr_assert_eq(a.done_count, 0, "the rest waits for the socket");
+    commands_on_down(&net.half[0], 0); /* what is still to come is for an asking that is over */
+    commands_look(&net.half[0]);
+    socket_takes();
+    cr_assert_eq(a.done_count, 0);
+    while (net.on_due != NULL) {
+        socket_takes();
+    }
+    answer(ERR_OK, reply, NULL);
+    while (net.on_due != NULL) {
+        socket_takes();
+    }
+    mailbox_run(&net.mailbox);
+    cr_assert_eq(a.request.err, ERR_OK);
+    cr_assert(slice_equal(buf_slice(&a.request.reply), slice_of(reply, BYTES)));
+    asker_fini(&a);
+    mem_free(reply);
 }
 
 Test(guests, who_has_gone_does_not_wait_at_the_leader)

@@ -77,8 +77,8 @@ Test(park, who_came_first_is_served_first_and_the_others_wait_on)
     park(node, &ask[1], 20, "BLPOP p q 0", 2);
     RIG_UNTIL(&rig, parked_count(node) == 4);
     cr_assert_str_eq(rig_write(node, "RPUSH q a b"), ":2\r\n");
-    rig_wait(&rig, &ask[0]);
-    rig_wait(&rig, &ask[1]);
+    RIG_UNTIL(&rig, ask[0].is_done + ask[1].is_done + ask[2].is_done + ask[3].is_done == 2);
+    cr_assert(ask[0].is_done && ask[1].is_done);
     expect(&ask[0], "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
     expect(&ask[1], "*2\r\n$1\r\nq\r\n$1\r\nb\r\n");
     cr_assert(!ask[2].is_done && !ask[3].is_done);
