@@ -16,7 +16,7 @@ packages_of() {
     case $1 in
     run) # what the broker itself loads; libraft is a part of it
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
-        echo 'libuv1t64|libuv1 libprotobuf-c1 libjemalloc2'
+        echo 'libuv1t64|libuv1 libprotobuf-c1 liblmdb0 libjemalloc2'
         ;;
     demo) # redis-cli, the load balancer
         echo 'redis-tools haproxy'

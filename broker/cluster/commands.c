@@ -155,6 +155,19 @@ static bool is_whole(const struct partition_request *request, const struct wire_
     return request->call_count == 1 || executed->reply_end_count == request->call_count;
 }
 
+/* The reply, or the next piece of it. False: it is none of what is being received. */
+static bool take_reply(struct partition_request *request, const struct wire_executed *executed)
+{
+    struct buf *reply = &request->reply;
+    if (executed->reply_before == 0) { reply->len = 0; }
+    if (executed->reply_before != reply->len) { return false; }
+    if (executed->reply_before == 0) {
+        (void)buf_reserve(reply, executed->reply.len + executed->reply_left);
+    }
+    buf_append(reply, executed->reply);
+    return true;
+}
+
 bool commands_on_executed(struct outlet *outlet, const struct wire_executed *executed)
 {
     struct commands *commands = outlet->half->commands;
@@ -163,10 +176,10 @@ bool commands_on_executed(struct outlet *outlet, const struct wire_executed *exe
     if (errand == NULL || errand->at.node != outlet->node) { return true; }
     struct partition_request *request = &errand->request;
     if (!is_whole(request, executed)) { return false; }
+    if (!take_reply(request, executed) || executed->reply_left > 0) { return true; }
     request->err = err_of(executed->outcome);
     request->is_aborted = executed->outcome == WIRE_ABORTED;
     request->is_unparked = executed->outcome == WIRE_UNPARKED;
-    buf_append(&request->reply, executed->reply);
     if (executed->reply_end_count > 0) {
         request->reply_end =
             mem_copy(executed->reply_end, executed->reply_end_count * sizeof *executed->reply_end);

@@ -212,14 +212,16 @@ static void append_partition(struct buf *out, struct cluster *cluster, const str
                              uint32_t index)
 {
     const struct pmap_partition *partition = &map->partition[index];
+    uint32_t leader = cluster != NULL ? cluster_leader(cluster, index) : partition->owner;
     bool has_moved = cluster == NULL || cluster_serves(cluster, index, partition->epoch);
     buf_appendf(out,
                 "partition %" PRIu32 " slots=%" PRIu32 "-%" PRIu32 " owner=%s epoch=%" PRIu64
-                " moving-from=%s replicas=",
+                " moving-from=%s leader=%s replicas=",
                 index, pmap_first_slot(map->partition_count, index),
                 pmap_first_slot(map->partition_count, index + 1) - 1,
                 name_of(map, partition->owner), partition->epoch,
-                name_of(map, has_moved ? PMAP_NOBODY : partition->previous));
+                name_of(map, has_moved ? PMAP_NOBODY : partition->previous),
+                name_of(map, leader < map->node_count ? leader : PMAP_NOBODY));
     append_replicas(out, map, partition);
 }
 

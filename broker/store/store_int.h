@@ -57,6 +57,9 @@ struct store_txn {
     uint32_t space_count;
     MDB_cursor *cursor[STORE_CURSORS_MAX];
     uint32_t cursor_count;
+    uint32_t work;              /* calls of LMDB */
+    void (*on_work)(void *arg); /* NULL: nobody wants to know */
+    void *work_arg;
     struct buf scratch; /* a value that is being put together */
     struct store_open_block open_block;
 };
