@@ -118,7 +118,7 @@ static uint64_t turn_all(struct store_thread *thread)
         if (p->is_away) { continue; } /* it is in its turn */
         uint64_t next_ms = thread->ops->turn(p);
         uint64_t now_ns = clock_mono_ns();
-        if (now_ns - woken_ns > WAKE_NS || list_is_empty(&thread->turning)) {
+        if (now_ns - woken_ns > WAKE_NS) {
             wake_others(thread);
             woken_ns = now_ns;
         }
@@ -126,6 +126,7 @@ static uint64_t turn_all(struct store_thread *thread)
         store_thread_touch(p);
         due_ms = next_ms < due_ms ? next_ms : due_ms;
     }
+    wake_others(thread);
     return due_ms;
 }
 
@@ -179,6 +180,7 @@ void store_thread_breathe(struct partition *p)
     struct kept kept;
     bool is_alone = mailbox_is_empty(&thread->mailbox) && list_is_empty(&thread->busy) &&
                     list_is_empty(&thread->turning);
+    wake_others(thread);
     if (is_alone || thread->breath_count == BREATHS_MAX) { return; }
     keep(thread, &kept);
     if (thread->breath_count++ == 0) { thread->away_first = p; }

@@ -187,6 +187,7 @@ static void txn_fini(struct store_txn *txn)
         mdb_cursor_close(txn->cursor[i]);
     }
     txn->cursor_count = 0;
+    mem_free(txn->found);
     buf_fini(&txn->scratch);
     buf_fini(&txn->open_block.bytes);
 }
@@ -310,7 +311,6 @@ enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t see
     txn->random = seed;
     if (txn->snapshot == mdb_txn_id(txn->mdb)) { return ERR_OK; } /* it has all of that */
     counters_read(txn);
-    txn->found.key.len = 0;
     txn->snapshot = txn->err == ERR_OK ? mdb_txn_id(txn->mdb) : 0;
     if (txn->err != ERR_OK) { mdb_txn_reset(txn->mdb); }
     return txn->err;

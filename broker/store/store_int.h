@@ -5,7 +5,6 @@
 #include <lmdb.h>
 
 #include "base/buf.h"
-#include "store/store_key.h"
 #include "store/store_row.h"
 
 enum {
@@ -37,17 +36,11 @@ struct store_open_block {
     struct buf bytes;
 };
 
-/* The last head that a reader has found, for who looks at how large a key is before he reads it. */
-struct store_found {
-    struct store_key_bytes key; /* empty: none */
-    struct store_object object;
-};
-
 struct store_txn {
     struct store *store;
     MDB_txn *mdb;
-    size_t snapshot; /* a reader: of which `space`, `found` and the counters are; 0: of none */
-    struct store_found found;
+    size_t snapshot;           /* a reader: of which `space` and the counters are; 0: of none */
+    struct store_found *found; /* a reader: the last head that it found; NULL: none ever */
     bool is_write;
     bool hid;     /* a reader: a key whose deadline is not past by clock_ms */
     enum err err; /* the first one; sticks */
