@@ -319,17 +319,17 @@ void cluster_drain(struct cluster *c)
     if (c->membership != NULL) { membership_drain(c->membership); }
 }
 
-/* Could those who stay not agree any more if this node, a voter, stopped now? */
+/* Could those who stay not agree any more if this node, a voter, stopped now, and the others that drain as well? */
 static bool is_needed_to_vote(const struct pmap *map, uint32_t self)
 {
     uint32_t voters = 0;
-    uint32_t others_up = 0;
+    uint32_t others_stay = 0;
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (map->node[i].id == 0 || !map->node[i].is_voter) { continue; }
         voters++;
-        others_up += i != self && map->node[i].is_up;
+        others_stay += i != self && map->node[i].is_up && !map->node[i].is_draining;
     }
-    return map->node[self].is_voter && others_up * 2 <= voters;
+    return map->node[self].is_voter && others_stay * 2 <= voters;
 }
 
 bool cluster_is_drained(struct cluster *c)
