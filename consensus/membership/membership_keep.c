@@ -41,7 +41,8 @@ static void raise_level(struct core *core, const struct pmap *map)
 {
     if (core->lead.is_raising || core->joining_count > 0 || !all_understand(core, map)) { return; }
     if (core_self_up(core, map) == PMAP_NOBODY) { return; }
-    struct control_command command = {.op = CONTROL_LEVEL, .level = PMAP_LEVEL_REPLICAS};
+    struct control_command command = {
+        .op = CONTROL_LEVEL, .level = PMAP_LEVEL_REPLICAS, .key_layout = core->opts.key_layout};
     core->lead.is_raising = true;
     core_propose(core, &command, NULL, on_raised);
 }

@@ -197,7 +197,8 @@ Test(consensus_replicas, a_founder_that_brings_data_is_the_first_replica_of_all)
                                      .cluster_id = CLUSTER_ID,
                                      .partition_count = 3,
                                      .level = 1,
-                                     .data_of = 9};
+                                     .data_of = 9,
+                                     .key_layout = 1 + 6};
     cr_assert(apply(control, &create));
     cr_assert(join(control, 1, "a", ""));
     cr_assert_not(add(control, 0, 1), "somebody has data of it");
@@ -206,6 +207,7 @@ Test(consensus_replicas, a_founder_that_brings_data_is_the_first_replica_of_all)
     control_save(control, &bytes);
     cr_assert_eq(control_load(copy, buf_slice(&bytes)), ERR_OK);
     cr_assert(join(copy, 9, "b", ""));
+    cr_assert_eq(control_map(copy)->key_layout, 7, "kept by a snapshot and by each change");
     for (uint32_t p = 0; p < 3; p++) {
         cr_assert_eq(row(copy, p)->replica_count, 1);
         cr_assert_eq(row(copy, p)->replica[0].id, 1);
@@ -217,6 +219,22 @@ Test(consensus_replicas, a_founder_that_brings_data_is_the_first_replica_of_all)
     cr_assert_eq(row(copy, 1)->replica_count, 1);
     buf_fini(&bytes);
     control_free(copy);
+    control_free(control);
+}
+
+Test(consensus_replicas, how_keys_are_divided_is_said_once_with_the_level)
+{
+    struct control *control = cluster(4);
+    struct control_command to = {.op = CONTROL_LEVEL, .level = 1, .key_layout = 1 + 2};
+    cr_assert(join(control, 1, "a", ""));
+    cr_assert_eq(control_map(control)->key_layout, 0);
+    cr_assert(apply(control, &to));
+    cr_assert_eq(control_map(control)->key_layout, 3);
+    to.key_layout = 1;
+    cr_assert_not(apply(control, &to), "once");
+    to.level = 2;
+    cr_assert(apply(control, &to));
+    cr_assert_eq(control_map(control)->key_layout, 3, "for ever");
     control_free(control);
 }
 
