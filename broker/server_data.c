@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/latch.h"
@@ -25,6 +27,9 @@ enum {
     LOG_SEGMENT_BYTES = 8 << 20,
     LOG_BALLAST_BYTES = 16 << 20,
     LOG_SNAPSHOT_BYTES = 64 << 20,
+    /* Answers are taken by the workers, told to the askers, and what these put back ends: each a task behind the other. */
+    ROUNDS_TO_SETTLE = 3,
+    STOP_WAIT_MS = 5000,
     START_WAIT_MS = 2000, /* a long log takes longer, and then commands wait */
     CORES_PER_STORE_THREAD = 4,
     STORE_THREADS_MAX = 64,
@@ -229,13 +234,41 @@ static void on_workers(struct server_data *sd, void (*run)(struct task *task))
     latch_fini(&sd->stopped);
 }
 
+static bool has_proposed(const struct server_data *sd)
+{
+    for (uint32_t i = 0; i < sd->broker->partition_count; i++) {
+        struct partition_status status;
+        partition_status(sd->partitions, i, &status);
+        if (status.proposed_bytes > 0 || status.parked > 0) { return true; }
+    }
+    return false;
+}
+
+/* What is in the log's hands comes back by being on disk and no other way, for clients that have gone as well. */
+static void await_proposed(const struct server_data *sd)
+{
+    uint64_t until_ns = clock_mono_ns() + STOP_WAIT_MS * NS_PER_MS;
+    const struct timespec pause = {0, NS_PER_MS};
+    while (has_proposed(sd)) {
+        if (clock_mono_ns() > until_ns) {
+            LOG_ERROR("the disk does not take what was written last, ended anyway; it was not "
+                      "acknowledged");
+            _exit(EXIT_FAILURE);
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 void server_data_stop(struct server_data *sd)
 {
     if (sd == NULL || !sd->is_running) { return; }
     sd->is_running = false;
     on_workers(sd, on_stop);
+    await_proposed(sd);
     partitions_stop(sd->partitions);
-    on_workers(sd, on_settled); /* the answers that partitions_stop gave have been taken */
+    for (unsigned i = 0; i < ROUNDS_TO_SETTLE; i++) {
+        on_workers(sd, on_settled);
+    }
     consensus_stop(sd->consensus);
     sd->consensus = NULL;
 }

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import calm
+import grow
 import kills
 import stores
 from systems import SystemFailed
@@ -73,6 +75,9 @@ def parse_options():
     parser.add_argument("--rounds", type=int, help="repetitions, of which the median counts (default 3)")
     parser.add_argument("--measure-ms", type=int, help="of one run (default 1000)")
     parser.add_argument("--kills", type=int, metavar="N", help="instead: kill the leader of three nodes so often under load")
+    parser.add_argument("--calm", type=int, metavar="N", help="instead: what N elements, and lists of 10 N, do to other clients")
+    parser.add_argument("--parts", metavar="LIST", default=",".join(calm.PARTS), help="of --calm (default %(default)s)")
+    parser.add_argument("--grow", type=int, metavar="MIB", help="instead: so much data, in nodes with a quarter of that as memory")
     parser.add_argument("--quick", action="store_true", help="fewer rows, one round of 400 ms: about two minutes")
     parser.add_argument("--fanfare", default="build/fanfare", metavar="PATH", help="the broker (default %(default)s)")
     parser.add_argument("--load", default="build/bench/data_load", metavar="PATH", help="default %(default)s")
@@ -86,6 +91,7 @@ def parse_options():
     try:
         options.in_flight = [int(word) for word in options.in_flight.split(",")]
         assert set(options.in_flight) <= set(IN_FLIGHT) and set(options.chosen) <= set(SYSTEMS) and options.rows
+        assert set(options.parts.split(",")) <= set(calm.PARTS)
         assert 1 <= options.databases <= stores.DATABASES
     except (ValueError, AssertionError):
         parser.error(f"known systems: {' '.join(SYSTEMS)}; rows: {' '.join(ROWS)}; in flight: {list(IN_FLIGHT)}")
@@ -267,6 +273,36 @@ def measure_kills(options):
     return 0 if is_good else 1
 
 
+def measure_calm(options):
+    """Whom heavy data disturbs; the exit code."""
+    system = stores.FanfareStore(options.scratch / "calm", 3)
+    try:
+        system.start()
+        return 0 if calm.measure(system, options.calm, options.parts.split(","), say) else 1
+    finally:
+        system.close()
+
+
+def measure_grow(options):
+    """What data larger than memory costs; the exit code."""
+    system = stores.FanfareStore(options.scratch / "grow", 3)
+    try:
+        system.start()
+        is_good = grow.cluster(system, options.grow, options.grow // 4, say)
+    finally:
+        system.close()
+    shutil.rmtree(options.scratch / "grow", ignore_errors=True)
+    system = stores.FanfareStore(options.scratch / "grow", 1)
+    try:
+        system.start()
+        grow.restarts(system, options.grow, say)
+        grow.stream(system, say)
+    finally:
+        system.close()
+    shutil.rmtree(options.scratch / "grow", ignore_errors=True)
+    return 0 if is_good else 1
+
+
 def main():
     """Measure, print, and tell by the exit code whether something did not run."""
     options = parse_options()
@@ -279,6 +315,10 @@ def main():
         print("left out  jetstream-always: this nats-server has no sync_interval (it came with 2.10)")
     if options.kills:
         return measure_kills(options)
+    if options.grow:
+        return measure_grow(options)
+    if options.calm:
+        return measure_calm(options)
     load_average = os.getloadavg()[0]
     bench = Bench(options)
     measure(options, bench)

@@ -10,6 +10,7 @@ struct commands {
     struct commands_opts opts;
     struct half *half; /* NULL: this node is alone */
     struct errands errands;
+    bool has_pushed; /* to store threads, which are to be woken */
 };
 
 /* Words weigh more than they take in a frame; checks, and what is confirmed, take less than the rest. */
@@ -36,7 +37,14 @@ static uint64_t incarnation_of(void *arg)
 
 static void ask_here(void *arg, struct partition_request *request)
 {
-    partition_ask(partitions_of(arg), request);
+    struct commands *commands = arg;
+    partition_push(partitions_of(commands), request);
+    commands->has_pushed = true;
+}
+
+void commands_push(struct commands *commands, struct partition_request *request)
+{
+    ask_here(commands, request);
 }
 
 static void unpark_here(void *arg, const struct partition_request *request)
@@ -147,6 +155,19 @@ static bool is_whole(const struct partition_request *request, const struct wire_
     return request->call_count == 1 || executed->reply_end_count == request->call_count;
 }
 
+/* The reply, or the next piece of it. False: it is none of what is being received. */
+static bool take_reply(struct partition_request *request, const struct wire_executed *executed)
+{
+    struct buf *reply = &request->reply;
+    if (executed->reply_before == 0) { reply->len = 0; }
+    if (executed->reply_before != reply->len) { return false; }
+    if (executed->reply_before == 0) {
+        (void)buf_reserve(reply, executed->reply.len + executed->reply_left);
+    }
+    buf_append(reply, executed->reply);
+    return true;
+}
+
 bool commands_on_executed(struct outlet *outlet, const struct wire_executed *executed)
 {
     struct commands *commands = outlet->half->commands;
@@ -155,10 +176,10 @@ bool commands_on_executed(struct outlet *outlet, const struct wire_executed *exe
     if (errand == NULL || errand->at.node != outlet->node) { return true; }
     struct partition_request *request = &errand->request;
     if (!is_whole(request, executed)) { return false; }
+    if (!take_reply(request, executed) || executed->reply_left > 0) { return true; }
     request->err = err_of(executed->outcome);
     request->is_aborted = executed->outcome == WIRE_ABORTED;
     request->is_unparked = executed->outcome == WIRE_UNPARKED;
-    buf_append(&request->reply, executed->reply);
     if (executed->reply_end_count > 0) {
         request->reply_end =
             mem_copy(executed->reply_end, executed->reply_end_count * sizeof *executed->reply_end);
@@ -318,6 +339,19 @@ bool commands_are_congested(const struct commands *commands)
 {
     const struct errands *errands = &commands->errands;
     return errands->waiting_count > COMMANDS_IN_FLIGHT_MAX || errands->bytes > COMMANDS_BYTES_MAX;
+}
+
+void commands_turn(struct commands *commands)
+{
+    struct partitions *partitions = partitions_of(commands);
+    if (!commands->has_pushed) { return; }
+    commands->has_pushed = false;
+    if (partitions != NULL) { partitions_wake(partitions); }
+}
+
+bool commands_are_idle(const struct commands *commands)
+{
+    return !commands->has_pushed;
 }
 
 void commands_tick(struct commands *commands)

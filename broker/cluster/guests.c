@@ -5,9 +5,18 @@
 
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
+
+enum {
+    PIECE_BYTES = 256 << 10,    /* of a long reply */
+    PIECES_BYTES_MAX = 1 << 20, /* that wait for the socket: other answers stand behind them */
+    PIECES_MS = 1,
+};
 
 struct guest {
     struct partition_request request;
+    struct worker_timer timer; /* the reply is long: when its next pieces are sent */
+    size_t sent_bytes;
     struct list link; /* in inlet.guests */
     struct inlet *inlet;
     uint64_t id;
@@ -74,15 +83,62 @@ static void answer(const struct guest *guest)
     mem_free(versions);
 }
 
+static void guest_end(struct guest *guest)
+{
+    list_remove(&guest->link);
+    inlet_release(guest->inlet);
+    buf_fini(&guest->request.reply);
+    mem_free(guest->request.reply_end);
+    mem_free(guest);
+}
+
+/* A reply that would hold up the loop, and whatever else the link carries, as a whole. */
+static bool is_in_pieces(const struct partition_request *request)
+{
+    return request->err == ERR_OK && request->reply_end == NULL &&
+           request->ask != PARTITION_VERSIONS && request->reply.len > PIECE_BYTES &&
+           request->reply.len <= (size_t)WIRE_RUN_BYTES_MAX;
+}
+
+static void send_pieces(struct guest *guest);
+
+static void on_pieces(struct worker_timer *timer)
+{
+    send_pieces(CONTAINER_OF(timer, struct guest, timer));
+}
+
+/* As many as the socket will soon have taken; or the guest's end. */
+static void send_pieces(struct guest *guest)
+{
+    struct inlet *inlet = guest->inlet;
+    struct slice reply = buf_slice(&guest->request.reply);
+    while (inlet->in != NULL && guest->sent_bytes < reply.len &&
+           peer_in_backlog(inlet->in) < PIECES_BYTES_MAX) {
+        size_t left = reply.len - guest->sent_bytes;
+        size_t len = left < PIECE_BYTES ? left : PIECE_BYTES;
+        struct wire_executed piece = {.id = guest->id, .outcome = outcome_of(&guest->request)};
+        piece.reply = slice_of(reply.data + guest->sent_bytes, len);
+        piece.reply_before = guest->sent_bytes;
+        piece.reply_left = left - len;
+        send_answer(inlet, piece);
+        guest->sent_bytes += len;
+    }
+    if (inlet->in == NULL || guest->sent_bytes == reply.len) {
+        guest_end(guest);
+    } else {
+        worker_timer_start(inlet->half->worker, &guest->timer, PIECES_MS, on_pieces);
+    }
+}
+
 static void on_done(struct partition_request *request)
 {
     struct guest *guest = CONTAINER_OF(request, struct guest, request);
-    answer(guest);
-    list_remove(&guest->link);
-    inlet_release(guest->inlet);
-    buf_fini(&request->reply);
-    mem_free(request->reply_end);
-    mem_free(guest);
+    if (is_in_pieces(request)) {
+        send_pieces(guest);
+    } else {
+        answer(guest);
+        guest_end(guest);
+    }
 }
 
 /* ---- what is asked ---- */
@@ -192,7 +248,11 @@ bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
     keep(guest, c);
     list_push_back(&inlet->guests, &guest->link);
     inlet->outstanding++;
-    partition_ask(partitions, &guest->request);
+    if (half->commands != NULL) {
+        commands_push(half->commands, &guest->request);
+    } else {
+        partition_ask(partitions, &guest->request);
+    }
     return true;
 }
 

@@ -114,6 +114,9 @@ void peer_in_send(struct peer_in *in, struct slice frame); /* queue an answer (R
 void peer_in_send_span(struct peer_in *in,
                        const struct span *frame); /* the same, takes a reference */
 
+/* What is queued and not taken by the socket. */
+size_t peer_in_backlog(const struct peer_in *in);
+
 /* Stop and go on reading: backpressure. Silence is not counted meanwhile, and nor is the connection's end seen.
  * On a LANE for less than silence_ms_max. */
 void peer_in_pause(struct peer_in *in);

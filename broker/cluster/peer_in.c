@@ -170,6 +170,11 @@ void peer_in_send_span(struct peer_in *in, const struct span *frame)
     peer_link_send(&in->link, SLICE(""), frame);
 }
 
+size_t peer_in_backlog(const struct peer_in *in)
+{
+    return conn_backlog_bytes(&in->link.conn);
+}
+
 void peer_in_pause(struct peer_in *in)
 {
     conn_pause(&in->link.conn);

@@ -204,6 +204,10 @@ struct wire_executed {
     const uint64_t *version;
     uint32_t version_count;
     struct slice reply;
+    uint64_t reply_before; /* of one call: bytes that came before this piece, */
+    uint64_t
+        reply_left; /* and those that follow in frames of their own; with none in front, at most
+                              WIRE_RUN_BYTES_MAX together */
 };
 
 struct wire_unpark {

@@ -17,6 +17,8 @@ enum {
     CALL_WORDS = 2,
     EXECUTED_ENDS = 3,
     EXECUTED_VERSIONS = 4,
+    EXECUTED_BEFORE = 5,
+    EXECUTED_LEFT = 6,
     EXECUTED_REPLY = 15,
 };
 
@@ -96,7 +98,8 @@ static size_t command_bytes(const struct wire_command *c)
 
 static size_t executed_bytes(const struct wire_executed *executed)
 {
-    size_t bytes = number_bytes(executed->id) + number_bytes(executed->outcome);
+    size_t bytes = number_bytes(executed->id) + number_bytes(executed->outcome) +
+                   number_bytes(executed->reply_before) + number_bytes(executed->reply_left);
     if (executed->reply_end_count > 0) {
         bytes += field_bytes(packed_32_bytes(executed->reply_end, executed->reply_end_count));
     }
@@ -228,6 +231,8 @@ static char *put_executed(char *at, const struct wire_executed *executed)
     at = put_number(at, 2, executed->outcome);
     at = put_packed_32(at, EXECUTED_ENDS, executed->reply_end, executed->reply_end_count);
     at = put_packed(at, EXECUTED_VERSIONS, executed->version, executed->version_count);
+    at = put_number(at, EXECUTED_BEFORE, executed->reply_before);
+    at = put_number(at, EXECUTED_LEFT, executed->reply_left);
     return executed->reply.len > 0 ? put_field(at, EXECUTED_REPLY, executed->reply) : at;
 }
 
@@ -433,10 +438,11 @@ bool wire_decode_executed(struct arena *arena, struct slice body, struct wire_ex
 {
     *out = (struct wire_executed){0};
     struct field field;
-    uint64_t number[EXECUTED_ENDS] = {0};
+    uint64_t number[EXECUTED_LEFT + 1] = {0};
     while (body.len > 0) {
         if (!take_field(&body, &field)) { return false; }
-        bool is_number = field.number < EXECUTED_ENDS;
+        bool is_number = field.number < EXECUTED_ENDS || field.number == EXECUTED_BEFORE ||
+                         field.number == EXECUTED_LEFT;
         bool is_known =
             is_number || field.number <= EXECUTED_VERSIONS || field.number == EXECUTED_REPLY;
         if (!is_known) { continue; }
@@ -452,7 +458,15 @@ bool wire_decode_executed(struct arena *arena, struct slice body, struct wire_ex
     }
     out->id = number[1];
     out->outcome = (enum wire_outcome)number[2];
+    out->reply_before = number[EXECUTED_BEFORE];
+    out->reply_left = number[EXECUTED_LEFT];
     uint32_t count = out->reply_end_count;
+    if (out->reply_before + out->reply_left > 0 &&
+        (count > 0 || out->reply_before > WIRE_RUN_BYTES_MAX ||
+         out->reply_left > WIRE_RUN_BYTES_MAX ||
+         out->reply_before + out->reply.len + out->reply_left > WIRE_RUN_BYTES_MAX)) {
+        return false;
+    }
     bool is_whole = count == 0 || out->reply_end[count - 1] == out->reply.len;
     return number[2] <= WIRE_REFUSED && is_whole;
 }

@@ -2,6 +2,8 @@
  * queue (session/answers.h). */
 #include "cmd/data_run.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -62,11 +64,22 @@ static void on_done(struct partition_request *request)
     mem_free(asked);
 }
 
+/* SORT is a command that writes, but does so only with STORE: else it is no work for the log and all replicas. */
+static bool writes(const struct call *call)
+{
+    if (!(call->command->flags & CMD_WRITE)) { return false; }
+    if (strcmp(call->command->name, "sort") != 0) { return true; }
+    for (uint32_t i = 2; i < call->argc; i++) {
+        if (slice_equal_nocase(call->argv[i], SLICE("store"))) { return true; }
+    }
+    return false;
+}
+
 /* A read behind writes that are in flight must see those, and none that follow it. A small one is executed among them, in
  * its place; a larger one is answered from the partition's state, and the session's next write waits for it. */
 static bool is_plain_read(const struct call *call)
 {
-    bool reads = !(call->command->flags & CMD_WRITE);
+    bool reads = !writes(call);
     bool is_behind_writes = answers_are_outstanding(call->caller->session);
     return reads && !(is_behind_writes && call->command->flags & CMD_FAST);
 }

@@ -143,6 +143,7 @@ static bool items_weigh(const struct sort *sort, struct sort_item *items, size_t
 {
     for (size_t i = 0; i < count && !sort->is_unsorted; i++) {
         struct sort_item *item = &items[i];
+        store_txn_work(sort->call->txn);
         item->has_weight = true;
         if (sort->has_by) {
             item->has_weight =
@@ -165,6 +166,7 @@ static int compare_items(const void *a, const void *b)
     const struct sort_item *other = b;
     const struct sort *sort = one->sort;
     int order = 0;
+    store_txn_work(sort->call->txn);
     if (!sort->is_alpha) {
         order = one->score < other->score ? -1 : one->score > other->score;
     } else if (one->has_weight && other->has_weight) {
@@ -178,9 +180,10 @@ static int compare_items(const void *a, const void *b)
     return sort->is_descending ? -order : order;
 }
 
-static void items_free(struct sort_item *items, size_t count)
+static void items_free(const struct sort *sort, struct sort_item *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        store_txn_work(sort->call->txn);
         buf_fini(&items[i].element);
         buf_fini(&items[i].weight);
     }
@@ -201,6 +204,7 @@ static void item_out(const struct sort *sort, const struct sort_item *item, stru
 {
     struct reply *reply = sort->call->reply;
     struct buf value = {0};
+    store_txn_work(sort->call->txn);
     if (sort->get_count == 0 && target != NULL) {
         store_value(target, buf_slice(&item->element));
     } else if (sort->get_count == 0) {
@@ -277,7 +281,7 @@ static void sort_key(struct data_call *call, bool may_store)
             if (!sort.is_unsorted) { qsort(items, count, sizeof *items, compare_items); }
             items_out(&sort, items, count);
         }
-        items_free(items, count);
+        items_free(&sort, items, count);
     }
     mem_free(sort.get);
 }

@@ -28,6 +28,7 @@ struct applying {
     uint64_t call_count;
     uint64_t expired_count;
     enum apply_end end; /* other than APPLY_DONE: go no further */
+    uint64_t breath_ns; /* when others are to have their turn */
 };
 
 /* ---- what is told afterwards ---- */
@@ -302,6 +303,15 @@ static void apply_entries(struct applying *a, size_t *at)
 
 /* ---- transactions ---- */
 
+/* One command may take seconds: the thread's other partitions go on. */
+static void on_work(void *arg)
+{
+    struct applying *a = arg;
+    if (clock_mono_ns() < a->breath_ns) { return; }
+    store_thread_breathe(a->p);
+    a->breath_ns = clock_mono_ns() + APPLY_NS;
+}
+
 /* What was not committed did not happen. */
 static void undo(struct partition *p, size_t from, size_t to)
 {
@@ -368,6 +378,8 @@ enum apply_end apply_some(struct partition *p)
     size_t at = p->batch_at;
     enum err err = store_begin(p->file->store, &a.txn);
     if (err != ERR_OK) { return end_of(p, err); }
+    a.breath_ns = began_ns + APPLY_NS;
+    store_txn_on_work(a.txn, on_work, &a);
     a.listener = (struct data_listener){on_changed, &a};
     a.place = (struct call_place){.all = p->all, .txn = a.txn, .listener = &a.listener};
     apply_entries(&a, &at);

@@ -23,6 +23,7 @@ static void on_begun(struct task *task) /* raft */
 static void on_begin(struct task *task) /* store */
 {
     struct partition *p = CONTAINER_OF(task, struct partition, image_task);
+    if (store_thread_keeps(p, task)) { return; }
     struct image *image = mem_new0(sizeof *image);
     image->err = p->file != NULL ? store_image_begin(p->file->store, &image->rows) : ERR_CLOSED;
     if (image->err == ERR_OK) { image->file = store_file_ref(p->file); }
@@ -92,6 +93,7 @@ static enum err restore_last(struct partition *p)
 static void on_restore(struct task *task) /* store */
 {
     struct partition *p = CONTAINER_OF(task, struct partition, restore_task);
+    if (store_thread_keeps(p, task)) { return; }
     p->restore_err = p->restore_is_end ? restore_last(p) : restore_part(p);
     if (p->restore_err != ERR_OK) {
         LOG_ERROR("a snapshot of a partition cannot be restored", LOG_UINT("partition", p->id),

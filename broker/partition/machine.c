@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "partition/image.h"
 #include "partition/store_file.h"
+#include "partition/store_thread.h"
 #include "partition/turn.h"
 
 static struct engine *engine_of(const struct partition *p)
@@ -37,6 +38,7 @@ struct lead_event {
 static void on_lead_event(struct task *task) /* store */
 {
     struct lead_event *event = CONTAINER_OF(task, struct lead_event, task);
+    if (store_thread_keeps(event->partition, task)) { return; }
     turn_lead(event->partition, event->term);
     mem_free(event);
 }

@@ -36,6 +36,7 @@ static void on_asked(struct task *task) /* store */
 {
     struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
     struct partition *p = request->inner;
+    if (store_thread_keeps(p, task)) { return; }
     if (p->term == 0 || (request->term != 0 && request->term != p->term)) {
         store_thread_answer(p, request, ERR_NOT_LEADER);
         return;
@@ -53,7 +54,7 @@ static void on_asked(struct task *task) /* store */
     store_thread_touch(p);
 }
 
-void partition_ask(struct partitions *all, struct partition_request *request)
+static struct partition *push(struct partitions *all, struct partition_request *request)
 {
     struct partition *p = find(all, request->partition);
     request->inner = p;
@@ -62,7 +63,25 @@ void partition_ask(struct partitions *all, struct partition_request *request)
     request->reply = (struct buf){0};
     request->reply_end = NULL;
     request->task.run = on_asked;
-    mailbox_post(&p->thread->mailbox, &request->task);
+    mailbox_push(&p->thread->mailbox, &request->task);
+    return p;
+}
+
+void partition_push(struct partitions *all, struct partition_request *request)
+{
+    (void)push(all, request);
+}
+
+void partition_ask(struct partitions *all, struct partition_request *request)
+{
+    mailbox_wake(&push(all, request)->thread->mailbox);
+}
+
+void partitions_wake(struct partitions *all)
+{
+    for (uint32_t i = 0; i < all->opts.thread_count; i++) {
+        mailbox_wake(&all->threads[i].mailbox);
+    }
 }
 
 /* On a reader that holds the read point. */
@@ -107,6 +126,7 @@ struct unparking {
 static void on_unpark(struct task *task) /* store */
 {
     struct unparking *unparking = CONTAINER_OF(task, struct unparking, task);
+    if (store_thread_keeps(unparking->partition, task)) { return; }
     waiters_unpark(unparking->partition, &unparking->origin);
     mem_free(unparking);
 }
@@ -140,6 +160,7 @@ static void partition_init(struct partition *p, struct partitions *all, uint32_t
     }
     p->digests = mem_new0(DIGESTS_KEPT * sizeof *p->digests);
     list_init(&p->finished);
+    p->kept_end = &p->kept;
     propose_init(p);
     reads_init(p);
     waiters_init(p);
@@ -207,6 +228,8 @@ static void on_stop(struct task *task) /* store */
 {
     struct stopping *stopping = CONTAINER_OF(task, struct stopping, task);
     struct store_thread *thread = stopping->thread;
+    struct partition *away = thread->away_first;
+    if (away != NULL && store_thread_keeps(away, task)) { return; }
     for (uint32_t i = 0; i < thread->all->opts.partition_count; i++) {
         struct partition *p = &thread->all->partition[i];
         if (p->thread == thread) { turn_lead(p, 0); }
@@ -328,6 +351,7 @@ struct forgetting {
 static void on_forget(struct task *task) /* store */
 {
     struct forgetting *forgetting = CONTAINER_OF(task, struct forgetting, task);
+    if (store_thread_keeps(forgetting->partition, task)) { return; }
     propose_forget(forgetting->partition, &forgetting->node);
     mem_free(forgetting);
 }

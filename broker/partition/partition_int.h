@@ -23,6 +23,7 @@ enum {
     STATUS_DATABASES = 16,
     ASIDE_THREADS = 2, /* for reads that look at much */
     ASIDE_MAX = 64,    /* of them at a time */
+    BREATHS_MAX = 4,   /* long transactions within each other */
 };
 
 struct waiter;
@@ -41,7 +42,11 @@ struct store_thread {
     uint32_t index;
     struct partitions *all;
     const struct store_thread_ops *ops;
-    struct list busy; /* partitions that something happened to, or that have work left */
+    struct list busy;    /* partitions that something happened to, or that have work left */
+    struct list turning; /* those that are yet to have their turn */
+    struct partition *away_first; /* the first whose transaction lets others have turns; or NULL */
+    uint32_t breath_count;
+    uint64_t breath_due_ms; /* when one of those that had one wants the next */
     struct mailbox *home[HOMES_MAX];
     uint32_t home_count;
     bool has_pushed; /* to the raft thread, who is to be woken */
@@ -139,6 +144,10 @@ struct partition {
 
     /* The store thread. */
     struct list busy;
+    bool is_away;      /* in a transaction that lets others have turns */
+    bool has_breathed; /* it did */
+    struct task *kept; /* what came meanwhile, oldest first */
+    struct task **kept_end;
     struct store_file *file; /* NULL: not open */
     uint64_t term;           /* in which it leads, or 0 */
     uint64_t clock_ms;       /* of the newest entry that was applied or proposed */

@@ -200,6 +200,7 @@ static void on_back(struct task *task) /* store */
 {
     struct proposed *e = CONTAINER_OF(task, struct proposed, back);
     struct partition *p = e->partition;
+    if (store_thread_keeps(p, task)) { return; }
     if (e->err == ERR_SLOW) { /* with a batch in hand it is the batch that is waited for */
         p->retry_ms = p->batch != NULL ? UINT64_MAX : store_thread_now_ms() + RETRY_MS;
     }

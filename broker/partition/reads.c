@@ -28,6 +28,7 @@ static void on_hid(struct task *task) /* store: from a thread aside */
 {
     struct partition_request *request = CONTAINER_OF(task, struct partition_request, task);
     struct partition *p = request->inner;
+    if (store_thread_keeps(p, task)) { return; }
     if (p->term == 0) {
         store_thread_answer(p, request, ERR_NOT_LEADER);
     } else {
@@ -91,6 +92,7 @@ static void refuse_all(struct partition *p, struct list *list, enum err err)
 static void on_back(struct task *task) /* store */
 {
     struct partition *p = CONTAINER_OF(task, struct partition, round_back);
+    if (store_thread_keeps(p, task)) { return; }
     p->round_is_open = false;
     if (p->round_request.err != ERR_OK || p->term == 0) {
         refuse_all(p, &p->reads_asked, ERR_NOT_LEADER);

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 
+enum { WAKE_NS = 250000 }; /* so old are answers, at most, when their askers are woken */
+
 uint64_t store_thread_now_ms(void)
 {
     return clock_mono_ns() / NS_PER_MS;
@@ -83,6 +85,7 @@ void store_thread_to_raft(struct partition *p, struct task *task)
     p->thread->has_pushed = true;
 }
 
+/* Each wake-up costs somebody a switch: not for every partition one, but nobody waits for long either. */
 static void wake_others(struct store_thread *thread)
 {
     for (uint32_t i = 0; i < thread->home_count; i++) {
@@ -98,27 +101,122 @@ static void wake_others(struct store_thread *thread)
 /* Each partition that is busy has a turn. Gives: when the next one is due. */
 static uint64_t turn_all(struct store_thread *thread)
 {
-    struct list now;
     uint64_t due_ms = UINT64_MAX;
-    list_init(&now);
     LIST_EACH (at, &thread->busy) {
-        thread->ops->propose(CONTAINER_OF(at, struct partition, busy));
+        struct partition *p = CONTAINER_OF(at, struct partition, busy);
+        if (!p->is_away) { thread->ops->propose(p); }
     }
     wake_others(thread);
+    uint64_t woken_ns = clock_mono_ns();
     while (!list_is_empty(&thread->busy)) {
         struct list *link = list_pop_front(&thread->busy);
-        list_push_back(&now, link);
+        list_push_back(&thread->turning, link);
     }
-    while (!list_is_empty(&now)) {
-        struct partition *p = CONTAINER_OF(list_pop_front(&now), struct partition, busy);
+    while (!list_is_empty(&thread->turning)) {
+        struct partition *p =
+            CONTAINER_OF(list_pop_front(&thread->turning), struct partition, busy);
+        if (p->is_away) { continue; } /* it is in its turn */
         uint64_t next_ms = thread->ops->turn(p);
-        wake_others(thread);
+        uint64_t now_ns = clock_mono_ns();
+        if (now_ns - woken_ns > WAKE_NS || list_is_empty(&thread->turning)) {
+            wake_others(thread);
+            woken_ns = now_ns;
+        }
         if (next_ms == UINT64_MAX) { continue; }
         store_thread_touch(p);
         due_ms = next_ms < due_ms ? next_ms : due_ms;
     }
     return due_ms;
 }
+
+/* ---- long transactions ---- */
+
+/* What a thread keeps from one call to the next, for the time of others' turns. */
+struct kept {
+    struct entry_words words;
+    struct buf scratch;
+    struct buf answer;
+    struct store_lanes lanes;
+    uint32_t *end;
+    uint32_t end_cap;
+};
+
+static void keep(struct store_thread *thread, struct kept *kept)
+{
+    *kept = (struct kept){thread->words, thread->scratch, thread->answer,
+                          thread->lanes, thread->end,     thread->end_cap};
+    thread->words = (struct entry_words){0};
+    thread->scratch = (struct buf){0};
+    thread->answer = (struct buf){0};
+    memset(&thread->lanes, 0, sizeof thread->lanes);
+    thread->end = NULL;
+    thread->end_cap = 0;
+}
+
+static void kept_fini(struct store_thread *thread)
+{
+    mem_free(thread->words.word);
+    mem_free(thread->end);
+    buf_fini(&thread->scratch);
+    buf_fini(&thread->answer);
+    store_lanes_fini(&thread->lanes);
+}
+
+static void give_back(struct store_thread *thread, const struct kept *kept)
+{
+    kept_fini(thread);
+    thread->words = kept->words;
+    thread->scratch = kept->scratch;
+    thread->answer = kept->answer;
+    thread->lanes = kept->lanes;
+    thread->end = kept->end;
+    thread->end_cap = kept->end_cap;
+}
+
+void store_thread_breathe(struct partition *p)
+{
+    struct store_thread *thread = p->thread;
+    struct kept kept;
+    bool is_alone = mailbox_is_empty(&thread->mailbox) && list_is_empty(&thread->busy) &&
+                    list_is_empty(&thread->turning);
+    if (is_alone || thread->breath_count == BREATHS_MAX) { return; }
+    keep(thread, &kept);
+    if (thread->breath_count++ == 0) { thread->away_first = p; }
+    p->is_away = true;
+    p->has_breathed = true;
+    (void)mailbox_run(&thread->mailbox);
+    uint64_t due_ms = turn_all(thread);
+    if (due_ms < thread->breath_due_ms) { thread->breath_due_ms = due_ms; }
+    p->is_away = false;
+    if (--thread->breath_count == 0) { thread->away_first = NULL; }
+    give_back(thread, &kept);
+}
+
+bool store_thread_keeps(struct partition *p, struct task *task)
+{
+    if (LIKELY(!p->has_breathed)) { return false; }
+    task->next = NULL;
+    *p->kept_end = task;
+    p->kept_end = &task->next;
+    return true;
+}
+
+bool store_thread_back(struct partition *p)
+{
+    if (LIKELY(!p->has_breathed)) { return false; }
+    struct task *task = p->kept;
+    p->has_breathed = false;
+    p->kept = NULL;
+    p->kept_end = &p->kept;
+    while (task != NULL) {
+        struct task *next = task->next;
+        task->run(task);
+        task = next;
+    }
+    return true;
+}
+
+/* ---- sleep ---- */
 
 static void sleep_until(struct store_thread *thread, uint64_t due_ms)
 {
@@ -140,7 +238,9 @@ static void main_of(void *arg)
     metrics_thread_init();
     while (!thread->is_ending) {
         (void)mailbox_run(&thread->mailbox);
+        thread->breath_due_ms = UINT64_MAX;
         uint64_t due_ms = turn_all(thread);
+        if (thread->breath_due_ms < due_ms) { due_ms = thread->breath_due_ms; }
         if (!thread->is_ending && due_ms > store_thread_now_ms()) { sleep_until(thread, due_ms); }
     }
 }
@@ -150,6 +250,7 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
 {
     *thread = (struct store_thread){.all = all, .index = index, .ops = ops};
     list_init(&thread->busy);
+    list_init(&thread->turning);
     thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
     mailbox_init(&thread->mailbox, wake, thread);
     thread->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -180,9 +281,5 @@ void store_thread_stop(struct store_thread *thread)
     mailbox_post(&thread->mailbox, &ending.task);
     thread_join(&thread->thread);
     close(thread->event_fd);
-    mem_free(thread->words.word);
-    mem_free(thread->end);
-    buf_fini(&thread->scratch);
-    buf_fini(&thread->answer);
-    store_lanes_fini(&thread->lanes);
+    kept_fini(thread);
 }

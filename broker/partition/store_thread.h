@@ -25,6 +25,14 @@ uint64_t store_thread_now_ms(void); /* clock_mono_ns, in ms */
 void store_thread_touch(struct partition *p);
 uint64_t store_thread_random(struct store_thread *thread);
 
+/* From inside a partition's turn, in a transaction that takes long: the thread's other partitions have turns. What comes for
+ * this one meanwhile is kept until store_thread_back. */
+void store_thread_breathe(struct partition *p);
+/* The transaction is over: what was kept is done. Gives: whether others had turns. */
+bool store_thread_back(struct partition *p);
+/* Each task of a partition on its store thread begins with this. True: it is run again when the partition is back. */
+MUST_USE bool store_thread_keeps(struct partition *p, struct task *task);
+
 /* Answer a request, on its own thread. */
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err);
 /* Answer a request from another thread. */

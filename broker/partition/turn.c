@@ -55,6 +55,7 @@ static void on_failed(struct task *task) /* raft */
 void turn_on_batch(struct task *task)
 {
     struct partition *p = CONTAINER_OF(task, struct partition, batch_task);
+    if (store_thread_keeps(p, task)) { return; }
     p->batch = p->batch_handed;
     p->batch_at = 0;
     p->batch_retry_ms = 0;
@@ -127,6 +128,7 @@ void turn_propose(struct partition *p)
 uint64_t turn_take(struct partition *p)
 {
     uint64_t apply_ms = apply_turn(p);
+    if (store_thread_back(p)) { apply_ms = 0; }
     reads_turn(p);
     uint64_t propose_ms = propose_turn(p);
     return apply_ms < propose_ms ? apply_ms : propose_ms;
@@ -137,6 +139,7 @@ uint64_t turn_take(struct partition *p)
 void turn_on_close(struct task *task)
 {
     struct partition *p = CONTAINER_OF(task, struct partition, close_task);
+    if (store_thread_keeps(p, task)) { return; }
     bool reopens = p->close_reopens && !p->thread->is_stopped;
     turn_lead(p, 0);
     image_drop(p);

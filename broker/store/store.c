@@ -15,6 +15,7 @@
 enum {
     COUNTERS_BYTES = 1 + 8 * 4 + 4 + 4 + 16,
     SPACE_BYTES = 4 + 8 + 8,
+    WORK_COUNT = 512, /* calls of LMDB between two words to who wants to know; a power of two */
 };
 
 static const struct slice counters_key = {"!", 1};
@@ -307,7 +308,10 @@ enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t see
     txn->hid = false;
     txn->now_ms = now_ms;
     txn->random = seed;
+    if (txn->snapshot == mdb_txn_id(txn->mdb)) { return ERR_OK; } /* it has all of that */
     counters_read(txn);
+    txn->found.key.len = 0;
+    txn->snapshot = txn->err == ERR_OK ? mdb_txn_id(txn->mdb) : 0;
     if (txn->err != ERR_OK) { mdb_txn_reset(txn->mdb); }
     return txn->err;
 }
@@ -320,6 +324,7 @@ void store_reader_set_now(struct store_txn *txn, uint64_t now_ms)
 
 void store_reader_end(struct store_txn *txn)
 {
+    if (UNLIKELY(txn->err != ERR_OK)) { txn->snapshot = 0; }
     mdb_txn_reset(txn->mdb);
 }
 
@@ -346,6 +351,18 @@ uint64_t store_txn_random(struct store_txn *txn)
 uint64_t store_applied(const struct store_txn *txn)
 {
     return txn->applied;
+}
+
+void store_txn_on_work(struct store_txn *txn, void (*on_work)(void *arg), void *arg)
+{
+    txn->on_work = on_work;
+    txn->work_arg = arg;
+}
+
+void store_txn_work(struct store_txn *txn)
+{
+    bool is_much = (++txn->work & (WORK_COUNT - 1)) == 0;
+    if (UNLIKELY(is_much) && txn->on_work != NULL) { txn->on_work(txn->work_arg); }
 }
 
 void store_set_applied(struct store_txn *txn, uint64_t index)
@@ -383,6 +400,7 @@ static struct slice slice_of_val(MDB_val v)
 
 bool txn_get(struct store_txn *txn, struct slice key, struct slice *value)
 {
+    store_txn_work(txn);
     if (txn->err != ERR_OK) { return false; }
     MDB_val k = val_of(key);
     MDB_val v;
@@ -410,6 +428,7 @@ static void digest(struct store_txn *txn, char what, struct slice key, struct sl
 void txn_put(struct store_txn *txn, struct slice key, struct slice value)
 {
     CHECK(txn->is_write);
+    store_txn_work(txn);
     if (txn->err != ERR_OK) { return; }
     digest(txn, '+', key, value);
     MDB_val k = val_of(key);
@@ -421,6 +440,7 @@ void txn_put(struct store_txn *txn, struct slice key, struct slice value)
 bool txn_delete(struct store_txn *txn, struct slice key)
 {
     CHECK(txn->is_write);
+    store_txn_work(txn);
     if (txn->err != ERR_OK) { return false; }
     MDB_val k = val_of(key);
     int rc = mdb_del(txn->mdb, txn->store->dbi, &k, NULL);
@@ -462,6 +482,7 @@ void cursor_end(struct store_cursor *cursor)
 
 static bool cursor_move(struct store_cursor *cursor, struct slice key, MDB_cursor_op op)
 {
+    store_txn_work(cursor->txn);
     if (cursor->txn->err != ERR_OK) { return false; }
     MDB_val k = val_of(key);
     MDB_val v;
@@ -527,6 +548,7 @@ bool cursor_previous(struct store_cursor *cursor)
 
 void cursor_delete(struct store_cursor *cursor)
 {
+    store_txn_work(cursor->txn);
     if (cursor->txn->err != ERR_OK) { return; }
     digest(cursor->txn, '-', cursor->key, SLICE(""));
     int rc = mdb_cursor_del(cursor->mdb, 0);

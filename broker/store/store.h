@@ -82,6 +82,12 @@ MUST_USE enum err store_begin(struct store *store, struct store_txn **out);
 /* The entry that is applied next: its time, and the seed of all that is random in it. */
 void store_txn_entry(struct store_txn *txn, uint64_t now_ms, uint64_t seed);
 
+/* Call `on_work` from time to time, after so much work that it takes about a millisecond: from inside a call that reads or
+ * writes. It does not use the transaction. */
+void store_txn_on_work(struct store_txn *txn, void (*on_work)(void *arg), void *arg);
+/* Work was done that is none of the store's: it counts as one read does. */
+void store_txn_work(struct store_txn *txn);
+
 /* All of it, or nothing. Takes: txn. Errors: the first one that a call in it met; ERR_FULL, ERR_SYSTEM. */
 MUST_USE enum err store_commit(struct store_txn *txn);
 void store_abort(struct store_txn *txn);

@@ -5,6 +5,7 @@
 #include <lmdb.h>
 
 #include "base/buf.h"
+#include "store/store_key.h"
 #include "store/store_row.h"
 
 enum {
@@ -36,9 +37,17 @@ struct store_open_block {
     struct buf bytes;
 };
 
+/* The last head that a reader has found, for who looks at how large a key is before he reads it. */
+struct store_found {
+    struct store_key_bytes key; /* empty: none */
+    struct store_object object;
+};
+
 struct store_txn {
     struct store *store;
     MDB_txn *mdb;
+    size_t snapshot; /* a reader: of which `space`, `found` and the counters are; 0: of none */
+    struct store_found found;
     bool is_write;
     bool hid;     /* a reader: a key whose deadline is not past by clock_ms */
     enum err err; /* the first one; sticks */
@@ -55,6 +64,9 @@ struct store_txn {
     uint32_t space_count;
     MDB_cursor *cursor[STORE_CURSORS_MAX];
     uint32_t cursor_count;
+    uint32_t work;              /* calls of LMDB */
+    void (*on_work)(void *arg); /* NULL: nobody wants to know */
+    void *work_arg;
     struct buf scratch; /* a value that is being put together */
     struct store_open_block open_block;
 };

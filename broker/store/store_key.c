@@ -171,6 +171,10 @@ static bool head_get(struct store_txn *txn, uint32_t space, const struct store_r
     if (space == 0) { return false; }
     struct store_key_bytes key;
     head_key(txn, &key, space, ref);
+    if (slice_equal(key_slice(&key), key_slice(&txn->found.key))) {
+        *out = txn->found.object;
+        return true;
+    }
     struct slice value;
     if (!txn_get(txn, key_slice(&key), &value)) { return false; }
     struct slice name = ref->name;
@@ -181,6 +185,11 @@ static bool head_get(struct store_txn *txn, uint32_t space, const struct store_r
     }
     /* Two long names of one hash of 128 bits: nobody has seen two. */
     CHECK(slice_equal(name, ref->name));
+    if (!txn->is_write && !name_is_long(ref->name)) {
+        txn->found.key.len = 0;
+        key_append(&txn->found.key, key.bytes, key.len);
+        txn->found.object = *out;
+    }
     return true;
 }
 
@@ -420,6 +429,12 @@ uint64_t store_key_scan(struct store_txn *txn, uint16_t db, uint64_t cursor, uin
     return any ? next : 0;
 }
 
+/* Of a row of `o`: its slot above its id, as its rows are ordered. */
+static uint64_t scan_place(const struct store_cursor *at)
+{
+    return (uint64_t)read_u16(at->key.data + 5) << STORE_SCAN_OID_BITS | read_u64(at->key.data + 7);
+}
+
 bool store_key_random(struct store_txn *txn, uint16_t db, uint64_t random, struct slice *name)
 {
     const struct store_space *space = txn_space(txn, db);
@@ -433,15 +448,12 @@ bool store_key_random(struct store_txn *txn, uint16_t db, uint64_t random, struc
     if (is_found) {
         /* A slot between the first and the last, there an id between them if that is the only one, then one of the next few. */
         struct store_key_bytes at;
-        uint16_t slot = read_u16(cursor.key.data + 5);
-        uint64_t id = read_u64(cursor.key.data + 7);
+        uint64_t first = scan_place(&cursor);
         is_found = cursor_last(&cursor);
-        uint16_t last_slot = is_found ? read_u16(cursor.key.data + 5) : slot;
-        uint64_t last_id = is_found ? read_u64(cursor.key.data + 7) : id;
-        bool is_one_slot = slot == last_slot;
-        slot += (uint16_t)((random >> 40) % ((uint64_t)last_slot - slot + 1));
-        id = is_one_slot ? id + random % (last_id - id + 1) : 0;
-        name_key(&at, space->space, slot, id);
+        uint64_t last = is_found ? scan_place(&cursor) : first;
+        uint64_t place = first + random % (last - first + 1);
+        name_key(&at, space->space, (uint16_t)(place >> STORE_SCAN_OID_BITS),
+                 place & ((1ULL << STORE_SCAN_OID_BITS) - 1));
         is_found = cursor_seek(&cursor, key_slice(&at));
         for (uint64_t skip = (random >> 32) % 16; is_found && skip > 0; skip--) {
             if (!cursor_next(&cursor)) { is_found = cursor_first(&cursor); }

@@ -231,3 +231,31 @@ def test_all_killed_at_once_know_what_they_acknowledged(start_data):
         known = [n for n, answer in enumerate(pump.answers) if answer == "OK"]
         with cluster[i].client(timeout_s=PATIENCE_S) as client:
             assert int(client.call("GET", f"kept{i}")) >= known[-1]
+
+
+def test_a_long_answer_comes_whole_through_every_node_and_in_its_place(start_data):
+    cluster = start_data()
+    elements = [b"%07d" % n for n in range(150_000)]
+    with cluster[0].client(timeout_s=PATIENCE_S) as client:
+        for first in range(0, len(elements), 5000):
+            client.call("RPUSH", "long", *elements[first:first + 5000])
+    for node in cluster:
+        with node.client(timeout_s=PATIENCE_S) as client:
+            first, whole, again, last = client.calls(
+                [("LLEN", "long"), ("LRANGE", "long", 0, -1), ("LRANGE", "long", 50, -1), ("LINDEX", "long", -1)])
+        assert first == len(elements) and last == elements[-1]
+        assert whole == elements and again == elements[50:]
+
+
+def test_who_leaves_in_the_middle_of_a_long_answer_takes_nothing_with_him(start_data):
+    cluster = start_data()
+    with cluster[0].client(timeout_s=PATIENCE_S) as client:
+        client.calls([("RPUSH", "long", *([b"x" * 200] * 2000)) for _ in range(40)])
+    for _ in range(5):
+        for node in cluster:
+            with node.client(timeout_s=PATIENCE_S) as client:
+                client.send("LRANGE", "long", 0, -1)
+    for node in cluster:
+        with node.client(timeout_s=PATIENCE_S) as client:
+            assert client.call("INCR", "counter") > 0
+            assert len(client.call("LRANGE", "long", 0, -1)) == 80_000

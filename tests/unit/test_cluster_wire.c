@@ -444,6 +444,19 @@ Test(wire, an_answer_to_a_command_comes_back_as_it_went)
     buf_fini(&bytes);
 }
 
+Test(wire, a_piece_of_a_long_answer_says_what_is_before_it_and_what_is_left)
+{
+    struct wire_frame frame = {
+        .type = WIRE_EXECUTED,
+        .executed = {.id = 9, .reply = {"abc", 3}, .reply_before = 1 << 20, .reply_left = 7}};
+    struct buf bytes = {0};
+    const struct wire_executed back = round_trip(&frame, &bytes).executed;
+    cr_assert_eq(back.reply_before, 1 << 20);
+    cr_assert_eq(back.reply_left, 7);
+    cr_assert(slice_equal(back.reply, SLICE("abc")));
+    buf_fini(&bytes);
+}
+
 /* By the generated code: what a node says that does not write by hand. */
 static struct buf command_of(Fanfare__Peer__Command *command)
 {
