@@ -42,10 +42,20 @@ struct mailbox *worker_mailbox(struct worker *worker)
     return &net.mailbox;
 }
 
-void partition_ask(struct partitions *partitions, struct partition_request *request)
+void partition_push(struct partitions *partitions, struct partition_request *request)
 {
     (void)partitions;
     list_push_back(&net.pending, &request->link);
+}
+
+void partition_ask(struct partitions *partitions, struct partition_request *request)
+{
+    partition_push(partitions, request);
+}
+
+void partitions_wake(struct partitions *partitions)
+{
+    (void)partitions;
 }
 
 void partition_unpark(struct partitions *partitions, uint32_t partition,
