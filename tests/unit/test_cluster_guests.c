@@ -48,6 +48,16 @@ void partition_ask(struct partitions *partitions, struct partition_request *requ
     list_push_back(&net.pending, &request->link);
 }
 
+void partition_push(struct partitions *partitions, struct partition_request *request)
+{
+    partition_ask(partitions, request);
+}
+
+void partitions_wake(struct partitions *partitions)
+{
+    (void)partitions;
+}
+
 void partition_unpark(struct partitions *partitions, uint32_t partition,
                       const struct partition_origin *origin)
 {
