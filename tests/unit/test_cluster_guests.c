@@ -48,9 +48,9 @@ void partition_push(struct partitions *partitions, struct partition_request *req
     list_push_back(&net.pending, &request->link);
 }
 
-void partition_ask(struct partitions *partitions, struct partition_request *request)
+void partition_push(struct partitions *partitions, struct partition_request *request)
 {
-    partition_push(partitions, request);
+    partition_ask(partitions, request);
 }
 
 void partitions_wake(struct partitions *partitions)
