@@ -87,6 +87,7 @@ static void drain(struct server *server, struct config *config, const sigset_t *
     if (!wait_until(server_has_handed_over, server, waited, timeout_ms)) {
         LOG_WARN("other nodes have not taken over everything in time");
     }
+    server_log_left_short(server);
     server_drain(server);
     if (wait_until(has_no_clients, server, waited, timeout_ms)) { return; }
     LOG_WARN("closing clients that did not take their data in time",

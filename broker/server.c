@@ -431,6 +431,11 @@ bool server_has_handed_over(const struct server *server)
     return server->broker.cluster == NULL || cluster_is_drained(server->broker.cluster);
 }
 
+void server_log_left_short(const struct server *server)
+{
+    if (server->broker.cluster != NULL) { cluster_log_left_short(server->broker.cluster); }
+}
+
 void server_drain(struct server *server)
 {
     struct broker *broker = &server->broker;

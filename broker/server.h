@@ -29,6 +29,8 @@ void server_tick(struct server *server);
  * served. */
 void server_hand_over(struct server *server);
 bool server_has_handed_over(const struct server *server); /* or cannot */
+/* Say to the log what is left without a quorum when it ends now. */
+void server_log_left_short(const struct server *server);
 
 /* Stop accepting; close each client once everything queued for it has left. */
 void server_drain(struct server *server);

@@ -112,6 +112,7 @@ static void read_options(struct server_cluster *sc, const char *dir)
     m->expect = (uint32_t)config_number(config, CONFIG_expect);
     m->disk_reserve_bytes = (uint64_t)config_number(config, CONFIG_disk_reserve);
     m->partition_count = (uint32_t)config_number(config, CONFIG_partitions);
+    m->key_layout = 1 + sc->broker->sharded_databases;
     m->replicas = (uint32_t)config_number(config, CONFIG_replicas);
     m->node_timeout_ms = (uint32_t)config_number(config, CONFIG_cluster_node_timeout);
     m->election_ms = m->node_timeout_ms / ELECTIONS_PER_TIMEOUT;

@@ -52,7 +52,8 @@ struct engine_opts {
     unsigned trailing_entries;   /* kept behind a snapshot for followers that lag */
     size_t chunk_bytes;          /* of snapshot data; the same on all nodes */
     uint64_t bulk_bytes_per_s;   /* snapshot data sent */
-    uint64_t segments_max;       /* of the log, as far as what is needed fits into three quarters */
+    uint64_t
+        segments_max; /* of the log, as far as what is needed fits into three quarters; more if images are large */
     uint64_t ballast_bytes; /* a file that is given up when the disk is full; more than a segment */
     uint64_t free_bytes_min; /* below this proposals are refused */
 };

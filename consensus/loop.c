@@ -18,14 +18,14 @@ static uint64_t boot_ms(void)
     return clock_boot_ns() / NS_PER_MS;
 }
 
-static void on_wake(uv_async_t *async)
+static void on_wake(void *arg)
 {
-    (void)async; /* the poll ended: that is all it is for */
+    (void)arg; /* the poll ended: that is all it is for */
 }
 
 static void wake(void *arg)
 {
-    uv_async_send(&((struct loop *)arg)->wake);
+    bell_ring(&((struct loop *)arg)->wake);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -75,7 +75,7 @@ static void note_turn(struct loop *loop)
 
 static void close_handles(struct loop *loop)
 {
-    uv_close((uv_handle_t *)&loop->wake, NULL);
+    bell_close(&loop->wake);
     uv_close((uv_handle_t *)&loop->timer, NULL);
     uv_close((uv_handle_t *)&loop->before_poll, NULL);
     uv_close((uv_handle_t *)&loop->after_poll, NULL);
@@ -106,7 +106,7 @@ static void on_before_poll(uv_prepare_t *prepare)
     set_timer(loop);
     note_turn(loop);
     mailbox_sleeping(&loop->mailbox, true);
-    if (!mailbox_is_empty(&loop->mailbox)) { uv_async_send(&loop->wake); }
+    if (!mailbox_is_empty(&loop->mailbox)) { bell_ring(&loop->wake); }
     maybe_end(loop);
 }
 
@@ -135,7 +135,7 @@ enum err loop_init(struct loop *loop, const char *dir)
 {
     *loop = (struct loop){0};
     CHECK(uv_loop_init(&loop->uv) == 0);
-    CHECK(uv_async_init(&loop->uv, &loop->wake, on_wake) == 0);
+    bell_init(&loop->wake, &loop->uv, on_wake, loop);
     CHECK(uv_timer_init(&loop->uv, &loop->timer) == 0);
     CHECK(uv_prepare_init(&loop->uv, &loop->before_poll) == 0);
     CHECK(uv_check_init(&loop->uv, &loop->after_poll) == 0);
@@ -189,4 +189,5 @@ void loop_fini(struct loop *loop)
     }
     CHECK(uv_loop_close(&loop->uv) == 0);
     disk_uv_fini(&loop->disk);
+    bell_fini(&loop->wake);
 }

@@ -7,13 +7,14 @@
 
 #include "base/mailbox.h"
 #include "base/thread.h"
+#include "consensus/disk/bell.h"
 #include "consensus/disk/disk_uv.h"
 #include "consensus/engine.h"
 #include "consensus/link/link.h"
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t wake;
+    struct bell wake;
     uv_timer_t timer;
     uv_prepare_t before_poll;
     uv_check_t after_poll;

@@ -5,7 +5,7 @@
 #   build-tsan   gcc, ThreadSanitizer: the stress programs, the process and cluster tests
 #   build        gcc, Release, what people install: unit tests, simulation, clusters, benchmark self-test, the deploy scripts
 #   build-fuzz   clang, libFuzzer: each entry searches for a while, from its corpus
-#   build-mutations   with --mutations: copies of the sources, each with a fault that the simulator must find
+#   build-mutations   with --mutations: copies of the sources, each with a fault that the simulator or a unit test must find
 #
 # One ctest runs them all, out of build-check; a test's name starts with the tree it came from.
 # Works from a fresh clone as root or with sudo, without a terminal; build trees are reused.
@@ -16,7 +16,8 @@ usage() {
 usage: tests/run.sh [--quick] [--soak MINUTES] [--mutations] [--keep] [-R REGEX]
   --quick         only build-asan, without the client tests and the search for new fuzz inputs
   --soak MINUTES  first repeat the stress, process and cluster tests for that long, and fuzz for that long
-  --mutations     also put each fault of tests/sim/mutations_table.py into a copy of the sources: the simulator must find it
+  --mutations     also put each fault of tests/sim/mutations_table.py into a copy of the sources: the simulator must find it;
+                  and each of mutations_data.py, the data path's: the unit test that it names must find it
   --keep          keep the tests' scratch directory (logs, sockets) and say where it is
   -R REGEX        only tests whose name matches, as in `ctest -R`
 TEXT
@@ -138,7 +139,7 @@ search_tests() {
 
 mutation_tests() {
     echo "add_test(mutations /usr/bin/python3 \"$root/tests/sim/mutations.py\" --work \"$root/build-mutations\" --jobs $jobs)"
-    echo "set_tests_properties(mutations PROPERTIES LABELS sim TIMEOUT 1800 RUN_SERIAL TRUE)"
+    echo "set_tests_properties(mutations PROPERTIES LABELS sim TIMEOUT 3600 RUN_SERIAL TRUE)"
 }
 
 collect_tests() {

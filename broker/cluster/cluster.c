@@ -92,18 +92,32 @@ static void on_map_task(struct task *task)
     }
 }
 
+/* Options that a cluster has once for ever: a node with others would never serve its share, or look for keys elsewhere. */
+static void check_options(const struct cluster *c, const struct pmap *map)
+{
+    const char *reason = NULL;
+    uint64_t layout = c->opts.membership.key_layout;
+    if (map->partition_count != c->partition_count) {
+        reason = "the option partitions is not the cluster's";
+    } else if (map->key_layout != 0 && map->key_layout != layout) {
+        reason = "the option sharded-databases is not the cluster's";
+    }
+    if (reason == NULL) { return; }
+    LOG_ERROR("the process stops", LOG_STR("reason", reason),
+              LOG_UINT("cluster_partitions", map->partition_count),
+              LOG_UINT("option_partitions", c->partition_count),
+              LOG_UINT("cluster_sharded_bits", map->key_layout != 0 ? map->key_layout - 1 : 0),
+              LOG_UINT("option_sharded_bits", layout != 0 ? layout - 1 : 0));
+    _Exit(EX_CONFIG);
+}
+
 /* Raft thread. The workers take the newest map there is; worker 0, which moves partitions, sees every change that
  * matters because epochs and incarnations only grow. */
 static void on_map(void *arg, const struct pmap *map, uint32_t self)
 {
     struct cluster *c = arg;
     if (atomic_load(&c->is_stopping)) { return; }
-    if (map->partition_count != c->partition_count) { /* its share would never be served */
-        LOG_ERROR(
-            "the process stops", LOG_STR("reason", "the option partitions is not the cluster's"),
-            LOG_UINT("cluster", map->partition_count), LOG_UINT("option", c->partition_count));
-        _Exit(EX_CONFIG);
-    }
+    check_options(c, map);
     lock_take(&c->lock);
     const struct pmap *old = c->map;
     c->map = pmap_ref(map);
@@ -319,17 +333,17 @@ void cluster_drain(struct cluster *c)
     if (c->membership != NULL) { membership_drain(c->membership); }
 }
 
-/* Could those who stay not agree any more if this node, a voter, stopped now? */
+/* Could those who stay not agree any more if this node, a voter, stopped now, and the others that drain as well? */
 static bool is_needed_to_vote(const struct pmap *map, uint32_t self)
 {
     uint32_t voters = 0;
-    uint32_t others_up = 0;
+    uint32_t others_stay = 0;
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (map->node[i].id == 0 || !map->node[i].is_voter) { continue; }
         voters++;
-        others_up += i != self && map->node[i].is_up;
+        others_stay += i != self && map->node[i].is_up && !map->node[i].is_draining;
     }
-    return map->node[self].is_voter && others_up * 2 <= voters;
+    return map->node[self].is_voter && others_stay * 2 <= voters;
 }
 
 bool cluster_is_drained(struct cluster *c)

@@ -49,6 +49,8 @@ bool cluster_is_congested(struct cluster *cluster);
 /* Hand everything over to the others. cluster_is_drained: done, or the cluster cannot. Thread: any. */
 void cluster_drain(struct cluster *cluster);
 bool cluster_is_drained(struct cluster *cluster);
+/* Say to the log of which partitions the data cannot be used once this node, and all others that drain, are gone. */
+void cluster_log_left_short(struct cluster *cluster);
 /* The workers still run: end the links (cleanly, if drained), leave. Thread: main. */
 void cluster_stop(struct cluster *cluster);
 void cluster_free(struct cluster *cluster); /* NULL is allowed */

@@ -10,6 +10,7 @@ struct commands {
     struct commands_opts opts;
     struct half *half; /* NULL: this node is alone */
     struct errands errands;
+    bool has_pushed; /* to store threads, which are to be woken */
 };
 
 /* Words weigh more than they take in a frame; checks, and what is confirmed, take less than the rest. */
@@ -36,7 +37,14 @@ static uint64_t incarnation_of(void *arg)
 
 static void ask_here(void *arg, struct partition_request *request)
 {
-    partition_ask(partitions_of(arg), request);
+    struct commands *commands = arg;
+    partition_push(partitions_of(commands), request);
+    commands->has_pushed = true;
+}
+
+void commands_push(struct commands *commands, struct partition_request *request)
+{
+    ask_here(commands, request);
 }
 
 static void unpark_here(void *arg, const struct partition_request *request)
@@ -331,6 +339,19 @@ bool commands_are_congested(const struct commands *commands)
 {
     const struct errands *errands = &commands->errands;
     return errands->waiting_count > COMMANDS_IN_FLIGHT_MAX || errands->bytes > COMMANDS_BYTES_MAX;
+}
+
+void commands_turn(struct commands *commands)
+{
+    struct partitions *partitions = partitions_of(commands);
+    if (!commands->has_pushed) { return; }
+    commands->has_pushed = false;
+    if (partitions != NULL) { partitions_wake(partitions); }
+}
+
+bool commands_are_idle(const struct commands *commands)
+{
+    return !commands->has_pushed;
 }
 
 void commands_tick(struct commands *commands)

@@ -63,6 +63,11 @@ void commands_unpark(struct commands *commands, struct partition_request *reques
 /* Is too much under way? Then those who have some among it are not to be read. */
 bool commands_are_congested(const struct commands *commands);
 
+/* At the end of each of the worker's turns: what this node's partitions were asked in it goes to them, all at once. */
+void commands_turn(struct commands *commands);
+/* Has commands_turn nothing to do? */
+bool commands_are_idle(const struct commands *commands);
+
 /* About every 100 ms. */
 void commands_tick(struct commands *commands);
 /* Everything ends, with ERR_CLUSTER_DOWN or ERR_INDOUBT; what this node's partitions have been asked, when they answer

@@ -5,9 +5,11 @@
 #include "cluster/wire.h"
 
 struct cluster;
+struct commands;
 struct half;
 struct inlet;
 struct outlet;
+struct partition_request;
 
 /* Something has changed for all that wait. The half's worker, not from inside a callback of a command. */
 void commands_look(struct half *half);
@@ -15,6 +17,8 @@ void commands_look(struct half *half);
 void commands_look_all(struct cluster *cluster);
 void commands_on_down(struct half *half, uint32_t node);
 void commands_end(struct half *half);
+/* Another node asks this one's partition; it goes there at the end of the turn. */
+void commands_push(struct commands *commands, struct partition_request *request);
 /* False: it makes no sense. */
 MUST_USE bool commands_on_executed(struct outlet *outlet, const struct wire_executed *executed);
 

@@ -187,6 +187,7 @@ static void take_out(struct errand *e)
 static void give_up(struct errand *e)
 {
     take_out(e);
+    buf_fini(&e->request.reply);
     bool is_doubtful = (e->is_asked || e->is_doubtful) && !is_read(e);
     if (!is_doubtful && e->is_unwanted) {
         e->request.is_unparked = true;
@@ -308,6 +309,7 @@ static void go_again(struct errand *e)
 static void recall(struct errand *e)
 {
     take_out(e);
+    buf_fini(&e->request.reply); /* the first pieces of a long one */
     e->is_doubtful = true;
     go_again(e);
 }

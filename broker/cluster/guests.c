@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/commands_int.h"
 
 enum {
     PIECE_BYTES = 256 << 10,    /* of a long reply */
@@ -247,7 +248,11 @@ bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
     keep(guest, c);
     list_push_back(&inlet->guests, &guest->link);
     inlet->outstanding++;
-    partition_ask(partitions, &guest->request);
+    if (half->commands != NULL) {
+        commands_push(half->commands, &guest->request);
+    } else {
+        partition_ask(partitions, &guest->request);
+    }
     return true;
 }
 

@@ -1,7 +1,11 @@
 /* keeping: the data of the partitions that this node has replicas of: made on membership's consensus, following its map. */
+#include <stdio.h>
+
+#include "base/log.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
 #include "consensus/consensus.h"
+#include "consensus/map/placement_replicas.h"
 #include "partition/replicas.h"
 
 enum { FORGET_TIMEOUTS = 2 }; /* nobody asks for what a former life has asked when it is this old */
@@ -79,6 +83,33 @@ bool keeping_is_handed_over(struct cluster *c)
 {
     const struct replicas *replicas = atomic_load(&c->replicas);
     return replicas == NULL || replicas_are_handed_over(replicas);
+}
+
+void cluster_log_left_short(struct cluster *c)
+{
+    char list[160] = "";
+    size_t bytes = 0;
+    uint32_t count = 0;
+    uint32_t self;
+    bool is_whole = true; /* all stop: nothing is expected of those that stay */
+    const struct pmap *map = cluster_map(c, &self);
+    for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+        const struct pmap_node *node = &map->node[i];
+        is_whole = is_whole && (i == self || node->id == 0 || !node->is_up || node->is_draining);
+    }
+    for (uint32_t p = 0; !is_whole && self != PMAP_NOBODY && p < map->partition_count; p++) {
+        if (pmap_replica_on(&map->partition[p], self) == NULL || !placement_is_left_short(map, p)) {
+            continue;
+        }
+        count++;
+        if (bytes + 8 > sizeof list) { continue; }
+        bytes += (size_t)snprintf(list + bytes, sizeof list - bytes, bytes == 0 ? "%u" : ",%u", p);
+    }
+    pmap_unref(map);
+    if (count == 0) { return; }
+    LOG_WARN(
+        "partitions are left without a quorum until this node or another one of theirs is back",
+        LOG_UINT("partitions", count), LOG_STR("the_first", list));
 }
 
 /* Of the others: who is known to lead, and is connected. */

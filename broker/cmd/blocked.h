@@ -11,4 +11,7 @@
 void blocked_begin(struct call *call, const struct slice *argv, uint32_t partition,
                    uint64_t timeout_ms);
 
+/* May the call wait for a key? XREAD and XREADGROUP only do with BLOCK. In cmd_block.c. */
+bool blocked_may_wait(const struct call *call);
+
 #endif

@@ -57,6 +57,13 @@ static bool has_timeout(const struct call *call, uint64_t *timeout_ms)
     return is_good;
 }
 
+bool blocked_may_wait(const struct call *call)
+{
+    uint64_t timeout_ms;
+    return call->command->flags & CMD_BLOCKING &&
+           (!is_xread(call) || xread_timeout(call, &timeout_ms));
+}
+
 /* ---- "$" ---- */
 
 /* XREAD with ids that are not known yet. */

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/commands.h"
+#include "cmd/blocked.h"
 #include "cmd/caller.h"
 #include "cmd/data_route.h"
 #include "cmd/data_wait.h"
@@ -150,7 +151,7 @@ bool data_is_served(struct call *call)
 bool data_joins(const struct call *call)
 {
     const struct session *session = call->caller->session;
-    if (session->flags & SESSION_PUBLISHED || call->command->flags & CMD_BLOCKING) { return false; }
+    if (session->flags & SESSION_PUBLISHED || blocked_may_wait(call)) { return false; }
     if (!answers_are_outstanding(session)) { return true; }
     if (session->extra->answers.has_read && !is_plain_read(call)) { return false; }
     struct data_place place;

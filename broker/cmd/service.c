@@ -29,6 +29,7 @@ static void on_turn_end(void *arg)
     fanout_commit(service->fanout);
     if (cluster != NULL) { cluster_turn(cluster, worker_index(service->worker)); }
     sessions_before_flush(&service->sessions);
+    if (service->sessions.commands != NULL) { commands_turn(service->sessions.commands); }
     worker_flush_replies(service->worker);
     fanout_flush(service->fanout);
     worker_flush_replies(service->worker);
@@ -42,7 +43,9 @@ static void on_turn_end(void *arg)
 static bool is_idle(void *arg)
 {
     struct service *service = arg;
-    return sessions_are_idle(&service->sessions) && fanout_is_idle(service->fanout);
+    const struct commands *commands = service->sessions.commands;
+    return sessions_are_idle(&service->sessions) && fanout_is_idle(service->fanout) &&
+           (commands == NULL || commands_are_idle(commands));
 }
 
 static void on_tick(void *arg)

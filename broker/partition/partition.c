@@ -54,7 +54,7 @@ static void on_asked(struct task *task) /* store */
     store_thread_touch(p);
 }
 
-void partition_ask(struct partitions *all, struct partition_request *request)
+static struct partition *push(struct partitions *all, struct partition_request *request)
 {
     struct partition *p = find(all, request->partition);
     request->inner = p;
@@ -63,7 +63,25 @@ void partition_ask(struct partitions *all, struct partition_request *request)
     request->reply = (struct buf){0};
     request->reply_end = NULL;
     request->task.run = on_asked;
-    mailbox_post(&p->thread->mailbox, &request->task);
+    mailbox_push(&p->thread->mailbox, &request->task);
+    return p;
+}
+
+void partition_push(struct partitions *all, struct partition_request *request)
+{
+    (void)push(all, request);
+}
+
+void partition_ask(struct partitions *all, struct partition_request *request)
+{
+    mailbox_wake(&push(all, request)->thread->mailbox);
+}
+
+void partitions_wake(struct partitions *all)
+{
+    for (uint32_t i = 0; i < all->opts.thread_count; i++) {
+        mailbox_wake(&all->threads[i].mailbox);
+    }
 }
 
 /* On a reader that holds the read point. */

@@ -23,6 +23,11 @@ struct partitions;
  * Thread: any. */
 void partition_ask(struct partitions *partitions, struct partition_request *request);
 
+/* The same in two parts, for those who ask several things at once: what was pushed is looked at when the store threads are
+ * woken, at the latest; woken once for all of it, they put it into the log together. Thread: any. */
+void partition_push(struct partitions *partitions, struct partition_request *request);
+void partitions_wake(struct partitions *partitions);
+
 /* Run a read at once, on the worker, from its own read transaction: if this node leads, the lease holds and the state is far enough, and
  * if the calls look at little (by their keys' sizes). False: it has to be asked. Thread: worker `worker`.
  * The answer takes the place of what is in request->reply, whose memory is used. */

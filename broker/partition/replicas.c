@@ -439,7 +439,7 @@ static bool is_handed_over(const struct replicas *r)
     if (!self->is_draining) { return false; }
     for (uint32_t p = 0; p < r->map->partition_count; p++) {
         if (r->row[p].term != 0 && placement_leader(r->map, p) != PMAP_NOBODY) { return false; }
-        if (placement_must_shed(r->map, p, r->self)) { return false; } /* its vote is needed yet */
+        if (r->row[p].is_open && placement_must_wait(r->map, p)) { return false; }
     }
     return true;
 }

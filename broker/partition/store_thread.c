@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 
+enum { WAKE_NS = 250000 }; /* so old are answers, at most, when their askers are woken */
+
 uint64_t store_thread_now_ms(void)
 {
     return clock_mono_ns() / NS_PER_MS;
@@ -83,6 +85,7 @@ void store_thread_to_raft(struct partition *p, struct task *task)
     p->thread->has_pushed = true;
 }
 
+/* Each wake-up costs somebody a switch: not for every partition one, but nobody waits for long either. */
 static void wake_others(struct store_thread *thread)
 {
     for (uint32_t i = 0; i < thread->home_count; i++) {
@@ -104,6 +107,7 @@ static uint64_t turn_all(struct store_thread *thread)
         if (!p->is_away) { thread->ops->propose(p); }
     }
     wake_others(thread);
+    uint64_t woken_ns = clock_mono_ns();
     while (!list_is_empty(&thread->busy)) {
         struct list *link = list_pop_front(&thread->busy);
         list_push_back(&thread->turning, link);
@@ -113,11 +117,16 @@ static uint64_t turn_all(struct store_thread *thread)
             CONTAINER_OF(list_pop_front(&thread->turning), struct partition, busy);
         if (p->is_away) { continue; } /* it is in its turn */
         uint64_t next_ms = thread->ops->turn(p);
-        wake_others(thread);
+        uint64_t now_ns = clock_mono_ns();
+        if (now_ns - woken_ns > WAKE_NS) {
+            wake_others(thread);
+            woken_ns = now_ns;
+        }
         if (next_ms == UINT64_MAX) { continue; }
         store_thread_touch(p);
         due_ms = next_ms < due_ms ? next_ms : due_ms;
     }
+    wake_others(thread);
     return due_ms;
 }
 
@@ -171,6 +180,7 @@ void store_thread_breathe(struct partition *p)
     struct kept kept;
     bool is_alone = mailbox_is_empty(&thread->mailbox) && list_is_empty(&thread->busy) &&
                     list_is_empty(&thread->turning);
+    wake_others(thread);
     if (is_alone || thread->breath_count == BREATHS_MAX) { return; }
     keep(thread, &kept);
     if (thread->breath_count++ == 0) { thread->away_first = p; }

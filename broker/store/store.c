@@ -187,6 +187,7 @@ static void txn_fini(struct store_txn *txn)
         mdb_cursor_close(txn->cursor[i]);
     }
     txn->cursor_count = 0;
+    mem_free(txn->found);
     buf_fini(&txn->scratch);
     buf_fini(&txn->open_block.bytes);
 }
@@ -308,7 +309,9 @@ enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t see
     txn->hid = false;
     txn->now_ms = now_ms;
     txn->random = seed;
+    if (txn->snapshot == mdb_txn_id(txn->mdb)) { return ERR_OK; } /* it has all of that */
     counters_read(txn);
+    txn->snapshot = txn->err == ERR_OK ? mdb_txn_id(txn->mdb) : 0;
     if (txn->err != ERR_OK) { mdb_txn_reset(txn->mdb); }
     return txn->err;
 }
@@ -321,6 +324,7 @@ void store_reader_set_now(struct store_txn *txn, uint64_t now_ms)
 
 void store_reader_end(struct store_txn *txn)
 {
+    if (UNLIKELY(txn->err != ERR_OK)) { txn->snapshot = 0; }
     mdb_txn_reset(txn->mdb);
 }
 

@@ -39,6 +39,8 @@ struct store_open_block {
 struct store_txn {
     struct store *store;
     MDB_txn *mdb;
+    size_t snapshot;           /* a reader: of which `space` and the counters are; 0: of none */
+    struct store_found *found; /* a reader: the last head that it found; NULL: none ever */
     bool is_write;
     bool hid;     /* a reader: a key whose deadline is not past by clock_ms */
     enum err err; /* the first one; sticks */

@@ -1,6 +1,7 @@
 /* store_key: the keyspace. */
 #include "store/store_key.h"
 
+#include "base/mem.h"
 #include "store/store_unlink.h"
 #include "store/store_value.h"
 
@@ -163,6 +164,29 @@ static bool head_decode(struct slice in, bool is_long, struct store_object *obje
     return true;
 }
 
+/* For who looks at how large a key is before he reads it. */
+struct store_found {
+    size_t snapshot; /* of the reader's */
+    struct store_key_bytes key;
+    struct store_object object; /* what it points to is in the snapshot's pages */
+};
+
+static bool is_found(const struct store_txn *txn, struct slice key)
+{
+    const struct store_found *found = txn->found;
+    return found != NULL && txn->snapshot != 0 && found->snapshot == txn->snapshot &&
+           slice_equal(key_slice(&found->key), key);
+}
+
+static void found_keep(struct store_txn *txn, struct slice key, const struct store_object *object)
+{
+    if (txn->found == NULL) { txn->found = mem_new0(sizeof *txn->found); }
+    txn->found->snapshot = txn->snapshot;
+    txn->found->key.len = 0;
+    key_append(&txn->found->key, key.data, key.len);
+    txn->found->object = *object;
+}
+
 /* The head, whatever its deadline. */
 static bool head_get(struct store_txn *txn, uint32_t space, const struct store_ref *ref,
                      struct store_object *out)
@@ -171,6 +195,10 @@ static bool head_get(struct store_txn *txn, uint32_t space, const struct store_r
     if (space == 0) { return false; }
     struct store_key_bytes key;
     head_key(txn, &key, space, ref);
+    if (is_found(txn, key_slice(&key))) {
+        *out = txn->found->object;
+        return true;
+    }
     struct slice value;
     if (!txn_get(txn, key_slice(&key), &value)) { return false; }
     struct slice name = ref->name;
@@ -181,6 +209,7 @@ static bool head_get(struct store_txn *txn, uint32_t space, const struct store_r
     }
     /* Two long names of one hash of 128 bits: nobody has seen two. */
     CHECK(slice_equal(name, ref->name));
+    if (txn->snapshot != 0 && !name_is_long(ref->name)) { found_keep(txn, key_slice(&key), out); }
     return true;
 }
 

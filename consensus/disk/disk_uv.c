@@ -155,19 +155,19 @@ static void log_main(void *arg)
         if (log->is_ending) { return; }
         (void)run(&du->disk, log->job);
         atomic_store_explicit(&log->is_done, true, memory_order_release);
-        uv_async_send(&log->has_ended);
+        bell_ring(&log->has_ended);
     }
 }
 
-static void on_log_ended(uv_async_t *async)
+static void on_log_ended(void *arg)
 {
-    struct disk_uv *du = async->data;
+    struct disk_uv *du = arg;
     struct disk_uv_log *log = &du->log;
     if (!atomic_load_explicit(&log->is_done, memory_order_acquire)) { return; }
     struct disk_job *job = log->job;
     atomic_store_explicit(&log->is_done, false, memory_order_relaxed);
     log->job = NULL;
-    uv_unref((uv_handle_t *)async);
+    bell_unref(&log->has_ended);
     job_ended(du, job, log->start_ns);
 }
 
@@ -176,16 +176,15 @@ static void log_submit(struct disk_uv *du, struct disk_job *job)
     CHECK(du->log.job == NULL);
     du->log.job = job;
     du->log.start_ns = clock_mono_ns();
-    uv_ref((uv_handle_t *)&du->log.has_ended);
+    bell_ref(&du->log.has_ended);
     uv_sem_post(&du->log.has_work);
 }
 
 static void log_start(struct disk_uv *du)
 {
     CHECK(uv_sem_init(&du->log.has_work, 0) == 0);
-    CHECK(uv_async_init(du->loop, &du->log.has_ended, on_log_ended) == 0);
-    uv_unref((uv_handle_t *)&du->log.has_ended);
-    du->log.has_ended.data = du;
+    bell_init(&du->log.has_ended, du->loop, on_log_ended, du);
+    bell_unref(&du->log.has_ended);
     thread_start(&du->log.thread, "log", log_main, du);
 }
 
@@ -280,7 +279,7 @@ enum err disk_uv_init(struct disk_uv *du, uv_loop_t *loop, const char *dir)
 void disk_uv_close(struct disk_uv *du)
 {
     CHECK(du->inflight_count == 0);
-    uv_close((uv_handle_t *)&du->log.has_ended, NULL);
+    bell_close(&du->log.has_ended);
 }
 
 void disk_uv_fini(struct disk_uv *du)
@@ -291,6 +290,7 @@ void disk_uv_fini(struct disk_uv *du)
         uv_sem_post(&du->log.has_work);
         thread_join(&du->log.thread);
         uv_sem_destroy(&du->log.has_work);
+        bell_fini(&du->log.has_ended);
     }
     if (du->dir_fd >= 0) { close(du->dir_fd); }
     if (du->kept_fd >= 0) { close(du->kept_fd); }

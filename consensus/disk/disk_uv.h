@@ -7,14 +7,15 @@
 #include <uv.h>
 
 #include "base/thread.h"
+#include "consensus/disk/bell.h"
 #include "consensus/disk/disk.h"
 
 /* The thread for jobs with keep_open, of which one is in flight at a time. */
 struct disk_uv_log {
     struct thread thread;
-    uv_sem_t has_work;    /* a job, or the end */
-    uv_async_t has_ended; /* keeps the loop alive while a job is in flight */
-    struct disk_job *job; /* NULL: none */
+    uv_sem_t has_work;     /* a job, or the end */
+    struct bell has_ended; /* keeps the loop alive while a job is in flight */
+    struct disk_job *job;  /* NULL: none */
     uint64_t start_ns;
     atomic_bool is_done;
     bool is_ending;

@@ -144,6 +144,7 @@ bool beat_tick(struct group *g, uint64_t now_ms)
         }
     }
     if (!is_quiet) { g->asked_ms = now_ms; }
+    if (is_quiet) { read_show_lease(g); } /* of a node alone nobody else's answer prolongs it */
     return is_quiet;
 }
 

@@ -79,7 +79,8 @@ bool control_is_sound(const struct control *control)
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (!node_is_sound(control, i)) { return false; }
     }
-    if (control->data_of != 0 && map->level < PMAP_LEVEL_REPLICAS) { return false; }
+    bool has_keys = control->data_of != 0 || map->key_layout != 0;
+    if (has_keys && map->level < PMAP_LEVEL_REPLICAS) { return false; }
     for (uint32_t p = 0; p < map->partition_count; p++) {
         const struct pmap_partition *partition = &map->partition[p];
         if (!partition_is_sound(map, partition) || !control_replicas_are_sound(map, partition)) {
@@ -161,6 +162,7 @@ static struct pmap *create(struct control *control, const struct control_command
     struct pmap *next = pmap_new(0, c->partition_count);
     next->cluster_id = c->cluster_id;
     next->level = c->level;
+    next->key_layout = c->level >= PMAP_LEVEL_REPLICAS ? c->key_layout : 0;
     control->data_of = c->level >= PMAP_LEVEL_REPLICAS ? c->data_of : 0;
     return next;
 }

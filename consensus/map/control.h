@@ -58,8 +58,9 @@ struct control_command {
     uint32_t partition;
     uint64_t epoch;
     bool is_voter;
-    uint32_t level;   /* CREATE, LEVEL */
-    uint64_t data_of; /* CREATE */
+    uint32_t level;      /* CREATE, LEVEL */
+    uint64_t data_of;    /* CREATE */
+    uint64_t key_layout; /* CREATE with a level, LEVEL: pmap.key_layout */
     uint64_t change;
     uint64_t replica;
 };

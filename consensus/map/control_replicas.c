@@ -83,6 +83,7 @@ struct pmap *control_level(struct control *control, const struct control_command
     if (c->level <= control->map->level) { return NULL; }
     struct pmap *next = pmap_copy(control->map, control->map->node_count);
     next->level = c->level;
+    if (next->key_layout == 0) { next->key_layout = c->key_layout; }
     return next;
 }
 

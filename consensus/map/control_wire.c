@@ -79,6 +79,7 @@ static void fill_create(Fanfare__Control__Command *wire, struct wire_body *body,
     body->create.partition_count = c->partition_count;
     body->create.level = c->level;
     body->create.data_of = c->data_of;
+    body->create.key_layout = c->key_layout;
     wire->body_case = FANFARE__CONTROL__COMMAND__BODY_CREATE;
     wire->create = &body->create;
 }
@@ -149,6 +150,7 @@ static void fill_level(Fanfare__Control__Command *wire, struct wire_body *body,
 {
     fanfare__control__level__init(&body->level);
     body->level.level = c->level;
+    body->level.key_layout = c->key_layout;
     wire->body_case = FANFARE__CONTROL__COMMAND__BODY_LEVEL;
     wire->level = &body->level;
 }
@@ -281,6 +283,7 @@ static void fill_groups(Fanfare__Control__State *wire, struct wire_state *arrays
                         const struct pmap *map)
 {
     wire->level = map->level;
+    wire->key_layout = map->key_layout;
     if (map->level < PMAP_LEVEL_REPLICAS) { return; }
     for (uint32_t p = 0; p < map->partition_count; p++) {
         fill_group(&arrays->group[p], &map->partition[p]);
@@ -387,6 +390,7 @@ static bool take_command(struct control_command *out, const Fanfare__Control__Co
         out->partition_count = wire->create->partition_count;
         out->level = wire->create->level;
         out->data_of = wire->create->data_of;
+        out->key_layout = wire->create->key_layout;
         return true;
     case FANFARE__CONTROL__COMMAND__BODY_JOIN:
         out->op = CONTROL_JOIN;
@@ -415,6 +419,7 @@ static bool take_command(struct control_command *out, const Fanfare__Control__Co
     case FANFARE__CONTROL__COMMAND__BODY_LEVEL:
         out->op = CONTROL_LEVEL;
         out->level = wire->level->level;
+        out->key_layout = wire->level->key_layout;
         return true;
     case FANFARE__CONTROL__COMMAND__BODY_ADD_REPLICA:
         out->op = CONTROL_ADD_REPLICA;
@@ -473,6 +478,7 @@ static bool take_members(struct pmap *map, const Fanfare__Control__State *wire)
 static bool take_groups(struct pmap *map, const Fanfare__Control__State *wire)
 {
     map->level = wire->level;
+    map->key_layout = wire->key_layout;
     if (wire->n_groups != (map->level >= PMAP_LEVEL_REPLICAS ? map->partition_count : 0)) {
         return false;
     }
@@ -522,7 +528,7 @@ static bool is_before_create(const Fanfare__Control__State *wire)
 {
     return wire->version == 0 && wire->cluster_id == 0 && wire->n_members == 0 &&
            wire->n_owners == 0 && wire->n_previous == 0 && wire->n_epochs == 0 &&
-           wire->level == 0 && wire->data_of == 0 && wire->n_groups == 0;
+           wire->level == 0 && wire->data_of == 0 && wire->n_groups == 0 && wire->key_layout == 0;
 }
 
 enum err control_load(struct control *control, struct slice bytes)

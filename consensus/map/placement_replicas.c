@@ -162,35 +162,103 @@ static bool abandon(const struct pmap *map, struct placement_change *out)
     return false;
 }
 
-bool placement_must_shed(const struct pmap *map, uint32_t partition, uint32_t node)
+/* A partition's voters, and what becomes of their nodes. */
+struct stand {
+    uint32_t voters;
+    uint32_t fit;     /* stay */
+    uint32_t leaving; /* are up and drain */
+    uint32_t down;
+};
+
+static struct stand stand_of(const struct pmap *map, const struct pmap_partition *partition)
+{
+    struct stand stand = {0};
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        const struct pmap_replica *replica = &partition->replica[i];
+        const struct pmap_node *node = &map->node[replica->node];
+        if (!replica->is_voter) { continue; }
+        stand.voters++;
+        stand.fit += is_fit(map, replica->node);
+        stand.leaving += node->is_up && node->is_draining;
+        stand.down += !node->is_up;
+    }
+    return stand;
+}
+
+/* Will those that stay be no majority, and can they and those that drain agree to mend it, while these are here? */
+static bool is_short(const struct stand *stand)
+{
+    bool can_agree = (stand->fit + stand->leaving) * 2 > stand->voters;
+    return stand->leaving > 0 && stand->fit * 2 <= stand->voters && can_agree;
+}
+
+static bool has_target(const struct pmap *map, const struct pmap_partition *partition)
+{
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (is_fit(map, i) && pmap_replica_on(partition, i) == NULL) { return true; }
+    }
+    return false;
+}
+
+/* One that is short: by one more on a node that stays, as long as those that stay are only one or no more than those that
+ * are down; then by taking votes away from who drains. */
+static bool wants_more(const struct pmap *map, const struct pmap_partition *partition,
+                       const struct stand *stand)
+{
+    return is_short(stand) && (stand->fit < 2 || stand->fit <= stand->down) &&
+           partition->replica_count < PMAP_REPLICAS_MAX && has_target(map, partition);
+}
+
+static bool wants_less(const struct pmap *map, const struct pmap_partition *partition,
+                       const struct stand *stand)
+{
+    return is_short(stand) && stand->fit > stand->down && !wants_more(map, partition, stand);
+}
+
+bool placement_is_left_short(const struct pmap *map, uint32_t partition)
+{
+    struct stand stand = stand_of(map, &map->partition[partition]);
+    return stand.voters > 0 && stand.fit * 2 <= stand.voters;
+}
+
+bool placement_must_wait(const struct pmap *map, uint32_t partition)
 {
     const struct pmap_partition *row = &map->partition[partition];
-    const struct pmap_replica *own = pmap_replica_on(row, node);
-    uint32_t others = 0;
-    uint32_t fit = 0;
-    if (own == NULL || !own->is_voter) { return false; }
-    for (uint32_t i = 0; i < row->replica_count; i++) {
-        const struct pmap_replica *other = &row->replica[i];
-        if (other == own || !other->is_voter) { continue; }
-        others++;
-        fit += is_fit(map, other->node);
-    }
-    return fit * 2 <= others + 1 && fit * 2 > others;
+    struct stand stand = stand_of(map, row);
+    if (wants_more(map, row, &stand) || wants_less(map, row, &stand)) { return true; }
+    /* One that is not in the map any more, or does not vote there yet, may have a vote in the group. */
+    return !row->is_settled && stand.fit > 0 && stand.fit > stand.down &&
+           stand.fit * 2 <= stand.voters + 1;
 }
 
 static bool shed(const struct pmap *map, struct placement_change *out)
 {
     for (uint32_t p = 0; p < map->partition_count; p++) {
         const struct pmap_partition *partition = &map->partition[p];
-        for (uint32_t i = 0; partition->is_settled && i < partition->replica_count; i++) {
+        struct stand stand = stand_of(map, partition);
+        if (!partition->is_settled || !wants_less(map, partition, &stand)) { continue; }
+        for (uint32_t i = 0; i < partition->replica_count; i++) {
             const struct pmap_node *node = &map->node[partition->replica[i].node];
-            if (!node->is_up || !node->is_draining ||
-                !placement_must_shed(map, p, partition->replica[i].node)) {
-                continue;
-            }
+            if (!node->is_up || !node->is_draining) { continue; }
             remove_at(map, p, i, "its node drains, and its vote would be missed", out);
             return true;
         }
+    }
+    return false;
+}
+
+/* Before those that drain go, there have to be others. */
+static bool add_in_time(const struct tally *tally, struct placement_change *out)
+{
+    const struct pmap *map = tally->map;
+    for (uint32_t p = 0; p < map->partition_count; p++) {
+        const struct pmap_partition *partition = &map->partition[p];
+        struct stand stand = stand_of(map, partition);
+        if (!may_change(partition) || !wants_more(map, partition, &stand)) { continue; }
+        *out = (struct placement_change){.partition = p,
+                                         .node = best_target(tally, partition),
+                                         .reason = "too many of its nodes drain"};
+        return true;
     }
     return false;
 }
@@ -201,6 +269,7 @@ static bool is_worse(const struct tally *tally, const struct pmap_partition *par
 {
     const struct pmap_node *node = tally->map->node;
     if (node[a].is_up != node[b].is_up) { return !node[a].is_up; }
+    if (node[a].is_draining != node[b].is_draining) { return node[a].is_draining; }
     uint32_t shared_a = neighbours(tally, partition, a);
     uint32_t shared_b = neighbours(tally, partition, b);
     if (shared_a != shared_b) { return shared_a > shared_b; }
@@ -328,7 +397,7 @@ bool placement_replicas_next(const struct pmap *map, uint32_t wanted, struct pla
     uint32_t possible = wanted < tally.members ? wanted : tally.members;
     if (remove_surplus(&tally, possible, out)) { return true; }
     if (tally.adding >= PLACEMENT_ADDING_MAX) { return false; }
-    if (add_missing(&tally, possible, out)) { return true; }
+    if (add_in_time(&tally, out) || add_missing(&tally, possible, out)) { return true; }
     if (tally.adding > 0 || tally.founding > 0) { return false; }
     return part_zones(&tally, out) || balance(&tally, out);
 }

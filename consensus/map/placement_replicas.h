@@ -2,10 +2,11 @@
  * Rules, in this order:
  *  - a partition that has no group yet gets a founder: its owner;
  *  - a replica that never came to vote goes if its node is down: another node can do it;
- *  - a replica on a node that drains goes if the others would be no majority once it stops, and are one without it: it
- *    gets a new one when it comes back;
+ *  - where the voters on nodes that are up and do not drain are no majority, those that drain must not all go as they are: the
+ *    partition gets one on another node first, and then loses as many of those that drain as it takes, which get a new
+ *    one when they come back; where there is no other node it only loses them;
  *  - a partition that has fewer than wanted (or than there are members) gets one more, those with fewest first;
- *  - one that has more loses one: of a node that is down, else of a zone that has two, else of the node that has most;
+ *  - one that has more loses one: of a node that is down, else of one that drains, else of a zone that has two, else of the node that has most;
  *  - while no replica is on its way, replicas that share a zone move to another, and then from the node that has most to the one
  *    that has fewest, if they differ by more than one: it gets the new one first and loses the other after.
  * A replica of a member that is down or drains stays: it comes back. A partition whose last change is not settled is left
@@ -34,8 +35,12 @@ struct placement_change {
 MUST_USE bool placement_replicas_next(const struct pmap *map, uint32_t wanted,
                                       struct placement_change *out);
 
-/* Must the partition lose its voter on that node before it stops, and can it? */
-MUST_USE bool placement_must_shed(const struct pmap *map, uint32_t partition, uint32_t node);
+/* Must a node that drains, and has or just had a replica of the partition, stay for now: would its going with all others that
+ * drain leave the partition without a quorum, and is something done about that? */
+MUST_USE bool placement_must_wait(const struct pmap *map, uint32_t partition);
+
+/* Would it be without a quorum, as it stands, if all nodes that drain stopped now? */
+MUST_USE bool placement_is_left_short(const struct pmap *map, uint32_t partition);
 
 /* The node that should lead the partition's group: its owner, if that one has a voter and may lead, else one of those that do, the
  * same as long as they are the same; PMAP_NOBODY: none. */

@@ -32,6 +32,7 @@ struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count)
     copy->cluster_id = map->cluster_id;
     copy->incarnation_last = map->incarnation_last;
     copy->level = map->level;
+    copy->key_layout = map->key_layout;
     if (kept_count > 0) { memcpy(copy->node, map->node, kept_count * sizeof *map->node); }
     memcpy(copy->partition, map->partition, map->partition_count * sizeof *map->partition);
     return copy;

@@ -76,6 +76,8 @@ struct pmap {
     uint64_t cluster_id;
     uint64_t incarnation_last; /* the highest that was ever given to a member */
     uint32_t level;            /* of commands that all members understand: PMAP_LEVEL_... */
+    uint64_t
+        key_layout; /* 1 + the databases, as bits, whose keys are spread by slot; 0: nobody has said */
     uint32_t partition_count;
     uint32_t node_count; /* places in node[], holes included; the last one is none */
     struct pmap_node *node;

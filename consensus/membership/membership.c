@@ -481,6 +481,7 @@ static enum err open_core(struct membership *m, const struct cluster_file *file)
         .has_join = o->join_count > 0,
         .expect = o->expect,
         .partition_count = o->partition_count,
+        .key_layout = o->key_layout,
         .has_data = o->data.on_tick != NULL,
         .replicas = o->replicas > 0 ? o->replicas : REPLICAS,
         .heartbeat_ms = o->heartbeat_ms,

@@ -39,6 +39,7 @@ struct membership_opts {
     uint32_t
         expect; /* a new cluster is founded when so many empty nodes see each other; 0: never */
     uint32_t partition_count; /* of a cluster that is founded */
+    uint64_t key_layout;      /* of one that gets keys: pmap.key_layout */
     /* Of a partition's data, 1 to 5; 0: 3. That of the control group's leader counts: so it is changed by restarting the
      * nodes one after the other, without a command of its own. */
     uint32_t replicas;

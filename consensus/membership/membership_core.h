@@ -44,8 +44,9 @@ struct core_opts {
     bool has_join; /* the join list is not empty */
     uint32_t expect;
     uint32_t partition_count;
-    bool has_data;     /* this node can hold replicas of partitions' data */
-    uint32_t replicas; /* of a partition, where this node leads the control group */
+    uint64_t key_layout; /* of a cluster that gets keys: pmap.key_layout */
+    bool has_data;       /* this node can hold replicas of partitions' data */
+    uint32_t replicas;   /* of a partition, where this node leads the control group */
     uint32_t heartbeat_ms;
     uint32_t node_timeout_ms;
 };

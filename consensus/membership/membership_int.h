@@ -75,6 +75,8 @@ struct lead {
     bool is_transferring;
     bool is_raising;                             /* LEVEL is under way */
     uint32_t changing_count;                     /* commands about replicas under way */
+    uint64_t leaving;                            /* bits: members that are up and drain */
+    uint64_t leaving_ms;                         /* since when it is these */
     uint64_t settling[PMAP_PARTITIONS_MAX / 64]; /* of these SETTLE is */
     uint32_t suspicion_count;
     struct suspicion suspicion[SUSPICIONS_MAX];
@@ -255,6 +257,8 @@ bool raft_hand_over(struct core *core); /* leadership, to a voter that stays */
 /* ---- keep ---- */
 void keep_tick(struct core *core, const struct pmap *map); /* leader */
 void keep_on_settled(struct core *core, const struct note_settled *settled);
+/* Have those that drain been the same for a while? What one of them asks for is not decided before. */
+MUST_USE bool keep_knows_who_leaves(struct core *core, const struct pmap *map);
 /* May a node that understands so much join? */
 MUST_USE bool keep_may_join(const struct core *core, const struct pmap *map, uint32_t level);
 /* Partitions' groups in this node's log. */

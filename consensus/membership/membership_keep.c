@@ -10,7 +10,11 @@
 #include "consensus/map/placement_replicas.h"
 #include "consensus/membership/membership_int.h"
 
-enum { CHANGES_MAX = 128 }; /* commands that are proposed in one tick */
+enum {
+    CHANGES_MAX = 128, /* commands that are proposed in one tick */
+    LEAVING_MS =
+        300, /* that are waited for others that drain, too: a cluster that is stopped as a whole moves nothing */
+};
 
 /* ---- the level ---- */
 
@@ -37,7 +41,8 @@ static void raise_level(struct core *core, const struct pmap *map)
 {
     if (core->lead.is_raising || core->joining_count > 0 || !all_understand(core, map)) { return; }
     if (core_self_up(core, map) == PMAP_NOBODY) { return; }
-    struct control_command command = {.op = CONTROL_LEVEL, .level = PMAP_LEVEL_REPLICAS};
+    struct control_command command = {
+        .op = CONTROL_LEVEL, .level = PMAP_LEVEL_REPLICAS, .key_layout = core->opts.key_layout};
     core->lead.is_raising = true;
     core_propose(core, &command, NULL, on_raised);
 }
@@ -129,11 +134,26 @@ void keep_on_settled(struct core *core, const struct note_settled *settled)
     }
 }
 
+bool keep_knows_who_leaves(struct core *core, const struct pmap *map)
+{
+    uint64_t leaving = 0;
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        const struct pmap_node *node = &map->node[i];
+        if (node->id != 0 && node->is_up && node->is_draining) { leaving |= UINT64_C(1) << i; }
+    }
+    bool is_more = (leaving & ~core->lead.leaving) != 0;
+    core->lead.leaving = leaving;
+    if (is_more) { core->lead.leaving_ms = core->now_ms; }
+    return leaving == 0 || core->now_ms >= core->lead.leaving_ms + LEAVING_MS;
+}
+
 void keep_tick(struct core *core, const struct pmap *map)
 {
+    bool may_place = keep_knows_who_leaves(core, map);
     if (map->level < PMAP_LEVEL_REPLICAS) {
         raise_level(core, map);
-    } else if (core->lead.changing_count == 0 && core_self_up(core, map) != PMAP_NOBODY) {
+    } else if (may_place && core->lead.changing_count == 0 &&
+               core_self_up(core, map) != PMAP_NOBODY) {
         place(core, map);
     }
 }
@@ -210,7 +230,11 @@ static const char *need(const struct pmap *map, const struct pmap_partition *par
     if (voters == 0) { return "nobody else has its data"; }
     /* The group must be able to agree to the removal, and to go on after it. */
     bool can_agree = (up + map->node[index].is_up) * 2 > voters + 1;
-    if (!can_agree || up * 2 <= voters) { return "too few of its replicas would be up: no quorum"; }
+    if (!can_agree || up * 2 <= voters) {
+        return "too few of its replicas would be up: no quorum; start it, or another that left, "
+               "until "
+               "its data are elsewhere";
+    }
     bool is_busy = !partition->is_settled && map->node[index].is_up;
     return is_busy ? "its replicas are being changed: try again" : NULL;
 }

@@ -370,6 +370,7 @@ static void create(struct core *core)
         /* With who founds alone there is nobody who may not understand it. */
         command.level = PMAP_LEVEL_REPLICAS;
         command.data_of = own > 0 ? core->opts.node_id : 0;
+        command.key_layout = core->opts.key_layout;
     }
     core->lead.is_creating = true;
     core_propose(core, &command, NULL, on_created);

@@ -195,6 +195,23 @@ static uint32_t voters_wanted(const struct pmap *map)
     return wanted - (wanted > 0 && wanted % 2 == 0);
 }
 
+/* Will the voters that stay be no majority when those that drain are gone, all at once, but one if these lose their votes? */
+static bool too_many_leave(struct core *core, const struct pmap *map)
+{
+    const struct engine_status *status = &core->status;
+    uint32_t fit = 0;
+    uint32_t leaving = 0;
+    for (size_t i = 0; i < status->server_count; i++) {
+        uint32_t index = pmap_find_name(map, slice_of_str(status->servers[i].node_name));
+        if (status->servers[i].role != ROLE_VOTER || index == PMAP_NOBODY) { continue; }
+        fit += is_fit(core, map, index);
+        leaving += map->node[index].is_up && map->node[index].is_draining;
+    }
+    uint32_t voters = voter_count(core);
+    return leaving > 0 && fit * 2 <= voters && fit * 2 > voters - leaving &&
+           keep_knows_who_leaves(core, map);
+}
+
 /* Take a vote away: one that is too many since a member was forgotten, or that of a node which drains and whose
  * stop would leave the others without a majority. It is told to begin a new replica, which does not vote. */
 static bool shed_one(struct core *core, const struct pmap *map)
@@ -204,6 +221,7 @@ static bool shed_one(struct core *core, const struct pmap *map)
     uint32_t self = core_self_up(core, map);
     bool drains_itself = self != PMAP_NOBODY && map->node[self].is_draining;
     bool has_surplus = !drains_itself && voter_count(core) > voters_wanted(map);
+    bool many_leave = too_many_leave(core, map);
     size_t victim = SIZE_MAX;
     for (size_t i = 0; i < status->server_count; i++) {
         const char *name = status->servers[i].node_name;
@@ -216,7 +234,7 @@ static bool shed_one(struct core *core, const struct pmap *map)
         uint32_t others;
         bool may_go = raft_can_lose(core, map, name, &up, &others);
         bool drains = map->node[index].is_draining;
-        bool is_in_the_way = drains && up * 2 <= others + 1;
+        bool is_in_the_way = drains && (many_leave || up * 2 <= others + 1);
         if (may_go && (has_surplus || is_in_the_way) && (victim == SIZE_MAX || drains)) {
             victim = i;
         }

@@ -16,6 +16,7 @@ enum {
     BACKOFF_MS_MIN = 1000,
     BACKOFF_MS_MAX = 16000,
 };
+enum { LOG_FOR_IMAGES_BYTES_MAX = 1 << 30 }; /* as much is read at a start within some seconds */
 
 void snapshot_file_name(char name[DISK_NAME_BYTES], uint64_t file)
 {
@@ -143,15 +144,30 @@ void snapshot_cancel(struct group *g)
     snapshot_pins_end(g);
 }
 
+/* Of the log, in segments: what the options say; or, because a snapshot costs its whole image, so many that what is needed may
+ * be as long as all images are. */
+static uint64_t segments_max(const struct engine *e)
+{
+    uint64_t image_bytes = 0;
+    LIST_EACH (at, &e->groups) {
+        const struct manifest *last = wal_log_snapshot(CONTAINER_OF(at, struct group, link)->log);
+        image_bytes += last != NULL ? last->bytes : 0;
+    }
+    if (image_bytes > LOG_FOR_IMAGES_BYTES_MAX) { image_bytes = LOG_FOR_IMAGES_BYTES_MAX; }
+    uint64_t needed = image_bytes / 3 * 4 / e->opts.segment_bytes; /* three quarters are in use */
+    return needed > e->opts.segments_max ? needed : e->opts.segments_max;
+}
+
 void snapshot_tick(struct engine *e, uint64_t now_ms)
 {
     snapshot_serve_tick(e, now_ms);
     if (now_ms < e->swept_ms + SWEEP_MS) { return; }
     e->swept_ms = now_ms;
+    uint64_t log_segments_max = segments_max(e);
     if (e->space.is_low) {
         wal_drop_trailing(e->wal);
     } else {
-        wal_clean(e->wal, e->opts.segments_max);
+        wal_clean(e->wal, log_segments_max);
     }
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
@@ -160,5 +176,5 @@ void snapshot_tick(struct engine *e, uint64_t now_ms)
             snapshot_pins_tick(g, now_ms);
         }
     }
-    snapshot_take_tick(e, now_ms);
+    snapshot_take_tick(e, now_ms, log_segments_max);
 }

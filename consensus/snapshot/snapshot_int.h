@@ -13,7 +13,7 @@ void snapshot_remove_file(struct engine *e, uint64_t file); /* some time later *
 void snapshot_backoff_fail(struct snapshot_backoff *backoff, uint64_t now_ms);
 
 /* Taking (snapshot_take.c). */
-void snapshot_take_tick(struct engine *e, uint64_t now_ms);
+void snapshot_take_tick(struct engine *e, uint64_t now_ms, uint64_t segments_max);
 void snapshot_take_cancel(struct group *g);
 void snapshot_take_end(struct engine *e); /* the engine ends */
 

@@ -273,10 +273,10 @@ static unsigned trailing_entries(const struct group *g, uint64_t index)
 
 /* What the groups need may fill three quarters of the log: above that the one with the most takes a
  * snapshot with nothing behind it. */
-static void take_of_most(struct engine *e, uint64_t now_ms)
+static void take_of_most(struct engine *e, uint64_t now_ms, uint64_t segments_max)
 {
-    const struct engine_opts *opts = &e->opts;
-    if (wal_live_bytes(e->wal) <= opts->segments_max * opts->segment_bytes / 4 * 3) { return; }
+    uint64_t log_bytes = segments_max * e->opts.segment_bytes;
+    if (wal_live_bytes(e->wal) <= log_bytes / 4 * 3) { return; }
     struct group *most = NULL;
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
@@ -316,13 +316,13 @@ static void tick_group(struct group *g, uint64_t now_ms)
     if (is_due && may_take(g, now_ms)) { take_start(g, trailing_entries(g, g->applied)); }
 }
 
-void snapshot_take_tick(struct engine *e, uint64_t now_ms)
+void snapshot_take_tick(struct engine *e, uint64_t now_ms, uint64_t segments_max)
 {
     LIST_EACH (at, &e->groups) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         if (g->state == GROUP_RUNNING) { tick_group(g, now_ms); }
     }
-    take_of_most(e, now_ms);
+    take_of_most(e, now_ms, segments_max);
 }
 
 void snapshot_progress_take(const struct engine *e, struct snapshot_progress *progress)

@@ -9,6 +9,8 @@ from lib.cluster import FORM_DEADLINE_S, RAFT_PORT
 from lib.resp import RespError
 from lib.wait import wait_until
 
+EX_CONFIG = 78
+
 LINES_MAX = 12
 """Of one kind, in the first quarter of a minute of a trouble that lasts."""
 
@@ -72,6 +74,20 @@ def test_a_node_that_comes_later_joins_and_gets_its_share(make_cluster):
     cluster.wait_settled()
     assert one_cluster(cluster) == before
     assert int(members(cluster[0])["fanfare-2"]["partitions"]) >= 5
+
+
+@pytest.mark.parametrize("option, value", [("partitions", 8), ("sharded-databases", "1 5")])
+def test_a_node_that_would_divide_channels_or_keys_otherwise_stops_and_says_so(make_cluster, option, value):
+    cluster = make_cluster(2, options={"sharded-databases": "1"})
+    cluster.start()
+    cluster.wait_settled()
+    before = one_cluster(cluster)
+    other = cluster.add(**{option: value})
+    other.expects_death = True
+    other.begin()
+    assert other.wait_exit() == EX_CONFIG
+    assert f"the option {option} is not the cluster's" in other.log()
+    assert cluster_id(cluster[0]) == cluster_id(cluster[1]) == before
 
 
 def test_the_first_node_with_an_empty_disk_comes_back_to_the_running_cluster(start_cluster):

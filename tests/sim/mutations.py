@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Puts faults into a copy of the sources, one after the other, and demands that the simulator finds each.
+"""Puts faults into a copy of the sources, one after the other, and demands that the tests find each: the simulator those of
+the consensus engine (mutations_table.py), a unit test those of the data path (mutations_data.py).
 
 usage: mutations.py [--check] [--quick] [--work DIR] [--jobs N] [-k WORD]
   --check  only see whether every replacement of the table still fits the sources
-  --quick  only a few that few seeds show
+  --quick  only a few of each table, that show soon
   --work   where copies and builds are; kept for the next time
   --jobs   so many at a time
   --first  seeds from there on, instead of the ones that the table speaks of
@@ -13,6 +14,7 @@ import argparse
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,11 +23,16 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from mutations_table import MUTATIONS, QUICK  # noqa: E402
+import mutations_data  # noqa: E402
+import mutations_table  # noqa: E402
+
+MUTATIONS = mutations_table.MUTATIONS + mutations_data.MUTATIONS
+QUICK = mutations_table.QUICK + mutations_data.QUICK
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ("CMakeLists.txt", "broker", "consensus", "proto", "tests")
 RUN_S_MAX = 300
+UNIT_S_MAX = 90
 
 
 class Misfit(Exception):
@@ -100,9 +107,8 @@ class Copy:
         run(["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DTESTS=ON", "-DBENCH=OFF",
              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG"])
 
-    def make(self):
-        run(["cmake", "--build", self.build, "--target", "sim"])
-        return self.build / "sim"
+    def make(self, targets):
+        run(["cmake", "--build", self.build, "--target", *targets])
 
 
 def run(command):
@@ -113,38 +119,87 @@ def run(command):
         raise SystemExit(f"failed: {' '.join(map(str, command))}")
 
 
-def simulate(program, seeds, first=1):
-    """Run seeds until one fails. Returns what failed, or None."""
-    command = [program, "-s", str(first), "-n", str(seeds), "-t", str(RUN_S_MAX)]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=RUN_S_MAX + 60, check=False)
-    except subprocess.TimeoutExpired:
-        return "it came to no end"
-    if done.returncode == 0:
-        ran = re.search(r"^seeds (\d+)", done.stdout, re.M)
-        if not ran or int(ran.group(1)) != seeds:
-            raise SystemExit(f"{program}: {seeds} seeds took longer than {RUN_S_MAX} s")
-        return None
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if re.match("FAILED|aborted", line)]
-    return lines[-1] if lines else f"it ended with {done.returncode}"
+class Check:
+    """What has to fail: a number of seeds of `sim`, or "test_program suite/pattern of its tests"."""
+
+    def __init__(self, what):
+        self.seeds = what if isinstance(what, int) else 0
+        self.target, _, self.filter = ("sim", "", "") if self.seeds else what.partition(" ")
+
+    def __str__(self):
+        return f"{self.seeds} seeds" if self.seeds else f"{self.target} {self.filter}".strip()
+
+    def command(self, build, first):
+        program = build / self.target
+        if self.seeds:
+            return [program, "-s", str(first), "-n", str(self.seeds), "-t", str(RUN_S_MAX)]
+        chosen = ["--filter", self.filter] if self.filter else []
+        return [program, "--timeout", "60", "-j1", *chosen]
+
+    def failure_of(self, done):
+        """What failed, or None."""
+        said = done.stdout + done.stderr
+        if self.seeds:
+            ran = re.search(r"^seeds (\d+)", done.stdout, re.M)
+            if done.returncode == 0 and (not ran or int(ran.group(1)) != self.seeds):
+                raise SystemExit(f"{self}: they took longer than {RUN_S_MAX} s")
+        elif re.search(r"Tested: \D*0\D", said):
+            raise SystemExit(f"{self}: there is no such test")
+        if done.returncode == 0:
+            return None
+        said = re.sub(r"\x1b\[[0-9;]*m", "", said)
+        lines = [line for line in said.splitlines() if re.match(r"FAILED|aborted|\[FAIL\]", line)]
+        return lines[-1 if self.seeds else 0] if lines else f"it ended with {done.returncode}"
+
+    def run(self, build, first):
+        """Returns what failed, or None."""
+        command = self.command(build, first)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                              start_new_session=True) as process:
+            try:
+                out, err = process.communicate(timeout=RUN_S_MAX + 60 if self.seeds else UNIT_S_MAX)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+                return "it came to no end"
+        return self.failure_of(subprocess.CompletedProcess(command, process.returncode, out, err))
 
 
 def try_mutation(copies, mutation, first):
     """Build and run one mutation. Returns whether it was found."""
-    name, edits, seeds = mutation
+    name, edits, what = mutation
+    check = Check(what)
     copy = copies.get()
     start = time.monotonic()
     before = mutate(copy.tree, edits)
     try:
-        failure = simulate(copy.make(), seeds, first)
+        copy.make([check.target])
+        failure = check.run(copy.build, first)
     finally:
         for path, text in before.items():
             path.write_text(text)
         copies.put(copy)
     took = time.monotonic() - start
-    print(f"{'caught ' if failure else 'SURVIVED'}  {name} ({seeds} seeds, {took:.1f} s): {failure or ''}", flush=True)
+    print(f"{'caught ' if failure else 'SURVIVED'}  {name} ({check}, {took:.1f} s): {failure or ''}", flush=True)
     return failure is not None
+
+
+def checks_of(mutations):
+    """What the mutations need: the most seeds, and each unit test."""
+    seeds = max((what for _, _, what in mutations if isinstance(what, int)), default=0)
+    tests = sorted({what for _, _, what in mutations if not isinstance(what, int)})
+    return [Check(what) for what in ([seeds] if seeds else []) + tests]
+
+
+def try_unchanged(copy, mutations, first):
+    """Returns what fails in the sources as they are, or None."""
+    checks = checks_of(mutations)
+    copy.make(sorted({check.target for check in checks}))
+    for check in checks:
+        failure = check.run(copy.build, first)
+        if failure:
+            return f"{check}: {failure}"
+    print(f"the sources as they are pass: {', '.join(map(str, checks))}", flush=True)
+    return None
 
 
 def try_all(work, mutations, jobs, first):
@@ -153,13 +208,11 @@ def try_all(work, mutations, jobs, first):
     for i in range(jobs):
         copies.put(Copy(work / f"copy-{i}"))
     copy = copies.get()
-    seeds = max(seeds for _, _, seeds in mutations)
-    failure = simulate(copy.make(), seeds, first)
+    failure = try_unchanged(copy, mutations, first)
     copies.put(copy)
     if failure:
         print(f"the sources as they are fail: {failure}")
         return len(mutations)
-    print(f"the sources as they are pass {seeds} seeds", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
         found = list(pool.map(lambda m: try_mutation(copies, m, first), mutations))
     print(f"{sum(found)} of {len(found)} mutations caught")
@@ -176,7 +229,7 @@ def main():
     parser.add_argument("-k", default="")
     options = parser.parse_args()
     if check_table() > 0:
-        print("Say in tests/sim/mutations_table.py how these faults are made in the sources as they are now.")
+        print("Say in tests/sim/mutations_table.py or mutations_data.py how these faults are made in the sources as they are now.")
         return 1
     if options.check:
         return 0

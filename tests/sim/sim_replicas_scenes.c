@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "consensus/map/placement_replicas.h"
 #include "partition/replicas.h"
 #include "sim/sim_membership_data.h"
 
@@ -227,12 +228,25 @@ static void who_drains_leads_nothing_soon(struct msim *sim)
     }
 }
 
+/* Could the control group not agree without it? */
+static bool is_needed_to_vote(const struct pmap *map, uint32_t index)
+{
+    uint32_t voters = 0;
+    uint32_t others_stay = 0;
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (map->node[i].id == 0 || !map->node[i].is_voter) { continue; }
+        voters++;
+        others_stay += i != index && map->node[i].is_up && !map->node[i].is_draining;
+    }
+    return map->node[index].is_voter && others_stay * 2 <= voters;
+}
+
 /* Does it own nothing, lead nothing, and would nobody miss its votes? */
 static bool is_free_to_go(const struct msim *sim, const struct mnode *node)
 {
     const struct pmap *map = sim->newest;
     uint32_t index = pmap_find_id(map, node->id);
-    bool is_free = replicas_are_handed_over(node->replicas) && !map->node[index].is_voter;
+    bool is_free = replicas_are_handed_over(node->replicas) && !is_needed_to_vote(map, index);
     for (uint32_t p = 0; p < map->partition_count; p++) {
         is_free = is_free && map->partition[p].owner != index;
     }
@@ -270,6 +284,83 @@ static void two_shrink_to_one_and_grow_again(struct msim *sim)
     }
 }
 
+/* Each goes as soon as it may, as the broker does. */
+static bool go_at_once(struct msim *sim, int first, int last)
+{
+    uint64_t until_ms = sim->now_ms + 10000;
+    int left = last - first + 1;
+    bool is_gone[MSIM_NODES_MAX + 1] = {false};
+    for (int i = first; i <= last; i++) {
+        core_drain(sim->nodes[i].core);
+        msim_settle(&sim->nodes[i]);
+        if (!pass(sim, sim_random(&sim->random, 150))) { return false; }
+    }
+    while (left > 0) {
+        if (!pass(sim, 20)) { return false; }
+        if (sim->now_ms > until_ms) {
+            msim_fail(sim, "they do not hand over");
+            return false;
+        }
+        for (int i = first; i <= last; i++) {
+            struct mnode *node = &sim->nodes[i];
+            if (is_gone[i] || !is_free_to_go(sim, node)) { continue; }
+            is_gone[i] = true;
+            left--;
+            core_leave(node->core);
+            msim_settle(node);
+            if (!pass(sim, 200)) { return false; }
+            die(node);
+        }
+    }
+    return pass(sim, 3000);
+}
+
+static void five_shrink_to_three_at_once(struct msim *sim)
+{
+    if (!found(sim, 5) || !go_at_once(sim, 4, 5)) { return; }
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if (placement_is_left_short(sim->newest, p)) { msim_fail(sim, "no quorum is left"); }
+    }
+    uint64_t before = acked_count(sim);
+    if (!pass(sim, 5000)) { return; }
+    if (acked_count(sim) < before + 20) { msim_fail(sim, "three do not write"); }
+    forget(sim, 1, 5, "");
+    if (!pass(sim, 200)) { return; }
+    forget(sim, 2, 4, "");
+    (void)rest(sim, "three");
+}
+
+static void three_shrink_to_one_at_once(struct msim *sim)
+{
+    if (!found(sim, 3) || !go_at_once(sim, 2, 3)) { return; }
+    uint64_t before = acked_count(sim);
+    if (!pass(sim, 5000)) { return; }
+    if (acked_count(sim) < before + 20) { msim_fail(sim, "one alone does not write"); }
+    forget(sim, 1, 2, "");
+    forget(sim, 1, 3, "");
+    come_back(&sim->nodes[2]);
+    come_back(&sim->nodes[3]);
+    (void)rest(sim, "three again");
+}
+
+/* One after the other, as soon as the one before is back: who has what stays as it is. */
+static void a_rolling_restart_moves_no_replica(struct msim *sim)
+{
+    uint64_t change[PARTITIONS];
+    if (!found(sim, 5) || !pass(sim, 2000)) { return; }
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        change[p] = sim->newest->partition[p].change;
+    }
+    for (int i = 1; i <= 5; i++) {
+        if (!go_at_once(sim, i, i)) { return; }
+        come_back(&sim->nodes[i]);
+        if (!rest(sim, "it is back")) { return; }
+    }
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        if (change[p] != sim->newest->partition[p].change) { msim_fail(sim, "%u has moved", p); }
+    }
+}
+
 static const struct scene {
     const char *name;
     void (*play)(struct msim *sim);
@@ -281,6 +372,9 @@ static const struct scene {
     {"needed", who_is_needed_is_not_forgotten},
     {"drains", who_drains_leads_nothing_soon},
     {"shrinks", two_shrink_to_one_and_grow_again},
+    {"shrinks_at_once", five_shrink_to_three_at_once},
+    {"shrinks_to_one", three_shrink_to_one_at_once},
+    {"rolls", a_rolling_restart_moves_no_replica},
 };
 
 /* ---- the program ---- */

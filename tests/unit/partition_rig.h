@@ -26,6 +26,7 @@
 #include "base/mem.h"
 #include "consensus/consensus.h"
 #include "partition/partition.h"
+#include "store/store_string.h"
 
 enum { RIG_NODES = 3, RIG_WORDS = 16, RIG_WAIT_MS = 20000 };
 
@@ -289,6 +290,27 @@ static inline void rig_fini(struct rig *rig)
     cr_assert_eq(system(command), 0);
 }
 
+/* What a flipped bit may do, to `n`. The node does not run. */
+static inline void rig_falsify(const struct rig_node *node)
+{
+    char path[160];
+    struct store *store;
+    struct store_txn *txn;
+    snprintf(path, sizeof path, "%s/0/data", node->data_dir);
+    const struct store_opts opts = {.path = path, .map_bytes = 1ULL << 30, .readers_max = 4};
+    cr_assert_eq(store_open(&store, &opts), ERR_OK);
+    cr_assert_eq(store_begin(store, &txn), ERR_OK);
+    const struct store_ref ref = {0, 0, SLICE("n")};
+    struct store_object object;
+    store_txn_entry(txn, store_clock_ms(txn), 1);
+    cr_assert(store_key_find(txn, &ref, &object));
+    store_string_set(txn, &object, SLICE("7"));
+    store_key_save(txn, &ref, &object);
+    cr_assert_eq(store_commit(txn), ERR_OK);
+    cr_assert_eq(store_sync(store), ERR_OK);
+    store_close(store);
+}
+
 /* ---- requests ---- */
 
 struct rig_ask {
@@ -297,11 +319,14 @@ struct rig_ask {
     struct slice word[4][RIG_WORDS];
     struct partition_check check[4];
     bool is_done;
+    uint32_t done_count; /* since it was asked */
 };
 
 static inline void rig_done(struct partition_request *request)
 {
-    CONTAINER_OF(request, struct rig_ask, request)->is_done = true;
+    struct rig_ask *ask = CONTAINER_OF(request, struct rig_ask, request);
+    ask->is_done = true;
+    ask->done_count++;
 }
 
 /* One more call, of words apart by blanks, which live as long as the ask. */
@@ -338,6 +363,7 @@ static inline void rig_begin(struct rig *rig, struct rig_ask *ask, enum partitio
 static inline void rig_ask(struct rig_node *node, struct rig_ask *ask)
 {
     ask->is_done = false;
+    ask->done_count = 0;
     partition_ask(node->partitions, &ask->request);
 }
 

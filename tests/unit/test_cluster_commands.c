@@ -13,15 +13,27 @@ static struct fake {
     struct mailbox mailbox;
     struct list asked;
     uint64_t term;
+    uint32_t wake_count;
     uint32_t unparked_count;
     uint64_t unparked_seq;
 } fake;
 
-void partition_ask(struct partitions *partitions, struct partition_request *request)
+void partition_push(struct partitions *partitions, struct partition_request *request)
 {
     cr_assert_eq((const void *)partitions, &fake);
     cr_assert_eq(request->home, &fake.mailbox);
     list_push_back(&fake.asked, &request->link);
+}
+
+void partition_ask(struct partitions *partitions, struct partition_request *request)
+{
+    partition_push(partitions, request);
+}
+
+void partitions_wake(struct partitions *partitions)
+{
+    cr_assert_eq((const void *)partitions, &fake);
+    fake.wake_count++;
 }
 
 bool partition_read(struct partitions *partitions, uint32_t worker,
@@ -238,6 +250,26 @@ Test(commands, a_write_has_its_lane_s_next_number_and_says_which_are_answered)
     asker_fini(&c);
 }
 
+Test(commands, what_is_asked_in_a_turn_wakes_the_partitions_once_at_its_end)
+{
+    begin(MS_FOREVER);
+    struct asker a, b;
+    cr_assert(commands_are_idle(commands));
+    ask(&a, PARTITION_WRITE, 1);
+    ask(&b, PARTITION_WRITE, 2);
+    cr_assert_eq(fake.wake_count, 0);
+    cr_assert(!commands_are_idle(commands), "the worker may not sleep");
+    commands_turn(commands);
+    cr_assert_eq(fake.wake_count, 1);
+    cr_assert(commands_are_idle(commands));
+    commands_turn(commands);
+    cr_assert_eq(fake.wake_count, 1);
+    answer(ERR_OK);
+    answer(ERR_OK);
+    asker_fini(&a);
+    asker_fini(&b);
+}
+
 Test(commands, what_was_refused_goes_again_in_order_before_what_came_after_it)
 {
     begin(MS_FOREVER);
@@ -303,6 +335,18 @@ Test(commands, it_is_asked_until_it_is_late_and_then_told_whether_it_may_have_be
     asker_fini(&a);
     asker_fini(&b);
     asker_fini(&c);
+}
+
+Test(commands, full_disks_do_not_tell_whether_it_was_executed_before)
+{
+    begin(MS_FOREVER);
+    struct asker a;
+    ask(&a, PARTITION_WRITE, 1);
+    answer(ERR_INDOUBT);
+    commands_tick(commands);
+    answer(ERR_FULL);
+    cr_assert_eq(a.request.err, ERR_INDOUBT);
+    asker_fini(&a);
 }
 
 Test(commands, nobody_is_asked_who_does_not_lead)
@@ -401,6 +445,35 @@ Test(commands, an_answered_parking_number_is_confirmed_until_what_confirms_it_is
     asker_fini(&c);
     asker_fini(&d);
     asker_fini(&e);
+}
+
+/* Of several askings one is executed, maybe the first, which carried less. */
+Test(commands, what_is_asked_again_confirms_what_it_carried_first)
+{
+    begin(MS_FOREVER);
+    struct asker a, b, c, d;
+    ask(&a, PARTITION_PARK, 1);
+    answer(ERR_OK);
+    ask(&b, PARTITION_PARK, 2); /* carries 1 */
+    struct partition_request *second = asked_first();
+    list_remove(&second->link);
+    ask(&c, PARTITION_PARK, 3);
+    answer(ERR_OK);
+    list_push_back(&fake.asked, &second->link);
+    answer(ERR_INDOUBT);
+    commands_tick(commands);
+    cr_assert_eq(asked_first()->acked_count, 1);
+    cr_assert_eq(asked_first()->acked[0], 3);
+    answer(ERR_OK);
+    ask(&d, PARTITION_PARK, 4);
+    cr_assert_eq(asked_first()->acked_count, 2);
+    cr_assert_eq(asked_first()->acked[0], 3);
+    cr_assert_eq(asked_first()->acked[1], 2);
+    answer(ERR_OK);
+    asker_fini(&a);
+    asker_fini(&b);
+    asker_fini(&c);
+    asker_fini(&d);
 }
 
 Test(commands, one_that_is_taken_back_ends_with_what_the_partition_says)

@@ -622,3 +622,69 @@ Test(errands, one_that_is_given_up_is_told_truly_whether_it_may_have_been_execut
 {
     live_all(true);
 }
+
+/* ---- another life of the node ---- */
+
+static struct {
+    struct mailbox mailbox;
+    struct errands errands;
+    uint64_t incarnation;
+    uint32_t asked_count;
+    uint32_t done_count;
+} life;
+
+static uint64_t incarnation_of_life(void *arg)
+{
+    (void)arg;
+    return life.incarnation;
+}
+
+static struct errand_place find_there(void *arg, uint32_t partition)
+{
+    (void)arg;
+    (void)partition;
+    return (struct errand_place){.where = ERRAND_THERE, .node = 1, .term = 1};
+}
+
+static void count_asked(void *arg, const struct errand *errand)
+{
+    (void)arg;
+    cr_assert_eq(errand->request.origin.incarnation, life.incarnation);
+    life.asked_count++;
+}
+
+static void count_done(struct partition_request *request)
+{
+    (void)request;
+    life.done_count++;
+}
+
+Test(errands, in_a_new_life_nothing_is_asked_again_that_may_have_been_executed_in_the_old_one)
+{
+    const struct errands_opts opts = {.mailbox = &life.mailbox,
+                                      .timeout_ms = MS_FOREVER,
+                                      .incarnation = incarnation_of_life,
+                                      .find = find_there,
+                                      .ask_there = count_asked};
+    struct partition_request old = {.ask = PARTITION_WRITE, .on_done = count_done};
+    struct partition_request fresh = old;
+    life.incarnation = 1;
+    mailbox_init(&life.mailbox, NULL, NULL);
+    errands_init(&life.errands, &opts);
+    errands_ask(&life.errands, &old);
+    errands_on_down(&life.errands, 1);
+    errands_look(&life.errands);
+    cr_assert_eq(life.asked_count, 2, "in the same life its number tells");
+    life.incarnation = 2;
+    errands_tick(&life.errands);
+    mailbox_run(&life.mailbox);
+    cr_assert_eq(life.asked_count, 2);
+    cr_assert_eq(life.done_count, 1);
+    cr_assert_eq(old.err, ERR_INDOUBT);
+    errands_ask(&life.errands, &fresh);
+    cr_assert_eq(life.asked_count, 3);
+    errands_stop(&life.errands);
+    mailbox_run(&life.mailbox);
+    cr_assert_eq(life.done_count, 2);
+    errands_fini(&life.errands);
+}

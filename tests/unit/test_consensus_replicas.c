@@ -197,7 +197,8 @@ Test(consensus_replicas, a_founder_that_brings_data_is_the_first_replica_of_all)
                                      .cluster_id = CLUSTER_ID,
                                      .partition_count = 3,
                                      .level = 1,
-                                     .data_of = 9};
+                                     .data_of = 9,
+                                     .key_layout = 1 + 6};
     cr_assert(apply(control, &create));
     cr_assert(join(control, 1, "a", ""));
     cr_assert_not(add(control, 0, 1), "somebody has data of it");
@@ -206,6 +207,7 @@ Test(consensus_replicas, a_founder_that_brings_data_is_the_first_replica_of_all)
     control_save(control, &bytes);
     cr_assert_eq(control_load(copy, buf_slice(&bytes)), ERR_OK);
     cr_assert(join(copy, 9, "b", ""));
+    cr_assert_eq(control_map(copy)->key_layout, 7, "kept by a snapshot and by each change");
     for (uint32_t p = 0; p < 3; p++) {
         cr_assert_eq(row(copy, p)->replica_count, 1);
         cr_assert_eq(row(copy, p)->replica[0].id, 1);
@@ -217,6 +219,22 @@ Test(consensus_replicas, a_founder_that_brings_data_is_the_first_replica_of_all)
     cr_assert_eq(row(copy, 1)->replica_count, 1);
     buf_fini(&bytes);
     control_free(copy);
+    control_free(control);
+}
+
+Test(consensus_replicas, how_keys_are_divided_is_said_once_with_the_level)
+{
+    struct control *control = cluster(4);
+    struct control_command to = {.op = CONTROL_LEVEL, .level = 1, .key_layout = 1 + 2};
+    cr_assert(join(control, 1, "a", ""));
+    cr_assert_eq(control_map(control)->key_layout, 0);
+    cr_assert(apply(control, &to));
+    cr_assert_eq(control_map(control)->key_layout, 3);
+    to.key_layout = 1;
+    cr_assert_not(apply(control, &to), "once");
+    to.level = 2;
+    cr_assert(apply(control, &to));
+    cr_assert_eq(control_map(control)->key_layout, 3, "for ever");
     control_free(control);
 }
 
@@ -526,27 +544,76 @@ Test(consensus_replicas, one_new_node_moves_no_more_than_its_share)
     control_free(w.control);
 }
 
-Test(consensus_replicas, who_drains_sheds_its_vote_where_it_would_be_missed)
+/* The next change is of partition 0: it loses the one at the node's index, or gets one there. */
+static void make_next(struct control *control, bool is_removal, uint32_t node)
+{
+    struct placement_change change;
+    cr_assert(placement_must_wait(control_map(control), 0));
+    cr_assert(placement_replicas_next(control_map(control), WANTED, &change));
+    cr_assert(change.is_removal == is_removal && change.partition == 0 && change.node == node,
+              "%u %u %u", change.is_removal, change.partition, change.node);
+    cr_assert(is_removal ? drop(control, 0, change.replica)
+                         : add(control, 0, control_map(control)->node[node].id));
+    cr_assert(placement_must_wait(control_map(control), 0), "it is not settled");
+    cr_assert(settle(control, 0));
+}
+
+Test(consensus_replicas,
+     who_drains_sheds_its_vote_where_it_would_be_missed_and_nobody_else_is_there)
 {
     struct control *control = three_members();
-    struct placement_change change;
-    for (uint32_t p = 0; p < 4; p++) {
-        for (uint64_t id = 1; id <= 3; id++) {
-            if (id == 3 && p > 0) { continue; } /* the first has three, the others two */
-            cr_assert(add(control, p, id) && settle(control, p));
-        }
+    for (uint64_t id = 1; id <= 3; id++) {
+        cr_assert(add(control, 0, id) && settle(control, 0));
     }
     cr_assert(about(control, CONTROL_DRAIN, 2));
-    for (uint32_t p = 1; p < 4; p++) {
-        cr_assert(placement_must_shed(control_map(control), p, 1));
-        cr_assert(placement_replicas_next(control_map(control), 2, &change));
-        cr_assert(change.is_removal && change.partition == p && change.node == 1);
-        cr_assert(drop(control, p, change.replica) && settle(control, p));
-    }
-    cr_assert_not(placement_must_shed(control_map(control), 0, 1), "two of three stay");
-    cr_assert(about(control, CONTROL_DOWN, 3));
-    cr_assert_not(placement_must_shed(control_map(control), 0, 1), "one of two would be left");
+    cr_assert_not(placement_must_wait(control_map(control), 0), "two of three stay");
+    cr_assert_not(placement_is_left_short(control_map(control), 0));
+    cr_assert(about(control, CONTROL_DRAIN, 3));
+    cr_assert(placement_is_left_short(control_map(control), 0));
+    make_next(control, true, 1);
+    make_next(control, true, 2);
+    cr_assert_not(placement_must_wait(control_map(control), 0), "one alone stays");
+    cr_assert_not(placement_is_left_short(control_map(control), 0));
     control_free(control);
+}
+
+Test(consensus_replicas, who_drains_waits_for_nothing_that_cannot_be_had)
+{
+    struct control *control = three_members();
+    for (uint64_t id = 1; id <= 3; id++) {
+        cr_assert(add(control, 0, id) && settle(control, 0));
+    }
+    cr_assert(about(control, CONTROL_DOWN, 3));
+    cr_assert(about(control, CONTROL_DRAIN, 2));
+    cr_assert_not(placement_must_wait(control_map(control), 0), "one of two would be left");
+    cr_assert(placement_is_left_short(control_map(control), 0));
+    cr_assert(about(control, CONTROL_DRAIN, 1));
+    cr_assert_not(placement_must_wait(control_map(control), 0), "all go");
+    control_free(control);
+}
+
+Test(consensus_replicas, two_that_drain_at_once_are_replaced_before_they_go)
+{
+    struct world w;
+    begin(&w, 3, 5, 0);
+    for (int i = 0; i < 30; i++) {
+        all_up(&w);
+    }
+    come_to_rest(&w);
+    uint32_t changes = 0;
+    cr_assert(about(w.control, CONTROL_DRAIN, control_map(w.control)->node[4].id));
+    cr_assert_not(step(&w), "one at a time moves nothing");
+    cr_assert(about(w.control, CONTROL_DRAIN, control_map(w.control)->node[3].id));
+    while (step(&w)) {
+        settle_some(&w, true);
+        changes++;
+    }
+    for (uint32_t p = 0; p < w.partitions; p++) {
+        cr_assert_not(placement_must_wait(control_map(w.control), p));
+        cr_assert_not(placement_is_left_short(control_map(w.control), p));
+    }
+    cr_assert_leq(changes, 2 * w.partitions, "an addition and a removal each");
+    control_free(w.control);
 }
 
 Test(consensus_replicas, who_should_lead_is_the_owner_or_the_same_one_of_the_others)

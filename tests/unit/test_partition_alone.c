@@ -1,4 +1,5 @@
 /* The promises of partition/partition.h for a node alone: what is written is there, once, also after a crash. */
+#include "partition/partition_int.h"
 #include "partition_rig.h"
 
 static struct rig_node *one_node(struct rig *rig)
@@ -35,6 +36,84 @@ Test(alone, a_worker_reads_by_itself_what_was_answered)
     cr_assert_eq(ask.request.err, ERR_OK);
     cr_assert(slice_equal(buf_slice(&ask.request.reply), SLICE("$1\r\n1\r\n")));
     rig_free(&ask);
+    rig_fini(&rig);
+}
+
+static bool reads(struct rig_node *node, const char *text)
+{
+    struct rig_ask ask;
+    rig_begin(node->rig, &ask, PARTITION_READ, 0);
+    rig_call(&ask, 0, text);
+    bool is_read = partition_read(node->partitions, 1, &ask.request);
+    rig_free(&ask);
+    return is_read;
+}
+
+/* Something else than the engine shows, while it cannot show it anew: a worker reads before, meanwhile and afterwards. */
+struct showing {
+    atomic_uint_fast64_t *word;
+    uint64_t value;
+    bool before, during, after;
+};
+
+static void on_showing(struct rig_node *node, void *arg)
+{
+    struct showing *showing = arg;
+    showing->before = reads(node, "GET a");
+    uint64_t shown = atomic_exchange(showing->word, showing->value);
+    showing->during = reads(node, "GET a");
+    atomic_store(showing->word, shown);
+    showing->after = reads(node, "GET a");
+}
+
+static bool reads_while(struct rig_node *node, atomic_uint_fast64_t *word, uint64_t value)
+{
+    struct showing showing = {.word = word, .value = value};
+    RIG_UNTIL(node->rig,
+              (rig_on_raft(node, on_showing, &showing), showing.before && showing.after));
+    return showing.during;
+}
+
+Test(alone, a_worker_reads_nothing_without_a_lease_or_before_what_is_committed_is_applied)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct partition *p = &node->partitions->partition[0];
+    cr_assert_str_eq(rig_write(node, "SET a 1"), "+OK\r\n");
+    RIG_UNTIL(&rig, reads(node, "GET a"));
+    cr_assert(!reads_while(node, &p->view.commit, atomic_load(&p->applied) + 1));
+    cr_assert(!reads_while(node, &p->view.lease_until_ms, 1), "it has ended");
+    cr_assert(!reads_while(node, &p->view.lease_until_ms, 0), "there is none");
+    rig_fini(&rig);
+}
+
+/* What is said to be committed is the entry of the write behind the read, until the engine says anew what is. */
+Test(alone, a_read_waits_for_what_is_committed)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct partition *p = &node->partitions->partition[0];
+    struct rig_ask read;
+    struct rig_ask write;
+    unsigned seen = 0;
+    unsigned count = 1;
+    cr_assert_str_eq(rig_write(node, "INCR n"), ":1\r\n");
+    RIG_UNTIL(&rig, ({
+        rig_begin(&rig, &read, PARTITION_READ, 0);
+        rig_call(&read, 0, "GET n");
+        rig_begin(&rig, &write, PARTITION_WRITE, 0);
+        rig_call(&write, 0, "INCR n");
+        atomic_store(&p->view.commit, atomic_load(&p->applied) + 1);
+        rig_ask(node, &read);
+        rig_ask(node, &write);
+        rig_wait(&rig, &read);
+        rig_wait(&rig, &write);
+        cr_assert_eq(sscanf(read.request.reply.data, "$%*u\r\n%u", &seen), 1);
+        cr_assert_geq(seen, count);
+        rig_free(&read);
+        rig_free(&write);
+        seen == ++count;
+    }));
     rig_fini(&rig);
 }
 
@@ -100,6 +179,82 @@ Test(alone, calls_of_a_request_are_executed_together_if_the_checks_hold)
     rig_fini(&rig);
 }
 
+Test(alone, a_key_that_was_not_there_and_has_come_is_another_one)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask;
+    cr_assert_str_eq(rig_write(node, "SET a 1"), "+OK\r\n");
+    rig_begin(&rig, &ask, PARTITION_VERSIONS, 0);
+    ask.check[0].key = SLICE("a");
+    ask.request.check_count = 1;
+    rig_ask(node, &ask);
+    rig_wait(&rig, &ask);
+    uint64_t version = ask.check[0].version;
+    cr_assert_str_eq(rig_write(node, "SET came 1"), "+OK\r\n");
+    rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+    rig_call(&ask, 0, "INCR a");
+    ask.check[0] = (struct partition_check){.key = SLICE("a"), .version = version};
+    ask.check[1] = (struct partition_check){.key = SLICE("came")};
+    ask.request.check_count = 2;
+    for (unsigned i = 0; i < 2; i++) { /* and the same when it comes again */
+        rig_ask(node, &ask);
+        rig_wait(&rig, &ask);
+        cr_assert_eq(ask.request.err, ERR_OK);
+        cr_assert(ask.request.is_aborted);
+        rig_free(&ask);
+    }
+    cr_assert_str_eq(rig_read(node, "GET a"), "$1\r\n1\r\n");
+    rig_fini(&rig);
+}
+
+static enum err answer_of(struct rig_node *node, struct rig_ask *ask, uint64_t term)
+{
+    ask->request.term = term;
+    rig_ask(node, ask);
+    rig_wait(node->rig, ask);
+    return ask->request.err;
+}
+
+Test(alone, a_leader_of_another_term_is_none)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask;
+    uint64_t term = partition_leads(node->partitions, 0);
+    rig_begin(&rig, &ask, PARTITION_WRITE, 0);
+    rig_call(&ask, 0, "INCR n");
+    cr_assert_eq(answer_of(node, &ask, term + 1), ERR_NOT_LEADER);
+    cr_assert_eq(answer_of(node, &ask, term), ERR_OK);
+    cr_assert(slice_equal(buf_slice(&ask.request.reply), SLICE(":1\r\n")));
+    rig_free(&ask);
+    rig_fini(&rig);
+}
+
+Test(alone, what_comes_behind_a_refused_number_waits_until_that_one_comes_again)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask[3];
+    uint64_t term = partition_leads(node->partitions, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        rig_begin(&rig, &ask[i], i == 1 ? PARTITION_READ : PARTITION_WRITE, 0);
+        rig_call(&ask[i], 0, i == 1 ? "GET n" : "INCR n");
+        ask[i].request.origin = (struct partition_origin){
+            .node_id = 7, .incarnation = 1, .worker = 3, .seq = i + 1, .acked_low = 1};
+    }
+    cr_assert_eq(answer_of(node, &ask[0], term + 1), ERR_NOT_LEADER);
+    cr_assert_eq(answer_of(node, &ask[1], term), ERR_SLOW);
+    cr_assert_eq(answer_of(node, &ask[2], term), ERR_SLOW);
+    static const char *const replies[] = {":1\r\n", "$1\r\n1\r\n", ":2\r\n"};
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(answer_of(node, &ask[i], term), ERR_OK);
+        cr_assert(slice_equal(buf_slice(&ask[i].request.reply), slice_of_str(replies[i])));
+        rig_free(&ask[i]);
+    }
+    rig_fini(&rig);
+}
+
 Test(alone,
      requests_that_are_under_way_together_are_executed_in_order_and_reads_see_what_came_before)
 {
@@ -128,6 +283,54 @@ Test(alone,
         rig_free(&ask[2 * i]);
         rig_free(&ask[2 * i + 1]);
     }
+    mem_free(ask);
+    rig_fini(&rig);
+}
+
+/* ---- the engine refuses for a moment ---- */
+
+enum { REFUSED_COUNT = 200, REFUSED_BYTES = 8000 };
+
+/* While the raft thread is here all are asked, and what fits is on its way to it; the first ones will be refused. */
+static void on_refusing(struct rig_node *node, void *arg)
+{
+    struct rig_ask *ask = arg;
+    struct partition *p = &node->partitions->partition[0];
+    uint64_t bytes = 0;
+    uint64_t until = clock_mono_ns() + RIG_WAIT_MS * NS_PER_MS;
+    p->refused_round = p->round; /* nothing is under way */
+    for (unsigned i = 0; i < REFUSED_COUNT; i++) {
+        bytes += entry_request_bytes(&ask[i].request);
+        rig_ask(node, &ask[i]);
+    }
+    while (atomic_load(&p->proposed_bytes) < bytes) {
+        cr_assert_lt(clock_mono_ns(), until);
+    }
+}
+
+Test(alone, what_is_refused_for_a_moment_keeps_its_place)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask *ask = mem_new0(REFUSED_COUNT * sizeof *ask);
+    char *text = mem_new(REFUSED_BYTES);
+    char expected[64];
+    memset(text, 'v', REFUSED_BYTES - 1);
+    text[REFUSED_BYTES - 1] = 0;
+    memcpy(text, "RPUSH l ", 8);
+    for (unsigned i = 0; i < REFUSED_COUNT; i++) {
+        rig_begin(&rig, &ask[i], PARTITION_WRITE, 0);
+        ask[i].request.origin.acked_low = 1;
+        rig_call(&ask[i], 0, text);
+    }
+    rig_on_raft(node, on_refusing, ask);
+    for (unsigned i = 0; i < REFUSED_COUNT; i++) {
+        rig_wait(&rig, &ask[i]);
+        snprintf(expected, sizeof expected, ":%u\r\n", i + 1);
+        cr_assert(slice_equal(buf_slice(&ask[i].request.reply), slice_of_str(expected)));
+        rig_free(&ask[i]);
+    }
+    mem_free(text);
     mem_free(ask);
     rig_fini(&rig);
 }

@@ -1,7 +1,6 @@
 /* The promises of partition/partition.h where a partition has replicas on three nodes: what was acknowledged is there, and
  * was executed once, whoever leads; and all replicas hold the same. */
 #include "partition_load.h"
-#include "store/store_string.h"
 
 Test(cluster, replicas_that_join_hold_the_same)
 {
@@ -108,27 +107,6 @@ Test(cluster, a_large_value_is_on_all_replicas_and_one_that_is_too_large_is_refu
     rig_fini(&rig);
 }
 
-/* What a flipped bit may do. */
-static void falsify(const struct rig_node *node)
-{
-    char path[160];
-    struct store *store;
-    struct store_txn *txn;
-    snprintf(path, sizeof path, "%s/0/data", node->data_dir);
-    const struct store_opts opts = {.path = path, .map_bytes = 1ULL << 30, .readers_max = 4};
-    cr_assert_eq(store_open(&store, &opts), ERR_OK);
-    cr_assert_eq(store_begin(store, &txn), ERR_OK);
-    const struct store_ref ref = {0, 0, SLICE("n")};
-    struct store_object object;
-    store_txn_entry(txn, store_clock_ms(txn), 1);
-    cr_assert(store_key_find(txn, &ref, &object));
-    store_string_set(txn, &object, SLICE("7"));
-    store_key_save(txn, &ref, &object);
-    cr_assert_eq(store_commit(txn), ERR_OK);
-    cr_assert_eq(store_sync(store), ERR_OK);
-    store_close(store);
-}
-
 Test(cluster, a_replica_whose_store_differs_is_made_anew)
 {
     struct rig rig = {0};
@@ -140,7 +118,7 @@ Test(cluster, a_replica_whose_store_differs_is_made_anew)
     lanes_run(&rig, lanes, 300);
     struct rig_node *follower = &rig.node[(leader_of(&rig)->index + 1) % 3];
     rig_stop(follower);
-    falsify(follower);
+    rig_falsify(follower);
     rig_start(follower);
     rig_open(follower);
     lanes_run(&rig, lanes, 2500); /* digests go out once a second */

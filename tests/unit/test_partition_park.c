@@ -18,9 +18,9 @@ static uint64_t parked_count(struct rig_node *node)
     return status.parked;
 }
 
-/* Parks a call whose keys are its words from 1 to `keys`. */
-static void park(struct rig_node *node, struct rig_ask *ask, uint64_t ticket, const char *text,
-                 uint32_t keys)
+/* A call whose keys are its words from 1 to `keys`. */
+static void park_begin(struct rig_node *node, struct rig_ask *ask, uint64_t ticket,
+                       const char *text, uint32_t keys)
 {
     static const uint32_t positions[] = {1, 2, 3, 4};
     static uint64_t seq;
@@ -35,6 +35,12 @@ static void park(struct rig_node *node, struct rig_ask *ask, uint64_t ticket, co
                                                     .is_parking = true,
                                                     .seq = ++seq,
                                                     .acked_low = 1};
+}
+
+static void park(struct rig_node *node, struct rig_ask *ask, uint64_t ticket, const char *text,
+                 uint32_t keys)
+{
+    park_begin(node, ask, ticket, text, keys);
     rig_ask(node, ask);
 }
 
@@ -71,8 +77,8 @@ Test(park, who_came_first_is_served_first_and_the_others_wait_on)
     park(node, &ask[1], 20, "BLPOP p q 0", 2);
     RIG_UNTIL(&rig, parked_count(node) == 4);
     cr_assert_str_eq(rig_write(node, "RPUSH q a b"), ":2\r\n");
-    rig_wait(&rig, &ask[0]);
-    rig_wait(&rig, &ask[1]);
+    RIG_UNTIL(&rig, ask[0].is_done + ask[1].is_done + ask[2].is_done + ask[3].is_done == 2);
+    cr_assert(ask[0].is_done && ask[1].is_done);
     expect(&ask[0], "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
     expect(&ask[1], "*2\r\n$1\r\nq\r\n$1\r\nb\r\n");
     cr_assert(!ask[2].is_done && !ask[3].is_done);
@@ -163,6 +169,54 @@ Test(park, a_number_that_was_served_is_answered_again_and_takes_nothing)
     }
     rig_wait(&rig, &ask);
     rig_free(&ask);
+    cr_assert_str_eq(rig_read(node, "LLEN q"), ":1\r\n");
+    cr_assert_str_eq(rig_write(node, "DEL q"), ":1\r\n");
+    rig_ask(node, &ask); /* also where there is nothing more to take */
+    RIG_UNTIL(&rig, ask.is_done || parked_count(node) > 0);
+    cr_assert(ask.is_done);
+    expect(&ask, "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
+    rig_fini(&rig);
+}
+
+Test(park, a_number_that_is_confirmed_is_forgotten)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask[2];
+    cr_assert_str_eq(rig_write(node, "RPUSH q a b c"), ":3\r\n");
+    park(node, &ask[0], 1, "BLPOP q 0", 1);
+    rig_wait(&rig, &ask[0]);
+    expect(&ask[0], "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
+    park_begin(node, &ask[1], 2, "BLPOP q 0", 1);
+    ask[1].request.acked = &ask[0].request.origin.seq;
+    ask[1].request.acked_count = 1;
+    for (unsigned i = 0; i < 2;
+         i++) { /* the second time it is not executed, and confirms the same */
+        rig_ask(node, &ask[1]);
+        rig_wait(&rig, &ask[1]);
+        expect(&ask[1], "*2\r\n$1\r\nq\r\n$1\r\nb\r\n");
+    }
+    rig_ask(node, &ask[0]); /* who confirms does not ask again: it is a new one */
+    rig_wait(&rig, &ask[0]);
+    expect(&ask[0], "*2\r\n$1\r\nq\r\n$1\r\nc\r\n");
+    rig_fini(&rig);
+}
+
+Test(park, one_that_comes_by_another_way_takes_the_place_of_the_first)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask[2];
+    park(node, &ask[0], 1, "BLPOP q 0", 1);
+    park_begin(node, &ask[1], 1, "BLPOP q 0", 1);
+    ask[1].request.origin = ask[0].request.origin;
+    rig_ask(node, &ask[1]);
+    rig_wait(&rig, &ask[0]);
+    cr_assert_eq(ask[0].request.err, ERR_SLOW);
+    cr_assert_eq(parked_count(node), 1);
+    cr_assert_str_eq(rig_write(node, "RPUSH q a b"), ":2\r\n");
+    rig_wait(&rig, &ask[1]);
+    expect(&ask[1], "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
     cr_assert_str_eq(rig_read(node, "LLEN q"), ":1\r\n");
     rig_fini(&rig);
 }

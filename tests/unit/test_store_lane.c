@@ -139,3 +139,54 @@ Test(store_lane, a_life_that_goes_on_is_not_forgotten)
     mem_free(lanes);
     scratch_fini(&s);
 }
+
+Test(store_lane, what_is_confirmed_goes_from_the_disk)
+{
+    struct scratch s;
+    struct store_lanes *lanes = mem_new0(sizeof *lanes);
+    char answer[1000];
+    scratch_init(&s, 1);
+    memset(answer, 'a', sizeof answer);
+    uint64_t rows = scratch_rows(&s);
+    for (uint64_t seq = 1; seq <= 300; seq++) {
+        const struct store_lane_id id = {.node_id = 9, .incarnation = 1, .is_parking = seq % 2};
+        store_lanes_begin(lanes, s.txn);
+        struct store_lane *lane = store_lane_open(lanes, &id);
+        store_lane_raise(lane, seq > 10 ? seq - 10 : 0);
+        store_lane_keep(lanes, lane, seq, slice_of(answer, sizeof answer));
+        store_lanes_end(lanes);
+        cr_assert_leq(scratch_rows(&s), rows + 16);
+    }
+    store_lanes_fini(lanes);
+    mem_free(lanes);
+    scratch_fini(&s);
+}
+
+Test(store_lane, what_differs_in_one_thing_is_another_lane)
+{
+    static const struct store_lane_id id[] = {
+        {.node_id = 9, .incarnation = 1, .worker = 1},
+        {.node_id = 8, .incarnation = 1, .worker = 1},
+        {.node_id = 9, .incarnation = 2, .worker = 1},
+        {.node_id = 9, .incarnation = 1, .worker = 2},
+        {.node_id = 9, .incarnation = 1, .worker = 1, .is_parking = true},
+    };
+    struct scratch s;
+    struct store_lanes *lanes = mem_new0(sizeof *lanes);
+    struct slice kept;
+    scratch_init(&s, 1);
+    for (unsigned i = 0; i < COUNT_OF(id); i++) {
+        store_lanes_begin(lanes, s.txn);
+        struct store_lane *lane = store_lane_open(lanes, &id[i]);
+        cr_assert_eq(store_lane_find(lanes, lane, 1, &kept), STORE_LANE_NEW, "lane %u", i);
+        store_lane_keep(lanes, lane, 1, slice_of("abcde" + i, 1));
+        store_lanes_end(lanes);
+    }
+    for (unsigned i = 0; i < COUNT_OF(id); i++) {
+        cr_assert_eq(store_lane_look(s.txn, &id[i], 1, &kept), STORE_LANE_KNOWN);
+        cr_assert(slice_equal(kept, slice_of("abcde" + i, 1)), "lane %u", i);
+    }
+    store_lanes_fini(lanes);
+    mem_free(lanes);
+    scratch_fini(&s);
+}
