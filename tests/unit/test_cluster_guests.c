@@ -42,7 +42,7 @@ struct mailbox *worker_mailbox(struct worker *worker)
     return &net.mailbox;
 }
 
-void partition_push(struct partitions *partitions, struct partition_request *request)
+void partition_ask(struct partitions *partitions, struct partition_request *request)
 {
     (void)partitions;
     list_push_back(&net.pending, &request->link);
