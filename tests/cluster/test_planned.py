@@ -95,3 +95,31 @@ def test_a_cluster_that_shrinks_to_one_node_and_grows_again_stays_itself(start_c
         cluster.add().begin()
         cluster.wait_settled()
     assert one_cluster(cluster) == before
+
+
+def test_two_of_three_leave_at_once_and_the_third_goes_on_with_the_keys(start_cluster):
+    cluster = start_cluster()
+    stays, *leaving = cluster
+    keys = [f"key-{n}" for n in range(64)]
+    for key in keys:
+        assert stays.ask("SET", key, key) == "OK"
+    for node in leaving:
+        node.begin_end()
+    for node in leaving:
+        assert node.wait_exit() == 0
+        assert "left without a quorum" not in node.log()
+    for node in leaving:
+        cluster.forget(node)
+    assert set(members(stays)) == {stays.name}
+    for key in keys:
+        assert stays.ask("GET", key) == key.encode()
+        assert stays.ask("SET", key, "again") == "OK"
+
+
+def test_a_node_whose_end_leaves_keys_without_a_quorum_says_so(start_cluster):
+    cluster = start_cluster()
+    stays, leaving, lost = cluster
+    lost.kill()
+    wait_until(lambda: members(stays)[lost.name]["state"] != "up", what="it is declared down")
+    drain(leaving)
+    assert "partitions are left without a quorum" in leaving.log()
