@@ -10,6 +10,7 @@ import random
 
 import pytest
 
+from lib import data_checker_queues
 from lib.checker_history import Fault
 from lib.data_checker import violations
 from lib.data_fake import CLUSTERDOWN, FakeSession, Store, VirtualLoop
@@ -21,6 +22,12 @@ from lib.resp import RespError
 
 SEEDS = range(4)
 SECONDS = 2
+
+
+@pytest.fixture(autouse=True)
+def quick_broker(monkeypatch):
+    """The one in memory is not slower where brokers are built with sanitizers."""
+    monkeypatch.setattr(data_checker_queues, "ASLEEP_NS", 600_000_000)
 
 
 def history_of(seed, name, lie=None, trouble=0.0, seconds=SECONDS, clients=6):
