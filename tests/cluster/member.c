@@ -13,13 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "node_options.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "consensus/membership/membership.h"
 
-enum { JOIN_MAX = 16, LINE_BYTES = 512, MAPS_MAX = 1024 };
+enum { LINE_BYTES = 512, MAPS_MAX = 1024 };
 
 static struct membership *membership;
 static _Atomic(const struct pmap *) newest;
@@ -110,43 +112,6 @@ static void run_command(char *line)
     if (strncmp(line, "suspect ", 8) == 0) { suspect(line + 8); }
 }
 
-static void parse_address(const char *text, struct pmap_address *out)
-{
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || (size_t)(colon - text) >= sizeof out->host) { exit(2); }
-    snprintf(out->host, sizeof out->host, "%.*s", (int)(colon - text), text);
-    out->port = (uint16_t)atoi(colon + 1);
-}
-
-static void parse_join(char *text)
-{
-    char *rest = text;
-    for (char *one = strsep(&rest, ","); one != NULL; one = strsep(&rest, ",")) {
-        if (opts.join_count == JOIN_MAX) { exit(2); }
-        if (one[0] != '\0') { parse_address(one, &join_list[opts.join_count++]); }
-    }
-}
-
-/* The node's id is its directory's. */
-static uint64_t node_id_of(const char *dir)
-{
-    char path[4096];
-    uint64_t id = 0;
-    snprintf(path, sizeof path, "%s/node-id", dir);
-    FILE *file = fopen(path, "r");
-    if (file != NULL) {
-        if (fscanf(file, "%" SCNx64, &id) != 1) { exit(2); }
-        fclose(file);
-        return id;
-    }
-    CHECK(getrandom(&id, sizeof id, 0) == sizeof id);
-    file = fopen(path, "w");
-    if (file == NULL) { exit(2); }
-    fprintf(file, "%" PRIx64 "\n", id);
-    fclose(file);
-    return id;
-}
-
 static void parse(int argc, char **argv)
 {
     int option;
@@ -155,7 +120,7 @@ static void parse(int argc, char **argv)
         case 'd': opts.dir = optarg; break;
         case 'n': opts.name = optarg; break;
         case 'l': parse_address(optarg, &opts.raft); break;
-        case 'j': parse_join(optarg); break;
+        case 'j': parse_join(optarg, &opts, join_list); break;
         case 'e': opts.expect = (uint32_t)atoi(optarg); break;
         case 'p': opts.partition_count = (uint32_t)atoi(optarg); break;
         case 'z': opts.zone = optarg; break;
