@@ -16,7 +16,6 @@ import pathlib
 import random
 import signal
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
@@ -33,9 +32,9 @@ from lib.data_scene import DATA_ACTS, endpoints_of, wait_all_served  # noqa: E40
 from lib.data_service import wait_data_served  # noqa: E402
 from lib.data_work import WORKS, works_of  # noqa: E402
 from lib.power_cut import PowerCluster  # noqa: E402
+from lib.storm_report import report, say  # noqa: E402
 
 SKIPPED = 77
-SHOWN = 20
 
 
 def words_of(text):
@@ -65,7 +64,7 @@ def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if args.judge:
-        return report(violations(DataHistory.load(args.judge)), [])
+        return report("data_storm", violations(DataHistory.load(args.judge)), [])
     print(f"data_storm: seed {args.seed}, {args.seconds:g} s, {args.nodes} nodes, {args.net}", flush=True)
     try:
         return storm(args, make_cluster(args))
@@ -102,7 +101,7 @@ def storm(args, cluster):
         load.stop()
         outcomes = collections.Counter(op.outcome for op in history.ops)
         print(f"data_storm: {len(history.ops)} operations {dict(outcomes)}, {counts}")
-        is_good = report(violations(history), load.complaints) == 0
+        is_good = report("data_storm", violations(history), load.complaints) == 0
     finally:
         if not is_good:
             history.save(cluster.directory / "history")
@@ -122,26 +121,6 @@ def again(args):
     for name in ("power", "reference"):
         if getattr(args, name):
             yield f"--{name}"
-
-
-def say(text):
-    """A line with the time that histories and complaints have."""
-    print(f"{time.monotonic():.3f} {text}", flush=True)
-
-
-def report(found, complaints):
-    """Say what was found; the exit status."""
-    for rule, count in collections.Counter(v.rule for v in found).most_common():
-        print(f"data_storm: {count} of {rule}")
-    for violation in found[:SHOWN]:
-        print(f"data_storm: broken: {violation}")
-    for at_ns, text in complaints[:SHOWN]:
-        print(f"data_storm: complaint at {at_ns}: {text}")
-    if found or complaints:
-        print(f"data_storm: {len(found)} violations, {len(complaints)} complaints")
-        return 1
-    print("data_storm: no promise broken")
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import pathlib
 import random
 import signal
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
@@ -25,9 +24,9 @@ from lib.checker_history import History  # noqa: E402
 from lib.cluster import CLIENT_PORT, Cluster, Loopback  # noqa: E402
 from lib.cluster_load import Load  # noqa: E402
 from lib.cluster_nemesis import ACTS, Nemesis  # noqa: E402
+from lib.storm_report import report, say  # noqa: E402
 
 SKIPPED = 77
-SHOWN = 20
 
 
 def arguments():
@@ -48,7 +47,7 @@ def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if args.judge:
-        return report(violations(History.load(args.judge)), [])
+        return report("storm", violations(History.load(args.judge)), [])
     print(f"storm: seed {args.seed}, {args.seconds:g} s, {args.nodes} nodes, {args.net}", flush=True)
     try:
         world = netns.Network() if args.net == "netns" else Loopback()
@@ -75,7 +74,7 @@ def storm(args, world):
         load.stop()
         print(f"storm: {len(history.publishes)} publishes, {history.deliveries()} deliveries on {len(history.streams)} "
               f"connections, {counts}")
-        is_good = report(violations(history), load.complaints) == 0
+        is_good = report("storm", violations(history), load.complaints) == 0
     finally:
         if not is_good:
             history.save(cluster.directory / "history")
@@ -83,24 +82,6 @@ def storm(args, world):
                   f"--net {args.net}{f' --threads {args.threads}' if args.threads else ''}; logs and history: {cluster.directory}", flush=True)
         cluster.close(keep=not is_good)
     return 0 if is_good else 1
-
-
-def say(text):
-    """A line with the time that histories and complaints have."""
-    print(f"{time.monotonic():.3f} {text}", flush=True)
-
-
-def report(found, complaints):
-    """Say what was found; the exit status."""
-    for violation in found[:SHOWN]:
-        print(f"storm: broken: {violation}")
-    for at_ns, text in complaints[:SHOWN]:
-        print(f"storm: complaint at {at_ns}: {text}")
-    if found or complaints:
-        print(f"storm: {len(found)} violations, {len(complaints)} complaints")
-        return 1
-    print("storm: no promise broken")
-    return 0
 
 
 if __name__ == "__main__":
