@@ -288,3 +288,24 @@ def test_fields_end_at_their_deadline_on_whoever_leads_and_do_not_come_back(star
     for node in cluster:
         assert [int(node.ask("HLEN", f"hash{i}")) for i in range(20)] == [25] * 20
         assert int(node.ask("EXISTS", "all")) == 0
+
+
+def test_who_waits_with_claim_gets_what_a_consumer_left_also_from_the_next_leader(start_data):
+    cluster = start_data()
+    victim = leader_of(cluster)
+    one, other = (n for n in cluster if n is not victim)
+    with one.client(timeout_s=PATIENCE_S) as waiting, other.client(timeout_s=PATIENCE_S) as client:
+        client.call("XGROUP", "CREATE", "jobs", "g", "0", "MKSTREAM")
+        entry = client.call("XADD", "jobs", "*", "job", 1)
+        assert client.call("XREADGROUP", "GROUP", "g", "left", "STREAMS", "jobs", ">") == [
+            [b"jobs", [[entry, [b"job", b"1"]]]]]
+        waiting.send("XREADGROUP", "GROUP", "g", "heir", "BLOCK", 0, "CLAIM", 1500, "STREAMS", "jobs", ">")
+        victim.kill()
+        [[key, [[claimed, fields, idle, count]]]] = waiting.recv()
+        assert (key, claimed, fields, int(count)) == (b"jobs", entry, [b"job", b"1"], 1)
+        assert int(idle) >= 1500
+        waiting.send("XREADGROUP", "GROUP", "g", "left", "BLOCK", 0, "CLAIM", 100000, "STREAMS", "jobs", ">")
+        assert int(client.call("XNACK", "jobs", "g", "FAIL", "IDS", 1, entry)) == 1
+        assert waiting.recv()[0][1][0][0] == entry
+        assert client.call("XACKDEL", "jobs", "g", "ACKED", "IDS", 1, entry) == [1]
+        assert int(client.call("XLEN", "jobs")) == 0
