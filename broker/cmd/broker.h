@@ -52,7 +52,8 @@ struct broker {
     uint64_t file_limit;                    /* descriptors this process may open */
     atomic_uint_fast64_t next_client_id;
     atomic_uint_fast64_t next_slowlog_id;
-    atomic_uint_fast64_t client_count; /* accepted and not yet closed */
+    atomic_uint_fast64_t client_count;  /* accepted and not yet closed */
+    atomic_uint_fast64_t monitor_count; /* clients that watch (MONITOR) */
     atomic_uint_fast64_t
         pause; /* CLIENT PAUSE: its end, monotonic ns; lowest bit: BROKER_PAUSE_ALL; 0: none */
     /* Rates of the last second, set by the main thread. */

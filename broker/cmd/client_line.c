@@ -35,6 +35,7 @@ static void append_flags(struct buf *out, const struct session *session)
         char letter;
         bool applies;
     } flags[] = {
+        {'O', session->flags & SESSION_MONITOR},
         {'P', subscriber_total(&session->subscriber) > 0},
         {'x', session->flags & (SESSION_MULTI | SESSION_EXECUTING)},
         {'b', session->bar == BAR_PAUSE || session_is_blocked(session)},

@@ -11,6 +11,7 @@
 #include "cmd/caller.h"
 #include "cmd/data_run.h"
 #include "cmd/measure.h"
+#include "cmd/monitor.h"
 #include "session/address.h"
 #include "session/answers.h"
 #include "session/bar.h"
@@ -302,6 +303,7 @@ static bool request(struct session *session, const struct slice *argv, uint32_t 
     } else if (is_queued(&call)) {
         queue(&call);
     } else {
+        monitor_call(&call);
         pipeline_run(&call);
     }
     answer(&call);

@@ -248,6 +248,7 @@ void service_new(struct broker *broker, uint32_t index)
         .config = broker->config,
         .cluster = &broker->cluster,
         .next_id = &broker->next_client_id,
+        .monitor_total = &broker->monitor_count,
         .worker_count = broker->worker_count,
     };
     sessions_init(&service->sessions);

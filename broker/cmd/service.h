@@ -33,6 +33,8 @@ struct service {
     struct worker_timer pause_timer;
     struct task drain_task;
     struct task abort_task;
+    atomic_size_t monitor_bytes; /* of lines on their way to its monitors */
+    atomic_bool monitor_is_over; /* there were too many: its monitors are to be closed */
     atomic_bool drain_asked;
     atomic_bool abort_asked;
     atomic_uint session_count; /* accepted for it and not yet gone; any thread */

@@ -11,9 +11,11 @@ static const char *const class_word[CONFIG_CLIENT_CLASSES] = {
     [CONFIG_CLIENT_PUBSUB] = "pubsub",
 };
 
+/* A monitor is sent what it did not ask for one by one, as a subscriber is. */
 static enum config_client_class class_of(const struct session *session)
 {
-    return subscriber_total(&session->subscriber) > 0 ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
+    bool listens = subscriber_total(&session->subscriber) > 0 || session->flags & SESSION_MONITOR;
+    return listens ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
 }
 
 static void close_for(struct session *session, const char *limit)

@@ -9,6 +9,7 @@
 #include "session/backlog.h"
 #include "session/bar.h"
 #include "session/limits.h"
+#include "session/monitors.h"
 #include "session/transaction.h"
 #include "session/wait.h"
 
@@ -95,6 +96,7 @@ void session_on_close(struct conn *conn)
     session_bar_forget(session);
     backlog_forget(session);
     transaction_discard(session);
+    monitors_forget(session);
     extra_free(session);
     list_remove(&session->link);
     metric_sub(METRIC_redis_connected_clients, 1);
@@ -109,6 +111,7 @@ bool session_reset(struct session *session)
     };
     struct sessions *sessions = sessions_of(session);
     transaction_discard(session);
+    monitors_forget(session);
     if (!fanout_clear(sessions->fanout, &session->subscriber)) { return false; }
     session_count_subscriptions(session);
     subscriber_set_version(sessions->fanout, &session->subscriber, 2);

@@ -47,6 +47,7 @@ enum session_flag {
     SESSION_POSTPONES = 1 << 15,  /* deliveries are kept until the command has been confirmed */
     SESSION_ASKED =
         1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
+    SESSION_MONITOR = 1 << 17, /* it is shown the commands of others (monitors.h) */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
@@ -113,6 +114,7 @@ struct session_extra {
     struct answers answers;
     struct buf postponed;     /* deliveries, while SESSION_POSTPONES */
     struct list backlog_link; /* while SESSION_WATCHED */
+    struct list monitor_link; /* while SESSION_MONITOR */
     uint64_t over_soft_since_ns;
     char *name;     /* CLIENT SETNAME */
     char *lib_name; /* CLIENT SETINFO */
@@ -178,6 +180,9 @@ struct sessions {
     struct list barred[BARS]; /* by reason */
     struct list over;         /* of BAR_COMMAND: they go on at the end of the turn */
     struct list watched;      /* with a backlog */
+    struct list monitors;     /* SESSION_MONITOR */
+    atomic_uint monitor_count;
+    atomic_uint_fast64_t *monitor_total; /* of all workers */
     struct session_limits limits;
     uint32_t now_s; /* monotonic, as of this turn */
 };

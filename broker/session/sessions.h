@@ -14,7 +14,7 @@ struct session_change {
     void (*on_changed)(struct session_change *change, enum err err);
 };
 
-/* Set before: ops, worker, config, cluster, next_id, worker_count. The fanout comes before the first client. */
+/* Set before: ops, worker, config, cluster, next_id, worker_count, monitor_total. The fanout comes before the first client. */
 void sessions_init(struct sessions *sessions);
 void sessions_fini(struct sessions *sessions);
 

@@ -26,6 +26,7 @@ static struct world {
     struct cluster *cluster;
     struct sessions sessions;
     atomic_uint_fast64_t next_id;
+    atomic_uint_fast64_t monitor_total;
     bool is_paused; /* the worker's */
     atomic_uint asked_count;
     atomic_uint forgotten_count;
@@ -187,6 +188,7 @@ static void start(void)
         .config = world.config,
         .cluster = &world.cluster,
         .next_id = &world.next_id,
+        .monitor_total = &world.monitor_total,
         .worker_count = 1,
         .fanout = fanout_new(world.directory, world.mailbox, 1, 0, &session_fanout_ops),
     };
