@@ -13,7 +13,8 @@ struct acl {
     const struct acl_catalogue *catalogue;
     struct lock lock; /* holds all below */
     bool hear_all;
-    char standard[ACL_HASH_HEX + 2]; /* "#hash", the rule that gives `default` its password; empty: it has none */
+    char standard[ACL_HASH_HEX +
+                  2]; /* "#hash", the rule that gives `default` its password; empty: it has none */
     struct acl_users *own;
     struct acl_agreed *agreed; /* its texts are owned */
     uint32_t agreed_count;
@@ -155,8 +156,8 @@ static struct acl_users *with_standard(struct acl *acl, struct acl_users *users)
         slice_of_str(acl->standard),
     };
     struct buf why = {0};
-    struct acl_users *to = acl_users_set(users, SLICE("default"), rule,
-                                         acl->standard[0] != '\0' ? 2 : 1, &why);
+    struct acl_users *to =
+        acl_users_set(users, SLICE("default"), rule, acl->standard[0] != '\0' ? 2 : 1, &why);
     CHECK(to != NULL);
     buf_fini(&why);
     acl_users_unref(users);

@@ -86,8 +86,7 @@ static struct kept *find_same(struct acl_log *log, const struct acl_log_entry *e
                               uint64_t now_ms)
 {
     uint32_t looked_at = 0;
-    LIST_EACH(link, &log->entries)
-    {
+    LIST_EACH (link, &log->entries) {
         struct kept *kept = CONTAINER_OF(link, struct kept, link);
         if (is_same(&kept->entry, entry, now_ms)) { return kept; }
         if (++looked_at == LOOKED_AT_MAX) { break; }
@@ -143,8 +142,7 @@ void acl_log_each(struct acl_log *log, uint32_t count, const struct acl_log_visi
     lock_take(&log->lock);
     uint32_t left = count < log->count ? count : log->count;
     visitor->begin(visitor->arg, left);
-    LIST_EACH(link, &log->entries)
-    {
+    LIST_EACH (link, &log->entries) {
         if (left-- == 0) { break; }
         visitor->entry(visitor->arg, &CONTAINER_OF(link, struct kept, link)->entry);
     }

@@ -81,8 +81,8 @@ static void first_args_add(struct acl_selector *selector, uint32_t command, stru
         const struct acl_first_arg *known = &selector->first_arg[i];
         if (known->command == command && slice_equal_nocase(known->arg, arg)) { return; }
     }
-    selector->first_arg = mem_resize(
-        selector->first_arg, (selector->first_arg_count + 1) * sizeof *selector->first_arg);
+    selector->first_arg = mem_resize(selector->first_arg,
+                                     (selector->first_arg_count + 1) * sizeof *selector->first_arg);
     selector->first_arg[selector->first_arg_count++] =
         (struct acl_first_arg){(uint16_t)command, keep(arg)};
 }
@@ -227,9 +227,8 @@ static enum acl_fault apply_command(struct acl_selector *selector,
     uint32_t command = find_command(catalogue, slice_of(rule.data + 1, rule.len - 1));
     if (command == catalogue->command_count) {
         const char *bar = memchr(rule.data, '|', rule.len);
-        return bar == NULL
-                   ? ACL_FAULT_UNKNOWN
-                   : apply_first_arg(selector, catalogue, rule, (size_t)(bar - rule.data));
+        return bar == NULL ? ACL_FAULT_UNKNOWN
+                           : apply_first_arg(selector, catalogue, rule, (size_t)(bar - rule.data));
     }
     bool allows = rule.data[0] == '+';
     allow(selector, catalogue, command, allows);
@@ -390,7 +389,8 @@ bool acl_selector_may_hear(const struct acl_selector *selector, struct slice cha
     if (selector->channels.is_all) { return true; }
     for (uint32_t i = 0; i < selector->channels.count; i++) {
         const struct acl_pattern *pattern = &selector->channels.at[i];
-        if (is_pattern ? slice_equal(pattern->text, channel) : glob_matches(&pattern->glob, channel)) {
+        if (is_pattern ? slice_equal(pattern->text, channel)
+                       : glob_matches(&pattern->glob, channel)) {
             return true;
         }
     }

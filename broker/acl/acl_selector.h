@@ -27,8 +27,8 @@ struct acl_first_arg {
 
 struct acl_selector {
     uint64_t allowed[ACL_COMMANDS_MAX / 64];
-    bool has_all;    /* commands, also those to come: +@all, and nothing taken from it */
-    bool began_full; /* the words of `rule` stand on +@all, else on -@all */
+    bool has_all;       /* commands, also those to come: +@all, and nothing taken from it */
+    bool began_full;    /* the words of `rule` stand on +@all, else on -@all */
     struct slice *rule; /* owned: "+get", "-@dangerous" */
     uint32_t rule_count;
     struct acl_first_arg *first_arg;
@@ -54,7 +54,8 @@ void acl_selector_fini(struct acl_selector *selector); /* a zeroed one is allowe
 
 /* One rule about commands, keys or channels. */
 MUST_USE enum acl_fault acl_selector_apply(struct acl_selector *selector,
-                                           const struct acl_catalogue *catalogue, struct slice rule);
+                                           const struct acl_catalogue *catalogue,
+                                           struct slice rule);
 
 MUST_USE enum acl_verdict acl_selector_may(const struct acl_selector *selector,
                                            const struct acl_question *question, uint32_t *at);

@@ -35,8 +35,7 @@ static const char *const fault_text[ACL_FAULTS] = {
     [ACL_FAULT_ALL_CHANNELS] =
         "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does "
         "not have any effect. Try 'resetchannels' to start with an empty list of channels",
-    [ACL_FAULT_NO_PASSWORD] =
-        "The password you are trying to remove from the user does not exist",
+    [ACL_FAULT_NO_PASSWORD] = "The password you are trying to remove from the user does not exist",
     [ACL_FAULT_HASH] = "The password hash must be exactly 64 characters and contain only "
                        "lowercase hexadecimal characters",
     [ACL_FAULT_FIRST_ARG] = "Allowing first-arg of a subcommand is not supported",

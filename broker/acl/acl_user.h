@@ -26,7 +26,7 @@ struct acl_command {
 
 struct acl_catalogue {
     const struct acl_command *command;
-    uint32_t command_count; /* at most ACL_COMMANDS_MAX */
+    uint32_t command_count;      /* at most ACL_COMMANDS_MAX */
     const char *const *category; /* "@keyspace" */
     uint32_t category_count;
 };
@@ -89,8 +89,8 @@ enum acl_verdict { ACL_ALLOWED, ACL_NO_COMMAND, ACL_NO_KEY, ACL_NO_CHANNEL, ACL_
 
 /* Some one of the user's selectors has to allow all of it. If none does: why not, of the one that came furthest, and *at, the
  * argument that was refused. */
-MUST_USE enum acl_verdict acl_user_may(const struct acl_user *user, const struct acl_question *question,
-                                       uint32_t *at);
+MUST_USE enum acl_verdict acl_user_may(const struct acl_user *user,
+                                       const struct acl_question *question, uint32_t *at);
 
 /* May it (go on to) listen to this channel, or pattern? */
 MUST_USE bool acl_user_may_hear(const struct acl_user *user, struct slice channel, bool is_pattern);

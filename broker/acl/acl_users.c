@@ -127,10 +127,9 @@ static void put(struct acl_users *users, struct acl_user *user)
 static struct acl_user *make_user(const struct acl_users *users, struct slice name)
 {
     struct acl_user *user = acl_user_new(users->catalogue, name);
-    struct slice rules =
-        slice_equal(name, default_name) ? SLICE("on nopass ~* &* +@all")
-        : users->hear_all               ? SLICE("&*")
-                                        : SLICE("");
+    struct slice rules = slice_equal(name, default_name) ? SLICE("on nopass ~* &* +@all")
+                         : users->hear_all               ? SLICE("&*")
+                                                         : SLICE("");
     struct buf why = {0};
     bool is_good = acl_user_parse(user, rules, &why);
     CHECK(is_good);
@@ -212,7 +211,8 @@ static bool next_line(struct slice *text, struct slice *line)
     *line = slice_of(text->data, len);
     size_t used = end == NULL ? len : len + 1;
     *text = slice_of(text->data + used, text->len - used);
-    while (line->len > 0 && (line->data[line->len - 1] == '\r' || line->data[line->len - 1] == ' ')) {
+    while (line->len > 0 &&
+           (line->data[line->len - 1] == '\r' || line->data[line->len - 1] == ' ')) {
         line->len--;
     }
     while (line->len > 0 && line->data[0] == ' ') {
@@ -245,8 +245,7 @@ static struct acl_user *parse_line(const struct acl_users *users, struct slice l
 }
 
 /* Add the user of a line; *has_default: that one had a line. */
-static bool add_line(struct acl_users *users, struct slice line, bool *has_default,
-                     struct buf *why)
+static bool add_line(struct acl_users *users, struct slice line, bool *has_default, struct buf *why)
 {
     struct acl_user *user = parse_line(users, line, why);
     if (user == NULL) { return false; }

@@ -106,7 +106,7 @@ void client_line_append(struct buf *out, const struct session *session)
     buf_appendf(
         out, " events=%s%s cmd=%s user=%.*s redir=-1 resp=%u lib-name=%s lib-ver=%s watch=%u\n",
         session->conn.is_paused ? "" : "r", session->conn.write_event != NULL ? "w" : "",
-        session->command == SESSION_NO_COMMAND ? "NULL" : command_full_names[session->command], SLICE_ARG(user),
-        session->subscriber.resp_version, lib_name, lib_version,
+        session->command == SESSION_NO_COMMAND ? "NULL" : command_full_names[session->command],
+        SLICE_ARG(user), session->subscriber.resp_version, lib_name, lib_version,
         extra != NULL ? extra->watch_count : 0);
 }

@@ -30,8 +30,7 @@ void cmd_auth(struct call *call)
         reply_error(call->reply, "ERR syntax error");
         return;
     }
-    const struct acl_user *standard =
-        acl_users_default(sessions_of(call->caller->session)->users);
+    const struct acl_user *standard = acl_users_default(sessions_of(call->caller->session)->users);
     if (call->argc == 2 && acl_user_has_nopass(standard)) {
         reply_error(
             call->reply,

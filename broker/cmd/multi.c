@@ -119,7 +119,8 @@ static bool is_forbidden(struct call *call)
         if (is_forbidden) {
             struct buf text = {0};
             buf_append(&text, SLICE("EXECABORT Transaction discarded because of: "));
-            buf_append(&text, slice_of(refusal.data + 1, refusal.len - 3)); /* without '-', CR, LF */
+            buf_append(&text,
+                       slice_of(refusal.data + 1, refusal.len - 3)); /* without '-', CR, LF */
             reply_error_slice(call->reply, buf_slice(&text));
             buf_fini(&text);
         }

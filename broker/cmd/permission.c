@@ -40,10 +40,25 @@ struct acl_catalogue *permission_catalogue(void)
 
 /* ---- the question ---- */
 
-static uint8_t access_of(const struct key_rule *rule)
+static bool has_word(const struct slice *argv, uint32_t argc, uint32_t from, struct slice word)
+{
+    for (uint32_t i = from; i < argc; i++) {
+        if (slice_equal_nocase(argv[i], word)) { return true; }
+    }
+    return false;
+}
+
+/* What is done with a key of some commands depends on their options: SET reads with GET only, a BITFIELD of GETs writes nothing. */
+static uint8_t access_of(const struct key_rule *rule, const struct acl_question *question)
 {
     bool reads = rule->flags & KEY_ACCESS;
     bool writes = rule->flags & (KEY_INSERT | KEY_DELETE | KEY_UPDATE);
+    const struct slice *argv = question->argv;
+    uint32_t argc = question->argc;
+    if (question->command == COMMAND_set) { reads = has_word(argv, argc, 3, SLICE("get")); }
+    if (question->command == COMMAND_bitfield) {
+        writes = has_word(argv, argc, 2, SLICE("set")) || has_word(argv, argc, 2, SLICE("incrby"));
+    }
     return (uint8_t)((reads ? ACL_READS : 0) | (writes ? ACL_WRITES : 0));
 }
 
@@ -75,8 +90,10 @@ bool permission_question(const struct command *command, const struct slice *argv
         struct key_range keys;
         if (!key_rule_find(rule, argv, argc, &keys)) { return false; }
         if (keys.count == 0 || rule->flags & KEY_NOT_KEY) { continue; }
-        out->range[out->range_count++] = (struct acl_range){
-            .first = keys.first, .step = keys.step, .count = keys.count, .access = access_of(rule)};
+        out->range[out->range_count++] = (struct acl_range){.first = keys.first,
+                                                            .step = keys.step,
+                                                            .count = keys.count,
+                                                            .access = access_of(rule, out)};
     }
     add_channels(out->command, argc, out);
     return true;
@@ -158,12 +175,12 @@ bool permission_lacks(struct call *call, const char *context)
     if (LIKELY(verdict == ACL_ALLOWED)) {
         const char *word = reaches_further(call, user);
         if (LIKELY(word == NULL)) { return false; }
-        reply_errorf(call->reply, "ERR %s option of SORT denied due to insufficient ACL permissions",
-                     word);
+        reply_errorf(call->reply,
+                     "ERR %s option of SORT denied due to insufficient ACL permissions", word);
         return true;
     }
-    struct slice object = verdict == ACL_NO_COMMAND ? slice_of_str(call->command->full_name)
-                                                    : call->argv[at];
+    struct slice object =
+        verdict == ACL_NO_COMMAND ? slice_of_str(call->command->full_name) : call->argv[at];
     permission_note(call, verdict, context, object, acl_user_name(user));
     struct buf text = {0};
     buf_append(&text, SLICE("NOPERM "));

@@ -157,8 +157,8 @@ static bool is_refused(struct call *call)
 {
     bool is_in_multi = call->caller->session->flags & SESSION_MULTI;
     return has_wrong_arity(call) || lacks_authentication(call) ||
-           permission_lacks(call, is_in_multi ? "multi" : "toplevel") ||
-           is_barred_in_multi(call) || is_barred_while_subscribed(call);
+           permission_lacks(call, is_in_multi ? "multi" : "toplevel") || is_barred_in_multi(call) ||
+           is_barred_while_subscribed(call);
 }
 
 /* CLIENT PAUSE: WRITE holds back what changes something, publishes too; ALL everything. */

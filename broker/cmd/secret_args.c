@@ -16,7 +16,8 @@ bool secret_arg(const struct command *command, const struct slice *argv, uint32_
 {
     switch (command_id(command)) {
     case COMMAND_auth: return i >= 1;
-    case COMMAND_acl_setuser: return i >= 3 && argv[i].len > 0 && memchr("><#!", argv[i].data[0], 4) != NULL;
+    case COMMAND_acl_setuser:
+        return i >= 3 && argv[i].len > 0 && memchr("><#!", argv[i].data[0], 4) != NULL;
     case COMMAND_hello: return is_hello_secret(argv, argc, i);
     case COMMAND_config_set: /* CONFIG SET name value [name value ...] */
         return i >= 3 && i % 2 == 1 && slice_equal_nocase(argv[i - 1], SLICE("requirepass"));

@@ -101,8 +101,8 @@ bool user_file_save(struct broker *broker, struct buf *why)
     struct acl_users *users = acl_users_now(broker->acl);
     acl_users_print(users, &text);
     acl_users_unref(users);
-    bool is_good = write_file(temporary.data, buf_slice(&text)) &&
-                   rename(temporary.data, path.data) == 0;
+    bool is_good =
+        write_file(temporary.data, buf_slice(&text)) && rename(temporary.data, path.data) == 0;
     if (!is_good) {
         LOG_ERROR("cannot write the ACL file", LOG_STR("file", path.data),
                   LOG_STR("why", strerror(errno)));

@@ -120,7 +120,7 @@ struct session_extra {
     uint64_t over_soft_since_ns;
     struct acl_user *user; /* a reference, while SESSION_NAMED */
     char *name;            /* CLIENT SETNAME */
-    char *lib_name; /* CLIENT SETINFO */
+    char *lib_name;        /* CLIENT SETINFO */
     char *lib_version;
     struct watched *watched;
     uint32_t watch_count;
@@ -188,7 +188,7 @@ struct sessions {
     uint64_t acl_version;
     bool needs_login;     /* `default` is off, or has a password */
     bool default_is_free; /* and may do everything once it is in */
-    uint32_t now_s; /* monotonic, as of this turn */
+    uint32_t now_s;       /* monotonic, as of this turn */
 };
 
 static inline struct sessions *sessions_of(const struct session *session)

@@ -42,8 +42,7 @@ static void hear(void *arg, struct slice name)
 {
     struct hearing *hearing = arg;
     bool is_pattern = hearing->kind == TOPIC_PATTERN;
-    hearing->is_allowed =
-        hearing->is_allowed && acl_user_may_hear(hearing->user, name, is_pattern);
+    hearing->is_allowed = hearing->is_allowed && acl_user_may_hear(hearing->user, name, is_pattern);
 }
 
 static bool may_hear_all(struct session *session, const struct acl_user *user)
@@ -64,9 +63,8 @@ static void close_session(struct session *session)
                 LOG_STR("reason", "its user may not do any more what it does"),
                 LOG_UINT("id", session->id));
     metric_add(METRIC_acl_closed_clients_total, 1);
-    bool is_at_work = session->request_bytes > 0 ||
-                      (session->bar == BAR_COMMAND && !session_is_blocked(session));
-    if (is_at_work) {
+    bool is_at_work = session->request_bytes > 0 || session->bar == BAR_COMMAND;
+    if (is_at_work && !session_is_blocked(session)) {
         session_leave(session);
         return;
     }
