@@ -1,4 +1,4 @@
-/* membership_raft: the control group's Raft configuration follows the members: everybody is in it,
+/* membership_voters: the control group's Raft configuration follows the members: everybody is in it,
  * up to five vote, an odd number of them. One change at a time.
  * Thread: the raft thread, on the leader.
  * Always: no voter is removed if those that stay are not a majority that this leader hears; a voter
@@ -37,8 +37,8 @@ static bool is_live(struct core *core, const struct pmap *map, size_t server)
            !is_silent(core, core_node_find(core, map->node[index].id));
 }
 
-bool raft_can_lose(struct core *core, const struct pmap *map, const char *name, uint32_t *voters_up,
-                   uint32_t *voters)
+bool voters_can_lose(struct core *core, const struct pmap *map, const char *name,
+                     uint32_t *voters_up, uint32_t *voters)
 {
     const struct engine_status *status = &core->status;
     bool is_voter = false;
@@ -82,7 +82,7 @@ static bool remove_stale(struct core *core, const struct pmap *map)
         uint32_t voters_up;
         uint32_t voters;
         if (!is_stale || id == status->self) { continue; }
-        if (!raft_can_lose(core, map, name, &voters_up, &voters)) { continue; }
+        if (!voters_can_lose(core, map, name, &voters_up, &voters)) { continue; }
         if (change(core, ENGINE_REMOVE, id, name)) { return true; }
     }
     return false;
@@ -232,7 +232,7 @@ static bool shed_one(struct core *core, const struct pmap *map)
         }
         uint32_t up;
         uint32_t others;
-        bool may_go = raft_can_lose(core, map, name, &up, &others);
+        bool may_go = voters_can_lose(core, map, name, &up, &others);
         bool drains = map->node[index].is_draining;
         bool is_in_the_way = drains && (many_leave || up * 2 <= others + 1);
         if (may_go && (has_surplus || is_in_the_way) && (victim == SIZE_MAX || drains)) {
@@ -262,7 +262,7 @@ static void mirror(struct core *core, const struct pmap *map)
     }
 }
 
-void raft_reconcile(struct core *core)
+void voters_reconcile(struct core *core)
 {
     const struct pmap *map = core_control_map(core);
     if (core->status.is_changing) { return; }
@@ -271,7 +271,7 @@ void raft_reconcile(struct core *core)
     promote_one(core, map);
 }
 
-bool raft_hand_over(struct core *core)
+bool voters_hand_over(struct core *core)
 {
     const struct pmap *map = core_control_map(core);
     if (core->status.is_changing) { return false; }
