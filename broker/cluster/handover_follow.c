@@ -1,36 +1,39 @@
-/* moves_follow: this node follows owners elsewhere: snapshots of what its clients want, and READY. And the closing of
+/* handover_follow: this node follows owners elsewhere: snapshots of what its clients want, and READY. And the closing of
  * subscribers that may have missed something. Worker 0's, but what says otherwise. */
 #include "base/mem.h"
-#include "cluster/moves_int.h"
+#include "cluster/dialled.h"
+#include "cluster/handovers_int.h"
+#include "cluster/interest.h"
+#include "cluster/lanes.h"
 
 /* ---- closing subscribers that may have missed something ---- */
 
 static void on_missed(struct event *event)
 {
-    struct cluster *c = event->half->cluster;
+    struct cluster *c = event->cw->cluster;
     bool *is_missing = event->pointer;
-    fanout_commit(event->half->fanout); /* who has been acknowledged by now is not refused */
+    fanout_commit(event->cw->fanout); /* who has been acknowledged by now is not refused */
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        if (is_missing[p]) { interest_missed(event->half, p); }
+        if (is_missing[p]) { interest_missed(event->cw, p); }
     }
     mem_free(is_missing);
 }
 
-void moves_missed(struct cluster *c, const bool *is_missing)
+void handovers_missed(struct cluster *c, const bool *is_missing)
 {
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        fanout_interrupt(c->half[i]->fanout, is_missing);
+        fanout_interrupt(c->worker[i]->fanout, is_missing);
         bool *copy = mem_new(c->partition_count);
         memcpy(copy, is_missing, c->partition_count);
-        event_post(c->half[i], (struct event){.run = on_missed, .pointer = copy});
+        event_post(c->worker[i], (struct event){.run = on_missed, .pointer = copy});
     }
 }
 
-void moves_missed_one(struct cluster *c, uint32_t partition)
+void handovers_missed_one(struct cluster *c, uint32_t partition)
 {
     bool *is_missing = mem_new0(c->partition_count);
     is_missing[partition] = true;
-    moves_missed(c, is_missing);
+    handovers_missed(c, is_missing);
     mem_free(is_missing);
 }
 
@@ -64,19 +67,19 @@ static void snapshot_add(void *arg, enum topic_kind kind, struct slice name, uin
 static bool tell_owner(struct cluster *c, uint32_t p)
 {
     struct remote_partition *at = directory_partition(c->directory, p);
-    struct place *place = &c->place[p];
-    struct stream on = {.incarnation = half_0(c)->outlet[at->owner]->incarnation};
-    lock_take(&place->lock);
+    struct cluster_partition *cp = &c->partition[p];
+    struct stream on = {.incarnation = cluster_worker_0(c)->dialled[at->owner]->incarnation};
+    lock_take(&cp->lock);
     lock_take(&c->lock);
     on.lane = lane_number(c, at->owner, p);
     lock_release(&c->lock);
-    bool may = on.lane != 0 && handover_may_tell(&place->handover);
+    bool may = on.lane != 0 && handover_may_tell(&cp->handover);
     if (may) {
-        handover_tell(&place->handover, &on);
+        handover_tell(&cp->handover, &on);
         at->phase = PARTITION_SYNCED;
         at->snapshot = ++at->number;
     }
-    lock_release(&place->lock);
+    lock_release(&cp->lock);
     return may;
 }
 
@@ -114,10 +117,10 @@ static void sync_send(struct snapshot *snapshot)
         snapshot->entry[i].name.data = snapshot->names.data + at;
         at += snapshot->entry[i].name.len;
     }
-    struct outlet *outlet = half_0(c)->outlet[told->owner];
-    struct place *place = &c->place[p];
-    struct handover *h = &place->handover;
-    lock_take(&place->lock);
+    struct dialled_peer *dialled = cluster_worker_0(c)->dialled[told->owner];
+    struct cluster_partition *cp = &c->partition[p];
+    struct handover *h = &cp->handover;
+    lock_take(&cp->lock);
     struct wire_run *tail = tail_as_runs(&h->tail);
     size_t begun = 0;
     bool is_last;
@@ -142,27 +145,27 @@ static void sync_send(struct snapshot *snapshot)
                      .tail = tail,
                      .tail_count = is_last ? h->tail.count : 0},
         };
-        outlet_send(outlet, outlet->request, &frame);
+        dialled_send(dialled, dialled->request, &frame);
         begun = end;
     } while (!is_last);
-    lock_release(&place->lock);
+    lock_release(&cp->lock);
     mem_free(tail);
 }
 
 /* May the partition's owner be told our interest now? */
 static bool may_sync(struct cluster *c, uint32_t p)
 {
-    struct half *half = half_0(c);
+    struct cluster_worker *cw = cluster_worker_0(c);
     const struct remote_partition at = directory_partition_peek(c->directory, p);
-    if (at.phase != PARTITION_STALE || at.owner == REMOTE_NOBODY || at.owner == half->self) {
+    if (at.phase != PARTITION_STALE || at.owner == REMOTE_NOBODY || at.owner == cw->self) {
         return false;
     }
-    struct outlet *outlet = half->outlet[at.owner];
-    struct place *place = &c->place[p];
-    lock_take(&place->lock);
-    bool is_at_end = handover_may_tell(&place->handover);
-    lock_release(&place->lock);
-    return is_at_end && outlet_can_ask(outlet) && lanes_complete(c, at.owner) > 0 &&
+    struct dialled_peer *dialled = cw->dialled[at.owner];
+    struct cluster_partition *cp = &c->partition[p];
+    lock_take(&cp->lock);
+    bool is_at_end = handover_may_tell(&cp->handover);
+    lock_release(&cp->lock);
+    return is_at_end && dialled_can_ask(dialled) && lanes_complete(c, at.owner) > 0 &&
            c->patterns_told[at.owner] != 0;
 }
 
@@ -176,32 +179,32 @@ static void number_fence(void *arg)
 {
     struct fencing *fencing = arg;
     struct cluster *c = fencing->cluster;
-    struct place *place = &c->place[fencing->partition];
+    struct cluster_partition *cp = &c->partition[fencing->partition];
     struct remote_partition *at = directory_partition(c->directory, fencing->partition);
-    lock_take(&place->lock);
-    handover_ask_fence(&place->handover, ++at->number);
-    lock_release(&place->lock);
+    lock_take(&cp->lock);
+    handover_ask_fence(&cp->handover, ++at->number);
+    lock_release(&cp->lock);
     fencing->at = *at;
 }
 
 /* Is the owner to say first what it has counted? Then it is asked to, once. */
 static bool must_fence(struct cluster *c, uint32_t p)
 {
-    struct place *place = &c->place[p];
-    lock_take(&place->lock);
-    bool must = handover_needs_fence(&place->handover);
-    bool is_asked = place->handover.stream.fence != 0;
-    lock_release(&place->lock);
+    struct cluster_partition *cp = &c->partition[p];
+    lock_take(&cp->lock);
+    bool must = handover_needs_fence(&cp->handover);
+    bool is_asked = cp->handover.stream.fence != 0;
+    lock_release(&cp->lock);
     if (!must || is_asked) { return must; }
     struct fencing fencing = {.cluster = c, .partition = p};
     directory_exclusive(c->directory, number_fence, &fencing);
-    struct outlet *outlet = half_0(c)->outlet[fencing.at.owner];
+    struct dialled_peer *dialled = cluster_worker_0(c)->dialled[fencing.at.owner];
     const struct wire_frame frame = {.type = WIRE_SYNC,
                                      .sync = {.partition = p,
                                               .epoch = fencing.at.epoch,
                                               .snapshot = fencing.at.number,
                                               .is_fence = true}};
-    outlet_send(outlet, outlet->request, &frame);
+    dialled_send(dialled, dialled->request, &frame);
     return true;
 }
 
@@ -210,7 +213,7 @@ static void sync_owner(struct cluster *c, uint32_t p)
     struct snapshot snapshot = {.cluster = c, .partition = p};
     directory_exclusive(c->directory, take_snapshot, &snapshot);
     if (snapshot.is_told) { sync_send(&snapshot); }
-    moves_worked(c, snapshot.count);
+    handovers_worked(c, snapshot.count);
     buf_fini(&snapshot.names);
     mem_free(snapshot.entry);
 }
@@ -219,25 +222,25 @@ void follow_sync_owners(struct cluster *c)
 {
     for (uint32_t p = 0; p < c->partition_count; p++) {
         if (!may_sync(c, p) || must_fence(c, p)) { continue; }
-        if (!moves_may_work(c)) { return; }
+        if (!handovers_may_work(c)) { return; }
         sync_owner(c, p);
     }
 }
 
 void follow_ask_ends(struct cluster *c)
 {
-    struct half *half = half_0(c);
+    struct cluster_worker *cw = cluster_worker_0(c);
     for (uint32_t p = 0; p < c->partition_count; p++) {
-        struct place *place = &c->place[p];
-        lock_take(&place->lock);
-        const struct stream *awaited = handover_awaits_end(&place->handover);
+        struct cluster_partition *cp = &c->partition[p];
+        lock_take(&cp->lock);
+        const struct stream *awaited = handover_awaits_end(&cp->handover);
         struct stream stream = awaited != NULL ? *awaited : (struct stream){.node = REMOTE_NOBODY};
-        lock_release(&place->lock);
-        struct outlet *outlet = awaited != NULL ? half->outlet[stream.node] : NULL;
-        if (!outlet_can_ask(outlet)) { continue; }
+        lock_release(&cp->lock);
+        struct dialled_peer *dialled = awaited != NULL ? cw->dialled[stream.node] : NULL;
+        if (!dialled_can_ask(dialled)) { continue; }
         const struct wire_frame frame = {.type = WIRE_ASK_END,
                                          .ask_end = {.partition = p, .epoch = stream.epoch}};
-        outlet_send(outlet, outlet->request, &frame);
+        dialled_send(dialled, dialled->request, &frame);
     }
 }
 
@@ -245,52 +248,52 @@ static void on_ready(struct event *event);
 
 static void on_fence(struct cluster *c, uint32_t node, const struct wire_ready *ready)
 {
-    struct place *place = &c->place[ready->partition];
-    lock_take(&place->lock);
-    bool is_awaited = handover_on_fence(&place->handover, node, ready);
-    lock_release(&place->lock);
-    if (is_awaited) { moves_soon(c); }
+    struct cluster_partition *cp = &c->partition[ready->partition];
+    lock_take(&cp->lock);
+    bool is_awaited = handover_on_fence(&cp->handover, node, ready);
+    lock_release(&cp->lock);
+    if (is_awaited) { handovers_soon(c); }
 }
 
-void moves_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *ready)
+void handovers_on_ready(struct cluster *c, uint32_t node, const struct wire_ready *ready)
 {
     if (ready->is_fence) {
         on_fence(c, node, ready);
         return;
     }
-    struct place *place = &c->place[ready->partition];
-    lock_take(&place->lock);
-    bool is_current = handover_on_ready(&place->handover, node, ready);
-    lock_release(&place->lock);
+    struct cluster_partition *cp = &c->partition[ready->partition];
+    lock_take(&cp->lock);
+    bool is_current = handover_on_ready(&cp->handover, node, ready);
+    lock_release(&cp->lock);
     if (!is_current) { return; }
-    if (ready->is_missed) { moves_missed_one(c, ready->partition); }
-    event_post(half_0(c), (struct event){.run = on_ready,
-                                         .node = node,
-                                         .partition = ready->partition,
-                                         .a = ready->epoch,
-                                         .b = ready->snapshot});
+    if (ready->is_missed) { handovers_missed_one(c, ready->partition); }
+    event_post(cluster_worker_0(c), (struct event){.run = on_ready,
+                                                   .node = node,
+                                                   .partition = ready->partition,
+                                                   .a = ready->epoch,
+                                                   .b = ready->snapshot});
 }
 
 static void mark_ready(void *arg)
 {
     const struct event *event = arg;
     struct remote_partition *at =
-        directory_partition(event->half->cluster->directory, event->partition);
+        directory_partition(event->cw->cluster->directory, event->partition);
     bool is_newest = event->b == at->snapshot || event->b == 0 || !handover_rule(RULE_SNAPSHOT);
     bool is_its = at->owner == event->node && at->epoch == event->a;
     if (at->phase == PARTITION_SYNCED && is_its && is_newest) {
-        struct place *place = &event->half->cluster->place[event->partition];
+        struct cluster_partition *cp = &event->cw->cluster->partition[event->partition];
         at->phase = PARTITION_READY;
-        place->is_followed = true;
-        lock_take(&place->lock);
-        handover_change(&place->handover);
-        lock_release(&place->lock);
+        cp->is_followed = true;
+        lock_take(&cp->lock);
+        handover_change(&cp->handover);
+        lock_release(&cp->lock);
     }
 }
 
 static void on_ready(struct event *event)
 {
-    directory_exclusive(event->half->cluster->directory, mark_ready, event);
-    interest_look(event->half);
-    half_look_all(event->half->cluster);
+    directory_exclusive(event->cw->cluster->directory, mark_ready, event);
+    interest_look(event->cw);
+    cluster_look_all(event->cw->cluster);
 }
