@@ -76,7 +76,7 @@ struct acl_range {
     bool is_pattern; /* channels: of PSUBSCRIBE, to be allowed word by word */
 };
 
-enum { ACL_RANGES = 3 };
+enum { ACL_RANGES = 4 };
 struct acl_question {
     uint32_t command;
     uint32_t argc;

@@ -237,7 +237,9 @@ static struct acl_user *parse_line(const struct acl_users *users, struct slice l
     const char *blank = memchr(rest.data, ' ', rest.len);
     struct slice name = slice_of(rest.data, blank == NULL ? rest.len : (size_t)(blank - rest.data));
     if (!is_name_good(users, name, why)) { return NULL; }
-    struct acl_user *user = make_user(users, name);
+    bool is_default = slice_equal(name, default_name);
+    struct acl_user *user =
+        is_default ? acl_user_new(users->catalogue, name) : make_user(users, name);
     struct slice rules = slice_of(name.data + name.len, rest.len - name.len);
     if (acl_user_parse(user, rules, why)) { return user; }
     acl_user_unref(user);
