@@ -130,7 +130,9 @@ uint64_t turn_take(struct partition *p)
     uint64_t apply_ms = apply_turn(p);
     if (store_thread_back(p)) { apply_ms = 0; }
     reads_turn(p);
+    uint64_t idle_ms = waiters_idle_turn(p);
     uint64_t propose_ms = propose_turn(p);
+    if (idle_ms < apply_ms) { apply_ms = idle_ms; }
     return apply_ms < propose_ms ? apply_ms : propose_ms;
 }
 
