@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/unconst.h"
 #include "consensus/group/apply.h"
 #include "consensus/group/beat.h"
 #include "consensus/group/group_int.h"
@@ -68,11 +69,7 @@ void group_conf_encode(const struct raft_configuration *conf, struct buf *out)
 
 struct raft_buffer group_borrow(struct slice bytes)
 {
-    union {
-        const char *in;
-        void *out;
-    } pointer = {bytes.data};
-    return (struct raft_buffer){pointer.out, bytes.len};
+    return (struct raft_buffer){unconst(bytes.data), bytes.len};
 }
 
 bool group_conf_decode(struct slice bytes, struct raft_configuration *conf)
