@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "base/process_stat.h"
 #include "cmd/broker.h"
+#include "cmd/encoding_limits.h"
 #include "cmd/keyspace_events.h"
 #include "cmd/node_name.h"
 #include "cmd/pipeline.h"
@@ -193,6 +194,7 @@ void server_tick(struct server *server)
     (void)broker_peak_memory(&server->broker, process_memory().used_bytes);
     server_data_tick(server->data);
     keyspace_events_set(&server->broker); /* options that were read again */
+    encoding_limits_set(&server->broker);
     user_file_refresh(&server->broker);
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];

@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "cmd/ask_workers.h"
 #include "cmd/caller.h"
+#include "cmd/encoding_limits.h"
 #include "cmd/keyspace_events.h"
 #include "cmd/user_file.h"
 
@@ -59,6 +60,7 @@ void cmd_config_set(struct call *call)
                         LOG_UINT("client", call->caller->session->id));
         }
         keyspace_events_set(call->caller->broker);
+        encoding_limits_set(call->caller->broker);
         user_file_refresh(call->caller->broker);
         reply_ok(call->reply);
     } else {

@@ -9,8 +9,10 @@
 
 #include "base/clock.h"
 #include "base/heap.h"
+#include "base/mem.h"
 #include "base/metrics.h"
 #include "base/process_stat.h"
+#include "cmd/ask_workers.h"
 #include "cmd/caller.h"
 #include "cmd/cmd_cluster_text.h"
 #include "cmd/data_route.h"
@@ -300,7 +302,7 @@ static const struct section {
     {"modules", "Modules", true, print_nothing},
     {"commandstats", "Commandstats", false, print_commandstats},
     {"errorstats", "Errorstats", true, print_errorstats},
-    {"latencystats", "Latencystats", false, print_nothing},
+    {"latencystats", "Latencystats", false, NULL}, /* who asks for it asks all workers */
     {"cluster", "Cluster", true, print_cluster},
     {"keyspace", "Keyspace", true, print_keyspace},
 };
@@ -319,15 +321,77 @@ static bool is_wanted(const struct call *call, const struct section *section)
     return call->argc == 1 && section->is_default;
 }
 
-void cmd_info(struct call *call)
+/* Percentiles of how long commands take: every worker counts its own. */
+static void print_latencystats(const struct latency *latency, struct buf *out)
+{
+    static const struct {
+        const char *name;
+        double percent;
+    } percentiles[] = {{"p50", 50}, {"p99", 99}, {"p99.9", 99.9}};
+    for (uint32_t id = 0; id < COMMAND_COUNT; id++) {
+        uint64_t calls = 0;
+        for (uint32_t bucket = 0; bucket < LATENCY_BUCKETS; bucket++) {
+            calls += latency->calls[id][bucket];
+        }
+        if (calls == 0) { continue; }
+        buf_appendf(out, "latency_percentiles_usec_%s:", command_table[id].full_name);
+        for (size_t i = 0; i < COUNT_OF(percentiles); i++) {
+            buf_appendf(out, "%s%s=%.3f", i > 0 ? "," : "", percentiles[i].name,
+                        latency_percentile_us(latency->calls[id], percentiles[i].percent));
+        }
+        buf_append(out, SLICE("\r\n"));
+    }
+}
+
+/* `wanted` has a bit for each section; `latency` may be NULL if that of it is not set. */
+static void print_sections(const struct call *call, uint32_t wanted, const struct latency *latency)
 {
     struct buf text = {0};
     for (unsigned i = 0; i < COUNT_OF(sections); i++) {
-        if (is_wanted(call, &sections[i])) {
-            buf_appendf(&text, "%s# %s\r\n", text.len > 0 ? "\r\n" : "", sections[i].title);
+        if (!(wanted >> i & 1)) { continue; }
+        buf_appendf(&text, "%s# %s\r\n", text.len > 0 ? "\r\n" : "", sections[i].title);
+        if (sections[i].print != NULL) {
             sections[i].print(call, &text);
+        } else {
+            print_latencystats(latency, &text);
         }
     }
     reply_verbatim(call->reply, buf_slice(&text));
     buf_fini(&text);
+}
+
+struct question {
+    struct latency sum;
+    uint32_t wanted;
+};
+
+static void visit(void *arg, struct service *service)
+{
+    struct question *question = arg;
+    latency_sum(&question->sum, &service->latency);
+}
+
+static void finish(void *arg, struct call *call)
+{
+    const struct question *question = arg;
+    print_sections(call, question->wanted, &question->sum);
+}
+
+void cmd_info(struct call *call)
+{
+    static const struct ask_ops ops = {visit, finish, mem_free};
+    uint32_t wanted = 0;
+    bool asks = false;
+    for (unsigned i = 0; i < COUNT_OF(sections); i++) {
+        if (!is_wanted(call, &sections[i])) { continue; }
+        wanted |= 1U << i;
+        asks = asks || sections[i].print == NULL;
+    }
+    if (!asks) {
+        print_sections(call, wanted, NULL);
+        return;
+    }
+    struct question *question = mem_new0(sizeof *question);
+    question->wanted = wanted;
+    ask_workers(call, &ops, question);
 }

@@ -26,6 +26,21 @@ void latency_sum(struct latency *sum, const struct latency *latency)
     }
 }
 
+double latency_percentile_us(const uint64_t calls[LATENCY_BUCKETS], double percent)
+{
+    uint64_t sum = 0;
+    uint64_t passed = 0;
+    for (uint32_t bucket = 0; bucket < LATENCY_BUCKETS; bucket++) {
+        sum += calls[bucket];
+    }
+    uint32_t at = 0;
+    for (; at + 1 < LATENCY_BUCKETS; at++) {
+        passed += calls[at];
+        if ((double)passed >= (double)sum * percent / 100) { break; }
+    }
+    return (double)(1ULL << (FIRST_BUCKET_BITS + at)) / 1000;
+}
+
 uint64_t latency_bucket_us(uint32_t bucket)
 {
     return ((1ULL << (FIRST_BUCKET_BITS + bucket)) + 500) / 1000;

@@ -20,6 +20,9 @@ void latency_add(struct latency *latency, uint32_t command, uint64_t duration_ns
 /* Add what another one has counted. */
 void latency_sum(struct latency *sum, const struct latency *latency);
 
+/* So many of a hundred calls took so long at the most, in microseconds, by the ends of buckets. */
+double latency_percentile_us(const uint64_t calls[LATENCY_BUCKETS], double percent);
+
 /* Where a bucket ends, in microseconds, rounded. */
 uint64_t latency_bucket_us(uint32_t bucket);
 

@@ -54,15 +54,10 @@ const struct compat_row compat_rows[] = {
     {"cluster-enabled", "yes", NULL},
     {"daemonize", "no", NULL},
     {"databases", "16", NULL},
-    {"hash-max-listpack-entries", "128", NULL}, /* what OBJECT ENCODING goes by */
-    {"hash-max-listpack-value", "64", NULL},
-    {"hash-max-ziplist-entries", "128", NULL},
-    {"hash-max-ziplist-value", "64", NULL},
     {"latency-monitor-threshold", "0", NULL},
+    {"latency-tracking-info-percentiles", "50 99 99.9", NULL},
     {"lazyfree-lazy-user-flush", "no", NULL},
     {"list-compress-depth", "0", NULL},
-    {"list-max-listpack-size", "-2", NULL},
-    {"list-max-ziplist-size", "-2", NULL},
     {"logfile", "", NULL},
     {"masterauth", "", NULL},
     {"maxmemory", "0", NULL},
@@ -71,16 +66,9 @@ const struct compat_row compat_rows[] = {
     {"replica-read-only", "yes", NULL},
     {"replicaof", "", NULL},
     {"save", "", NULL},
-    {"set-max-intset-entries", "512", NULL},
-    {"set-max-listpack-entries", "128", NULL},
-    {"set-max-listpack-value", "64", NULL},
     {"slave-read-only", "yes", NULL},
     {"slaveof", "", NULL},
     {"tls-port", "0", NULL},
-    {"zset-max-listpack-entries", "128", NULL},
-    {"zset-max-listpack-value", "64", NULL},
-    {"zset-max-ziplist-entries", "128", NULL},
-    {"zset-max-ziplist-value", "64", NULL},
 };
 const uint32_t compat_row_count = COUNT_OF(compat_rows);
 

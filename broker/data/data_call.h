@@ -47,6 +47,7 @@ struct data_call {
     struct store_txn *txn;
     struct reply *reply;
     const struct data_listener *listener; /* NULL: nobody listens */
+    const struct data_limits *limits;     /* of OBJECT ENCODING; NULL: Redis's defaults */
 };
 
 /* A handler writes one reply, or parks. The client's mistakes are replies. */

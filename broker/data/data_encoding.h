@@ -4,6 +4,7 @@
 #define FANFARE_DATA_DATA_ENCODING_H
 
 #include "data/data_call.h"
+#include "data/data_limits.h"
 
 /* A collection's encoding byte: the length of the longest element so far, up to ENCODING_LONGEST; of a set one more, 0
  * while all members are integers. */
@@ -11,6 +12,7 @@ enum { ENCODING_LONGEST = 254 };
 
 void encoding_note(struct store_object *object, struct slice element);
 
-const char *encoding_name(const struct store_object *object);
+/* `limits` NULL: Redis's defaults. */
+const char *encoding_name(const struct store_object *object, const struct data_limits *limits);
 
 #endif

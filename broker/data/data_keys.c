@@ -269,7 +269,7 @@ void data_object(struct data_call *call)
     if (!key.is_there) {
         reply_null(call->reply);
     } else if (verb == OBJECT_ENCODING) {
-        reply_bulk_str(call->reply, encoding_name(&key.object));
+        reply_bulk_str(call->reply, encoding_name(&key.object, call->limits));
     } else if (verb == OBJECT_FREQ) {
         reply_error(call->reply,
                     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "

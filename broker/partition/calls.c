@@ -37,6 +37,7 @@ bool call_run(const struct call_place *place, const struct partition_call *call,
         .txn = place->txn,
         .reply = &reply,
         .listener = place->listener,
+        .limits = &place->all->limits,
     };
     command->handler(&run);
     if (place->tally != NULL && command->access == DATA_READ) {

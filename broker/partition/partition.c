@@ -191,6 +191,7 @@ static const struct store_thread_ops thread_ops = {turn_propose, turn_take, appl
 enum err partitions_new(struct partitions **out, const struct partitions_opts *opts)
 {
     struct partitions *all = mem_new0(sizeof *all);
+    data_limits_init(&all->limits);
     CHECK(opts->thread_count > 0 && opts->partition_count > 0);
     all->opts = *opts;
     all->dir = mem_copy(opts->dir, strlen(opts->dir) + 1);
@@ -311,6 +312,11 @@ uint64_t partitions_replica(const struct partitions *all, uint32_t partition)
 void partitions_set_events(struct partitions *all, uint32_t classes)
 {
     atomic_store(&all->events, classes);
+}
+
+void partitions_set_limit(struct partitions *all, enum data_limit limit, int64_t value)
+{
+    atomic_store(&all->limits.of[limit], value);
 }
 
 void partition_status(struct partitions *all, uint32_t partition, struct partition_status *out)

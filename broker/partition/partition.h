@@ -15,6 +15,7 @@
 #ifndef FANFARE_PARTITION_PARTITION_H
 #define FANFARE_PARTITION_PARTITION_H
 
+#include "data/data_limits.h"
 #include "partition/partition_types.h"
 
 struct partitions;
@@ -73,6 +74,9 @@ void partitions_forget(struct partitions *partitions, uint64_t node_id, uint64_t
 
 /* Which keyspace events are wanted: classes of enum data_event. Thread: any. */
 void partitions_set_events(struct partitions *partitions, uint32_t classes);
+
+/* What OBJECT ENCODING goes by where this node answers. Thread: any. */
+void partitions_set_limit(struct partitions *partitions, enum data_limit limit, int64_t value);
 
 /* Thread: any. */
 void partition_status(struct partitions *partitions, uint32_t partition,

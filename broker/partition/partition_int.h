@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/thread.h"
 #include "consensus/consensus.h"
+#include "data/data_limits.h"
 #include "partition/entry.h"
 #include "partition/gate.h"
 #include "partition/partition_types.h"
@@ -258,6 +259,7 @@ struct partitions {
     char boot_id[40];
     atomic_bool is_stopped;
     atomic_uint events; /* classes of keyspace events that are wanted */
+    struct data_limits limits;
     struct store_thread *threads;
     struct store_thread aside[ASIDE_THREADS];
     atomic_uint aside_count;

@@ -146,3 +146,29 @@ def test_object_and_wait_answer_plausibly(client):
 ], ids=lambda value: value[0] if isinstance(value, tuple) else "")
 def test_getkeys_finds_the_keys(command, keys, client):
     assert client.call("COMMAND", "GETKEYS", *command) == keys
+
+
+LIMITS = [
+    (("HSET", "e", "a", 1, "b", 2, "c", 3), "hash-max-listpack-entries", 2, b"listpack", b"hashtable"),
+    (("HSET", "e", "a", "long value"), "hash-max-ziplist-value", 5, b"listpack", b"hashtable"),
+    (("RPUSH", "e", 1, 2, 3), "list-max-listpack-size", 2, b"listpack", b"quicklist"),
+    (("RPUSH", "e", "x" * 200, *["x" * 200] * 25), "list-max-ziplist-size", -1, b"listpack", b"quicklist"),
+    (("SADD", "e", 1, 2, 3), "set-max-intset-entries", 2, b"intset", b"listpack"),
+    (("SADD", "e", "a", "b"), "set-max-listpack-entries", 1, b"listpack", b"hashtable"),
+    (("SADD", "e", "abcdef"), "set-max-listpack-value", 5, b"listpack", b"hashtable"),
+    (("ZADD", "e", 1, "a", 2, "b"), "zset-max-listpack-entries", 1, b"listpack", b"skiplist"),
+    (("ZADD", "e", 1, "abcdef"), "zset-max-ziplist-value", 5, b"listpack", b"skiplist"),
+]
+
+
+@pytest.mark.parametrize("command, option, value, before, after", LIMITS, ids=[limit[1] for limit in LIMITS])
+def test_what_object_encoding_says_goes_by_options(client, command, option, value, before, after):
+    client.call("DEL", "e")
+    client.call(*command)
+    was = client.call("CONFIG", "GET", option)[1]
+    assert client.call("OBJECT", "ENCODING", "e") == before
+    assert client.call("CONFIG", "SET", option, value) == "OK"
+    assert client.call("OBJECT", "ENCODING", "e") == after
+    assert client.call("CONFIG", "SET", option, was) == "OK"
+    assert client.call("OBJECT", "ENCODING", "e") == before
+    client.call("DEL", "e")

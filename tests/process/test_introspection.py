@@ -479,3 +479,17 @@ def test_what_a_burst_took_is_given_back(start_broker, burst):
         wait_until(lambda: int(parse_info(client.call("INFO", "memory"))["used_memory"]) <
                    int(before["used_memory"]) + (8 << 20))
         wait_until(lambda: broker.rss_bytes() < resident_before + (24 << 20), 60 * SCALE, "the memory is given back")
+
+
+def test_info_latencystats_tells_percentiles_of_all_workers_and_only_where_it_is_asked_for(start_broker):
+    broker = start_broker({"threads": 2})
+    clients = [broker.client() for _ in range(4)]
+    for client in clients:
+        client.calls([("ECHO", "x")] * 25)
+    for words in (("latencystats",), ("all",), ("cpu", "latencystats")):
+        text = clients[0].call("INFO", *words).decode()
+        found = re.search(r"latency_percentiles_usec_echo:p50=([\d.]+),p99=([\d.]+),p99\.9=([\d.]+)\r\n", text)
+        p50, p99, p999 = map(float, found.groups())
+        assert 0 < p50 <= p99 <= p999 < 10_000_000
+    assert b"latency_percentiles" not in clients[0].call("INFO")
+    assert clients[1].calls([("MULTI",), ("INFO", "latencystats"), ("EXEC",)])[2][0].startswith(b"# Latencystats")
