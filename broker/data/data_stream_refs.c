@@ -19,7 +19,7 @@ bool arg_is_refs(const struct data_call *call, uint32_t i, enum refs *refs)
 
 /* ---- groups ---- */
 
-void refs_groups_begin(struct stream_groups *groups, struct data_key *key)
+void stream_groups_begin(struct stream_groups *groups, struct data_key *key)
 {
     *groups = (struct stream_groups){.key = key};
     uint32_t count = key->is_there ? key->object.stream.groups : 0;
@@ -41,7 +41,7 @@ static struct slice group_name(const struct stream_groups *groups, const struct 
     return slice_of(groups->names.data + group->name_at, group->name_len);
 }
 
-void refs_groups_end(struct stream_groups *groups)
+void stream_groups_end(struct stream_groups *groups)
 {
     const struct data_key *key = groups->key;
     for (uint32_t i = 0; i < groups->count; i++) {
@@ -53,7 +53,7 @@ void refs_groups_end(struct stream_groups *groups)
     buf_fini(&groups->names);
 }
 
-struct stream_group *refs_groups_find(const struct stream_groups *groups, struct slice name)
+struct stream_group *stream_groups_find(const struct stream_groups *groups, struct slice name)
 {
     for (uint32_t i = 0; i < groups->count; i++) {
         struct stream_group *one = &groups->group[i];
@@ -62,8 +62,8 @@ struct stream_group *refs_groups_find(const struct stream_groups *groups, struct
     return NULL;
 }
 
-bool refs_groups_acknowledge(struct stream_groups *groups, struct stream_group *group,
-                             struct store_id id)
+bool stream_groups_acknowledge(struct stream_groups *groups, struct stream_group *group,
+                               struct store_id id)
 {
     const struct data_key *key = groups->key;
     bool was_pending = store_pending_delete(key->call->txn, &key->object, &group->group, id);
@@ -71,7 +71,7 @@ bool refs_groups_acknowledge(struct stream_groups *groups, struct stream_group *
     return was_pending;
 }
 
-bool refs_groups_want(const struct stream_groups *groups, struct store_id id)
+bool stream_groups_want(const struct stream_groups *groups, struct store_id id)
 {
     const struct data_key *key = groups->key;
     for (uint32_t i = 0; i < groups->count; i++) {
@@ -85,10 +85,10 @@ bool refs_groups_want(const struct stream_groups *groups, struct store_id id)
     return false;
 }
 
-void refs_groups_forget(struct stream_groups *groups, struct store_id id)
+void stream_groups_forget(struct stream_groups *groups, struct store_id id)
 {
     for (uint32_t i = 0; i < groups->count; i++) {
-        (void)refs_groups_acknowledge(groups, &groups->group[i], id);
+        (void)stream_groups_acknowledge(groups, &groups->group[i], id);
     }
 }
 
@@ -112,7 +112,7 @@ static void forget_before(struct stream_groups *groups, struct store_id begin, s
     for (uint32_t i = 0; i < groups->count; i++) {
         struct store_id id = begin;
         while (pending_before(groups, &groups->group[i], &id, end)) {
-            (void)refs_groups_acknowledge(groups, &groups->group[i], id);
+            (void)stream_groups_acknowledge(groups, &groups->group[i], id);
         }
     }
 }
@@ -172,7 +172,7 @@ static uint64_t trim_acknowledged(struct stream_groups *groups, const struct sto
             memcpy(&id, ids.data + at, sizeof id);
             is_over = (!trim->is_by_id && stream->count <= trim->keep) ||
                       (trim->limit > 0 && looked++ >= trim->limit);
-            if (is_over || refs_groups_want(groups, id)) { continue; }
+            if (is_over || stream_groups_want(groups, id)) { continue; }
             trimmed += store_stream_delete(groups->key->call->txn, stream, id);
         }
     }
@@ -186,10 +186,10 @@ uint64_t refs_trim(struct data_key *key, const struct store_trim *trim, enum ref
         return store_stream_trim(key->call->txn, &key->object, trim);
     }
     struct stream_groups groups;
-    refs_groups_begin(&groups, key);
+    stream_groups_begin(&groups, key);
     uint64_t trimmed =
         refs == REFS_DROP ? trim_dropping(&groups, trim) : trim_acknowledged(&groups, trim);
-    refs_groups_end(&groups);
+    stream_groups_end(&groups);
     return trimmed;
 }
 
@@ -271,9 +271,9 @@ static bool has_entry(const struct data_key *key, struct store_id id)
 static int delete_one(struct stream_groups *groups, enum refs refs, struct store_id id)
 {
     struct data_key *key = groups->key;
-    if (refs == REFS_DROP) { refs_groups_forget(groups, id); }
+    if (refs == REFS_DROP) { stream_groups_forget(groups, id); }
     if (refs == REFS_ACKED && has_entry(key, id) &&
-        (groups->count == 0 || refs_groups_want(groups, id))) {
+        (groups->count == 0 || stream_groups_want(groups, id))) {
         return ID_WANTED;
     }
     return store_stream_delete(key->call->txn, &key->object, id) ? ID_DELETED : ID_ABSENT;
@@ -291,14 +291,14 @@ void data_xdelex(struct data_call *call)
         return;
     }
     uint64_t before = key.object.count;
-    refs_groups_begin(&groups, &key);
+    stream_groups_begin(&groups, &key);
     reply_array(call->reply, list.end - list.at);
     for (uint32_t i = list.at; i < list.end; i++) {
         struct store_id id;
         (void)text_to_id(call->argv[i], 0, &id);
         reply_int(call->reply, delete_one(&groups, list.refs, id));
     }
-    refs_groups_end(&groups);
+    stream_groups_end(&groups);
     if (key.object.count < before) {
         key_save(&key, "xdel", EVENT_STREAM);
     } else if (list.refs == REFS_DROP) {
@@ -310,10 +310,10 @@ static int acknowledge_one(struct stream_groups *groups, struct stream_group *gr
                            struct store_id id)
 {
     struct data_key *key = groups->key;
-    bool was_pending = refs_groups_acknowledge(groups, group, id);
-    if (refs == REFS_DROP) { refs_groups_forget(groups, id); }
+    bool was_pending = stream_groups_acknowledge(groups, group, id);
+    if (refs == REFS_DROP) { stream_groups_forget(groups, id); }
     if (!was_pending) { return ID_ABSENT; }
-    if (refs == REFS_ACKED && refs_groups_want(groups, id)) { return ID_WANTED; }
+    if (refs == REFS_ACKED && stream_groups_want(groups, id)) { return ID_WANTED; }
     (void)store_stream_delete(key->call->txn, &key->object, id);
     return ID_DELETED;
 }
@@ -325,11 +325,11 @@ void data_xackdel(struct data_call *call)
     struct stream_groups groups;
     if (!key_open(call, call->argv[1], STORE_STREAM, &key)) { return; }
     if (!idlist_read(call, 3, &list)) { return; }
-    refs_groups_begin(&groups, &key);
-    struct stream_group *group = refs_groups_find(&groups, call->argv[2]);
+    stream_groups_begin(&groups, &key);
+    struct stream_group *group = stream_groups_find(&groups, call->argv[2]);
     if (group == NULL) {
         all_absent(call, &list);
-        refs_groups_end(&groups);
+        stream_groups_end(&groups);
         return;
     }
     uint64_t before = key.object.count;
@@ -339,7 +339,7 @@ void data_xackdel(struct data_call *call)
         (void)text_to_id(call->argv[i], 0, &id);
         reply_int(call->reply, acknowledge_one(&groups, group, list.refs, id));
     }
-    refs_groups_end(&groups);
+    stream_groups_end(&groups);
     if (key.object.count < before) {
         key_save(&key, "xdel", EVENT_STREAM);
     } else {

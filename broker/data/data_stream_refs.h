@@ -12,7 +12,7 @@ enum refs { REFS_KEEP, REFS_DROP, REFS_ACKED };
 /* Is argument `i` one of the words? */
 bool arg_is_refs(const struct data_call *call, uint32_t i, enum refs *refs);
 
-/* All groups of a stream, read at once and saved at the end. Owns: them, until refs_groups_end. */
+/* All groups of a stream, read at once and saved at the end. Owns: them, until stream_groups_end. */
 struct stream_group {
     struct store_group group;
     size_t name_at; /* in `names` */
@@ -25,18 +25,18 @@ struct stream_groups {
     uint32_t count;
     struct buf names;
 };
-void refs_groups_begin(struct stream_groups *groups, struct data_key *key);
+void stream_groups_begin(struct stream_groups *groups, struct data_key *key);
 /* Save those that have changed, and free. The stream itself is saved by the caller. */
-void refs_groups_end(struct stream_groups *groups);
-struct stream_group *refs_groups_find(const struct stream_groups *groups, struct slice name);
+void stream_groups_end(struct stream_groups *groups);
+struct stream_group *stream_groups_find(const struct stream_groups *groups, struct slice name);
 
 /* Acknowledge it in one group. False: it was not pending there. */
-bool refs_groups_acknowledge(struct stream_groups *groups, struct stream_group *group,
-                             struct store_id id);
+bool stream_groups_acknowledge(struct stream_groups *groups, struct stream_group *group,
+                               struct store_id id);
 /* Has a group not read it yet, or not acknowledged it? */
-bool refs_groups_want(const struct stream_groups *groups, struct store_id id);
+bool stream_groups_want(const struct stream_groups *groups, struct store_id id);
 /* It is pending in no group any more. */
-void refs_groups_forget(struct stream_groups *groups, struct store_id id);
+void stream_groups_forget(struct stream_groups *groups, struct store_id id);
 
 /* Trim a stream that is there. Gives: how many entries went. */
 uint64_t refs_trim(struct data_key *key, const struct store_trim *trim, enum refs refs);
