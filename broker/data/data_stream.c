@@ -2,6 +2,7 @@
 #include "data/data_stream.h"
 
 #include "data/data_args.h"
+#include "data/data_stream_idmp.h"
 #include "data/data_stream_refs.h"
 
 enum { TRIM_LIMIT = 10000 }; /* entries that a loose trim takes at once unless it is told */
@@ -88,6 +89,7 @@ enum id_form { ID_GIVEN, ID_AUTO, ID_AUTO_SEQ };
 
 struct xadd {
     bool needs_stream;
+    struct idmp idmp;
     struct trim_options trim;
     enum id_form form;
     struct store_id id;
@@ -123,7 +125,7 @@ static bool xadd_read(struct data_call *call, struct xadd *xadd)
             if (!trim_strategy(call, &i, &xadd->trim)) { return false; }
         } else if (arg_is_with_value(call, i, "LIMIT")) {
             if (!trim_limit(call, ++i, &xadd->trim)) { return false; }
-        } else if (!trim_refs(call, i, &xadd->trim)) {
+        } else if (!trim_refs(call, i, &xadd->trim) && !arg_is_idmp(call, &i, &xadd->idmp)) {
             break;
         }
     }
@@ -134,6 +136,7 @@ static bool xadd_read(struct data_call *call, struct xadd *xadd)
         reply_error(call->reply, "ERR wrong number of arguments for 'xadd' command");
         return false;
     }
+    if (!idmp_is_good(call, &xadd->idmp, xadd->form == ID_AUTO)) { return false; }
     if (xadd->form == ID_GIVEN && xadd->id.ms == 0 && xadd->id.seq == 0) {
         reply_error(call->reply, "ERR The ID specified in XADD must be greater than 0-0");
         return false;
@@ -176,10 +179,17 @@ void data_xadd(struct data_call *call)
         reply_null(call->reply);
         return;
     }
+    if (idmp_find(&key, &xadd.idmp, xadd.fields_at, &xadd.id)) {
+        key.object.stream.idmp.duplicates++;
+        store_key_save(call->txn, &key.ref, &key.object);
+        reply_id(call->reply, xadd.id);
+        return;
+    }
     if (!xadd_resolve(call, &xadd, key.object.stream.last)) { return; }
     struct store_object *stream = key_make(&key, STORE_STREAM);
     store_stream_add(call->txn, stream, xadd.id, call->argv + xadd.fields_at,
                      call->argc - xadd.fields_at);
+    idmp_add(&key, &xadd.idmp, xadd.fields_at, xadd.id);
     uint64_t trimmed = 0;
     if (xadd.trim.has_trim) { trimmed = refs_trim(&key, &xadd.trim.trim, xadd.trim.refs); }
     key_save(&key, "xadd", EVENT_STREAM);

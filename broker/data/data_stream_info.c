@@ -18,6 +18,12 @@ static void field_id(struct reply *reply, const char *name, struct store_id id)
 
 enum { NODE_ENTRIES = 100 }; /* Redis's stream-node-max-entries */
 
+/* What a stream remembers of its producers is told of one that was used so, or set. */
+static size_t idmp_fields(const struct store_object *stream)
+{
+    return stream->stream.idmp.duration_s != 0 ? 6 : 0;
+}
+
 /* Redis tells of its radix tree here; ours is the store's, of which a stream has no count: that tree would be about this. */
 static void stream_head(struct reply *reply, const struct store_object *stream)
 {
@@ -30,6 +36,15 @@ static void stream_head(struct reply *reply, const struct store_object *stream)
     field_id(reply, "max-deleted-entry-id", stream->stream.max_deleted);
     field_int(reply, "entries-added", stream->stream.added);
     field_id(reply, "recorded-first-entry-id", stream->count > 0 ? stream->stream.first : none);
+    if (idmp_fields(stream) > 0) {
+        const struct store_idmp *idmp = &stream->stream.idmp;
+        field_int(reply, "idmp-duration", idmp->duration_s);
+        field_int(reply, "idmp-maxsize", idmp->maxsize);
+        field_int(reply, "pids-tracked", (int64_t)idmp->pids);
+        field_int(reply, "iids-tracked", (int64_t)idmp->iids);
+        field_int(reply, "iids-added", (int64_t)idmp->added);
+        field_int(reply, "iids-duplicates", (int64_t)idmp->duplicates);
+    }
 }
 
 static void entry_or_null(const struct data_key *key, enum store_walk_way way)
@@ -47,7 +62,7 @@ static void entry_or_null(const struct data_key *key, enum store_walk_way way)
 
 static void info_stream(struct data_call *call, const struct data_key *key)
 {
-    reply_map(call->reply, 10);
+    reply_map(call->reply, 10 + idmp_fields(&key->object));
     stream_head(call->reply, &key->object);
     field_int(call->reply, "groups", key->object.stream.groups);
     reply_bulk_str(call->reply, "first-entry");
@@ -221,7 +236,7 @@ static void info_full(struct data_call *call, const struct data_key *key)
     if (call->argc == 6 && !arg_int(call, 5, &count)) { return; }
     if (count < 0) { count = FULL_COUNT; }
     struct full full = {.call = call, .key = key, .count = (uint64_t)count};
-    reply_map(call->reply, 9);
+    reply_map(call->reply, 9 + idmp_fields(&key->object));
     stream_head(call->reply, &key->object);
     struct buf found = {0};
     struct reply out = {.out = &found, .version = call->reply->version};

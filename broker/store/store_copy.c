@@ -96,5 +96,11 @@ void store_key_copy(struct store_txn *txn, const struct store_object *from,
     for (const char *tag = content_tags(from->type); has_rows && *tag != 0; tag++) {
         copy_rows(txn, *tag, from->content, copy.content);
     }
+    if (copy.stream.idmp.content != 0) {
+        copy.stream.idmp.content = txn->next_oid++;
+        for (const char *tag = IDMP_TAGS; *tag != 0; tag++) {
+            copy_rows(txn, *tag, from->stream.idmp.content, copy.stream.idmp.content);
+        }
+    }
     store_key_save(txn, to, &copy);
 }

@@ -7,13 +7,14 @@
 #include "store/store_value.h"
 
 /* Bits of a head's flags. */
-enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4, HEAD_FIELDS = 8 };
+enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4, HEAD_FIELDS = 8, HEAD_IDMP = 16 };
 
 enum {
     HEAD_BYTES = 1 + 1 + 1 + 8 + 8 + 8,
     STREAM_BYTES = 3 * 16 + 8 + 8, /* of it */
-    TIMER_EXPIRY = 1,              /* kinds of `t`: the key's deadline */
-    TIMER_FIELDS = 2,              /* the first one of a hash's fields */
+    IDMP_BYTES = 8 + 4 + 4 + 4 * 8,
+    TIMER_EXPIRY = 1, /* kinds of `t`: the key's deadline */
+    TIMER_FIELDS = 2, /* the first one of a hash's fields */
     TIMER_BYTES = 1 + 8 + 1 + 4 + 2 + 8,
 };
 
@@ -99,12 +100,36 @@ static void stream_decode(const char *at, struct store_object *object)
     object->stream.next_group = read_u32(at + 60);
 }
 
+static void idmp_encode(const struct store_idmp *idmp, struct buf *out)
+{
+    append_u64(out, idmp->content);
+    append_u64(out, (uint64_t)idmp->duration_s << 32 | idmp->maxsize);
+    append_u64(out, idmp->pids);
+    append_u64(out, idmp->iids);
+    append_u64(out, idmp->added);
+    append_u64(out, idmp->duplicates);
+}
+
+static struct store_idmp idmp_decode(const char *at)
+{
+    return (struct store_idmp){
+        .content = read_u64(at),
+        .duration_s = read_u32(at + 8),
+        .maxsize = read_u32(at + 12),
+        .pids = read_u64(at + 16),
+        .iids = read_u64(at + 24),
+        .added = read_u64(at + 32),
+        .duplicates = read_u64(at + 40),
+    };
+}
+
 static uint8_t head_flags(const struct store_object *object)
 {
     bool expires = object->expire_ms != 0 || object->timer_ms != 0;
     return (uint8_t)((expires ? HEAD_EXPIRES : 0) | (object->levels > 0 ? HEAD_LADDER : 0) |
                      (object->content != object->oid ? HEAD_CONTENT : 0) |
-                     (object->fields.next_ms != 0 ? HEAD_FIELDS : 0));
+                     (object->fields.next_ms != 0 ? HEAD_FIELDS : 0) |
+                     (object->stream.idmp.duration_s != 0 ? HEAD_IDMP : 0));
 }
 
 static void head_encode(const struct store_object *object, struct slice name, struct buf *out)
@@ -122,6 +147,7 @@ static void head_encode(const struct store_object *object, struct slice name, st
     if ((begin[1] & HEAD_CONTENT) != 0) { append_u64(out, object->content); }
     if ((begin[1] & HEAD_LADDER) != 0) { buf_append(out, slice_of(&object->levels, 1)); }
     if ((begin[1] & HEAD_FIELDS) != 0) { append_u64(out, object->fields.next_ms); }
+    if ((begin[1] & HEAD_IDMP) != 0) { idmp_encode(&object->stream.idmp, out); }
     if (object->type == STORE_LIST) {
         append_u64(out, object->first);
         append_u64(out, object->last);
@@ -141,8 +167,9 @@ static size_t head_bytes(struct slice in, bool is_long)
     uint8_t flags = (uint8_t)in.data[1];
     return HEAD_BYTES + ((flags & HEAD_EXPIRES) != 0 ? 16 : 0) +
            ((flags & HEAD_CONTENT) != 0 ? 8 : 0) + ((flags & HEAD_LADDER) != 0 ? 1 : 0) +
-           ((flags & HEAD_FIELDS) != 0 ? 8 : 0) + (in.data[0] == STORE_LIST ? 16 : 0) +
-           (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) + (is_long ? 4 : 0);
+           ((flags & HEAD_FIELDS) != 0 ? 8 : 0) + ((flags & HEAD_IDMP) != 0 ? IDMP_BYTES : 0) +
+           (in.data[0] == STORE_LIST ? 16 : 0) + (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) +
+           (is_long ? 4 : 0);
 }
 
 /* `name`, where not NULL, is set if the name is long: to the one the head belongs to. False: it is damaged. */
@@ -174,6 +201,10 @@ static bool head_decode(struct slice in, bool is_long, struct store_object *obje
         object->fields.next_ms = read_u64(in.data + at);
         object->fields.timer_ms = object->fields.next_ms;
         at += 8;
+    }
+    if ((flags & HEAD_IDMP) != 0) {
+        object->stream.idmp = idmp_decode(in.data + at);
+        at += IDMP_BYTES;
     }
     if (object->type == STORE_LIST) {
         object->first = read_u64(in.data + at);
@@ -363,6 +394,7 @@ void store_key_empty(struct store_txn *txn, struct store_object *object)
     object->count = 0;
     object->fields.hidden = 0;
     object->fields.next_ms = 0;
+    object->stream.idmp = (struct store_idmp){0};
     object->levels = 0;
     object->first = 0;
     object->last = 0;

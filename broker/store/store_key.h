@@ -1,7 +1,8 @@
 /* store_key: the keyspace: names, their objects' heads, deadlines, and what is unlinked.
  *
  * A head (key `k space slot name`): type1 flags1 encoding1 version8 oid8 count8, then as the flags say expire8 timer8 (it
- * expires), content8 (it was emptied once), levels1 (it has a ladder), fields8 (its fields' next deadline), of a list first8 last8, of a stream first16
+ * expires), content8 (it was emptied once), levels1 (it has a ladder), fields8 (its fields' next deadline), idmp48 (its
+ * producers' ids: content8 duration4 maxsize4 pids8 iids8 added8 duplicates8), of a list first8 last8, of a stream first16
  * last16 max_deleted16 added8 groups4 next_group4, of a name above STORE_NAME_MAX length4 and the name, and last a short
  * string's text.
  *
@@ -38,6 +39,17 @@ struct store_ref {
     struct slice name;
 };
 
+/* What a stream remembers of its producers (store_idmp.h). */
+struct store_idmp {
+    uint64_t content;    /* under which it stands; 0: nothing is */
+    uint32_t duration_s; /* both 0: the defaults, and it was never used */
+    uint32_t maxsize;    /* of each producer */
+    uint64_t pids;
+    uint64_t iids;
+    uint64_t added; /* since the stream was made */
+    uint64_t duplicates;
+};
+
 struct store_object {
     enum store_type type;
     uint8_t encoding;   /* what OBJECT ENCODING says cannot go back from; the handlers' */
@@ -62,6 +74,7 @@ struct store_object {
         uint64_t added;              /* entries since it was made */
         uint32_t groups;
         uint32_t next_group; /* ids of groups and consumers */
+        struct store_idmp idmp;
     } stream;
     struct slice
         text; /* of a string of at most STORE_INLINE_MAX; borrowed from whoever set or read it */

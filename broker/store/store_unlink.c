@@ -50,7 +50,8 @@ uint64_t unlinked_remove(struct store_txn *txn, const struct unlinked *unlinked,
 {
     bool is_group = unlinked->kind == UNLINKED_GROUP;
     uint64_t removed = 0;
-    const char *tag = is_group ? "npj" : content_tags(unlinked->type);
+    bool is_idmp = unlinked->kind == UNLINKED_IDMP;
+    const char *tag = is_group ? "npj" : is_idmp ? IDMP_TAGS : content_tags(unlinked->type);
     for (; *tag != 0 && removed < count; tag++) {
         struct store_key_bytes prefix;
         key_begin(&prefix, *tag);
@@ -84,6 +85,14 @@ static void unlink_rows(struct store_txn *txn, const struct unlinked *unlinked, 
     txn_put(txn, key_slice(&key), slice_of(&type, 1));
 }
 
+void unlink_idmp(struct store_txn *txn, const struct store_object *stream)
+{
+    const struct store_idmp *idmp = &stream->stream.idmp;
+    if (idmp->content == 0) { return; }
+    const struct unlinked unlinked = {.kind = UNLINKED_IDMP, .id = idmp->content};
+    unlink_rows(txn, &unlinked, 3 * idmp->iids + idmp->pids);
+}
+
 void unlink_content(struct store_txn *txn, const struct store_object *object)
 {
     const struct unlinked unlinked = {
@@ -93,6 +102,7 @@ void unlink_content(struct store_txn *txn, const struct store_object *object)
     if (object->type == STORE_STREAM) {
         stream_flush(txn);
         if (object->stream.groups > 0) { rows = UINT64_MAX; } /* who knows what they have */
+        unlink_idmp(txn, object);
     }
     if (object->type == STORE_STRING) {
         if (object->count <= STORE_INLINE_MAX) { return; }

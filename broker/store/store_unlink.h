@@ -3,14 +3,22 @@
  *
  *   b 1 content8          type1: an object's rows
  *   b 2 space8            a flushed database's keys
- *   b 3 content8 gid4     what a consumer group had */
+ *   b 3 content8 gid4     what a consumer group had
+ *   b 4 content8          ids of producers */
 #ifndef FANFARE_STORE_STORE_UNLINK_H
 #define FANFARE_STORE_STORE_UNLINK_H
 
 #include "store/store_int.h"
 #include "store/store_key.h"
 
-enum unlinked_kind { UNLINKED_OBJECT = 1, UNLINKED_SPACE = 2, UNLINKED_GROUP = 3 };
+#define IDMP_TAGS "iw" /* under which they stand */
+
+enum unlinked_kind {
+    UNLINKED_OBJECT = 1,
+    UNLINKED_SPACE = 2,
+    UNLINKED_GROUP = 3,
+    UNLINKED_IDMP = 4
+};
 
 struct unlinked {
     enum unlinked_kind kind;
@@ -25,6 +33,8 @@ bool content_has_values(char tag);
 
 void unlink_content(struct store_txn *txn, const struct store_object *object);
 void unlink_group(struct store_txn *txn, uint64_t content, uint32_t gid, uint64_t rows);
+/* What the stream remembers of its producers. */
+void unlink_idmp(struct store_txn *txn, const struct store_object *stream);
 void unlink_space(struct store_txn *txn, uint32_t space);
 
 /* The first of what is noted. False: nothing is. */

@@ -176,3 +176,83 @@ Test(data_stream8, what_is_given_back_belongs_to_nobody_and_comes_first)
     scratch_expect_empty(&rig.s);
     rig_fini(&rig);
 }
+
+Test(data_stream8, what_a_producer_sends_again_is_not_added_again)
+{
+    struct rig rig;
+    rig_init(&rig);
+    EXPECT(&rig, "XADD x IDMP p one * a 1", "\"1000-0\"");
+    EXPECT(&rig, "XADD x IDMP p one * a 2", "\"1000-0\"");
+    EXPECT(&rig, "XADD x IDMP other one * a 1", "\"1000-1\"");
+    EXPECT(&rig, "XADD x IDMPAUTO p * a 1", "\"1000-2\"");
+    EXPECT(&rig, "XADD x IDMPAUTO p MAXLEN 9 * a 1", "\"1000-2\"");
+    EXPECT(&rig, "XADD x IDMPAUTO p * a 12", "\"1000-3\"");
+    EXPECT(&rig, "XADD x IDMPAUTO p * a1 2", "\"1000-4\"");
+    EXPECT(&rig, "XADD x IDMP p a1:a1:1 * b 1",
+           "\"1000-5\""); /* an id of its own is no such text */
+    EXPECT(&rig, "XLEN x", "6");
+    EXPECT(&rig, "XINFO STREAM x",
+           "[\"length\" 6 \"radix-tree-keys\" 1 \"radix-tree-nodes\" 2 \"last-generated-id\" "
+           "\"1000-5\" "
+           "\"max-deleted-entry-id\" \"0-0\" \"entries-added\" 6 \"recorded-first-entry-id\" "
+           "\"1000-0\" "
+           "\"idmp-duration\" 100 \"idmp-maxsize\" 100 \"pids-tracked\" 2 \"iids-tracked\" 6 "
+           "\"iids-added\" 6 "
+           "\"iids-duplicates\" 2 \"groups\" 0 \"first-entry\" [\"1000-0\" [\"a\" \"1\"]] "
+           "\"last-entry\" [\"1000-5\" [\"b\" \"1\"]]]");
+    EXPECT(&rig, "RENAME x y", "OK");
+    EXPECT(&rig, "COPY y x", "1");
+    EXPECT(&rig, "XADD y IDMP p one * a 2", "\"1000-0\"");
+    EXPECT(&rig, "XADD x IDMP p one * a 2", "\"1000-0\"");
+    EXPECT(&rig, "DEL y", "1");
+    rig_pass(&rig, 100000);
+    EXPECT(&rig, "XADD x IDMP p one * a 2", "\"1000-0\""); /* not before its time is past */
+    rig_pass(&rig, 1);
+    EXPECT(&rig, "XADD x IDMP p one * a 2", "\"101001-0\"");
+    EXPECT(&rig, "XADD x IDMP p one * a 2", "\"101001-0\"");
+    EXPECT(&rig, "SET x text", "OK");
+    EXPECT(&rig, "GET x", "\"text\"");
+    EXPECT(&rig, "DEL x", "1");
+    scratch_expect_empty(&rig.s);
+    rig_fini(&rig);
+}
+
+Test(data_stream8, no_more_is_remembered_of_a_producer_than_the_stream_says)
+{
+    struct rig rig;
+    rig_init(&rig);
+    EXPECT(&rig, "XCFGSET x IDMP-MAXSIZE 2", "ERR no such key");
+    EXPECT(&rig, "XADD x * a 1", "\"1000-0\"");
+    EXPECT(&rig, "XCFGSET x", "ERR syntax error");
+    EXPECT(&rig, "XCFGSET x IDMP-DURATION 0", "ERR invalid duration");
+    EXPECT(&rig, "XCFGSET x IDMP-DURATION 86401", "ERR invalid duration");
+    EXPECT(&rig, "XCFGSET x IDMP-MAXSIZE 10001", "ERR invalid maxsize");
+    EXPECT(&rig, "XCFGSET x IDMP-MAXSIZE 2 IDMP-DURATION 10", "OK");
+    EXPECT(&rig, "XADD x IDMP p 1 * a 1", "\"1000-1\"");
+    EXPECT(&rig, "XADD x IDMP p 2 * a 1", "\"1000-2\"");
+    EXPECT(&rig, "XADD x IDMP q 1 * a 1", "\"1000-3\"");
+    EXPECT(&rig, "XADD x IDMP p 3 * a 1", "\"1000-4\"");
+    EXPECT(&rig, "XADD x IDMP p 2 * a 1", "\"1000-2\"");
+    EXPECT(&rig, "XADD x IDMP p 1 * a 1", "\"1000-5\""); /* it was the oldest */
+    EXPECT(&rig, "XADD x IDMP q 1 * a 1", "\"1000-3\"");
+    EXPECT(&rig, "XCFGSET x IDMP-DURATION 20", "OK"); /* clears them all */
+    EXPECT(&rig, "XADD x IDMP q 1 * a 1", "\"1000-6\"");
+    EXPECT(&rig, "XADD x IDMP p 1 5-5 a 1",
+           "ERR IDMP/IDMPAUTO can be used only with auto-generated IDs");
+    EXPECT(&rig, "XADD x IDMP p '' * a 1", "ERR producer id and idempotent id must not be empty");
+    EXPECT(&rig, "XADD z NOMKSTREAM IDMP p 1 * a 1", "(nil)");
+    for (int i = 0; i < 300; i++) { /* producers that never come again go with their time */
+        char line[64];
+        snprintf(line, sizeof line, "XADD x MAXLEN 5 IDMP p%d 1 * a 1", i);
+        (void)rig_run(&rig, line);
+        rig_pass(&rig, 1000);
+    }
+    struct store_object stream;
+    const struct store_ref ref = {0, 0, SLICE("x")};
+    cr_assert(store_key_find(rig.s.txn, &ref, &stream));
+    cr_assert_leq(stream.stream.idmp.pids, 21);
+    cr_assert_eq(stream.stream.idmp.pids, stream.stream.idmp.iids);
+    EXPECT(&rig, "DEL x", "1");
+    scratch_expect_empty(&rig.s);
+    rig_fini(&rig);
+}
