@@ -13,6 +13,7 @@ struct dump {
     struct store_txn *txn;
     const struct store_object *object;
     struct buf out;
+    bool is_expiring; /* a hash with deadlines of fields */
 };
 
 static bool is_too_long(const struct dump *dump)
@@ -54,12 +55,40 @@ static void dump_set(struct dump *dump)
     store_walk_end(&walk);
 }
 
+/* The first deadline of the fields; 0: none has any. */
+static uint64_t lowest_deadline(const struct dump *dump)
+{
+    uint64_t lowest = 0;
+    struct store_walk walk;
+    if (dump->object->fields.next_ms == 0) { return 0; }
+    bool any = store_hash_walk(&walk, dump->txn, dump->object, 0);
+    for (; any; any = store_walk_next(&walk)) {
+        uint64_t expire_ms = store_walk_expiry(&walk);
+        if (expire_ms != 0 && (lowest == 0 || expire_ms < lowest)) { lowest = expire_ms; }
+    }
+    store_walk_end(&walk);
+    return lowest;
+}
+
+/* With deadlines it is a value that Redis 7.4 reads; each is told by how much it is above the lowest, and one. */
 static void dump_hash(struct dump *dump)
 {
     struct store_walk walk;
-    dump_head(dump, RDB_TYPE_HASH);
+    uint64_t lowest = lowest_deadline(dump);
+    dump->is_expiring = lowest != 0;
+    if (lowest != 0) {
+        rdb_put_u8(&dump->out, RDB_TYPE_HASH_EXPIRING);
+        rdb_put_u64(&dump->out, lowest);
+        rdb_put_length(&dump->out, dump->object->count);
+    } else {
+        dump_head(dump, RDB_TYPE_HASH);
+    }
     bool any = store_hash_walk(&walk, dump->txn, dump->object, 0);
     for (uint64_t i = 0; any && i < dump->object->count && !is_too_long(dump); i++) {
+        uint64_t expire_ms = store_walk_expiry(&walk);
+        if (lowest != 0) {
+            rdb_put_length(&dump->out, expire_ms != 0 ? expire_ms - lowest + 1 : 0);
+        }
         rdb_put_text(&dump->out, store_walk_name(&walk));
         rdb_put_text(&dump->out, store_walk_value(&walk));
         any = store_walk_next(&walk);
@@ -114,7 +143,7 @@ static void dump_entries(struct dump *dump)
     mem_free(part);
 }
 
-/* Of a consumer only the ids, for the group has told the rest. */
+/* Of a consumer only the ids, for the group has told the rest. What is nobody's (XNACK) is left out: Redis 7 knows no such. */
 static void dump_pending(struct dump *dump, const struct store_group *group, uint32_t cid)
 {
     struct store_walk walk;
@@ -122,6 +151,7 @@ static void dump_pending(struct dump *dump, const struct store_group *group, uin
         store_pending_walk(&walk, dump->txn, dump->object, group, cid, (struct store_id){0, 0});
     for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
         struct store_pending pending = store_pending_of(&walk, dump->object, group);
+        if (pending.cid == 0) { continue; }
         rdb_put_raw_id(&dump->out, rdb_id_of(pending.id));
         if (cid != 0) { continue; }
         rdb_put_u64(&dump->out, pending.delivered_ms);
@@ -130,12 +160,24 @@ static void dump_pending(struct dump *dump, const struct store_group *group, uin
     store_walk_end(&walk);
 }
 
+static uint64_t owned_count(const struct dump *dump, const struct store_group *group)
+{
+    uint64_t count = 0;
+    struct store_walk walk;
+    bool any = store_consumers_walk(&walk, dump->txn, dump->object, group);
+    for (; any; any = store_walk_next(&walk)) {
+        count += store_consumers_consumer(&walk).pending;
+    }
+    store_walk_end(&walk);
+    return count;
+}
+
 static void dump_group(struct dump *dump, const struct store_group *group)
 {
     struct store_walk walk;
     rdb_put_id(&dump->out, rdb_id_of(group->last));
     rdb_put_length(&dump->out, group->read);
-    rdb_put_length(&dump->out, group->pending);
+    rdb_put_length(&dump->out, owned_count(dump, group));
     dump_pending(dump, group, 0);
     rdb_put_length(&dump->out, group->consumers);
     bool any = store_consumers_walk(&walk, dump->txn, dump->object, group);
@@ -187,7 +229,7 @@ void data_dump(struct data_call *call)
     if (is_too_long(&dump)) {
         reply_error(call->reply, "ERR DUMP payload exceeds maximum allowed size (512 MB)");
     } else {
-        rdb_payload_end(&dump.out, RDB_VERSION_WRITTEN);
+        rdb_payload_end(&dump.out, dump.is_expiring ? RDB_VERSION_EXPIRING : RDB_VERSION_WRITTEN);
         reply_bulk(call->reply, buf_slice(&dump.out));
     }
     buf_fini(&dump.out);

@@ -192,12 +192,35 @@ def test_what_newer_versions_dump_is_restored(servers):
         assert sorted(zip(flat[::2], flat[1::2])) == sorted(pairs)
 
 
-def test_fields_with_deadlines_are_refused(servers):
+def test_fields_keep_their_deadlines(servers):
     ours = servers[0].client(2)
-    body = struct.pack("<Q", 1900000000000) + forms.length(1) + forms.length(1) + forms.text(b"f") + forms.text(b"v")
-    reply = ours.call("RESTORE", b"k", "0", forms.payload(24, body, 12))
-    assert str(reply) == "ERR fields with deadlines of their own are not kept here"
+    body = struct.pack("<Q", 1900000000000) + forms.length(3)
+    for deadline, name in ((1, b"first"), (0, b"never"), (1001, b"later")):
+        body += forms.length(deadline) + forms.text(name) + forms.text(b"v")
+    assert ours.call("RESTORE", b"k", "0", forms.payload(24, body, 12)) == "OK"
+    fields = ("FIELDS", "3", "first", "never", "later")
+    deadlines = [1900000000000, -1, 1900000001000]
+    assert ours.call("HPEXPIRETIME", b"k", *fields) == deadlines
+    dumped = ours.call("DUMP", b"k")
+    assert dumped[0] == 24 and dumped[-10:-8] == struct.pack("<H", 12)
+    assert ours.call("RESTORE", b"again", "0", dumped) == "OK"
+    assert ours.call("HPEXPIRETIME", b"again", *fields) == deadlines
+    assert ours.call("HPERSIST", b"again", *fields) == [1, -1, 1]
+    assert ours.call("DUMP", b"again")[0] == 4
+    past = struct.pack("<Q", 1000) + forms.length(1) + forms.length(1) + forms.text(b"f") + forms.text(b"v")
+    assert ours.call("RESTORE", b"k", "0", forms.payload(24, past, 12), "REPLACE") == "OK"
     assert ours.call("EXISTS", b"k") == 0
+
+
+def test_what_was_given_back_to_a_group_is_left_out(servers):
+    ours, theirs = [server.client(2) for server in servers]
+    for n in range(3):
+        ours.call("XADD", "s", f"{n + 1}-0", "f", "v")
+    ours.call("XGROUP", "CREATE", "s", "g", "0")
+    ours.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">")
+    assert ours.call("XNACK", "s", "g", "FAIL", "IDS", "1", "2-0") == 1
+    assert theirs.call("RESTORE", "s", "0", ours.call("DUMP", "s")) == "OK"
+    assert theirs.call("XPENDING", "s", "g") == [2, b"1-0", b"3-0", [[b"c", b"2"]]]
 
 
 # ---- mistakes ----
