@@ -102,31 +102,6 @@ void cmd_cluster_keyslot(struct call *call)
     reply_int(call->reply, slot_of(call->argv[2]));
 }
 
-static bool slot_is_valid(struct slice text)
-{
-    int64_t slot;
-    return slice_to_int64(text, &slot) && slot >= 0 && slot < SLOT_COUNT;
-}
-
-void cmd_cluster_countkeysinslot(struct call *call)
-{
-    if (slot_is_valid(call->argv[2])) {
-        reply_int(call->reply, 0);
-    } else {
-        reply_error(call->reply, "ERR Invalid slot");
-    }
-}
-
-void cmd_cluster_getkeysinslot(struct call *call)
-{
-    int64_t count;
-    if (slot_is_valid(call->argv[2]) && slice_to_int64(call->argv[3], &count) && count >= 0) {
-        reply_array(call->reply, 0);
-    } else {
-        reply_error(call->reply, "ERR Invalid slot or number of keys");
-    }
-}
-
 /* ---- nodes ---- */
 
 void cmd_cluster_myid(struct call *call)

@@ -23,6 +23,12 @@ struct data_place data_place_of(const struct broker *broker, uint16_t database, 
     return (struct data_place){slot_partition(broker->partition_count, slot), slot};
 }
 
+uint32_t data_slot_partition(const struct broker *broker, uint16_t database, uint32_t slot)
+{
+    return data_is_sharded(broker, database) ? slot_partition(broker->partition_count, slot)
+                                             : whole(broker, database).partition;
+}
+
 /* ---- two databases ---- */
 
 /* The other database that the command names, or its own. */

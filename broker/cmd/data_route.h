@@ -29,6 +29,8 @@ enum data_route data_route(const struct broker *broker, const struct command *co
 
 /* The place of one key. */
 struct data_place data_place_of(const struct broker *broker, uint16_t database, struct slice key);
+/* The partition that has the keys of a slot. */
+uint32_t data_slot_partition(const struct broker *broker, uint16_t database, uint32_t slot);
 
 static inline bool data_is_sharded(const struct broker *broker, uint16_t database)
 {

@@ -57,6 +57,7 @@ static const struct {
     ROW("scan", REACH_COUNT),
     ROW("scard", REACH_ONE),
     ROW("sismember", REACH_ONE),
+    ROW("slotkeys", REACH_DB),
     ROW("smismember", REACH_ONE),
     ROW("strlen", REACH_ONE),
     ROW("touch", REACH_ONE),

@@ -90,7 +90,25 @@ def test_keyslot_is_crc16_of_the_key_or_its_tag(key, asker):
     assert asker.call("CLUSTER", "KEYSLOT", key) == KEYS[key]
 
 
-def test_countkeysinslot_counts_nothing_and_checks_its_argument(asker):
+def test_keys_of_a_slot_are_counted_and_listed(start_broker):
+    for sharded in ("", "0"):
+        broker = start_broker({"sharded-databases": sharded} if sharded else {})
+        client = broker.client()
+        keys = [b"{tag}%d" % n for n in range(300)]
+        client.calls([("SET", key, 1) for key in keys] + [("SET", b"other%d" % n, 1) for n in range(300)])
+        slot = client.call("CLUSTER", "KEYSLOT", "{tag}")
+        empty = next(s for s in range(16384) if s not in {client.call("CLUSTER", "KEYSLOT", f"other{n}") for n in range(300)} | {slot})
+        assert client.call("CLUSTER", "COUNTKEYSINSLOT", slot) == 300
+        assert client.call("CLUSTER", "COUNTKEYSINSLOT", empty) == 0
+        assert sorted(client.call("CLUSTER", "GETKEYSINSLOT", slot, 1000)) == sorted(keys)
+        assert len(set(client.call("CLUSTER", "GETKEYSINSLOT", slot, 7)) & set(keys)) == 7
+        assert client.call("CLUSTER", "GETKEYSINSLOT", slot, 0) == []
+        assert client.calls([("MULTI",), ("CLUSTER", "COUNTKEYSINSLOT", slot), ("EXEC",)])[2] == [300]
+        client.call("DEL", *keys[:100])
+        assert client.call("CLUSTER", "COUNTKEYSINSLOT", slot) == 200
+
+
+def test_countkeysinslot_checks_its_argument(asker):
     assert asker.call("CLUSTER", "COUNTKEYSINSLOT", 0) == 0
     assert asker.call("CLUSTER", "COUNTKEYSINSLOT", 16384) == RespError("ERR Invalid slot")
     assert isinstance(asker.call("CLUSTER", "COUNTKEYSINSLOT", "x"), RespError)
