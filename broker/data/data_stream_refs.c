@@ -53,7 +53,7 @@ void groups_end(struct stream_groups *groups)
     buf_fini(&groups->names);
 }
 
-struct stream_group *groups_find(const struct stream_groups *groups, struct slice name)
+struct stream_group *stream_groups_find(const struct stream_groups *groups, struct slice name)
 {
     for (uint32_t i = 0; i < groups->count; i++) {
         struct stream_group *one = &groups->group[i];
@@ -326,7 +326,7 @@ void data_xackdel(struct data_call *call)
     if (!key_open(call, call->argv[1], STORE_STREAM, &key)) { return; }
     if (!idlist_read(call, 3, &list)) { return; }
     groups_begin(&groups, &key);
-    struct stream_group *group = groups_find(&groups, call->argv[2]);
+    struct stream_group *group = stream_groups_find(&groups, call->argv[2]);
     if (group == NULL) {
         all_absent(call, &list);
         groups_end(&groups);

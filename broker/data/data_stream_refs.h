@@ -28,7 +28,7 @@ struct stream_groups {
 void groups_begin(struct stream_groups *groups, struct data_key *key);
 /* Save those that have changed, and free. The stream itself is saved by the caller. */
 void groups_end(struct stream_groups *groups);
-struct stream_group *groups_find(const struct stream_groups *groups, struct slice name);
+struct stream_group *stream_groups_find(const struct stream_groups *groups, struct slice name);
 
 /* Acknowledge it in one group. False: it was not pending there. */
 bool groups_acknowledge(struct stream_groups *groups, struct stream_group *group,

@@ -427,6 +427,15 @@ struct store_count store_db_count(struct store_txn *txn, uint16_t db)
     return (struct store_count){space->keys, space->expiring};
 }
 
+void store_db_counts(const struct store_txn *txn,
+                     void (*each)(void *arg, uint16_t db, struct store_count count), void *arg)
+{
+    for (uint32_t i = 0; i < txn->space_count; i++) {
+        const struct store_space *space = &txn->space[i];
+        each(arg, space->db, (struct store_count){space->keys, space->expiring});
+    }
+}
+
 void store_db_flush(struct store_txn *txn, uint16_t db)
 {
     struct store_space *space = txn_space(txn, db);

@@ -100,6 +100,9 @@ struct store_count {
     uint64_t expiring;
 };
 struct store_count store_db_count(struct store_txn *txn, uint16_t db);
+/* Of each database that the transaction has had to do with. */
+void store_db_counts(const struct store_txn *txn,
+                     void (*each)(void *arg, uint16_t db, struct store_count count), void *arg);
 
 /* All keys of the database go at once; their content through store_purge. */
 void store_db_flush(struct store_txn *txn, uint16_t db);

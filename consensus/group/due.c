@@ -1,10 +1,11 @@
-/* engine_due: the groups by when they want a tick: a heap, so that a tick looks at those that are
+/* due: the groups by when they want a tick: a heap, so that a tick looks at those that are
  * due and at no other.
- * Owns: engine->due. Thread: the raft thread.
+ * Owns: groups.due. Thread: the raft thread.
  * Always: no group wants a tick before the time under which it is filed; it may want one later, which
  * is found out when that time has come. */
+#include "consensus/group/due.h"
+
 #include "base/mem.h"
-#include "consensus/engine_int.h"
 #include "consensus/group/group.h"
 #include "consensus/group/group_int.h"
 
@@ -44,16 +45,16 @@ static void sift_down(struct due_heap *heap, size_t at)
 
 /* A follower that hears its leader wants its tick later and later: it is looked at when the node is awake
  * for its heartbeats anyway, before that time, and only if there is no such moment left, at it. */
-static uint64_t look_ms(const struct engine *e, const struct group *g, uint64_t now_ms)
+static uint64_t look_ms(const struct groups *all, const struct group *g, uint64_t now_ms)
 {
     uint64_t due_ms = group_next_ms(g);
-    uint64_t before_ms = due_ms / e->opts.heartbeat_ms * e->opts.heartbeat_ms;
+    uint64_t before_ms = due_ms / all->opts.heartbeat_ms * all->opts.heartbeat_ms;
     return due_ms != UINT64_MAX && before_ms > now_ms ? before_ms : due_ms;
 }
 
-void engine_due_add(struct engine *e, struct group *g)
+void due_add(struct groups *all, struct group *g)
 {
-    struct due_heap *heap = &e->due;
+    struct due_heap *heap = &all->due;
     if (heap->count == heap->cap) {
         heap->cap = heap->cap > 0 ? heap->cap * 2 : 16;
         heap->groups = mem_resize(heap->groups, heap->cap * sizeof(struct group *));
@@ -63,9 +64,9 @@ void engine_due_add(struct engine *e, struct group *g)
     sift_up(heap, heap->count - 1);
 }
 
-void engine_due_remove(struct engine *e, struct group *g)
+void due_remove(struct groups *all, struct group *g)
 {
-    struct due_heap *heap = &e->due;
+    struct due_heap *heap = &all->due;
     size_t at = g->due_at;
     struct group *last = heap->groups[--heap->count];
     if (last == g) { return; }
@@ -74,31 +75,31 @@ void engine_due_remove(struct engine *e, struct group *g)
     sift_down(heap, last->due_at);
 }
 
-void engine_due_note(struct engine *e, struct group *g)
+void due_note(struct groups *all, struct group *g)
 {
     uint64_t due_ms = group_next_ms(g);
     if (due_ms >= g->due_ms) { return; }
     g->due_ms = due_ms;
-    sift_up(&e->due, g->due_at);
+    sift_up(&all->due, g->due_at);
 }
 
-uint64_t engine_due_next_ms(const struct engine *e)
+uint64_t due_next_ms(const struct groups *all)
 {
-    return e->due.count > 0 ? e->due.groups[0]->due_ms : UINT64_MAX;
+    return all->due.count > 0 ? all->due.groups[0]->due_ms : UINT64_MAX;
 }
 
-void engine_due_tick(struct engine *e, uint64_t now_ms)
+void due_tick(struct groups *all, uint64_t now_ms)
 {
-    while (engine_due_next_ms(e) <= now_ms) {
-        struct group *g = e->due.groups[0];
+    while (due_next_ms(all) <= now_ms) {
+        struct group *g = all->due.groups[0];
         group_tick(g, now_ms);
-        g->due_ms = look_ms(e, g, now_ms);
+        g->due_ms = look_ms(all, g, now_ms);
         CHECK(g->due_ms > now_ms); /* ticks of a group are spaced */
-        sift_down(&e->due, 0);
+        sift_down(&all->due, 0);
     }
 }
 
-void engine_due_fini(struct engine *e)
+void due_fini(struct groups *all)
 {
-    mem_free(e->due.groups);
+    mem_free(all->due.groups);
 }

@@ -4,7 +4,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "consensus/group/group.h"
-#include "consensus/snapshot/snapshot_int.h"
+#include "consensus/group/snapshot/snapshot_int.h"
 
 struct snapshot_restore {
     struct disk_job job;
@@ -96,20 +96,20 @@ static void restore_step(struct snapshot_restore *restore)
         .op = DISK_READ,
         .offset = restore->offset,
         .data = restore->buffer,
-        .len = rest < g->engine->opts.chunk_bytes ? rest : g->engine->opts.chunk_bytes,
+        .len = rest < g->all->opts.chunk_bytes ? rest : g->all->opts.chunk_bytes,
         .on_done = on_restore_read,
         .on_drop = restore_drop,
         .owner = restore,
     };
     snapshot_file_name(restore->job.name, snapshot->file);
-    disk_submit(g->engine->world.disk, &restore->job);
+    disk_submit(g->all->world.disk, &restore->job);
 }
 
 void snapshot_restore_start(struct group *g)
 {
     struct snapshot_restore *restore = mem_new0(sizeof *restore);
     restore->group = g;
-    restore->buffer = mem_new(g->engine->opts.chunk_bytes);
+    restore->buffer = mem_new(g->all->opts.chunk_bytes);
     g->restore = restore;
     g->fsm_ops->restore_begin(g->fsm);
     restore_step(restore);

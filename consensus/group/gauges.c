@@ -1,10 +1,11 @@
-/* engine_metrics: the engine's gauges: what there is now, as seen at intervals; what happens is counted
+/* gauges: what the metrics say of a node's groups: what there is now, as seen at intervals; what happens is counted
  * where it happens.
- * Owns: engine->gauges, what this engine has put into each gauge so far. Thread: the raft thread. */
+ * Owns: groups.gauges, what these groups have put into each gauge so far. Thread: the raft thread. */
+#include "consensus/group/gauges.h"
+
 #include "base/metrics.h"
-#include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
-#include "consensus/snapshot/snapshot.h"
+#include "consensus/group/snapshot/snapshot.h"
 
 enum { GAUGES_MS = 200 };
 
@@ -25,9 +26,9 @@ static void put_snapshots(struct snapshot_progress *have, const struct snapshot_
     set(METRIC_raft_snapshots_restoring, &have->restoring, now->restoring);
 }
 
-static void put_all(struct engine *e, const struct engine_gauges *now)
+static void put_all(struct groups *all, const struct gauges *now)
 {
-    struct engine_gauges *have = &e->gauges;
+    struct gauges *have = &all->gauges;
     set(METRIC_raft_groups, &have->groups, now->groups);
     set(METRIC_raft_groups_led, &have->led, now->led);
     set(METRIC_raft_groups_stopped, &have->stopped, now->stopped);
@@ -38,28 +39,28 @@ static void put_all(struct engine *e, const struct engine_gauges *now)
     put_snapshots(&have->snapshots, &now->snapshots);
 }
 
-void engine_metrics_tick(struct engine *e, uint64_t now_ms)
+void gauges_tick(struct groups *all, uint64_t now_ms)
 {
-    if (metric_cells_here == NULL || now_ms < e->gauges_ms + GAUGES_MS) { return; }
-    struct engine_gauges now = {
-        .segments = wal_segment_count(e->wal),
-        .full = e->space.is_low,
-        .stuck = e->is_stuck,
-        .live_bytes = wal_live_bytes(e->wal),
+    if (metric_cells_here == NULL || now_ms < all->gauges_ms + GAUGES_MS) { return; }
+    struct gauges now = {
+        .segments = wal_segment_count(all->wal),
+        .full = all->space.is_low,
+        .stuck = all->is_stuck,
+        .live_bytes = wal_live_bytes(all->wal),
     };
-    LIST_EACH (at, &e->groups) {
+    LIST_EACH (at, &all->open) {
         const struct group *g = CONTAINER_OF(at, struct group, link);
         now.groups++;
         now.led += group_is_leader(g);
         now.stopped += g->state == GROUP_STOPPED;
         snapshot_progress_group(g, &now.snapshots);
     }
-    snapshot_progress_take(e, &now.snapshots);
-    e->gauges_ms = now_ms;
-    put_all(e, &now);
+    snapshot_progress_take(all, &now.snapshots);
+    all->gauges_ms = now_ms;
+    put_all(all, &now);
 }
 
-void engine_metrics_end(struct engine *e)
+void gauges_end(struct groups *all)
 {
-    put_all(e, &(struct engine_gauges){0});
+    put_all(all, &(struct gauges){0});
 }

@@ -3,13 +3,13 @@
  * Thread: the raft thread.
  * Always: a snapshot that the log names is whole and durable in its file; a file that it names no
  * more goes when the log that says so is durable. */
-#include "consensus/snapshot/snapshot.h"
+#include "consensus/group/snapshot/snapshot.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "consensus/snapshot/snapshot_int.h"
+#include "consensus/group/snapshot/snapshot_int.h"
 
 enum {
     SWEEP_MS = 10, /* between looks at all groups */
@@ -37,25 +37,25 @@ static void job_free(struct disk_job *job)
     mem_free(job);
 }
 
-void snapshot_remove_file(struct engine *e, uint64_t file)
+void snapshot_remove_file(struct groups *all, uint64_t file)
 {
     struct disk_job *job = mem_new0(sizeof *job);
     job->op = DISK_REMOVE;
     snapshot_file_name(job->name, file);
     job->on_done = job_free;
     job->on_drop = job_free;
-    disk_submit(e->world.disk, job);
+    disk_submit(all->world.disk, job);
 }
 
 struct cleaning {
-    struct engine *e;
+    struct groups *all;
     struct list stale;
 };
 
-static bool is_named(const struct engine *e, uint64_t file)
+static bool is_named(const struct groups *all, uint64_t file)
 {
-    for (struct wal_log *log = wal_log_next(e->wal, NULL); log != NULL;
-         log = wal_log_next(e->wal, log)) {
+    for (struct wal_log *log = wal_log_next(all->wal, NULL); log != NULL;
+         log = wal_log_next(all->wal, log)) {
         if (wal_log_snapshot(log) != NULL && wal_log_snapshot(log)->file == file) { return true; }
     }
     return false;
@@ -64,51 +64,51 @@ static bool is_named(const struct engine *e, uint64_t file)
 static void on_clean_file(void *arg, const char *name, uint64_t bytes)
 {
     struct cleaning *cleaning = arg;
-    struct engine *e = cleaning->e;
+    struct groups *all = cleaning->all;
     uint64_t file;
     (void)bytes;
     if (sscanf(name, "snap-%" SCNu64, &file) != 1) { return; }
-    e->next_file = file >= e->next_file ? file + 1 : e->next_file;
-    if (!is_named(e, file)) {
+    all->next_file = file >= all->next_file ? file + 1 : all->next_file;
+    if (!is_named(all, file)) {
         struct stale_file *stale = mem_new0(sizeof *stale);
         stale->file = file;
         list_push_back(&cleaning->stale, &stale->link);
     }
 }
 
-enum err snapshot_clean(struct engine *e)
+enum err snapshot_clean(struct groups *all)
 {
-    struct cleaning cleaning = {.e = e};
-    e->next_file = 1;
+    struct cleaning cleaning = {.all = all};
+    all->next_file = 1;
     list_init(&cleaning.stale);
-    enum err err = e->world.disk->ops->list(e->world.disk, on_clean_file, &cleaning);
+    enum err err = all->world.disk->ops->list(all->world.disk, on_clean_file, &cleaning);
     while (!list_is_empty(&cleaning.stale)) {
         struct stale_file *stale =
             CONTAINER_OF(list_pop_front(&cleaning.stale), struct stale_file, link);
         struct disk_job job = {.op = DISK_REMOVE};
         snapshot_file_name(job.name, stale->file);
-        if (err == ERR_OK) { err = disk_run(e->world.disk, &job); }
+        if (err == ERR_OK) { err = disk_run(all->world.disk, &job); }
         mem_free(stale);
     }
     return err;
 }
 
-void snapshot_forget(struct engine *e, uint64_t file)
+void snapshot_forget(struct groups *all, uint64_t file)
 {
     if (file == 0) { return; }
     struct stale_file *stale = mem_new0(sizeof *stale);
     stale->file = file;
-    stale->batch = wal_batch(e->wal);
-    list_push_back(&e->stale_files, &stale->link);
+    stale->batch = wal_batch(all->wal);
+    list_push_back(&all->stale_files, &stale->link);
 }
 
-void snapshot_flushed(struct engine *e, uint64_t batch)
+void snapshot_flushed(struct groups *all, uint64_t batch)
 {
-    LIST_EACH (at, &e->stale_files) {
+    LIST_EACH (at, &all->stale_files) {
         struct stale_file *stale = CONTAINER_OF(at, struct stale_file, link);
         if (stale->batch <= batch) {
             list_remove(at);
-            snapshot_remove_file(e, stale->file);
+            snapshot_remove_file(all, stale->file);
             mem_free(stale);
         }
     }
@@ -127,13 +127,13 @@ void snapshot_backoff_fail(struct snapshot_backoff *backoff, uint64_t now_ms)
     backoff->until_ms = now_ms + delay_ms;
 }
 
-void snapshot_end(struct engine *e)
+void snapshot_end(struct groups *all)
 {
-    while (!list_is_empty(&e->stale_files)) {
-        mem_free(CONTAINER_OF(list_pop_front(&e->stale_files), struct stale_file, link));
+    while (!list_is_empty(&all->stale_files)) {
+        mem_free(CONTAINER_OF(list_pop_front(&all->stale_files), struct stale_file, link));
     }
-    snapshot_serve_end(e);
-    snapshot_take_end(e);
+    snapshot_serve_end(all);
+    snapshot_take_end(all);
 }
 
 void snapshot_cancel(struct group *g)
@@ -146,35 +146,35 @@ void snapshot_cancel(struct group *g)
 
 /* Of the log, in segments: what the options say; or, because a snapshot costs its whole image, so many that what is needed may
  * be as long as all images are. */
-static uint64_t segments_max(const struct engine *e)
+static uint64_t segments_max(const struct groups *all)
 {
     uint64_t image_bytes = 0;
-    LIST_EACH (at, &e->groups) {
+    LIST_EACH (at, &all->open) {
         const struct manifest *last = wal_log_snapshot(CONTAINER_OF(at, struct group, link)->log);
         image_bytes += last != NULL ? last->bytes : 0;
     }
     if (image_bytes > LOG_FOR_IMAGES_BYTES_MAX) { image_bytes = LOG_FOR_IMAGES_BYTES_MAX; }
-    uint64_t needed = image_bytes / 3 * 4 / e->opts.segment_bytes; /* three quarters are in use */
-    return needed > e->opts.segments_max ? needed : e->opts.segments_max;
+    uint64_t needed = image_bytes / 3 * 4 / all->opts.segment_bytes; /* three quarters are in use */
+    return needed > all->opts.segments_max ? needed : all->opts.segments_max;
 }
 
-void snapshot_tick(struct engine *e, uint64_t now_ms)
+void snapshot_tick(struct groups *all, uint64_t now_ms)
 {
-    snapshot_serve_tick(e, now_ms);
-    if (now_ms < e->swept_ms + SWEEP_MS) { return; }
-    e->swept_ms = now_ms;
-    uint64_t log_segments_max = segments_max(e);
-    if (e->space.is_low) {
-        wal_drop_trailing(e->wal);
+    snapshot_serve_tick(all, now_ms);
+    if (now_ms < all->swept_ms + SWEEP_MS) { return; }
+    all->swept_ms = now_ms;
+    uint64_t log_segments_max = segments_max(all);
+    if (all->space.is_low) {
+        wal_drop_trailing(all->wal);
     } else {
-        wal_clean(e->wal, log_segments_max);
+        wal_clean(all->wal, log_segments_max);
     }
-    LIST_EACH (at, &e->groups) {
+    LIST_EACH (at, &all->open) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         if (g->state == GROUP_RUNNING) {
             snapshot_fetch_tick(g);
             snapshot_pins_tick(g, now_ms);
         }
     }
-    snapshot_take_tick(e, now_ms, log_segments_max);
+    snapshot_take_tick(all, now_ms, log_segments_max);
 }

@@ -11,8 +11,6 @@
 #include "base/slice.h"
 #include "consensus/disk/disk.h"
 
-struct engine;
-
 enum {
     ENGINE_SERVERS_MAX = 32, /* of a group */
     ENGINE_NAME_BYTES = 64,  /* of a node's name, with its end */

@@ -11,7 +11,7 @@
 #include "consensus/group/apply.h"
 #include "consensus/group/group.h"
 #include "consensus/group/guards.h"
-#include "consensus/snapshot/snapshot_int.h"
+#include "consensus/group/snapshot/snapshot_int.h"
 
 enum {
     FETCHES_MAX = 4,
@@ -25,7 +25,7 @@ enum {
 
 struct snapshot_fetch {
     struct disk_job job;
-    struct engine *engine;
+    struct groups *all;
     struct group *group; /* NULL: the group has gone */
     uint64_t from;       /* who has it */
     char from_name[ENGINE_NAME_BYTES];
@@ -52,8 +52,8 @@ struct snapshot_fetch {
 static void fetch_resign(struct snapshot_fetch *fetch)
 {
     if (fetch->is_active) {
-        CHECK(fetch->engine->fetch_count > 0);
-        fetch->engine->fetch_count--;
+        CHECK(fetch->all->fetch_count > 0);
+        fetch->all->fetch_count--;
     }
     fetch->is_active = false;
 }
@@ -81,7 +81,7 @@ static void fetch_abandon(struct snapshot_fetch *fetch)
         fetch->is_given_up = true;
         return;
     }
-    if (fetch->is_active) { snapshot_remove_file(fetch->engine, fetch->manifest.file); }
+    if (fetch->is_active) { snapshot_remove_file(fetch->all, fetch->manifest.file); }
     fetch_free(fetch);
 }
 
@@ -98,7 +98,7 @@ static void fetch_fail(struct snapshot_fetch *fetch, const char *reason)
 
 static size_t chunk_bytes(const struct snapshot_fetch *fetch)
 {
-    return fetch->engine->opts.chunk_bytes;
+    return fetch->all->opts.chunk_bytes;
 }
 
 /* Of the piece at `offset`. */
@@ -188,10 +188,10 @@ static bool fetch_job_ended(struct snapshot_fetch *fetch)
 {
     fetch->is_busy = false;
     if (fetch->job.err == ERR_SYSTEM) {
-        engine_fail(fetch->engine, "a snapshot could not be written");
+        groups_fail(fetch->all, "a snapshot could not be written");
     }
     if (fetch->group == NULL) {
-        snapshot_remove_file(fetch->engine, fetch->manifest.file);
+        snapshot_remove_file(fetch->all, fetch->manifest.file);
         fetch_free(fetch);
         return false;
     }
@@ -242,7 +242,7 @@ static void fetch_next(struct snapshot_fetch *fetch)
         fetch_tell_damage(fetch);
     } else if (fetch->offset == fetch->manifest.bytes) {
         fetch_write(fetch, 0, on_fetch_synced);
-    } else if (here > 0 && !space_has_room(&fetch->engine->space, here)) {
+    } else if (here > 0 && !space_has_room(&fetch->all->space, here)) {
         fetch_fail(fetch, "the disk is nearly full");
     } else if (here > 0) {
         fetch_write(fetch, here, on_fetch_written);
@@ -286,7 +286,7 @@ static void fetch_write(struct snapshot_fetch *fetch, size_t bytes,
     };
     snapshot_file_name(fetch->job.name, fetch->manifest.file);
     fetch->is_busy = true;
-    disk_submit(fetch->engine->world.disk, &fetch->job);
+    disk_submit(fetch->all->world.disk, &fetch->job);
 }
 
 /* ---- offers ---- */
@@ -299,18 +299,20 @@ static bool is_same(const struct manifest *a, const struct manifest *b)
 /* Begin if the node has a place and room for it; else it is only remembered. */
 static void fetch_begin(struct snapshot_fetch *fetch)
 {
-    struct engine *e = fetch->engine;
+    struct groups *all = fetch->all;
     struct snapshot_backoff *backoff = &fetch->group->fetch_backoff;
     uint64_t now_ms = group_now_ms(fetch->group);
-    if (fetch->is_active || e->fetch_count >= FETCHES_MAX || now_ms < backoff->until_ms) { return; }
-    if (!space_has_room(&e->space, fetch->manifest.bytes)) {
+    if (fetch->is_active || all->fetch_count >= FETCHES_MAX || now_ms < backoff->until_ms) {
+        return;
+    }
+    if (!space_has_room(&all->space, fetch->manifest.bytes)) {
         snapshot_backoff_fail(backoff, now_ms);
         return;
     }
-    e->fetch_count++;
+    all->fetch_count++;
     fetch->is_active = true;
     fetch->window = mem_new(FETCH_WINDOW * chunk_bytes(fetch));
-    fetch->manifest.file = e->next_file++;
+    fetch->manifest.file = all->next_file++;
     fetch->progress_ms = now_ms;
     ask_ahead(fetch);
     fetch_next(fetch);
@@ -319,7 +321,7 @@ static void fetch_begin(struct snapshot_fetch *fetch)
 static struct snapshot_fetch *fetch_new(struct group *g, const struct manifest *manifest)
 {
     struct snapshot_fetch *fetch = mem_new0(sizeof *fetch);
-    fetch->engine = g->engine;
+    fetch->all = g->all;
     fetch->group = g;
     manifest_copy(&fetch->manifest, manifest);
     g->fetch = fetch;
@@ -328,7 +330,7 @@ static struct snapshot_fetch *fetch_new(struct group *g, const struct manifest *
 
 static bool is_silent(const struct snapshot_fetch *fetch, uint64_t since_ms, uint64_t factor)
 {
-    uint64_t election_ms = fetch->engine->opts.election_ms;
+    uint64_t election_ms = fetch->all->opts.election_ms;
     return group_now_ms(fetch->group) >= since_ms + election_ms * factor;
 }
 
@@ -395,8 +397,8 @@ void snapshot_install(struct group *g)
     snapshot_retire(g);
     snapshot_take_cancel(g);
     wal_read_cancel(g->log);
-    wal_put_snapshot(g->engine->wal, g->log, &fetch->manifest, fetch->manifest.index + 1, true);
-    g->install_batch = wal_batch(g->engine->wal);
+    wal_put_snapshot(g->all->wal, g->log, &fetch->manifest, fetch->manifest.index + 1, true);
+    g->install_batch = wal_batch(g->all->wal);
     g->restore_is_due = true;
     LOG_INFO("a snapshot is installed", LOG_UINT("group", g->id),
              LOG_UINT("index", fetch->manifest.index), LOG_UINT("bytes", fetch->manifest.bytes));

@@ -11,7 +11,7 @@
 #include "base/metrics.h"
 #include "consensus/group/group.h"
 #include "consensus/group/guards.h"
-#include "consensus/snapshot/snapshot_int.h"
+#include "consensus/group/snapshot/snapshot_int.h"
 
 enum {
     PULLS_MAX = 1024,
@@ -30,7 +30,7 @@ struct snapshot_pin {
 static bool is_recent(const struct group *g, uint64_t pulled_ms, uint64_t now_ms)
 {
     return pulled_ms != 0 &&
-           now_ms < pulled_ms + (uint64_t)g->engine->opts.election_ms * PULLED_HOLD_FACTOR;
+           now_ms < pulled_ms + (uint64_t)g->all->opts.election_ms * PULLED_HOLD_FACTOR;
 }
 
 uint64_t snapshot_pulled_index(const struct group *g, uint64_t now_ms, uint64_t *bytes)
@@ -53,7 +53,7 @@ bool snapshot_has_image(const struct group *g, const struct manifest *snapshot)
 
 static void pin_free(struct group *g, struct snapshot_pin *pin)
 {
-    snapshot_forget(g->engine, pin->manifest.file);
+    snapshot_forget(g->all, pin->manifest.file);
     list_remove(&pin->link);
     manifest_fini(&pin->manifest);
     mem_free(pin);
@@ -94,7 +94,7 @@ void snapshot_retire(struct group *g)
         pin->pulled_ms = g->pulled_ms;
         list_push_back(&g->pins, &pin->link);
     } else {
-        snapshot_forget(g->engine, old->file);
+        snapshot_forget(g->all, old->file);
     }
     g->pulled_ms = 0;
     g->damaged_file = 0;
@@ -125,7 +125,7 @@ static const struct manifest *find_served(struct group *g, uint64_t index, uint3
 /* The one file that is read because somebody says that it is damaged. */
 struct snapshot_check {
     struct disk_job job;
-    struct engine *engine;
+    struct groups *all;
     uint64_t group;
     uint64_t file;
     uint64_t bytes;
@@ -171,7 +171,7 @@ static void check_step(struct snapshot_check *check);
 static void on_check_read(struct disk_job *job)
 {
     struct snapshot_check *check = job->owner;
-    struct engine *e = check->engine;
+    struct groups *all = check->all;
     check->crc = crc32c(check->crc, job->data, job->done_len);
     check->offset += job->done_len;
     bool is_cut = job->err != ERR_OK || job->done_len < job->len;
@@ -179,8 +179,8 @@ static void on_check_read(struct disk_job *job)
         check_step(check);
         return;
     }
-    struct group *g = engine_group(e, check->group);
-    e->checking = NULL;
+    struct group *g = groups_find(all, check->group);
+    all->checking = NULL;
     if (g != NULL && (is_cut || check->crc != check->want_crc)) { found_damaged(g, check->file); }
     check_free(check);
 }
@@ -198,22 +198,22 @@ static void check_step(struct snapshot_check *check)
         .on_drop = check_drop,
         .owner = check,
     };
-    job->len = rest < check->engine->opts.chunk_bytes ? rest : check->engine->opts.chunk_bytes;
+    job->len = rest < check->all->opts.chunk_bytes ? rest : check->all->opts.chunk_bytes;
     snapshot_file_name(job->name, check->file);
-    disk_submit(check->engine->world.disk, job);
+    disk_submit(check->all->world.disk, job);
 }
 
 static void check_start(struct group *g, const struct manifest *snapshot)
 {
-    struct engine *e = g->engine;
+    struct groups *all = g->all;
     struct snapshot_check *check = mem_new0(sizeof *check);
-    check->engine = e;
+    check->all = all;
     check->group = g->id;
     check->file = snapshot->file;
     check->bytes = snapshot->bytes;
     check->want_crc = snapshot->crc;
-    check->job.data = mem_new(e->opts.chunk_bytes);
-    e->checking = check;
+    check->job.data = mem_new(all->opts.chunk_bytes);
+    all->checking = check;
     g->checked_ms = group_now_ms(g);
     check_step(check);
 }
@@ -223,7 +223,7 @@ void snapshot_on_damaged(struct group *g, const struct message *m)
     uint64_t *pulled_ms;
     const struct manifest *snapshot = find_served(g, m->index, m->snapshot_crc, &pulled_ms);
     bool is_known = g->checked_ms != 0 && group_now_ms(g) < g->checked_ms + CHECK_AGAIN_MS;
-    if (snapshot == NULL || g->engine->checking != NULL || is_known) { return; }
+    if (snapshot == NULL || g->all->checking != NULL || is_known) { return; }
     check_start(g, snapshot);
 }
 
@@ -233,7 +233,7 @@ void snapshot_on_damaged(struct group *g, const struct message *m)
 struct snapshot_pull {
     struct list link; /* engine->pulls while it waits for the rate */
     struct disk_job job;
-    struct engine *engine;
+    struct groups *all;
     uint64_t group;
     uint64_t to;
     char to_name[ENGINE_NAME_BYTES];
@@ -263,7 +263,7 @@ static void pull_send(const struct snapshot_pull *pull, const struct group *g)
     };
     struct buf frame = {0};
     message_encode(&frame, &chunk);
-    pull->engine->world.send(pull->engine->world.arg, pull->to_name, buf_slice(&frame), true);
+    pull->all->world.send(pull->all->world.arg, pull->to_name, buf_slice(&frame), true);
     buf_fini(&frame);
     metric_add(METRIC_raft_snapshot_sent_bytes_total, job->done_len);
 }
@@ -271,11 +271,11 @@ static void pull_send(const struct snapshot_pull *pull, const struct group *g)
 static void on_pull_read(struct disk_job *job)
 {
     struct snapshot_pull *pull = job->owner;
-    struct group *g = engine_group(pull->engine, pull->group);
+    struct group *g = groups_find(pull->all, pull->group);
     uint64_t *pulled_ms;
     const struct manifest *snapshot =
         g != NULL ? find_served(g, pull->index, pull->snapshot_crc, &pulled_ms) : NULL;
-    pull->engine->serving_count--;
+    pull->all->serving_count--;
     if (snapshot != NULL && job->err == ERR_OK && job->done_len == job->len) {
         *pulled_ms = group_now_ms(g);
         pull_send(pull, g);
@@ -296,7 +296,7 @@ static bool is_asked_again(const struct snapshot_pull *pull, const struct group 
 static bool may_queue(const struct group *g, const struct message *m)
 {
     size_t waiting = 0;
-    LIST_EACH (at, &g->engine->pulls) {
+    LIST_EACH (at, &g->all->pulls) {
         if (is_asked_again(CONTAINER_OF(at, struct snapshot_pull, link), g, m)) { return false; }
         waiting++;
     }
@@ -305,7 +305,7 @@ static bool may_queue(const struct group *g, const struct message *m)
 
 void snapshot_on_pull(struct group *g, const char *from_name, const struct message *m)
 {
-    struct engine *e = g->engine;
+    struct groups *all = g->all;
     uint64_t *pulled_ms;
     if (g->is_installing || wal_log_snapshot(g->log) == NULL) { return; }
     const struct manifest *snapshot = find_served(g, m->index, m->snapshot_crc, &pulled_ms);
@@ -319,7 +319,7 @@ void snapshot_on_pull(struct group *g, const char *from_name, const struct messa
     if (!may_queue(g, m)) { return; }
     struct snapshot_pull *pull = mem_new0(sizeof *pull);
     uint64_t rest = snapshot->bytes - m->offset;
-    pull->engine = e;
+    pull->all = all;
     pull->group = g->id;
     pull->to = m->from;
     pull->index = m->index;
@@ -327,32 +327,33 @@ void snapshot_on_pull(struct group *g, const char *from_name, const struct messa
     snprintf(pull->to_name, sizeof pull->to_name, "%s", from_name);
     pull->job = (struct disk_job){
         .op = DISK_READ, .offset = m->offset, .on_done = on_pull_read, .on_drop = pull_free};
-    pull->job.len = rest < e->opts.chunk_bytes ? rest : e->opts.chunk_bytes;
+    pull->job.len = rest < all->opts.chunk_bytes ? rest : all->opts.chunk_bytes;
     pull->job.owner = pull;
     snapshot_file_name(pull->job.name, snapshot->file);
-    list_push_back(&e->pulls, &pull->link);
+    list_push_back(&all->pulls, &pull->link);
 }
 
-void snapshot_serve_tick(struct engine *e, uint64_t now_ms)
+void snapshot_serve_tick(struct groups *all, uint64_t now_ms)
 {
-    double burst = (double)e->opts.chunk_bytes * 4;
-    e->bulk_tokens += (double)(now_ms - e->bulk_ms) * (double)e->opts.bulk_bytes_per_s / 1000;
-    e->bulk_tokens = e->bulk_tokens > burst ? burst : e->bulk_tokens;
-    e->bulk_ms = now_ms;
-    while (e->bulk_tokens > 0 && e->serving_count < SERVING_MAX && !list_is_empty(&e->pulls)) {
+    double burst = (double)all->opts.chunk_bytes * 4;
+    all->bulk_tokens += (double)(now_ms - all->bulk_ms) * (double)all->opts.bulk_bytes_per_s / 1000;
+    all->bulk_tokens = all->bulk_tokens > burst ? burst : all->bulk_tokens;
+    all->bulk_ms = now_ms;
+    while (all->bulk_tokens > 0 && all->serving_count < SERVING_MAX &&
+           !list_is_empty(&all->pulls)) {
         struct snapshot_pull *pull =
-            CONTAINER_OF(list_pop_front(&e->pulls), struct snapshot_pull, link);
-        e->bulk_tokens -= (double)pull->job.len;
-        e->serving_count++;
+            CONTAINER_OF(list_pop_front(&all->pulls), struct snapshot_pull, link);
+        all->bulk_tokens -= (double)pull->job.len;
+        all->serving_count++;
         pull->job.data = mem_new(pull->job.len);
-        disk_submit(e->world.disk, &pull->job);
+        disk_submit(all->world.disk, &pull->job);
     }
 }
 
-void snapshot_serve_end(struct engine *e)
+void snapshot_serve_end(struct groups *all)
 {
-    while (!list_is_empty(&e->pulls)) {
-        pull_free(&CONTAINER_OF(list_pop_front(&e->pulls), struct snapshot_pull, link)->job);
+    while (!list_is_empty(&all->pulls)) {
+        pull_free(&CONTAINER_OF(list_pop_front(&all->pulls), struct snapshot_pull, link)->job);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "base/metrics.h"
 #include "consensus/group/apply.h"
 #include "consensus/group/group.h"
-#include "consensus/snapshot/snapshot_int.h"
+#include "consensus/group/snapshot/snapshot_int.h"
 
 enum {
     SYNC_BYTES = 4 << 20,
@@ -20,7 +20,7 @@ enum {
 
 struct snapshot_take {
     struct disk_job job;
-    struct engine *engine;
+    struct groups *all;
     struct group *group; /* NULL: the group has gone, or does not want it any more */
     const struct fsm_ops *ops;
     uint64_t group_id;
@@ -37,7 +37,7 @@ struct snapshot_take {
 void snapshot_take_cancel(struct group *g)
 {
     if (g->take == NULL) { return; }
-    if (g->take->image != NULL) { g->engine->taking = NULL; } /* else it is waited for */
+    if (g->take->image != NULL) { g->all->taking = NULL; } /* else it is waited for */
     g->take->group = NULL;
     g->take = NULL;
 }
@@ -80,7 +80,7 @@ static void take_give_up(struct snapshot_take *take, const char *reason)
     if (take->group != NULL) {
         snapshot_backoff_fail(&take->group->take_backoff, group_now_ms(take->group));
     }
-    snapshot_remove_file(take->engine, take->manifest.file);
+    snapshot_remove_file(take->all, take->manifest.file);
     take_free(take);
 }
 
@@ -90,7 +90,7 @@ static void take_give_up(struct snapshot_take *take, const char *reason)
 static uint64_t log_bytes_max(const struct group *g, uint64_t now_ms)
 {
     const struct manifest *last = wal_log_snapshot(g->log);
-    uint64_t bytes = g->engine->opts.snapshot_log_bytes;
+    uint64_t bytes = g->all->opts.snapshot_log_bytes;
     uint64_t image_bytes = last != NULL ? last->bytes : 0;
     if (snapshot_pulled_index(g, now_ms, &image_bytes) != 0) { bytes *= PULLED_LOG_FACTOR; }
     return bytes > image_bytes ? bytes : image_bytes;
@@ -120,7 +120,7 @@ static void put_snapshot(struct group *g, const struct manifest *snapshot, unsig
     event.snapshot.trailing = (unsigned)(snapshot->index + 1 - first);
     if (is_newer) { CHECK(group_metadata(&event.snapshot.metadata, snapshot)); }
     snapshot_retire(g);
-    wal_put_snapshot(g->engine->wal, g->log, snapshot, first, false);
+    wal_put_snapshot(g->all->wal, g->log, snapshot, first, false);
     if (is_newer) { (void)group_step(g, &event, NULL); }
 }
 
@@ -132,7 +132,7 @@ static void take_finish(struct snapshot_take *take)
         metric_add(METRIC_raft_snapshots_taken_total, 1);
         put_snapshot(g, &take->manifest, take->trailing);
     } else {
-        snapshot_remove_file(take->engine, take->manifest.file);
+        snapshot_remove_file(take->all, take->manifest.file);
     }
     take_free(take);
 }
@@ -143,7 +143,7 @@ static void on_take_written(struct disk_job *job)
 {
     struct snapshot_take *take = job->owner;
     if (job->err == ERR_SYSTEM && take->group != NULL) {
-        engine_fail(take->engine, "a snapshot could not be written");
+        groups_fail(take->all, "a snapshot could not be written");
         take_free(take);
         return;
     }
@@ -152,7 +152,7 @@ static void on_take_written(struct disk_job *job)
         take_give_up(take, "the group does not want it any more");
     } else if (take->read_err != ERR_OK) {
         take_give_up(take, "the state machine cannot be read");
-    } else if (job->err != ERR_OK || !space_has_room(&take->engine->space, take->chunk_bytes)) {
+    } else if (job->err != ERR_OK || !space_has_room(&take->all->space, take->chunk_bytes)) {
         take_give_up(take, "the disk is nearly full");
     } else if (take->is_ended) {
         take_finish(take);
@@ -175,7 +175,7 @@ static void take_step(struct snapshot_take *take)
         .owner = take,
     };
     snapshot_file_name(job->name, take->manifest.file);
-    disk_submit(take->engine->world.disk, job);
+    disk_submit(take->all->world.disk, job);
 }
 
 /* ---- when ---- */
@@ -194,7 +194,7 @@ static bool may_take(const struct group *g, uint64_t now_ms)
     bool is_new = g->applied > (old != NULL ? old->index : 0) || lacks_image(g, old);
     /* A volatile machine may be ahead of what is durable here; what stands for the log is not. */
     bool is_durable = g->applied <= g->raft.last_stored && g->applied <= g->conf_scanned;
-    return g->engine->taking == NULL && g->fetch == NULL && !g->is_installing &&
+    return g->all->taking == NULL && g->fetch == NULL && !g->is_installing &&
            g->state == GROUP_RUNNING && is_new && g->applied_conf.len > 0 && is_durable &&
            now_ms >= g->take_backoff.until_ms;
 }
@@ -203,55 +203,55 @@ static bool may_take(const struct group *g, uint64_t now_ms)
 static void take_start(struct group *g, unsigned trailing)
 {
     const struct manifest *old = wal_log_snapshot(g->log);
-    struct engine *e = g->engine;
+    struct groups *all = g->all;
     uint64_t bytes = old != NULL ? old->bytes : 0;
-    if (!space_has_room(&e->space, bytes + e->opts.chunk_bytes)) {
+    if (!space_has_room(&all->space, bytes + all->opts.chunk_bytes)) {
         snapshot_backoff_fail(&g->take_backoff, group_now_ms(g));
         return;
     }
     if (!apply_drain(g)) { return; } /* the next tick tries again */
     struct snapshot_take *take = mem_new0(sizeof *take);
-    take->engine = e;
+    take->all = all;
     take->group = g;
     take->group_id = g->id;
     take->ops = g->fsm_ops;
     take->trailing = trailing;
-    take->chunk_bytes = e->opts.chunk_bytes;
+    take->chunk_bytes = all->opts.chunk_bytes;
     take->buffer = mem_new(take->chunk_bytes);
     take->manifest = (struct manifest){.index = g->applied, .conf_index = g->applied_conf_index};
-    take->manifest.file = e->next_file++;
+    take->manifest.file = all->next_file++;
     take->manifest.term = wal_log_term(g->log, g->applied);
     CHECK(take->manifest.term != 0);
     buf_append(&take->manifest.conf, buf_slice(&g->applied_conf));
     g->take = take;
-    e->taking = take;
+    all->taking = take;
     take->image = g->fsm_ops->snapshot_begin(g->fsm);
     if (take->image != NULL) { take_step(take); }
 }
 
-bool snapshot_is_beginning(const struct engine *e)
+bool snapshot_is_beginning(const struct groups *all)
 {
-    return e->taking != NULL && e->taking->image == NULL;
+    return all->taking != NULL && all->taking->image == NULL;
 }
 
-void snapshot_take_end(struct engine *e)
+void snapshot_take_end(struct groups *all)
 {
-    if (!snapshot_is_beginning(e)) { return; }
-    manifest_fini(&e->taking->manifest);
-    mem_free(e->taking->buffer);
-    mem_free(e->taking);
-    e->taking = NULL;
+    if (!snapshot_is_beginning(all)) { return; }
+    manifest_fini(&all->taking->manifest);
+    mem_free(all->taking->buffer);
+    mem_free(all->taking);
+    all->taking = NULL;
 }
 
-void snapshot_begun(struct engine *e, uint64_t group, void *image)
+void snapshot_begun(struct groups *all, uint64_t group, void *image)
 {
-    struct snapshot_take *take = e->taking;
+    struct snapshot_take *take = all->taking;
     CHECK(take != NULL && take->group_id == group && take->image == NULL && image != NULL);
     take->image = image;
     if (take->group != NULL) {
         take_step(take);
     } else {
-        e->taking = NULL;
+        all->taking = NULL;
         take_free(take);
     }
 }
@@ -260,7 +260,7 @@ void snapshot_begun(struct engine *e, uint64_t group, void *image)
  * the bytes at which the next one is due. */
 static unsigned trailing_entries(const struct group *g, uint64_t index)
 {
-    const struct engine_opts *opts = &g->engine->opts;
+    const struct engine_opts *opts = &g->all->opts;
     uint64_t bytes = 0;
     unsigned count = 0;
     for (; count < opts->trailing_entries && count < index; count++) {
@@ -273,12 +273,12 @@ static unsigned trailing_entries(const struct group *g, uint64_t index)
 
 /* What the groups need may fill three quarters of the log: above that the one with the most takes a
  * snapshot with nothing behind it. */
-static void take_of_most(struct engine *e, uint64_t now_ms, uint64_t segments_max)
+static void take_of_most(struct groups *all, uint64_t now_ms, uint64_t segments_max)
 {
-    uint64_t log_bytes = segments_max * e->opts.segment_bytes;
-    if (wal_live_bytes(e->wal) <= log_bytes / 4 * 3) { return; }
+    uint64_t log_bytes = segments_max * all->opts.segment_bytes;
+    if (wal_live_bytes(all->wal) <= log_bytes / 4 * 3) { return; }
     struct group *most = NULL;
-    LIST_EACH (at, &e->groups) {
+    LIST_EACH (at, &all->open) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         bool is_more = most == NULL || wal_log_live_bytes(g->log) > wal_log_live_bytes(most->log);
         uint64_t bytes;
@@ -316,18 +316,18 @@ static void tick_group(struct group *g, uint64_t now_ms)
     if (is_due && may_take(g, now_ms)) { take_start(g, trailing_entries(g, g->applied)); }
 }
 
-void snapshot_take_tick(struct engine *e, uint64_t now_ms, uint64_t segments_max)
+void snapshot_take_tick(struct groups *all, uint64_t now_ms, uint64_t segments_max)
 {
-    LIST_EACH (at, &e->groups) {
+    LIST_EACH (at, &all->open) {
         struct group *g = CONTAINER_OF(at, struct group, link);
         if (g->state == GROUP_RUNNING) { tick_group(g, now_ms); }
     }
-    take_of_most(e, now_ms, segments_max);
+    take_of_most(all, now_ms, segments_max);
 }
 
-void snapshot_progress_take(const struct engine *e, struct snapshot_progress *progress)
+void snapshot_progress_take(const struct groups *all, struct snapshot_progress *progress)
 {
-    if (e->taking == NULL) { return; }
+    if (all->taking == NULL) { return; }
     progress->taking++;
-    progress->taking_bytes += e->taking->manifest.bytes;
+    progress->taking_bytes += all->taking->manifest.bytes;
 }
