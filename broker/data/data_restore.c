@@ -119,7 +119,7 @@ static void restore_counters(struct restore *restore, const struct rdb_event *ev
     restore->object.stream.max_deleted = store_id_of(event->max_deleted);
 }
 
-/* One that is past its deadline is left out, as Redis does. */
+/* A field that is past its deadline is left out. False: it comes twice. */
 static bool restore_field(struct restore *restore, const struct rdb_event *event)
 {
     struct store_txn *txn = restore->call->txn;
@@ -257,9 +257,11 @@ static void restore_save(struct data_call *call, struct restore *restore, uint64
 {
     struct data_key key = key_find(call, call->argv[1]);
     if (key.is_there) { store_key_remove(call->txn, &key.ref, &key.object); }
-    bool is_over = expire_ms != 0 && expire_ms <= store_txn_now_ms(call->txn);
-    bool is_empty = restore->object.type == STORE_HASH && restore->object.count == 0;
-    if (is_over || is_empty) {
+    const struct store_object *object = &restore->object;
+    bool is_over =
+        (expire_ms != 0 && expire_ms <= store_txn_now_ms(call->txn)) ||
+        (object->type == STORE_HASH && object->count == 0); /* all fields are past theirs */
+    if (is_over) {
         store_key_empty(call->txn, &restore->object);
         if (key.is_there) { key_changed(call, call->argv[1], "del", EVENT_GENERIC); }
         return;

@@ -9,8 +9,7 @@
 
 enum {
     RDB_VERSION_WRITTEN = 10, /* Redis 7.0's */
-    RDB_VERSION_EXPIRING =
-        12, /* of what only Redis 7.4 reads: hashes whose fields have deadlines */
+    RDB_VERSION_FIELD_DEADLINES = 12,
     RDB_VERSION_READ_MAX = 12, /* Redis 7.4's */
 };
 

@@ -61,11 +61,6 @@ uint64_t store_walk_value_len(const struct store_walk *walk)
     return value_len(walk->cursor.txn, walk->cursor.value);
 }
 
-uint64_t store_walk_expiry(const struct store_walk *walk)
-{
-    return value_expiry(walk->cursor.txn, walk->cursor.value);
-}
-
 double store_walk_score(const struct store_walk *walk)
 {
     bool is_by_score = walk->prefix.bytes[0] == 'y';

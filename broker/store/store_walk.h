@@ -33,7 +33,6 @@ struct slice store_walk_name(
     const struct store_walk *walk); /* hashes: the field; sets, sorted sets: the member */
 struct slice store_walk_value(struct store_walk *walk);       /* lists, hashes */
 uint64_t store_walk_value_len(const struct store_walk *walk); /* the same, not read */
-uint64_t store_walk_expiry(const struct store_walk *walk);    /* hashes: the deadline; 0: none */
 double store_walk_score(const struct store_walk *walk); /* sorted sets, in the order of scores */
 
 #endif
