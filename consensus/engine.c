@@ -416,6 +416,7 @@ void engine_group_show(struct engine *e, uint64_t group, struct engine_view *vie
     CHECK(g != NULL);
     g->view = view;
     read_show(g);
+    apply_show_awaited(g);
 }
 
 uint64_t engine_group_next(const struct engine *e, uint64_t group)
