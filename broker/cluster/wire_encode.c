@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/unconst.h"
 #include "cluster/wire.h"
 #include "cluster/wire_int.h"
 #include "proto/peer.pb-c.h"
@@ -21,23 +22,9 @@ _Static_assert((int)WIRE_DONE == (int)FANFARE__PEER__STATUS__DONE &&
                    (int)WIRE_INDOUBT == (int)FANFARE__PEER__STATUS__INDOUBT,
                "states go over the wire by their numbers");
 
-/* protobuf-c wants pointers to bytes that it will not write. */
 static ProtobufCBinaryData binary(struct slice s)
 {
-    union {
-        const char *in;
-        uint8_t *out;
-    } bytes = {s.data};
-    return (ProtobufCBinaryData){s.len, bytes.out};
-}
-
-static uint64_t *numbers(const uint64_t *from)
-{
-    union {
-        const uint64_t *in;
-        uint64_t *out;
-    } pointer = {from};
-    return pointer.out;
+    return (ProtobufCBinaryData){s.len, unconst(s.data)};
 }
 
 /* NULL for none. */
@@ -184,7 +171,7 @@ static void encode_interest_ack(struct buf *out, const struct wire_interest_ack 
     body.epoch = ack->epoch;
     body.kind = (Fanfare__Peer__Kind)ack->kind;
     body.n_seq = ack->seq_count;
-    body.seq = numbers(ack->seq);
+    body.seq = unconst(ack->seq);
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST_ACK;
     frame.interest_ack = &body;
@@ -229,7 +216,7 @@ static void encode_ready(struct buf *out, const struct wire_ready *ready)
     put_frame(out, &frame);
 }
 
-static void encode_query(struct buf *out, const struct wire_ask *ask)
+static void encode_query(struct buf *out, const struct wire_query *ask)
 {
     CHECK(ask->name_count <= WIRE_ITEMS_MAX);
     Fanfare__Peer__Query body = FANFARE__PEER__QUERY__INIT;
@@ -247,7 +234,7 @@ static void encode_query(struct buf *out, const struct wire_ask *ask)
     mem_free(body.names);
 }
 
-static void encode_answer(struct buf *out, const struct wire_answer *answer)
+static void encode_answer(struct buf *out, const struct wire_query_answer *answer)
 {
     CHECK(answer->name_count <= WIRE_ITEMS_MAX);
     CHECK(answer->count_count <= WIRE_ITEMS_MAX);
@@ -258,7 +245,7 @@ static void encode_answer(struct buf *out, const struct wire_answer *answer)
     body.n_names = answer->name_count;
     body.names = binaries_new(answer->name, answer->name_count);
     body.n_counts = answer->count_count;
-    body.counts = numbers(answer->count);
+    body.counts = unconst(answer->count);
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_ANSWER;
     frame.answer = &body;
@@ -341,7 +328,7 @@ void wire_encode(struct buf *out, const struct wire_frame *frame)
     case WIRE_SYNC: encode_sync(out, &frame->sync); return;
     case WIRE_QUERY: encode_query(out, &frame->query); return;
     case WIRE_PUBLISHED: encode_published(out, &frame->published); return;
-    case WIRE_ANSWER: encode_answer(out, &frame->answer); return;
+    case WIRE_QUERY_ANSWER: encode_answer(out, &frame->answer); return;
     case WIRE_INTEREST_ACK: encode_interest_ack(out, &frame->interest_ack); return;
     case WIRE_END: encode_end(out, &frame->end); return;
     case WIRE_READY: encode_ready(out, &frame->ready); return;

@@ -27,6 +27,10 @@
     {                                                           \
         .from = at, .is_counted = true, .step = 1, .flags = use \
     }
+#define PAIRS(at, use)                                          \
+    {                                                           \
+        .from = at, .is_counted = true, .step = 2, .flags = use \
+    }
 #define BEHIND(before, at, end, parts, use)                                              \
     {                                                                                    \
         .word = before, .from = at, .last = end, .step = 1, .limit = parts, .flags = use \
@@ -105,7 +109,9 @@ const char *const command_group_word[COMMAND_GROUPS] = {
     [GROUP_CLUSTER] = "cluster",
     [GROUP_CONNECTION] = "connection",
     [GROUP_GENERIC] = "generic",
+    [GROUP_GEO] = "geo",
     [GROUP_HASH] = "hash",
+    [GROUP_HYPERLOGLOG] = "hyperloglog",
     [GROUP_LIST] = "list",
     [GROUP_PUBSUB] = "pubsub",
     [GROUP_SERVER] = "server",

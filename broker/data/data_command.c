@@ -1,12 +1,11 @@
 /* data_command: the table of data commands. */
 #include "data/data_call.h"
 
-enum { NAME_MAX_BYTES = 16 };
+enum { NAME_MAX_BYTES = 24, NAME_WORDS = NAME_MAX_BYTES / 8 };
 
-/* A name's letters as two numbers, which are ordered as names are: each call of an entry looks its command up. */
+/* A name's letters as numbers, which are ordered as names are: each call of an entry looks its command up. */
 struct packed {
-    uint64_t first;
-    uint64_t second;
+    uint64_t word[NAME_WORDS];
 };
 
 #define LETTER(name, i) ((uint64_t) #name[(i) < sizeof #name ? (i) : sizeof #name - 1])
@@ -16,7 +15,7 @@ struct packed {
      LETTER(name, (i) + 6) << 8 | LETTER(name, (i) + 7))
 
 static const struct packed packed[] = {
-#define DATA(name, arity, access) {PACKED(name, 0), PACKED(name, 8)},
+#define DATA(name, arity, access) {{PACKED(name, 0), PACKED(name, 8), PACKED(name, 16)}},
 #include "data/data.def"
 #undef DATA
 };
@@ -32,30 +31,34 @@ static const struct data_command table[] = {
 #include "data/data.def"
 #undef DATA
 
-static uint64_t pack(const char *bytes, size_t len)
+static struct packed pack(struct slice name)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < 8; i++) {
-        char c = i < len ? bytes[i] : 0;
-        word = word << 8 | (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    struct packed out = {{0}};
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        uint64_t letter = (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        out.word[i / 8] |= letter << (56 - i % 8 * 8);
     }
-    return word;
+    return out;
+}
+
+static int compare(const struct packed *a, const struct packed *b)
+{
+    for (size_t i = 0; i < NAME_WORDS; i++) {
+        if (a->word[i] != b->word[i]) { return a->word[i] < b->word[i] ? -1 : 1; }
+    }
+    return 0;
 }
 
 const struct data_command *data_command_find(struct slice name)
 {
     if (name.len > NAME_MAX_BYTES || memchr(name.data, 0, name.len) != NULL) { return NULL; }
-    const struct packed wanted = {pack(name.data, name.len),
-                                  name.len > 8 ? pack(name.data + 8, name.len - 8) : 0};
+    const struct packed wanted = pack(name);
     size_t from = 0;
     for (size_t count = COUNT_OF(table); count > 1;) {
         size_t half = count / 2;
-        const struct packed *at = &packed[from + half];
-        bool is_below =
-            wanted.first < at->first || (wanted.first == at->first && wanted.second < at->second);
-        from += is_below ? 0 : half;
+        from += compare(&wanted, &packed[from + half]) >= 0 ? half : 0;
         count -= half;
     }
-    bool is_it = packed[from].first == wanted.first && packed[from].second == wanted.second;
-    return is_it ? &table[from] : NULL;
+    return compare(&wanted, &packed[from]) == 0 ? &table[from] : NULL;
 }

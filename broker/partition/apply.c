@@ -76,13 +76,22 @@ static void on_changed(void *arg, const struct data_change *change)
     note_event(a->p, change->db, change->name, change->event, change->class);
 }
 
-static void on_expired(void *arg, uint16_t db, struct slice name)
+static void on_expired(void *arg, uint16_t db, struct slice name, enum store_expired what)
 {
     struct applying *a = arg;
     waiters_touch(a->p, db, name);
     if (UNLIKELY(a->is_again)) { return; }
-    a->expired_count++;
-    note_event(a->p, db, name, "expired", EVENT_EXPIRED);
+    switch (what) {
+    case STORE_EXPIRED_KEY:
+        a->expired_count++;
+        note_event(a->p, db, name, "expired", EVENT_EXPIRED);
+        break;
+    case STORE_EXPIRED_LAST:
+        note_event(a->p, db, name, "hexpired", EVENT_HASH);
+        note_event(a->p, db, name, "del", EVENT_GENERIC);
+        break;
+    case STORE_EXPIRED_FIELDS: note_event(a->p, db, name, "hexpired", EVENT_HASH); break;
+    }
 }
 
 /* ---- calls ---- */

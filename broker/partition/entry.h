@@ -6,7 +6,7 @@
 
 #include "partition/partition_types.h"
 
-enum { ENTRY_LEVEL = 1 }; /* of the semantics that this node knows */
+enum { ENTRY_LEVEL = 2 }; /* of the semantics that this node knows */
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };

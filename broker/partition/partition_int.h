@@ -243,6 +243,8 @@ struct partition {
     struct map waited;   /* keys */
     struct list touched; /* of them, those that were written to */
     struct list due;     /* waiters to be put into an entry */
+    struct list idlers;  /* waiters for what time alone may bring them */
+    uint64_t idlers_due_ms;
 
     /* What a transaction did, told once it is committed. */
     struct list finished; /* requests */

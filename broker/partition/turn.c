@@ -168,7 +168,9 @@ uint64_t turn_take(struct partition *p)
     if (store_thread_back(p)) { apply_ms = 0; }
     serve_waiters(p);
     reads_turn(p);
+    uint64_t idle_ms = waiters_idle_turn(p);
     uint64_t propose_ms = propose_turn(p);
+    if (idle_ms < apply_ms) { apply_ms = idle_ms; }
     return apply_ms < propose_ms ? apply_ms : propose_ms;
 }
 

@@ -5,7 +5,7 @@
 #include "store/store_value.h"
 
 /* Bits of a head's flags. */
-enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4 };
+enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4, HEAD_FIELDS = 8 };
 
 enum {
     HEAD_BYTES = 1 + 1 + 1 + 8 + 8 + 8,
@@ -55,7 +55,8 @@ static uint8_t head_flags(const struct store_object *object)
 {
     bool expires = object->expire_ms != 0 || object->timer_ms != 0;
     return (uint8_t)((expires ? HEAD_EXPIRES : 0) | (object->levels > 0 ? HEAD_LADDER : 0) |
-                     (object->content != object->oid ? HEAD_CONTENT : 0));
+                     (object->content != object->oid ? HEAD_CONTENT : 0) |
+                     (object->fields.next_ms != 0 ? HEAD_FIELDS : 0));
 }
 
 static void head_encode(const struct store_object *object, struct slice name, struct buf *out)
@@ -65,13 +66,14 @@ static void head_encode(const struct store_object *object, struct slice name, st
     buf_append(out, slice_of(begin, sizeof begin));
     append_u64(out, object->version);
     append_u64(out, object->oid);
-    append_u64(out, object->count);
+    append_u64(out, object->count + object->fields.hidden);
     if ((begin[1] & HEAD_EXPIRES) != 0) {
         append_u64(out, object->expire_ms);
         append_u64(out, object->timer_ms);
     }
     if ((begin[1] & HEAD_CONTENT) != 0) { append_u64(out, object->content); }
     if ((begin[1] & HEAD_LADDER) != 0) { buf_append(out, slice_of(&object->levels, 1)); }
+    if ((begin[1] & HEAD_FIELDS) != 0) { append_u64(out, object->fields.next_ms); }
     if (object->type == STORE_LIST) {
         append_u64(out, object->first);
         append_u64(out, object->last);
@@ -91,8 +93,8 @@ static size_t head_bytes(struct slice in, bool is_long)
     uint8_t flags = (uint8_t)in.data[1];
     return HEAD_BYTES + ((flags & HEAD_EXPIRES) != 0 ? 16 : 0) +
            ((flags & HEAD_CONTENT) != 0 ? 8 : 0) + ((flags & HEAD_LADDER) != 0 ? 1 : 0) +
-           (in.data[0] == STORE_LIST ? 16 : 0) + (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) +
-           (is_long ? 4 : 0);
+           ((flags & HEAD_FIELDS) != 0 ? 8 : 0) + (in.data[0] == STORE_LIST ? 16 : 0) +
+           (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) + (is_long ? 4 : 0);
 }
 
 /* `name`, where not NULL, is set if the name is long: to the one the head belongs to. False: it is damaged. */
@@ -119,6 +121,11 @@ bool head_decode(struct slice in, bool is_long, struct store_object *object, str
         at += 8;
     }
     if ((flags & HEAD_LADDER) != 0) { object->levels = (uint8_t)in.data[at++]; }
+    if ((flags & HEAD_FIELDS) != 0) {
+        object->fields.next_ms = read_u64(in.data + at);
+        object->fields.timer_ms = object->fields.next_ms;
+        at += 8;
+    }
     if (object->type == STORE_LIST) {
         object->first = read_u64(in.data + at);
         object->last = read_u64(in.data + at + 8);
@@ -217,8 +224,11 @@ static void open_put(struct store_txn *txn, const struct store_key_bytes *key,
         head->key.len = 0;
         key_append(&head->key, key->bytes, key->len);
     }
-    head->object = *object;
+    head->object = *object; /* as it would be read back */
     head->object.text = SLICE("");
+    head->object.count += object->fields.hidden;
+    head->object.fields.hidden = 0;
+    head->object.fields.timer_ms = object->fields.next_ms;
 }
 
 /* ---- rows ---- */

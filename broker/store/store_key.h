@@ -1,7 +1,7 @@
 /* store_key: the keyspace: names, their objects' heads, deadlines, and what is unlinked.
  *
  * A head (key `k space slot name`): type1 flags1 encoding1 version8 oid8 count8, then as the flags say expire8 timer8 (it
- * expires), content8 (it was emptied once), levels1 (it has a ladder), of a list first8 last8, of a stream first16
+ * expires), content8 (it was emptied once), levels1 (it has a ladder), fields8 (its fields' next deadline), of a list first8 last8, of a stream first16
  * last16 max_deleted16 added8 groups4 next_group4, of a name above STORE_NAME_MAX length4 and the name, and last a short
  * string's text.
  *
@@ -68,10 +68,15 @@ bool store_key_random(struct store_txn *txn, uint16_t db, uint64_t random, struc
 /* When the next key expires, by its row; 0: none. */
 uint64_t store_key_next_expiry(struct store_txn *txn);
 
-/* Remove keys that are past their deadline by the transaction's time, at most so many rows. `removed` hears of each
- * before it goes; the name is good inside it only. Gives: the rows taken; below `count`: there are no more. */
+/* What is removed at its deadline: a key, fields of a hash, or the last ones of it, and so the key. */
+enum store_expired { STORE_EXPIRED_KEY, STORE_EXPIRED_FIELDS, STORE_EXPIRED_LAST };
+
+/* Remove keys and fields that are past their deadline by the transaction's time, at most so many. `removed` hears of each
+ * key, and of each hash that lost some; the name is good inside it only. Gives: how many; below `count`: there are no more. */
 uint64_t store_key_expire(struct store_txn *txn, uint64_t count,
-                          void (*removed)(void *arg, uint16_t db, struct slice name), void *arg);
+                          void (*removed)(void *arg, uint16_t db, struct slice name,
+                                          enum store_expired what),
+                          void *arg);
 
 /* Is anything unlinked and not removed? */
 bool store_purge_is_due(struct store_txn *txn);

@@ -42,6 +42,11 @@ struct store_object {
     uint64_t timer_ms;  /* where its row of `t` stands; 0: none */
     uint64_t first;     /* of a list: the positions of its ends */
     uint64_t last;
+    struct {               /* of a hash whose fields have deadlines */
+        uint64_t next_ms;  /* at or before the first one; 0: none has any */
+        uint64_t timer_ms; /* where its row of `t` stands: there, since it was saved */
+        uint64_t hidden; /* fields that are past theirs and not removed: `count` is without them */
+    } fields;
     struct {                   /* of a stream */
         struct store_id first; /* its lowest entry, while it has one: what is below is trimmed */
         struct store_id last;  /* the highest id that it ever had, or was given */

@@ -3,7 +3,7 @@
 #ifndef FANFARE_CONSENSUS_GROUP_H
 #define FANFARE_CONSENSUS_GROUP_H
 
-#include "consensus/engine_int.h"
+#include "consensus/group/shared.h"
 #include "consensus/group/fsm.h"
 #include "consensus/link/message.h"
 #include "consensus/log/wal.h"
@@ -11,7 +11,7 @@
 struct group;
 
 /* A group over `log`, not yet started. */
-struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_ops *ops,
+struct group *group_new(struct groups *all, struct wal_log *log, const struct fsm_ops *ops,
                         void *fsm);
 /* What waits ends with an error, and nothing is done any more. With a batch in flight it must live on
  * until that has come back. */
@@ -28,8 +28,8 @@ void group_tick(struct group *g, uint64_t now_ms);
 uint64_t group_next_ms(const struct group *g);
 
 /* The parts of a turn. */
-void group_service(struct group *g);   /* submit what waits */
-void group_send_held(struct group *g); /* send what waited for a flush */
+void group_service(struct group *g);      /* submit what waits */
+void group_send_flushed(struct group *g); /* send what waited for a flush */
 /* Does something of it wait, so that each turn and the end of each flush must look at it? */
 bool group_is_waiting(const struct group *g);
 
