@@ -142,7 +142,7 @@ void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
                     const struct conn_ops *ops)
 {
     *link = (struct peer_link){.hub = hub};
-    conn_open(&link->conn, hub->opts.worker, fd, ops);
+    conn_open(&link->conn, hub->opts.worker, fd, ops, NULL);
     tick_start(link);
     hub->count++;
 }

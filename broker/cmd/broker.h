@@ -11,6 +11,7 @@
 #include "cmd/command.h"
 #include "config/config.h"
 #include "net/listener.h"
+#include "net/tls_server.h"
 #include "net/worker.h"
 #include "pubsub/directory.h"
 
@@ -26,6 +27,7 @@ struct broker {
     struct config *config;
     struct directory *directory;
     struct cluster *cluster;            /* NULL: this node is alone */
+    struct tls_server *tls;             /* NULL: no address is encrypted */
     const struct session_ops *pipeline; /* through which requests go */
     uint32_t worker_count;
     struct partitions *partitions; /* of a node alone; broker_partitions() tells a cluster's, too */

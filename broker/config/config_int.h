@@ -9,6 +9,7 @@
 
 enum option_group {
     GROUP_NETWORK,
+    GROUP_TLS,
     GROUP_NODE,
     GROUP_DATA,
     GROUP_CLUSTER,
@@ -26,6 +27,7 @@ enum option_kind {
     KIND_FILE_MODE,
     KIND_NAME,
     KIND_TEXT,
+    KIND_TEXT_OR_NONE,
     KIND_SECRET,
     KIND_ADDRESSES,
     KIND_ADDRESS_OR_OFF,

@@ -27,6 +27,7 @@ enum {
 #define FILE_MODE KIND_FILE_MODE, 0, 0777, ""
 #define NAME KIND_NAME, 0, 0, ""
 #define TEXT KIND_TEXT, 0, 0, ""
+#define TEXT_OR_NONE KIND_TEXT_OR_NONE, 0, 0, ""
 #define SECRET KIND_SECRET, 0, 0, ""
 #define ADDRESSES KIND_ADDRESSES, 0, 0, ""
 #define ADDRESS_OR_OFF KIND_ADDRESS_OR_OFF, 0, 0, ""
@@ -45,9 +46,9 @@ const struct option_row option_rows[CONFIG_COUNT] = {
 };
 
 const char *const option_group_names[GROUP_COUNT] = {
-    [GROUP_NETWORK] = "Network", [GROUP_NODE] = "Node",         [GROUP_DATA] = "Data",
-    [GROUP_CLUSTER] = "Cluster", [GROUP_SECURITY] = "Security", [GROUP_LIMITS] = "Limits",
-    [GROUP_LOGGING] = "Logging",
+    [GROUP_NETWORK] = "Network", [GROUP_TLS] = "TLS",         [GROUP_NODE] = "Node",
+    [GROUP_DATA] = "Data",       [GROUP_CLUSTER] = "Cluster", [GROUP_SECURITY] = "Security",
+    [GROUP_LIMITS] = "Limits",   [GROUP_LOGGING] = "Logging",
 };
 
 /* The classes as Redis orders and prints them. */
@@ -211,6 +212,13 @@ static bool choice_parse(const struct option_row *row, struct slice text, int64_
     return false;
 }
 
+bool config_address_plain(struct slice *address, struct slice scheme)
+{
+    if (!slice_starts_with(*address, scheme)) { return false; }
+    *address = slice_of(address->data + scheme.len, address->len - scheme.len);
+    return true;
+}
+
 static bool address_is_valid(struct slice address)
 {
     if (slice_starts_with(address, SLICE("unix:"))) {
@@ -219,6 +227,7 @@ static bool address_is_valid(struct slice address)
     }
     struct slice host;
     uint16_t port;
+    (void)config_address_plain(&address, SLICE("tls://"));
     return address_split(address, &host, &port);
 }
 
@@ -288,6 +297,16 @@ static bool name_check(struct slice text, struct buf *why)
     return is_good || fail(why, "argument must be at most 63 letters, digits, '.', '_' or '-'");
 }
 
+static bool address_or_off_check(struct slice text, struct buf *why)
+{
+    struct slice host;
+    uint16_t port;
+    bool is_off = slice_equal(text, SLICE("off"));
+    (void)config_address_plain(&text, SLICE("https://"));
+    return is_off || address_split(text, &host, &port) ||
+           fail(why, "argument must be an address or 'off'");
+}
+
 static bool text_check(const struct option_row *row, struct slice text, struct buf *why)
 {
     struct slice host;
@@ -297,9 +316,7 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     }
     switch (row->kind) {
     case KIND_ADDRESSES: return addresses_check(text, why);
-    case KIND_ADDRESS_OR_OFF:
-        return slice_equal(text, SLICE("off")) || address_split(text, &host, &port) ||
-               fail(why, "argument must be an address or 'off'");
+    case KIND_ADDRESS_OR_OFF: return address_or_off_check(text, why);
     case KIND_ADDRESS:
         return (address_split(text, &host, &port) && port > 0) ||
                fail(why, "argument must be an address");
@@ -307,6 +324,7 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     case KIND_HOST: return host_check(text, why);
     case KIND_NAME: return name_check(text, why);
     case KIND_TEXT: return text.len > 0 || fail(why, "argument can't be empty");
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET: return true;
     case KIND_NUMBER:
     case KIND_BYTES:
@@ -374,6 +392,7 @@ bool value_parse(const struct option_row *row, struct slice text, struct value *
     case KIND_DATABASES: return databases_parse(text, &value->number, why);
     case KIND_NAME:
     case KIND_TEXT:
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET:
     case KIND_ADDRESSES:
     case KIND_ADDRESS_OR_OFF:
@@ -438,6 +457,7 @@ void value_print(const struct option_row *row, const struct value *value, enum p
     case KIND_DATABASES: databases_print(value->number, out); return;
     case KIND_NAME:
     case KIND_TEXT:
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET:
     case KIND_ADDRESSES:
     case KIND_ADDRESS_OR_OFF:
@@ -475,13 +495,15 @@ void option_allowed(const struct option_row *row, struct buf *out)
         return;
     case KIND_NAME: buf_append_str(out, "at most 63 letters, digits, '.', '_' and '-'"); return;
     case KIND_TEXT:
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET: buf_append_str(out, "a text"); return;
     case KIND_ADDRESSES:
-        buf_append_str(
-            out, "up to 16 of host:port, [ipv6]:port, *:port, unix:/path; ports from 0 to 65535");
+        buf_append_str(out, "up to 16 of host:port, [ipv6]:port, *:port, one of them behind "
+                            "tls://, unix:/path; ports from 0 to 65535");
         return;
     case KIND_ADDRESS_OR_OFF:
-        buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 0 to 65535, or off");
+        buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 0 to 65535, also "
+                            "behind https://; or off");
         return;
     case KIND_ADDRESS:
         buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 1 to 65535");
