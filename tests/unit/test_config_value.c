@@ -105,11 +105,10 @@ Test(config_value, file_modes_are_octal)
 
 Test(config_value, listen_takes_every_kind_of_address)
 {
-    static const char *const good[] = {"127.0.0.1:0",        "[::1]:6379",       "*:6379",
-                                       "host.example:65535", "unix:/run/f.sock", "-[::1]:1",
-                                       "a:1,b:2 c:3",        " a:1 , b:2 "};
+    static const char *const good[] = {
+        "127.0.0.1:0", "[::1]:6379",  "*:6379",      "host.example:65535",      "unix:/run/f.sock",
+        "-[::1]:1",    "a:1,b:2 c:3", " a:1 , b:2 ", "tls://a:1 -tls://[::1]:2"};
     for (unsigned i = 0; i < COUNT_OF(good); i++) {
-        EXPECT(listen, "tls://a:1 -tls://[::1]:2", "tls://a:1 -tls://[::1]:2");
         EXPECT(listen, good[i], good[i]);
     }
 }
