@@ -70,6 +70,8 @@ static const struct row rows[] = {
     FLAG("idle", idle, "publish nothing: memory per subscriber, once it stands still"),
     NUMBER("settle-ms", settle_ms, 0, 600000, "idle: longest wait for that"),
     FLAG("loose", loose, "a publish may count some receivers only, subscribers' orders may differ"),
+    FLAG("handshakes", handshakes,
+         "connect, ask once, leave, again and again; each counts as a publish"),
     FLAG("tls", tls, "encrypt every connection; the server's certificate is not looked at"),
     FLAG("json", json, "print a JSON object"),
     TEXT("label", label, "a name for the result"),
