@@ -17,14 +17,14 @@ packages_of() {
     run) # what the broker itself loads; libraft is a part of it
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
         echo 'libevent-openssl-2.1-7t64|libevent-openssl-2.1-7 libssl3t64|libssl3'
-        echo 'libuv1t64|libuv1 libprotobuf-c1 liblmdb0 libjemalloc2'
+        echo 'libuv1t64|libuv1 libprotobuf-c1 liblmdb0 liblzf1 libjemalloc2'
         ;;
     demo) # redis-cli, the load balancer
         echo 'redis-tools haproxy'
         ;;
     build)
         echo 'gcc libc6-dev cmake ninja-build pkgconf=pkg-config libevent-dev'
-        echo 'libssl-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev libjemalloc-dev'
+        echo 'libssl-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev liblzf-dev libjemalloc-dev'
         ;;
     package) # cpack -G DEB
         echo 'dpkg-dev file'

@@ -46,24 +46,26 @@ typedef void command_handler(struct call *call);
     FLAG(VARIES_ORDER, "")   /* tip: or in another order */
 
 /* CATEGORY(name, word): ACL categories. Those that follow from flags are added by command_acl. */
-#define COMMAND_CATEGORIES(CATEGORY)    \
-    CATEGORY(KEYSPACE, "@keyspace")     \
-    CATEGORY(READ, "@read")             \
-    CATEGORY(WRITE, "@write")           \
-    CATEGORY(SET, "@set")               \
-    CATEGORY(SORTEDSET, "@sortedset")   \
-    CATEGORY(LIST, "@list")             \
-    CATEGORY(HASH, "@hash")             \
-    CATEGORY(STRING, "@string")         \
-    CATEGORY(BITMAP, "@bitmap")         \
-    CATEGORY(STREAM, "@stream")         \
-    CATEGORY(PUBSUB, "@pubsub")         \
-    CATEGORY(ADMIN, "@admin")           \
-    CATEGORY(FAST, "@fast")             \
-    CATEGORY(SLOW, "@slow")             \
-    CATEGORY(BLOCKING, "@blocking")     \
-    CATEGORY(DANGEROUS, "@dangerous")   \
-    CATEGORY(CONNECTION, "@connection") \
+#define COMMAND_CATEGORIES(CATEGORY)      \
+    CATEGORY(KEYSPACE, "@keyspace")       \
+    CATEGORY(READ, "@read")               \
+    CATEGORY(WRITE, "@write")             \
+    CATEGORY(SET, "@set")                 \
+    CATEGORY(SORTEDSET, "@sortedset")     \
+    CATEGORY(LIST, "@list")               \
+    CATEGORY(HASH, "@hash")               \
+    CATEGORY(STRING, "@string")           \
+    CATEGORY(BITMAP, "@bitmap")           \
+    CATEGORY(HYPERLOGLOG, "@hyperloglog") \
+    CATEGORY(GEO, "@geo")                 \
+    CATEGORY(STREAM, "@stream")           \
+    CATEGORY(PUBSUB, "@pubsub")           \
+    CATEGORY(ADMIN, "@admin")             \
+    CATEGORY(FAST, "@fast")               \
+    CATEGORY(SLOW, "@slow")               \
+    CATEGORY(BLOCKING, "@blocking")       \
+    CATEGORY(DANGEROUS, "@dangerous")     \
+    CATEGORY(CONNECTION, "@connection")   \
     CATEGORY(TRANSACTION, "@transaction")
 
 enum command_flag_at {
@@ -96,7 +98,9 @@ enum command_group {
     GROUP_CLUSTER,
     GROUP_CONNECTION,
     GROUP_GENERIC,
+    GROUP_GEO,
     GROUP_HASH,
+    GROUP_HYPERLOGLOG,
     GROUP_LIST,
     GROUP_PUBSUB,
     GROUP_SERVER,
