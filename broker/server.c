@@ -194,6 +194,7 @@ void server_tick(struct server *server)
     (void)broker_peak_memory(&server->broker, process_memory().used_bytes);
     server_data_tick(server->data);
     server_tls_tick(server->broker.tls);
+    server_cluster_tick(server->cluster);
     keyspace_events_set(&server->broker); /* options that were read again */
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];
