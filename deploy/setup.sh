@@ -24,7 +24,7 @@ packages_of() {
         ;;
     build)
         echo 'gcc libc6-dev cmake ninja-build pkgconf=pkg-config libevent-dev'
-        echo 'libssl-dev libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev liblzf-dev libjemalloc-dev'
+        echo 'libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev liblzf-dev libjemalloc-dev libssl-dev libxxhash-dev'
         ;;
     package) # cpack -G DEB
         echo 'dpkg-dev file'

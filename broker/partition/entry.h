@@ -6,7 +6,7 @@
 
 #include "partition/partition_types.h"
 
-enum { ENTRY_LEVEL = 1 }; /* of the semantics that this node knows */
+enum { ENTRY_LEVEL = 2 }; /* of the semantics that this node knows */
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };
@@ -24,9 +24,9 @@ struct entry_head {
 /* ---- out ---- */
 
 void entry_begin(struct buf *out, const struct entry_head *head);
-/* A write or a serve. */
+/* A write or a serve, of so many entry_request_bytes. */
 void entry_add_request(struct buf *out, enum entry_kind kind,
-                       const struct partition_request *request);
+                       const struct partition_request *request, size_t bytes);
 /* EXPIRE, PURGE and TICK; a FORGET with its node. */
 void entry_add_count(struct buf *out, enum entry_kind kind, uint32_t count);
 void entry_add_forget(struct buf *out, uint64_t node_id, uint64_t incarnation_below);

@@ -30,5 +30,4 @@ void limits_refresh(struct sessions *sessions)
         limits->output[class] = config_output_limit(config, class);
         limits->watch_bytes = lowest_limit(&limits->output[class], limits->watch_bytes);
     }
-    limits->needs_password = !config_text_is_empty(config, CONFIG_requirepass);
 }

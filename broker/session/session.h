@@ -20,6 +20,9 @@
 #include "pubsub/fanout.h"
 #include "resp/resp_parse.h"
 
+struct acl;
+struct acl_user;
+struct acl_users;
 struct call;
 struct cluster;
 struct commands;
@@ -47,6 +50,7 @@ enum session_flag {
     SESSION_POSTPONES = 1 << 15,  /* deliveries are kept until the command has been confirmed */
     SESSION_ASKED =
         1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
+    SESSION_NAMED = 1 << 17, /* its user is another than `default`: extra->user */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
@@ -114,8 +118,9 @@ struct session_extra {
     struct buf postponed;     /* deliveries, while SESSION_POSTPONES */
     struct list backlog_link; /* while SESSION_WATCHED */
     uint64_t over_soft_since_ns;
-    char *name;     /* CLIENT SETNAME */
-    char *lib_name; /* CLIENT SETINFO */
+    struct acl_user *user; /* a reference, while SESSION_NAMED */
+    char *name;            /* CLIENT SETNAME */
+    char *lib_name;        /* CLIENT SETINFO */
     char *lib_version;
     struct watched *watched;
     uint32_t watch_count;
@@ -158,7 +163,6 @@ struct session_limits {
     uint64_t query_bytes_max;
     struct config_output_limit output[CONFIG_CLIENT_CLASSES];
     uint64_t watch_bytes; /* the backlog from which a session is watched */
-    bool needs_password;
 };
 
 /* What the sessions of one worker share. */
@@ -179,7 +183,12 @@ struct sessions {
     struct list over;         /* of BAR_COMMAND: they go on at the end of the turn */
     struct list watched;      /* with a backlog */
     struct session_limits limits;
-    uint32_t now_s; /* monotonic, as of this turn */
+    struct acl *acl;
+    struct acl_users *users; /* a reference to those of acl_version */
+    uint64_t acl_version;
+    bool needs_login;     /* `default` is off, or has a password */
+    bool default_is_free; /* and may do everything once it is in */
+    uint32_t now_s;       /* monotonic, as of this turn */
 };
 
 static inline struct sessions *sessions_of(const struct session *session)

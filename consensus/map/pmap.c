@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/slot.h"
+#include "base/unconst.h"
 
 struct pmap *pmap_new(uint32_t node_count, uint32_t partition_count)
 {
@@ -41,11 +42,7 @@ struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count)
 /* The count is the one thing that changes in a frozen map. */
 static struct pmap *counted(const struct pmap *map)
 {
-    union {
-        const struct pmap *frozen;
-        struct pmap *counted;
-    } pointer = {map};
-    return pointer.counted;
+    return unconst(map);
 }
 
 struct pmap *pmap_ref(const struct pmap *map)
@@ -142,4 +139,14 @@ void pmap_drop_replica(struct pmap_partition *partition, uint64_t id)
     partition->replica_count = kept;
     partition->change++;
     partition->is_settled = false;
+}
+
+uint32_t pmap_zone(const struct pmap *map, uint32_t index)
+{
+    const char *zone = map->node[index].zone;
+    if (zone[0] == '\0') { return index; }
+    for (uint32_t i = 0; i < index; i++) {
+        if (map->node[i].id != 0 && strcmp(map->node[i].zone, zone) == 0) { return i; }
+    }
+    return index;
 }

@@ -101,6 +101,9 @@ uint32_t pmap_first_slot(uint32_t partition_count, uint32_t partition);
 uint32_t pmap_find_name(const struct pmap *map, struct slice name);
 uint32_t pmap_find_id(const struct pmap *map, uint64_t id);
 
+/* A number for the member's zone, the same for all in it; one that has none is a zone of its own. */
+uint32_t pmap_zone(const struct pmap *map, uint32_t index);
+
 /* Has that life of a node certainly ended? It comes up no more, and nothing that it asked for is waited for. False also for
  * one that began after this map. */
 MUST_USE bool pmap_life_is_over(const struct pmap *map, uint64_t node_id, uint64_t incarnation);
