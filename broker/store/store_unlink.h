@@ -9,7 +9,7 @@
 #define FANFARE_STORE_STORE_UNLINK_H
 
 #include "store/store_int.h"
-#include "store/store_key.h"
+#include "store/store_object.h"
 
 #define IDMP_TAGS "iw" /* under which they stand */
 

@@ -173,7 +173,7 @@ class World:
             lambda: [b"HINCRBY", k(), f(), self.int()],
             lambda: [b"HINCRBYFLOAT", k(), f(), self.float()],
             lambda: [b"HRANDFIELD", k()] + self.maybe(70, self.int(), *self.maybe(40, b"WITHVALUES")),
-            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", self.pick([b"f[0-4]", b"*"])) + self.maybe(10, b"COUNT", self.int()),
+            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", self.pick([b"f[0-4]", b"*"])) + self.maybe(10, b"COUNT", self.pick([b"0", b"-1", b"x", b"1000"])),
         ])()
 
     def set(self):
