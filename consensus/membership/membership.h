@@ -34,6 +34,7 @@ struct membership_opts {
     struct pmap_address client, peer, raft; /* as others reach this node */
     const char *raft_listen_host;           /* where the raft link listens */
     uint16_t raft_listen_port;
+    struct trust *trust;             /* as link_opts.trust; of the peer links, too */
     const struct pmap_address *join; /* raft addresses of possible members */
     uint32_t join_count;
     uint32_t
@@ -101,9 +102,5 @@ struct membership_status {
     bool has_lease;
 };
 void membership_status(struct membership *m, struct membership_status *out);
-
-/* For how long that member was not heard by this node, in ms; UINT64_MAX: never heard. Only voters of
- * the control group hear all. Thread: any. */
-uint64_t membership_silence_ms(struct membership *m, uint64_t node_id);
 
 #endif
