@@ -143,10 +143,10 @@ MUTATIONS = [
      [("broker/partition", "store_reader_set_now(slot->reader, clock_ms);", "")], CLOCK + "*"),
     ("a key goes when another one's time is up",
      [("broker/store", "read_u64(cursor.key.data + 1) < txn->now_ms;", "true;"),
-      ("broker/store", "object.timer_ms = 0; if (is_past(txn, &object)) {", "object.timer_ms = 0; if (true) {")],
+      ("broker/store", "object->timer_ms = 0; if (is_past(txn, object)) {", "object->timer_ms = 0; if (true) {")],
      CLOCK + "*"),
     ("a key goes although its deadline was put off",
-     [("broker/store", "object.timer_ms = 0; if (is_past(txn, &object)) {", "object.timer_ms = 0; if (true) {")],
+     [("broker/store", "object->timer_ms = 0; if (is_past(txn, object)) {", "object->timer_ms = 0; if (true) {")],
      CLOCK + "*"),
     # Parked calls.
     ("who waits is served out of turn",
