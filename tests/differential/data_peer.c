@@ -49,8 +49,9 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void ignore(void *arg, uint16_t db, struct slice name)
+static void ignore(void *arg, uint16_t db, struct slice name, enum store_expired what)
 {
+    (void)what;
     (void)arg;
     (void)db;
     (void)name;
