@@ -114,6 +114,7 @@ const char *const command_group_word[COMMAND_GROUPS] = {
     [GROUP_HYPERLOGLOG] = "hyperloglog",
     [GROUP_LIST] = "list",
     [GROUP_PUBSUB] = "pubsub",
+    [GROUP_SCRIPTING] = "scripting",
     [GROUP_SERVER] = "server",
     [GROUP_SET] = "set",
     [GROUP_SORTED_SET] = "sorted-set",

@@ -13,6 +13,7 @@
 #include "cmd/data_route.h"
 #include "cmd/data_wait.h"
 #include "cmd/measure.h"
+#include "cmd/script_publishes.h"
 #include "session/answers.h"
 #include "session/error_stats.h"
 
@@ -57,6 +58,9 @@ static void on_done(struct partition_request *request)
         struct reply reply = {.out = &request->reply, .version = request->resp_version};
         data_write_error(&reply, request->err);
     }
+    struct slice answer = buf_slice(&request->reply);
+    script_publishes(asked->service, &answer);
+    request->reply.len = answer.len;
     measure(asked);
     answers_tell(asked->ticket, &request->reply);
     buf_fini(&request->reply);
@@ -69,7 +73,7 @@ static void on_done(struct partition_request *request)
 static bool writes(const struct call *call)
 {
     static const char *const storing[] = {"sort", "georadius", "georadiusbymember"};
-    if (!(call->command->flags & CMD_WRITE)) { return false; }
+    if (!command_is_logged(call->command)) { return false; }
     bool may_read = false;
     for (size_t i = 0; i < COUNT_OF(storing); i++) {
         may_read = may_read || strcmp(call->command->name, storing[i]) == 0;
@@ -142,7 +146,7 @@ static bool read_at_once(struct call *call, uint32_t partition)
 void data_run(struct call *call, uint32_t partition)
 {
     struct session *session = call->caller->session;
-    bool reads = !(call->command->flags & CMD_WRITE);
+    bool reads = !command_is_logged(call->command);
     bool is_done = reads && !(session->flags & SESSION_ASKED) && read_at_once(call, partition);
     if (!is_done) { ask(call, partition); }
 }

@@ -159,6 +159,12 @@ static const char *reaches_further(const struct call *call, const struct acl_use
     return NULL;
 }
 
+/* A script is executed on every replica, where nobody knows users: what it calls is not asked for. */
+static bool runs_script(const struct call *call)
+{
+    return call->command->flags & CMD_LOGGED && !command_is_subcommand(call->command);
+}
+
 bool permission_lacks(struct call *call, const char *context)
 {
     const struct session *session = call->caller->session;
@@ -173,6 +179,11 @@ bool permission_lacks(struct call *call, const char *context)
     uint32_t at;
     enum acl_verdict verdict = acl_user_may(user, &question, &at);
     if (LIKELY(verdict == ACL_ALLOWED)) {
+        if (runs_script(call)) {
+            reply_error(call->reply,
+                        "NOPERM scripts are for users who may do everything: ~* &* +@all");
+            return true;
+        }
         const char *word = reaches_further(call, user);
         if (LIKELY(word == NULL)) { return false; }
         reply_errorf(call->reply,

@@ -39,8 +39,11 @@ enum look_end look_run(struct partition *p, struct reader_slot *slot,
                        struct partition_request *request)
 {
     struct call_tally tally = {0};
-    const struct call_place place = {
-        .all = p->all, .txn = slot->reader, .resp_version = request->resp_version, .tally = &tally};
+    const struct call_place place = {.all = p->all,
+                                     .txn = slot->reader,
+                                     .resp_version = request->resp_version,
+                                     .tally = &tally,
+                                     .limits = &p->all->limits};
     if (request->ask == PARTITION_VERSIONS) {
         for (uint32_t i = 0; i < request->check_count; i++) {
             request->check[i].version = call_version(&place, &request->check[i]);
