@@ -44,7 +44,7 @@ void sessions_init(struct sessions *sessions)
     sessions->now_s = (uint32_t)(clock_mono_ns() / NS_PER_S);
     list_init(&sessions->all);
     list_init(&sessions->over);
-    list_init(&sessions->watched);
+    list_init(&sessions->lagging);
     for (unsigned bar = 0; bar < BARS; bar++) {
         list_init(&sessions->barred[bar]);
     }
