@@ -19,7 +19,7 @@
 #include "import/import_survey.h"
 #include "import/import_write.h"
 
-enum { CAUGHT_UP_MS = 200, IDLE_MS = 100 };
+enum { QUIET_MS = 3000, IDLE_MS = 100 };
 
 struct import {
     struct import_options options;
@@ -32,7 +32,9 @@ struct import {
     struct import_progress progress;
     struct slice file; /* mapped */
     int stop_fd;       /* SIGINT and SIGTERM */
-    bool is_stopping;
+    unsigned stops;    /* of them: the first ends in order, the second at once */
+    uint64_t commands; /* followed when it was last looked, */
+    uint64_t quiet_ns; /* and since when there are no more */
     bool is_following;
     bool is_source_gone;
 };
@@ -45,13 +47,13 @@ static int complain(const char *what, const char *why, int exit)
 
 /* ---- besides ---- */
 
-static bool is_asked_to_stop(struct import *import)
+static unsigned stops(struct import *import)
 {
     struct signalfd_siginfo info;
-    if (!import->is_stopping && read(import->stop_fd, &info, sizeof info) == sizeof info) {
-        import->is_stopping = true;
+    while (read(import->stop_fd, &info, sizeof info) == sizeof info) {
+        import->stops++;
     }
-    return import->is_stopping;
+    return import->stops;
 }
 
 /* While the target is waited for: the source is read on, so that it does not give us up. */
@@ -69,14 +71,23 @@ static bool on_idle(void *arg, bool is_readable)
     } else {
         progress_keys(&import->progress, import->write.keys, rdb_file_at(&import->write.file));
     }
-    return !is_asked_to_stop(import) || import->is_following;
+    return stops(import) < (import->is_following ? 2 : 1);
+}
+
+static bool on_survey(void *arg)
+{
+    struct import *import = arg;
+    if (import->has_source && !import->is_source_gone) {
+        import->is_source_gone = !import_source_turn(&import->source);
+    }
+    return stops(import) == 0;
 }
 
 static bool on_transfer(void *arg, uint64_t bytes)
 {
     struct import *import = arg;
     progress_transfer(&import->progress, bytes);
-    return !is_asked_to_stop(import);
+    return stops(import) == 0;
 }
 
 static void signals_take(struct import *import)
@@ -137,9 +148,14 @@ static int survey(struct import *import)
     struct import_survey found;
     const char *why;
     uint64_t at;
-    int only_db = import->options.has_source ? import->options.source.db : -1;
+    const struct import_survey_opts opts = {
+        .file = import->file,
+        .only_db = import->options.has_source ? import->options.source.db : -1,
+        .on_turn = on_survey,
+        .arg = import,
+    };
     int exit = IMPORT_DONE;
-    if (!import_survey_read(&found, import->file, only_db, &why, &at)) {
+    if (!import_survey_read(&found, &opts, &why, &at)) {
         fprintf(stderr, "fanfare import: at byte %lu: %s\n", at, why);
         exit = IMPORT_BAD_SOURCE;
     } else {
@@ -232,18 +248,25 @@ static int write_keys(struct import *import)
     return IMPORT_DONE;
 }
 
-/* Has the target all that the source has? */
-static bool is_caught_up(struct import *import)
+/* Is that all? Once it is asked to stop: all that the source has by then, if it still says so. Else, if that is wanted, when it
+ * has executed nothing for a while: a moment between two writes is no end. */
+static bool is_done(struct import *import)
 {
     uint64_t end;
-    return import->options.until_caught_up && import_source_end(&import->source, &end) &&
-           import->follow.applied.at >= end;
+    uint64_t now_ns = clock_mono_ns();
+    if (import->follow.commands != import->commands || import->quiet_ns == 0) {
+        import->commands = import->follow.commands;
+        import->quiet_ns = now_ns;
+    }
+    bool is_quiet = now_ns - import->quiet_ns >= QUIET_MS * NS_PER_MS;
+    if (import->stops == 0 && !(import->options.until_caught_up && is_quiet)) { return false; }
+    if (!import_source_end(&import->source, &end)) { return import->stops > 0; }
+    return import->follow.applied.at >= end;
 }
 
 static int follow_on(struct import *import)
 {
     struct import_follow *follow = &import->follow;
-    uint64_t asked_ns = 0;
     for (;;) {
         enum follow_state state = import_follow_turn(follow);
         if (state == FOLLOW_STOPPED) {
@@ -254,18 +277,16 @@ static int follow_on(struct import *import)
         if (state == FOLLOW_LOST) {
             return complain("the target", import->target.why.data, IMPORT_FAILED);
         }
-        if (!on_idle(import, false) || state == FOLLOW_BUSY) { continue; }
+        if (!on_idle(import, false)) {
+            return complain("stopped before all was executed", "", IMPORT_FAILED);
+        }
+        if (state == FOLLOW_BUSY) { continue; }
         if (import->is_source_gone) { return complain(import->source.why, "", IMPORT_BAD_SOURCE); }
         if (follow->here.at < import->source.received_at && !follow->here.is_in_transaction &&
             follow->in.len == 0) {
             continue;
         }
-        if (import->is_stopping) { return IMPORT_DONE; }
-        uint64_t now_ns = clock_mono_ns();
-        if (now_ns - asked_ns > CAUGHT_UP_MS * NS_PER_MS) {
-            if (is_caught_up(import)) { return IMPORT_DONE; }
-            asked_ns = now_ns;
-        }
+        if (is_done(import)) { return IMPORT_DONE; }
         struct pollfd wait[] = {{.fd = import->source.fd, .events = POLLIN},
                                 {.fd = import->stop_fd, .events = POLLIN}};
         (void)poll(wait, 2, IDLE_MS);

@@ -6,7 +6,7 @@
 
 #include "import/import_wire.h"
 
-enum { READ_BYTES = 1 << 20, NAME_BYTES_MAX = 64, QUOTE_BYTES = 100 };
+enum { READ_BYTES = 1 << 20, NAME_BYTES_MAX = 64, QUOTE_BYTES = 240 };
 
 /* ---- beginning and end ---- */
 

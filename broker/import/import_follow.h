@@ -12,7 +12,7 @@
 #include "import/import_target.h"
 #include "resp/resp_parse.h"
 
-enum { FOLLOW_DATABASES = 16, FOLLOW_COMMANDS_MAX = 2048, FOLLOW_BYTES_MAX = 2 << 20 };
+enum { FOLLOW_DATABASES = 16, FOLLOW_COMMANDS_MAX = 8192, FOLLOW_BYTES_MAX = 2 << 20 };
 
 /* A place in the source's history, between two commands. */
 struct follow_place {

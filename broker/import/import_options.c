@@ -15,9 +15,10 @@ static const char usage[] =
     "  --dry-run          list what is there and what cannot come over, write nothing\n"
     "  --skip             go on without what cannot come over\n"
     "  --replace          the target need not be empty: keys of the same name are replaced\n"
-    "  --follow           of --from: then execute what the source executes, until SIGINT or "
-    "SIGTERM\n"
-    "  --until-caught-up  as --follow, but end when the target has all that the source has\n"
+    "  --follow           of --from: then execute what the source executes; SIGINT or SIGTERM\n"
+    "                     ends it when the target has all of it, a second one at once\n"
+    "  --until-caught-up  as --follow, but end, too, when the source has executed nothing\n"
+    "                     for 3 s and the target has all of it\n"
     "  --spool DIR        where the transfer is kept meanwhile (default $TMPDIR, else /var/tmp)\n";
 
 static bool bad(const char *what, const char *text)

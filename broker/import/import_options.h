@@ -36,7 +36,7 @@ struct import_options {
     bool skips;           /* go on without what cannot come over */
     bool is_dry;          /* list, and write nothing */
     bool follows;         /* until a signal */
-    bool until_caught_up; /* or until nothing is left to follow */
+    bool until_caught_up; /* or until the source is quiet */
 };
 
 /* False: the arguments are no good, and stderr says so. `argv` as main has it: fanfare import ... */

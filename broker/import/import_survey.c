@@ -3,7 +3,7 @@
 
 #include "rdb/rdb_file.h"
 
-enum { NAMES_BYTES = 160, NAME_BYTES = 48 };
+enum { NAMES_BYTES = 160, NAME_BYTES = 48, TURN_BYTES = 8 << 20 };
 
 /* ---- one value ---- */
 
@@ -114,19 +114,25 @@ static bool survey_step(struct import_survey *survey, struct rdb_file *file, enu
     return false;
 }
 
-bool import_survey_read(struct import_survey *survey, struct slice bytes, int only_db,
+bool import_survey_read(struct import_survey *survey, const struct import_survey_opts *opts,
                         const char **why, uint64_t *at)
 {
     struct rdb_file file;
     struct import_survey ignored = {.keys = 0};
     *survey = (struct import_survey){.keys = 0};
-    bool is_good = rdb_file_begin(&file, bytes, true);
+    bool is_good = rdb_file_begin(&file, opts->file, true);
     enum rdb_step step = RDB_STEP_BAD;
+    uint64_t turn_at = TURN_BYTES;
     survey->version = file.version;
     while (is_good && step != RDB_STEP_END) {
         step = rdb_file_next(&file);
-        bool is_other = step == RDB_STEP_KEY && only_db >= 0 && file.db != (uint32_t)only_db;
+        bool is_other =
+            step == RDB_STEP_KEY && opts->only_db >= 0 && file.db != (uint32_t)opts->only_db;
         is_good = survey_step(is_other ? &ignored : survey, &file, step);
+        if (is_good && rdb_file_at(&file) >= turn_at) {
+            turn_at = rdb_file_at(&file) + TURN_BYTES;
+            is_good = opts->on_turn(opts->arg) || rdb_fail(&file.in, rdb_stopped);
+        }
     }
     *why = file.in.why;
     *at = rdb_file_at(&file);

@@ -35,9 +35,18 @@ struct import_survey {
     uint64_t empty;            /* collections without elements: Redis would not load them either */
 };
 
-/* Read the whole file; `only_db` -1: all databases. False: *why (static) and *at say what is wrong with it, and where. */
-MUST_USE bool import_survey_read(struct import_survey *survey, struct slice file, int only_db,
-                                 const char **why, uint64_t *at);
+/* What is read, and what else is to be done meanwhile, so that the source does not give us up. */
+struct import_survey_opts {
+    struct slice file;
+    int only_db;                /* -1: all databases */
+    bool (*on_turn)(void *arg); /* each so many bytes; false: end */
+    void *arg;
+};
+
+/* Read the whole file. False: *why (static) and *at say what is wrong with it, and where. */
+MUST_USE bool import_survey_read(struct import_survey *survey,
+                                 const struct import_survey_opts *opts, const char **why,
+                                 uint64_t *at);
 void import_survey_fini(struct import_survey *survey);
 
 uint64_t import_survey_left_out(const struct import_survey *survey);

@@ -101,6 +101,23 @@ def test_what_cannot_come_over_is_listed_before_anything_is_written(tmp_path, st
         assert target.call("HPEXPIRETIME", "session", "FIELDS", 1, "f") == [4000000000000]
 
 
+def test_a_large_hash_keeps_its_fields_deadlines(tmp_path, start_broker):
+    broker = start_broker()
+    lowest, count = 4000000000000, 9000
+    fields = b"".join(forms.length(n + 1 if n % 3 == 0 else 0) + forms.text(b"f%d" % n) + forms.text(b"%d" % n) for n in range(count))
+    body = b"REDIS0012\xfe\x00\x18" + forms.text(b"large") + struct.pack("<Q", lowest) + forms.length(count) + fields + b"\xff"
+    path = tmp_path / "large.rdb"
+    path.write_bytes(body + struct.pack("<Q", forms.crc64(body)))
+    done = run(str(path), *to(broker))
+    assert done.returncode == DONE, done.stderr
+    with broker.client() as target:
+        assert target.call("HLEN", "large") == count
+        asked = [b"f%d" % n for n in range(0, count, 7)]
+        assert target.call("HMGET", "large", *asked) == [b"%d" % n for n in range(0, count, 7)]
+        assert target.call("HPEXPIRETIME", "large", "FIELDS", len(asked), *asked) == \
+            [lowest + n if n % 3 == 0 else -1 for n in range(0, count, 7)]
+
+
 def test_a_damaged_file_is_refused_before_anything_is_written(redis_server, tmp_path, start_broker):
     redis, broker = redis_server(), start_broker()
     with redis.client() as source, broker.client() as target:
