@@ -498,8 +498,8 @@ void option_allowed(const struct option_row *row, struct buf *out)
     case KIND_TEXT_OR_NONE:
     case KIND_SECRET: buf_append_str(out, "a text"); return;
     case KIND_ADDRESSES:
-        buf_append_str(out, "up to 16 of host:port, [ipv6]:port, *:port, one of them behind "
-                            "tls://, unix:/path; ports from 0 to 65535");
+        buf_append_str(out, "up to 16 of host:port, [ipv6]:port, *:port, these also behind "
+                            "tls://, unix:/path; ports 0 to 65535");
         return;
     case KIND_ADDRESS_OR_OFF:
         buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 0 to 65535, also "
