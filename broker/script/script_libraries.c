@@ -7,9 +7,7 @@
 #include <lualib.h>
 #include <math.h>
 
-#if __has_include("script/script_libs.h")
 #include "script/script_libs.h"
-#endif
 
 enum {
     PACKED_BYTES_MAX = 32 << 20, /* of what is encoded at a time, without what marks it */
@@ -175,14 +173,8 @@ void script_open_libraries(lua_State *lua)
     lua_setfield(lua, -2, "cjson");
     open_library(lua, "bit", luaopen_bit);
     lua_setfield(lua, -2, "bit");
-#ifdef FANFARE_SCRIPT_SCRIPT_LIBS_H
     open_library(lua, "cmsgpack", script_open_cmsgpack);
-    script_wrap(lua, "pack", on_encode);
-    script_wrap(lua, "unpack", on_decode);
-    script_wrap(lua, "unpack_one", on_decode);
-    script_wrap(lua, "unpack_limit", on_decode);
     lua_setfield(lua, -2, "cmsgpack");
     open_library(lua, "struct", script_open_struct);
     lua_setfield(lua, -2, "struct");
-#endif
 }
