@@ -15,11 +15,13 @@
 #include "base/mem.h"
 #include "cluster/commands.h"
 #include "cmd/keyspace_events.h"
+#include "cmd/script_place.h"
 #include "cmd/service.h"
 #include "consensus/consensus.h"
 #include "data_layout.h"
 #include "partition/partition.h"
 #include "partition/replicas.h"
+#include "script/script.h"
 
 enum {
     ELECTION_MS = 100, /* nobody else votes */
@@ -98,6 +100,13 @@ static uint32_t thread_count(const struct broker *broker, struct config *config)
     return count < most ? count : most;
 }
 
+/* 0 where it is the default: then it takes no room in the log. */
+static uint64_t script_instructions(struct config *config)
+{
+    uint64_t limit = (uint64_t)config_number(config, CONFIG_script_instruction_limit);
+    return limit != SCRIPT_INSTRUCTIONS_DEFAULT ? limit : 0;
+}
+
 enum err server_data_opts(struct partitions_opts *out, char path[SERVER_DATA_PATH_BYTES],
                           struct broker *broker, struct config *config, const char *dir)
 {
@@ -112,6 +121,9 @@ enum err server_data_opts(struct partitions_opts *out, char path[SERVER_DATA_PAT
         .worker_count = broker->worker_count,
         .map_bytes = (uint64_t)config_number(config, CONFIG_store_map_bytes),
         .sharded_databases = broker->sharded_databases,
+        .script_instructions = script_instructions(config),
+        .find = script_place,
+        .find_arg = broker,
         .ops = &ops,
         .arg = broker,
     };

@@ -108,6 +108,7 @@ const char *const command_group_word[COMMAND_GROUPS] = {
     [GROUP_HASH] = "hash",
     [GROUP_LIST] = "list",
     [GROUP_PUBSUB] = "pubsub",
+    [GROUP_SCRIPTING] = "scripting",
     [GROUP_SERVER] = "server",
     [GROUP_SET] = "set",
     [GROUP_SORTED_SET] = "sorted-set",

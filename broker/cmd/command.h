@@ -33,38 +33,43 @@ typedef void command_handler(struct call *call);
     FLAG(NO_AUTH, "no_auth") /* may run before AUTH */ \
     FLAG(NO_MULTI, "no_multi")                         \
     FLAG(ALLOW_BUSY, "allow_busy")                     \
-    FLAG(MOVABLEKEYS, "movablekeys")
+    FLAG(MOVABLEKEYS, "movablekeys")                   \
+    FLAG(SKIP_MONITOR, "skip_monitor")                 \
+    FLAG(NO_MANDATORY_KEYS, "no_mandatory_keys")
 
 /* FLAG(name, word): what only the pipeline looks at. */
-#define COMMAND_INNER_FLAGS(FLAG)                                                                 \
-    FLAG(PUBLISHES, "") /* in flight with its neighbours; the fan-out brings its answer */        \
-    FLAG(DATA, "")      /* its keys' partition answers it; in flight with its neighbours there */ \
-    FLAG(PUSHES, "")    /* its answers are pushes: CLIENT REPLY OFF does not silence them */      \
-    FLAG(SUBSCRIBE_MODE, "") /* a RESP2 client with subscriptions may run it */                   \
-    FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */                                      \
-    FLAG(VARIES, "")         /* tip: the same question may be answered differently */             \
+#define COMMAND_INNER_FLAGS(FLAG)                                                              \
+    FLAG(PUBLISHES, "")     /* in flight with its neighbours; the fan-out brings its answer */ \
+    FLAG(MAY_REPLICATE, "") /* it may write, or publish: CLIENT PAUSE WRITE holds it back */   \
+    FLAG(LOGGED, "") /* goes into the log, although it is no write by its flags: a script */   \
+    FLAG(DATA, "")   /* its keys' partition answers it; in flight with its neighbours there */ \
+    FLAG(PUSHES, "") /* its answers are pushes: CLIENT REPLY OFF does not silence them */      \
+    FLAG(SUBSCRIBE_MODE, "") /* a RESP2 client with subscriptions may run it */                \
+    FLAG(NOT_QUEUED, "")     /* runs at once inside MULTI */                                   \
+    FLAG(VARIES, "")         /* tip: the same question may be answered differently */          \
     FLAG(VARIES_ORDER, "")   /* tip: or in another order */
 
 /* CATEGORY(name, word): ACL categories. Those that follow from flags are added by command_acl. */
-#define COMMAND_CATEGORIES(CATEGORY)    \
-    CATEGORY(KEYSPACE, "@keyspace")     \
-    CATEGORY(READ, "@read")             \
-    CATEGORY(WRITE, "@write")           \
-    CATEGORY(SET, "@set")               \
-    CATEGORY(SORTEDSET, "@sortedset")   \
-    CATEGORY(LIST, "@list")             \
-    CATEGORY(HASH, "@hash")             \
-    CATEGORY(STRING, "@string")         \
-    CATEGORY(BITMAP, "@bitmap")         \
-    CATEGORY(STREAM, "@stream")         \
-    CATEGORY(PUBSUB, "@pubsub")         \
-    CATEGORY(ADMIN, "@admin")           \
-    CATEGORY(FAST, "@fast")             \
-    CATEGORY(SLOW, "@slow")             \
-    CATEGORY(BLOCKING, "@blocking")     \
-    CATEGORY(DANGEROUS, "@dangerous")   \
-    CATEGORY(CONNECTION, "@connection") \
-    CATEGORY(TRANSACTION, "@transaction")
+#define COMMAND_CATEGORIES(CATEGORY)      \
+    CATEGORY(KEYSPACE, "@keyspace")       \
+    CATEGORY(READ, "@read")               \
+    CATEGORY(WRITE, "@write")             \
+    CATEGORY(SET, "@set")                 \
+    CATEGORY(SORTEDSET, "@sortedset")     \
+    CATEGORY(LIST, "@list")               \
+    CATEGORY(HASH, "@hash")               \
+    CATEGORY(STRING, "@string")           \
+    CATEGORY(BITMAP, "@bitmap")           \
+    CATEGORY(STREAM, "@stream")           \
+    CATEGORY(PUBSUB, "@pubsub")           \
+    CATEGORY(ADMIN, "@admin")             \
+    CATEGORY(FAST, "@fast")               \
+    CATEGORY(SLOW, "@slow")               \
+    CATEGORY(BLOCKING, "@blocking")       \
+    CATEGORY(DANGEROUS, "@dangerous")     \
+    CATEGORY(CONNECTION, "@connection")   \
+    CATEGORY(TRANSACTION, "@transaction") \
+    CATEGORY(SCRIPTING, "@scripting")
 
 enum command_flag_at {
 #define FLAG(name, word) COMMAND_FLAG_AT_##name,
@@ -99,6 +104,7 @@ enum command_group {
     GROUP_HASH,
     GROUP_LIST,
     GROUP_PUBSUB,
+    GROUP_SCRIPTING,
     GROUP_SERVER,
     GROUP_SET,
     GROUP_SORTED_SET,
@@ -157,6 +163,12 @@ static inline bool command_has_subcommands(const struct command *command)
     return next < COMMAND_COUNT && command_table[next].container == command_id(command);
 }
 
+/* Does it go into the log, to be executed on every replica? */
+static inline bool command_is_logged(const struct command *command)
+{
+    return (command->flags & (CMD_WRITE | CMD_LOGGED)) != 0;
+}
+
 static inline bool command_arity_fits(const struct command *command, uint32_t argc)
 {
     return command->arity >= 0 ? argc == (uint32_t)command->arity
@@ -182,7 +194,7 @@ uint32_t command_acl(const struct command *command);
  * and of a group. */
 enum {
     COMMAND_FLAG_COUNT = COMMAND_FLAG_AT_VARIES_ORDER + 1,
-    COMMAND_CATEGORY_COUNT = COMMAND_CATEGORY_AT_TRANSACTION + 1
+    COMMAND_CATEGORY_COUNT = COMMAND_CATEGORY_AT_SCRIPTING + 1
 };
 extern const char *const command_flag_word[COMMAND_FLAG_COUNT];
 extern const char *const command_category_word[COMMAND_CATEGORY_COUNT];

@@ -85,6 +85,30 @@ static void finish_one(struct data_wait *wait, struct call *call)
     reply_null(call->reply);
 }
 
+/* All have said the same. */
+static void finish_any(struct data_wait *wait, struct call *call)
+{
+    if (!has_error(wait, call)) { buf_append(call->reply->out, reply_of(wait, 0)); }
+}
+
+/* Of each script: do all partitions keep it? */
+static void finish_all_have(struct data_wait *wait, struct call *call)
+{
+    enum { ITEM_BYTES = 4 }; /* ":1\r\n" */
+    if (has_error(wait, call)) { return; }
+    struct slice rest;
+    uint64_t count = head_number(reply_of(wait, 0), &rest);
+    reply_array(call->reply, count);
+    for (uint64_t i = 0; i < count; i++) {
+        bool have_all = true;
+        for (uint32_t part = 0; part < wait->part_count && have_all; part++) {
+            (void)head_number(reply_of(wait, part), &rest);
+            have_all = rest.data[i * ITEM_BYTES + 1] == '1';
+        }
+        reply_int(call->reply, have_all);
+    }
+}
+
 static void finish_ok(struct data_wait *wait, struct call *call)
 {
     if (!has_error(wait, call)) { reply_ok(call->reply); }
@@ -103,12 +127,17 @@ static const struct data_wait_ops *ops_of(const struct command *command)
     static const struct data_wait_ops list = {.finish = finish_list, .free = free_call};
     static const struct data_wait_ops one = {.finish = finish_one, .free = free_call};
     static const struct data_wait_ops ok = {.finish = finish_ok, .free = free_call};
+    static const struct data_wait_ops any = {.finish = finish_any, .free = free_call};
+    static const struct data_wait_ops all_have = {.finish = finish_all_have, .free = free_call};
     switch (command_id(command)) {
     case COMMAND_dbsize: return &count;
     case COMMAND_keys: return &list;
     case COMMAND_randomkey: return &one;
     case COMMAND_flushall:
-    case COMMAND_flushdb: return &ok;
+    case COMMAND_flushdb:
+    case COMMAND_script_flush: return &ok;
+    case COMMAND_script_load: return &any;
+    case COMMAND_script_exists: return &all_have;
     default: UNREACHABLE(); /* no other row without keys goes to all */
     }
 }
@@ -116,7 +145,7 @@ static const struct data_wait_ops *ops_of(const struct command *command)
 static struct partition_request *request_of(struct data_wait *wait, uint32_t part,
                                             const struct call *call, uint32_t partition)
 {
-    bool reads = !(call->command->flags & CMD_WRITE);
+    bool reads = !command_is_logged(call->command);
     struct partition_request *request = &wait->part[part].request;
     request->ask = reads ? PARTITION_READ : PARTITION_WRITE;
     request->partition = partition;

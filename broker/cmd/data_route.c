@@ -105,6 +105,10 @@ enum data_route data_route(const struct broker *broker, const struct command *co
 {
     uint32_t id = command_id(command);
     if (UNLIKELY(id == COMMAND_flushall)) { return DATA_ALL; }
+    if (UNLIKELY(id == COMMAND_script_load || id == COMMAND_script_flush)) {
+        *place = whole(broker, 0);
+        return broker->partition_count > 1 ? DATA_ALL : DATA_ONE;
+    }
     if (UNLIKELY(id == COMMAND_swapdb)) { return route_swap(broker, command, argv, place, why); }
     if (UNLIKELY(id == COMMAND_move || id == COMMAND_copy)) {
         uint16_t other = other_database(command, argv, argc, database);

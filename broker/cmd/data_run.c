@@ -13,6 +13,7 @@
 #include "cmd/data_route.h"
 #include "cmd/data_wait.h"
 #include "cmd/measure.h"
+#include "cmd/script_publishes.h"
 #include "session/answers.h"
 #include "session/error_stats.h"
 
@@ -57,6 +58,9 @@ static void on_done(struct partition_request *request)
         struct reply reply = {.out = &request->reply, .version = request->resp_version};
         data_write_error(&reply, request->err);
     }
+    struct slice answer = buf_slice(&request->reply);
+    script_publishes(asked->service, &answer);
+    request->reply.len = answer.len;
     measure(asked);
     answers_tell(asked->ticket, &request->reply);
     buf_fini(&request->reply);
@@ -68,7 +72,7 @@ static void on_done(struct partition_request *request)
 /* SORT is a command that writes, but does so only with STORE: else it is no work for the log and all replicas. */
 static bool writes(const struct call *call)
 {
-    if (!(call->command->flags & CMD_WRITE)) { return false; }
+    if (!command_is_logged(call->command)) { return false; }
     if (strcmp(call->command->name, "sort") != 0) { return true; }
     for (uint32_t i = 2; i < call->argc; i++) {
         if (slice_equal_nocase(call->argv[i], SLICE("store"))) { return true; }
@@ -136,7 +140,7 @@ static bool read_at_once(struct call *call, uint32_t partition)
 void data_run(struct call *call, uint32_t partition)
 {
     struct session *session = call->caller->session;
-    bool reads = !(call->command->flags & CMD_WRITE);
+    bool reads = !command_is_logged(call->command);
     bool is_done = reads && !(session->flags & SESSION_ASKED) && read_at_once(call, partition);
     if (!is_done) { ask(call, partition); }
 }

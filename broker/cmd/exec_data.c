@@ -55,14 +55,13 @@ static bool plan_call(struct plan *plan, const struct broker *broker, const stru
         data_route(broker, command, queued->argv, queued->argc, database, &place, why);
     bool is_flushall = queued->command == COMMAND_flushall;
     if (route == DATA_ALL && !is_flushall) {
-        buf_appendf(why,
-                    "ERR %s of a database in sharded-databases concerns every partition, and a "
-                    "transaction only one",
-                    command->name);
+        buf_appendf(why, "ERR %s%s concerns every partition, and a transaction only one",
+                    command->full_name,
+                    command->flags & CMD_LOGGED ? "" : " of a database in sharded-databases");
     }
     if (route == DATA_REFUSED || (route == DATA_ALL && !is_flushall)) { return false; }
     plan->flushes_all = plan->flushes_all || is_flushall;
-    plan->reads = plan->reads && !(command->flags & CMD_WRITE);
+    plan->reads = plan->reads && !command_is_logged(command);
     plan->call[plan->call_count++] = (struct partition_call){database, queued->argc, queued->argv};
     return is_flushall || plan_place(plan, &place, why);
 }

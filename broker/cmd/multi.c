@@ -9,6 +9,7 @@
 #include "cmd/exec_data.h"
 #include "cmd/measure.h"
 #include "cmd/pipeline.h"
+#include "cmd/script_publishes.h"
 #include "session/answers.h"
 #include "session/error_stats.h"
 #include "session/output.h"
@@ -45,6 +46,7 @@ static void await_answers(struct call *call)
 static void write_data(struct call *call, const struct command *command)
 {
     struct slice reply = exec_data_next(call);
+    script_publishes(call->caller->service, &reply);
     buf_append(&transaction_of(call->caller->session)->reply, reply);
     metric_add(METRIC_redis_commands_processed_total, 1);
     metric_family_add(METRIC_FAMILY_redis_commands_total, command_id(command), 1);

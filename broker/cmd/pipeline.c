@@ -168,7 +168,8 @@ static bool is_paused(struct call *call)
     if (command_id(call->command) == COMMAND_exec) {
         flags |= transaction_flags(call->caller->session);
     }
-    bool concerns = pause & BROKER_PAUSE_ALL || flags & (CMD_WRITE | CMD_PUBLISHES);
+    bool concerns =
+        pause & BROKER_PAUSE_ALL || flags & (CMD_WRITE | CMD_PUBLISHES | CMD_MAY_REPLICATE);
     return concerns && clock_mono_ns() < pause;
 }
 

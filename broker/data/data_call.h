@@ -22,6 +22,8 @@ enum data_event {
     EVENT_NEW = 1 << 8,     /* n */
 };
 
+struct data_scripting;
+
 struct data_change {
     uint16_t db;
     struct slice name;
@@ -47,6 +49,7 @@ struct data_call {
     struct store_txn *txn;
     struct reply *reply;
     const struct data_listener *listener; /* NULL: nobody listens */
+    struct data_scripting *scripting;     /* data_script.h; NULL: no scripts are run here */
 };
 
 /* A handler writes one reply, or parks. The client's mistakes are replies. */

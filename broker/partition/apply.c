@@ -24,6 +24,7 @@ struct applying {
     uint32_t batch_at;
     struct call_place place;
     struct data_listener listener;
+    struct data_scripting scripting;
     struct call_tally tally; /* of reads in EXEC, where this node was asked */
     uint64_t call_count;
     uint64_t expired_count;
@@ -136,6 +137,10 @@ static bool run_calls(struct applying *a, const struct entry_batch *batch, struc
             return true;
         }
         if (!call_run(&a->place, &call, out)) { return false; }
+        if (UNLIKELY(a->scripting.again)) {
+            a->end = APPLY_ALONE;
+            return true;
+        }
         thread->end[i] = (uint32_t)out->len;
         a->call_count++;
         if (a->p->waited.count > 0 && slice_equal_nocase(call.argv[0], SLICE("swapdb"))) {
@@ -161,8 +166,11 @@ static void execute(struct applying *a, const struct entry_batch *batch, struct 
     a->place.resp_version = batch->resp_version;
     a->place.may_park = batch->kind == ENTRY_SERVE;
     a->place.tally = request != NULL ? &a->tally : NULL;
+    a->scripting.instructions_max = batch->script_instructions;
+    a->scripting.may_log = request != NULL;
     bool is_aborted = !checks_hold(a, batch);
     if (!is_aborted && (!run_calls(a, batch, out) || is_refused(batch, out))) { return; }
+    if (a->end != APPLY_DONE) { return; }
     uint32_t count = is_aborted ? 0 : batch->call_count;
     if (lane != NULL) {
         const struct answer answer = {is_aborted, thread->end, count, buf_slice(out)};
@@ -263,6 +271,7 @@ static void apply_command(struct applying *a, const struct fsm_command *command)
     a->proposed =
         command->origin != NULL ? CONTAINER_OF(command->origin, struct proposed, proposal) : NULL;
     a->batch_at = 0;
+    a->scripting.is_alone = command->index == p->alone_index;
     store_lanes_begin(&a->thread->lanes, a->txn);
     struct entry_batch batch;
     while (a->end == APPLY_DONE && entry_take_batch(&batches, &batch, &is_good)) {
@@ -382,11 +391,20 @@ enum apply_end apply_some(struct partition *p)
     store_txn_on_work(a.txn, on_work, &a);
     a.listener = (struct data_listener){on_changed, &a};
     a.place = (struct call_place){.all = p->all, .txn = a.txn, .listener = &a.listener};
+    a.place.scripting = &a.scripting;
+    const struct partitions_opts *opts = &p->all->opts;
+    a.scripting = (struct data_scripting){.scripts = p->thread->scripts,
+                                          .sharded_databases = opts->sharded_databases,
+                                          .find = opts->find,
+                                          .find_arg = opts->find_arg};
     apply_entries(&a, &at);
+    buf_fini(&a.scripting.publishes);
     if (a.end != APPLY_DONE) {
         store_abort(a.txn);
         undo(p, p->batch_at, at);
-        return a.end;
+        if (a.end != APPLY_ALONE) { return a.end; }
+        p->alone_index = p->batch->commands[at - 1].index;
+        return APPLY_MORE;
     }
     bool is_all = at == p->batch->count;
     uint64_t applied = is_all ? p->batch->last_index : p->batch->commands[at - 1].index;

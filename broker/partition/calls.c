@@ -15,6 +15,20 @@ static bool arity_fits(const struct data_command *command, uint32_t argc)
                                : argc >= (uint32_t)-command->arity;
 }
 
+static void run_handler(const struct call_place *place, const struct data_command *command,
+                        struct data_call *run)
+{
+    if (LIKELY(!data_runs_scripts(command)) || place->scripting == NULL) {
+        command->handler(run);
+        return;
+    }
+    atomic_uint *running = &place->all->scripts_running;
+    atomic_fetch_add_explicit(running, 1, memory_order_relaxed);
+    command->handler(run);
+    atomic_fetch_sub_explicit(running, 1, memory_order_relaxed);
+    data_publishes_seal(place->scripting, run->reply->out);
+}
+
 bool call_run(const struct call_place *place, const struct partition_call *call, struct buf *out)
 {
     const struct data_command *command = data_command_find(call->argv[0]);
@@ -37,8 +51,9 @@ bool call_run(const struct call_place *place, const struct partition_call *call,
         .txn = place->txn,
         .reply = &reply,
         .listener = place->listener,
+        .scripting = place->scripting,
     };
-    command->handler(&run);
+    run_handler(place, command, &run);
     if (place->tally != NULL && command->access == DATA_READ) {
         place->tally->hits += run.hits;
         place->tally->misses += run.misses;

@@ -2,7 +2,7 @@
 #ifndef FANFARE_PARTITION_CALLS_H
 #define FANFARE_PARTITION_CALLS_H
 
-#include "data/data_call.h"
+#include "data/data_script.h"
 #include "partition/partition_int.h"
 
 /* Keys that reads looked up for clients of whom this node is asked: what Redis calls keyspace hits and misses. */
@@ -11,15 +11,17 @@ struct call_tally {
 };
 
 struct call_place {
-    const struct partitions *all;
+    struct partitions *all;
     struct store_txn *txn;
     const struct data_listener *listener;
     uint8_t resp_version;
     bool may_park;
-    struct call_tally *tally; /* NULL: not counted */
+    struct call_tally *tally;         /* NULL: not counted */
+    struct data_scripting *scripting; /* NULL: no scripts are run */
 };
 
-/* One reply behind what is in `out`, or none: false: it is parked. A call that cannot be run is answered with an error. */
+/* One reply behind what is in `out`, or none: false: it is parked; or place->scripting->again. A call that cannot be run is
+ * answered with an error. */
 bool call_run(const struct call_place *place, const struct partition_call *call, struct buf *out);
 
 /* What was tallied did happen: it goes to the metrics. */

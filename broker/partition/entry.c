@@ -15,7 +15,15 @@ enum {
     COMMAND_DIGEST = 5
 };
 enum { DIGEST_INDEX = 1, DIGEST_VALUE = 2 };
-enum { BATCH_KIND = 1, BATCH_ORIGIN, BATCH_CHECK, BATCH_CALL, BATCH_RESP_VERSION, BATCH_COUNT };
+enum {
+    BATCH_KIND = 1,
+    BATCH_ORIGIN,
+    BATCH_CHECK,
+    BATCH_CALL,
+    BATCH_RESP_VERSION,
+    BATCH_COUNT,
+    BATCH_SCRIPT_INSTRUCTIONS,
+};
 enum {
     ORIGIN_NODE = 1,
     ORIGIN_INCARNATION,
@@ -102,6 +110,12 @@ void entry_begin(struct buf *out, const struct entry_head *head)
     out->len += (size_t)(at - begin);
 }
 
+void entry_raise_level(struct buf *out, uint32_t level)
+{
+    CHECK(level < 0x80 && out->len > 1 && out->data[0] == (COMMAND_LEVEL << 3 | WIRE_VARINT));
+    if ((uint32_t)out->data[1] < level) { out->data[1] = (char)level; }
+}
+
 static size_t call_bytes(const struct partition_call *call)
 {
     size_t bytes = number_bytes(call->db);
@@ -165,7 +179,8 @@ static char *put_origin(char *at, const struct partition_request *request)
 
 size_t entry_request_bytes(const struct partition_request *request)
 {
-    size_t bytes = number_bytes(request->resp_version) + 1 + number_bytes(ENTRY_SERVE);
+    size_t bytes = number_bytes(request->resp_version) + 1 + number_bytes(ENTRY_SERVE) +
+                   number_bytes(request->script_instructions);
     if (request->origin.seq != 0) { bytes += bytes_bytes(origin_bytes(request)); }
     for (uint32_t i = 0; i < request->check_count; i++) {
         bytes += bytes_bytes(check_bytes(&request->check[i]));
@@ -197,6 +212,7 @@ void entry_add_request(struct buf *out, enum entry_kind kind,
         at = put_call(at, &request->call[i]);
     }
     at = put_number(at, BATCH_RESP_VERSION, request->resp_version);
+    at = put_number(at, BATCH_SCRIPT_INSTRUCTIONS, request->script_instructions);
     out->len += (size_t)(at - begin);
 }
 
@@ -347,6 +363,9 @@ static bool read_batch(struct slice bytes, struct entry_batch *batch)
         if (!take_field(&bytes, &field)) { return false; }
         if (is_field(&field, BATCH_KIND, WIRE_VARINT)) { batch->kind = field.value; }
         if (is_field(&field, BATCH_COUNT, WIRE_VARINT)) { batch->count = field.value; }
+        if (is_field(&field, BATCH_SCRIPT_INSTRUCTIONS, WIRE_VARINT)) {
+            batch->script_instructions = field.value;
+        }
         if (is_field(&field, BATCH_RESP_VERSION, WIRE_VARINT)) {
             batch->resp_version = (uint8_t)field.value;
         }

@@ -6,7 +6,8 @@
 
 #include "partition/partition_types.h"
 
-enum { ENTRY_LEVEL = 1 }; /* of the semantics that this node knows */
+/* Of the semantics: what this node knows; what an entry without scripts needs, and one with some. */
+enum { ENTRY_LEVEL = 2, ENTRY_LEVEL_PLAIN = 1, ENTRY_LEVEL_SCRIPTS = 2 };
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };
@@ -24,6 +25,8 @@ struct entry_head {
 /* ---- out ---- */
 
 void entry_begin(struct buf *out, const struct entry_head *head);
+/* What was begun with a level needs that one at least. */
+void entry_raise_level(struct buf *out, uint32_t level);
 /* A write or a serve. */
 void entry_add_request(struct buf *out, enum entry_kind kind,
                        const struct partition_request *request);
@@ -42,6 +45,7 @@ struct entry_batch {
     struct slice acked; /* entry_take_number */
     uint8_t resp_version;
     uint64_t count;
+    uint64_t script_instructions; /* 0: the default */
     uint32_t call_count;
     uint32_t check_count;
     struct slice body; /* calls and checks: entry_take_call, entry_take_check */

@@ -140,6 +140,11 @@ void partition_unpark(struct partitions *all, uint32_t partition,
     mailbox_post(&p->thread->mailbox, &unparking->task);
 }
 
+bool partitions_run_scripts(const struct partitions *partitions)
+{
+    return atomic_load_explicit(&partitions->scripts_running, memory_order_relaxed) > 0;
+}
+
 uint64_t partition_leads(const struct partitions *all, uint32_t partition)
 {
     return atomic_load_explicit(&find(all, partition)->leads, memory_order_acquire);

@@ -42,6 +42,9 @@ void partition_unpark(struct partitions *partitions, uint32_t partition,
 /* The term in which this node leads the partition and may be asked; 0: it does not. Thread: any. */
 uint64_t partition_leads(const struct partitions *partitions, uint32_t partition);
 
+/* Does this node execute a script right now? Thread: any. */
+bool partitions_run_scripts(const struct partitions *partitions);
+
 /* ---- life ---- */
 
 /* Start the store threads; no partition is open yet. The consensus may not run yet. Errors: ERR_SYSTEM (logged). */

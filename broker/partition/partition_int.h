@@ -56,6 +56,7 @@ struct store_thread {
     struct entry_words words;
     struct buf scratch;
     struct buf answer;
+    struct scripts *scripts; /* has states for those that run within each other */
     struct store_lanes lanes;
     uint32_t *end; /* of the replies of a batch's calls */
     uint32_t end_cap;
@@ -156,6 +157,7 @@ struct partition {
     struct task batch_task;
     const struct fsm_batch *batch;
     size_t batch_at;
+    uint64_t alone_index; /* of an entry whose scripts are run in states of their own; 0: of none */
     uint64_t batch_retry_ms; /* the disk was full */
     struct task applied_task;
     uint64_t applied_index;
@@ -231,6 +233,7 @@ struct partitions {
     char boot_id[40];
     atomic_bool is_stopped;
     atomic_uint events; /* classes of keyspace events that are wanted */
+    atomic_uint scripts_running;
     struct store_thread *threads;
     struct store_thread aside[ASIDE_THREADS];
     atomic_uint aside_count;

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "base/slice.h"
+#include "data/data_script.h"
 
 struct consensus;
 
@@ -87,6 +88,8 @@ struct partition_request {
     void *inner;
     uint64_t number;
     uint64_t need;
+    uint64_t script_instructions; /* it runs scripts, with that limit; 0: the default */
+    bool has_script;
 };
 
 enum {
@@ -114,8 +117,11 @@ struct partitions_opts {
     uint32_t partition_count;
     uint32_t thread_count; /* store threads */
     uint32_t worker_count;
-    uint64_t map_bytes;         /* of each store's address space */
-    uint64_t sharded_databases; /* bits: databases whose keys are spread by slot */
+    uint64_t map_bytes;           /* of each store's address space */
+    uint64_t sharded_databases;   /* bits: databases whose keys are spread by slot */
+    uint64_t script_instructions; /* of a script that this node proposes; 0: the default */
+    data_script_find *find; /* where a command of a script goes; NULL: all is in one partition */
+    void *find_arg;
     const struct partitions_ops *ops;
     void *arg;
 };

@@ -60,11 +60,28 @@ static bool has_words(const struct partition_request *request)
     return true;
 }
 
+/* What executes a script must know how. */
+static void note_scripts(const struct partition *p, struct partition_request *request)
+{
+    request->has_script = false;
+    request->script_instructions = 0;
+    for (uint32_t i = 0; i < request->call_count && !request->has_script; i++) {
+        request->has_script = data_is_script(request->call[i].argv[0]);
+    }
+    if (!request->has_script) { return; }
+    request->script_instructions = p->all->opts.script_instructions;
+}
+
 void propose_write(struct partition *p, struct partition_request *request)
 {
+    if (!has_words(request)) {
+        store_thread_answer(p, request, ERR_INVALID);
+        return;
+    }
+    note_scripts(p, request);
     size_t bytes = entry_request_bytes(request);
     uint64_t held = atomic_load_explicit(&p->proposed_bytes, memory_order_relaxed);
-    if (bytes > PARTITION_REQUEST_BYTES_MAX || !has_words(request)) {
+    if (bytes > PARTITION_REQUEST_BYTES_MAX) {
         store_thread_answer(p, request, ERR_INVALID);
         return;
     }
@@ -264,8 +281,9 @@ static void put_head(struct partition *p, struct proposed *e, uint64_t now_ms)
 {
     uint64_t wall_ms = clock_wall_us() / 1000;
     if (wall_ms > p->clock_ms) { p->clock_ms = wall_ms; }
-    struct entry_head head = {
-        .level = ENTRY_LEVEL, .clock_ms = p->clock_ms, .seed = store_thread_random(p->thread)};
+    struct entry_head head = {.level = ENTRY_LEVEL_PLAIN,
+                              .clock_ms = p->clock_ms,
+                              .seed = store_thread_random(p->thread)};
     if (p->digest_index != 0 && now_ms >= p->digest_ms + DIGEST_MS) {
         p->digest_ms = now_ms;
         head.has_digest = true;
@@ -353,6 +371,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         batch->request = request;
         batch->bytes = request->need;
         entry_add_request(&e->data, ENTRY_WRITE, request);
+        if (request->has_script) { entry_raise_level(&e->data, ENTRY_LEVEL_SCRIPTS); }
         put_serves_for(p, e, request);
     }
 }

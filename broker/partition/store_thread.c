@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "script/script.h"
 
 enum { WAKE_NS = 250000 }; /* so old are answers, at most, when their askers are woken */
 
@@ -253,6 +254,7 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
     *thread = (struct store_thread){.all = all, .index = index, .ops = ops};
     list_init(&thread->busy);
     list_init(&thread->turning);
+    thread->scripts = scripts_new();
     thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
     mailbox_init(&thread->mailbox, wake, thread);
     thread->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -284,4 +286,6 @@ void store_thread_stop(struct store_thread *thread)
     thread_join(&thread->thread);
     close(thread->event_fd);
     kept_fini(thread);
+    scripts_free(thread->scripts);
+    thread->scripts = NULL;
 }

@@ -114,6 +114,7 @@ static uint64_t apply_turn(struct partition *p)
         propose_given_up(p, p->batch_at, p->batch->count); /* the next start goes on from here */
         give_back(p, on_failed);
         return UINT64_MAX;
+    case APPLY_ALONE: UNREACHABLE();
     case APPLY_DAMAGED:
     case APPLY_UNKNOWN: fail(p, end == APPLY_UNKNOWN); return UINT64_MAX;
     }

@@ -27,6 +27,7 @@
  *   x oid ms8 seq8            entries of a stream: store_stream.h
  *   g oid group, n oid gid4 consumer, p oid gid4 ms8 seq8, j oid gid4 cid4 ms8 seq8: store_group.h
  *   t at8 kind1 space slot oid   something that happens at a time
+ *   f sha20, F order8         texts of scripts: store_script.h
  *   b kind1 id                what is unlinked and not removed yet: store_unlink.h
  *   u lane, r lane seq8       numbers of origins and what they were answered: store_lane.h
  *

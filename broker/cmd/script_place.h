@@ -1,0 +1,11 @@
+/* script_place: where a command that a script calls goes: data_route's answer for those who run scripts. Thread: any. */
+#ifndef FANFARE_CMD_SCRIPT_PLACE_H
+#define FANFARE_CMD_SCRIPT_PLACE_H
+
+#include "data/data_script.h"
+
+/* A data_script_find; `broker` is the struct broker. */
+bool script_place(void *broker, uint16_t db, const struct slice *argv, uint32_t argc,
+                  struct data_script_place *place, struct buf *why);
+
+#endif

@@ -1,0 +1,21 @@
+/* data_script_int: a script that runs, as the commands that it calls see it. */
+#ifndef FANFARE_DATA_DATA_SCRIPT_INT_H
+#define FANFARE_DATA_DATA_SCRIPT_INT_H
+
+#include "data/data_script.h"
+#include "script/script.h"
+
+struct script_caller {
+    struct data_call *call; /* EVAL or its kin */
+    uint16_t db;            /* SELECT changes it for what follows in the script */
+    bool is_read_only;
+    bool may_cross_slots;
+    bool has_written;
+    bool has_place; /* of the call, looked up when first needed */
+    struct data_script_place place;
+};
+
+/* Of a struct script_caller. */
+extern const struct script_ops script_caller_ops;
+
+#endif
