@@ -32,6 +32,11 @@ class Journal:
         self.path = path
         path.touch()
 
+    def note(self, word, what):
+        """A line of ours, for people."""
+        with open(self.path, "a", encoding="utf-8") as out:
+            out.write(f"{word} {what}\n")
+
     def rows(self):
         """(word, id) each; what is no such line says something for people."""
         for line in self.path.read_text(errors="replace").splitlines():
@@ -165,12 +170,15 @@ class AppScene:
         if cluster is None:
             return
         killed = self.leader()
+        self.journal.note("kill", killed.name)
         killed.kill()
         self.progress(word, share)
         killed.begin()
         cluster.wait_settled()
         drained = self.leader()
+        self.journal.note("drain", drained.name)
         assert drained.terminate() == 0, f"{drained.name} did not end well:\n{drained.log()[-3000:]}"
+        self.journal.note("drained", drained.name)
         self.progress(word, share)
         drained.begin()
         cluster.wait_settled()

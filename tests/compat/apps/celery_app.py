@@ -6,9 +6,6 @@ import time
 
 from celery import Celery, chain, chord, group  # noqa: F401 # pylint: disable=unused-import # for the test
 
-import locks  # pylint: disable=wrong-import-order
-
-locks.use_what_there_is()
 app = Celery("celery_app", broker=os.environ["BROKER_URL"], backend=os.environ["RESULT_URL"])
 app.conf.update(
     broker_transport_options={"visibility_timeout": 3, "priority_steps": [0, 3, 6, 9]},
