@@ -8,6 +8,10 @@ import time
 STOPPED = threading.Event()
 
 
+class NotInTime(AssertionError):
+    """What was waited for did not come."""
+
+
 def note(word, job):
     """One line, in the order of all programs."""
     handle = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND)
@@ -46,4 +50,4 @@ def until(condition, errors, what, deadline_s=45):
         except errors as exc:
             last = exc
         time.sleep(0.05)
-    raise AssertionError(f"not in time: {what}: {last!r}")
+    raise NotInTime(f"not in time: {what}: {last!r}")
