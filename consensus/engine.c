@@ -28,7 +28,7 @@ struct engine_opts engine_opts_default(void)
         .append_bytes_max = 1 << 20,
         .entries_in_flight_max = 2,
         .queued_bytes_max = 64 << 20,
-        .held_bytes_max = 64 << 20,
+        .awaiting_flush_bytes_max = 64 << 20,
         .unapplied_bytes_max = 32 << 20,
         .unapplied_ms_max = 250,
         .cache_bytes = 64 << 20,
@@ -251,7 +251,7 @@ void engine_applied(struct engine *e, uint64_t group, uint64_t index)
         return;
     }
     group_touch(g);
-    e->is_behind = true;
+    e->turn_is_due = true;
 }
 
 void engine_restored(struct engine *e, uint64_t group, enum err err)
@@ -259,7 +259,7 @@ void engine_restored(struct engine *e, uint64_t group, enum err err)
     struct group *closed = draining_group(e, group);
     struct group *g = closed != NULL ? closed : engine_group(e, group);
     CHECK(g != NULL);
-    e->is_behind = true;
+    e->turn_is_due = true;
     snapshot_restored(g, err);
     if (closed != NULL) { maybe_end_closing(e, closed); }
 }
@@ -449,14 +449,14 @@ enum err engine_change(struct engine *e, uint64_t group, enum engine_change chan
                        const char *node_name)
 {
     struct group *g = engine_group(e, group);
-    e->is_behind = true;
+    e->turn_is_due = true;
     return g != NULL ? group_change(g, change, id, node_name) : ERR_NOT_LEADER;
 }
 
 enum err engine_transfer(struct engine *e, uint64_t group, uint64_t id)
 {
     struct group *g = engine_group(e, group);
-    e->is_behind = true;
+    e->turn_is_due = true;
     return g != NULL ? group_transfer(g, id) : ERR_NOT_LEADER;
 }
 
@@ -559,7 +559,7 @@ void engine_tick(struct engine *e)
 
 uint64_t engine_next_ms(const struct engine *e)
 {
-    if (e->is_behind) { return now_ms(e); }
+    if (e->turn_is_due) { return now_ms(e); }
     uint64_t next = space_next_ms(&e->space);
     next = engine_due_next_ms(e) < next ? engine_due_next_ms(e) : next;
     bool has_pulls = !list_is_empty(&e->pulls);
@@ -569,11 +569,11 @@ uint64_t engine_next_ms(const struct engine *e)
 void engine_turn(struct engine *e)
 {
     if (e->is_broken) { return; }
-    e->is_behind = false;
+    e->turn_is_due = false;
     LIST_EACH (at, &e->busy) {
         struct group *g = CONTAINER_OF(at, struct group, busy);
         group_service(g);
-        group_send_held(g);
+        group_send_flushed(g);
     }
     beat_flush(e);
     wal_flush(e->wal);

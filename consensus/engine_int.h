@@ -55,8 +55,8 @@ struct engine {
     struct due_heap due;
     struct beat_peer *beat_peers[ENGINE_PEERS_MAX]; /* beat.c's: what is gathered for each node */
     size_t beat_peer_count;
-    size_t held_bytes; /* of all groups */
-    bool is_behind;    /* a request came since the last turn began */
+    size_t awaiting_flush_bytes; /* of all groups */
+    bool turn_is_due;            /* a request came since the last turn began */
     uint64_t random;
     uint32_t guards_off; /* simulator only */
     bool is_broken;      /* the disk failed: nothing is done any more */

@@ -43,7 +43,7 @@ struct engine_opts {
     unsigned entries_in_flight_max; /* own entries of a group not committed yet */
     size_t queued_bytes_max;        /* proposals of a group that wait */
     size_t
-        held_bytes_max; /* messages of the node that wait for a flush; more are as if lost on the way */
+        awaiting_flush_bytes_max; /* messages of the node that wait for a flush; more are as if lost on the way */
     size_t unapplied_bytes_max; /* committed in a group and not applied: more is refused above it */
     uint32_t unapplied_ms_max;  /* the same for a batch that a state machine has taken */
     uint64_t

@@ -16,14 +16,14 @@ packages_of() {
     case $1 in
     run) # what the broker itself loads; libraft is a part of it
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
-        echo 'libuv1t64|libuv1 libprotobuf-c1 liblmdb0 libjemalloc2'
+        echo 'libuv1t64|libuv1 libprotobuf-c1 liblmdb0 liblzf1 libjemalloc2'
         ;;
     demo) # redis-cli, the load balancer
         echo 'redis-tools haproxy'
         ;;
     build)
         echo 'gcc libc6-dev cmake ninja-build pkgconf=pkg-config libevent-dev'
-        echo 'libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev libjemalloc-dev'
+        echo 'libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev liblzf-dev libjemalloc-dev'
         echo 'liblua5.1-0-dev lua-cjson-dev lua-bitop-dev'
         ;;
     package) # cpack -G DEB

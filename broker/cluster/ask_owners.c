@@ -1,13 +1,17 @@
 /* ask_owners: PUBSUB's questions to all owners, and the answers to others'. */
+#include "cluster/ask_owners.h"
+
 #include "base/clock.h"
 #include "base/glob.h"
 #include "base/mem.h"
+#include "cluster/accepted.h"
 #include "cluster/cluster_int.h"
+#include "cluster/dialled.h"
 
 struct asking {
-    struct list link; /* in half.askings */
-    struct half *half;
-    struct cluster_question *asked;
+    struct list link; /* in cluster_worker.askings */
+    struct cluster_worker *cw;
+    struct cluster_ask *asked;
     uint64_t map_version;
     uint64_t since_ns;
     uint64_t id[PMAP_NODES_MAX]; /* outstanding at a node; 0: not, or answered */
@@ -17,16 +21,16 @@ struct asking {
 
 /* ---- this node's own part ---- */
 
-struct gathering {
+struct names_found {
     struct buf *names;
     uint64_t count;
     bool has_pattern;
     struct glob pattern;
 };
 
-static void gather_name(void *arg, struct slice name)
+static void add_found(void *arg, struct slice name)
 {
-    struct gathering *g = arg;
+    struct names_found *g = arg;
     if (g->has_pattern && !glob_matches(&g->pattern, name)) { return; }
     uint32_t len = (uint32_t)name.len;
     buf_append(g->names, slice_of((const char *)&len, sizeof len));
@@ -34,26 +38,26 @@ static void gather_name(void *arg, struct slice name)
     g->count++;
 }
 
-static bool is_owned_here(const struct half *half, struct slice name)
+static bool is_owned_here(const struct cluster_worker *cw, struct slice name)
 {
-    struct directory *d = half->cluster->directory;
+    struct directory *d = cw->cluster->directory;
     struct remote_partition at = directory_partition_peek(d, directory_partition_of(d, name));
     return at.phase == PARTITION_OWNED;
 }
 
-static void answer_own(struct half *half, struct cluster_question *q)
+static void answer_own(struct cluster_worker *cw, struct cluster_ask *q)
 {
-    struct directory *d = half->cluster->directory;
+    struct directory *d = cw->cluster->directory;
     if (q->wants_names) {
-        struct gathering g = {.names = &q->names, .has_pattern = q->has_pattern};
+        struct names_found g = {.names = &q->names, .has_pattern = q->has_pattern};
         glob_init(&g.pattern, q->pattern);
-        directory_each(d, q->kind, gather_name, &g);
+        directory_each(d, q->kind, add_found, &g);
         glob_fini(&g.pattern);
         q->names_found += g.count;
         return;
     }
     for (uint32_t i = 0; i < q->name_count; i++) {
-        if (is_owned_here(half, q->name[i])) {
+        if (is_owned_here(cw, q->name[i])) {
             q->count[i] = directory_subscribers(d, q->kind, q->name[i]);
         }
     }
@@ -61,19 +65,19 @@ static void answer_own(struct half *half, struct cluster_question *q)
 
 /* ---- asking ---- */
 
-static uint32_t owner_of(const struct half *half, struct slice name)
+static uint32_t owner_of(const struct cluster_worker *cw, struct slice name)
 {
-    return half->map->partition[directory_partition_of(half->cluster->directory, name)].owner;
+    return cw->map->partition[directory_partition_of(cw->cluster->directory, name)].owner;
 }
 
-static bool all_can_answer(const struct half *half)
+static bool all_can_answer(const struct cluster_worker *cw)
 {
-    if (half->map == NULL) { return false; }
-    for (uint32_t p = 0; p < half->map->partition_count; p++) {
-        const struct remote_partition at = directory_partition_peek(half->cluster->directory, p);
-        if (at.epoch != half->map->partition[p].epoch) { return false; }
+    if (cw->map == NULL) { return false; }
+    for (uint32_t p = 0; p < cw->map->partition_count; p++) {
+        const struct remote_partition at = directory_partition_peek(cw->cluster->directory, p);
+        if (at.epoch != cw->map->partition[p].epoch) { return false; }
         if (at.phase == PARTITION_OWNED) { continue; }
-        if (at.phase != PARTITION_READY || !outlet_can_ask(half->outlet[at.owner])) {
+        if (at.phase != PARTITION_READY || !dialled_can_ask(cw->dialled[at.owner])) {
             return false;
         }
     }
@@ -82,15 +86,15 @@ static bool all_can_answer(const struct half *half)
 
 static void send_query(struct asking *q, uint32_t node)
 {
-    struct half *half = q->half;
-    const struct cluster_question *asked = q->asked;
+    struct cluster_worker *cw = q->cw;
+    const struct cluster_ask *asked = q->asked;
     struct slice *names = mem_new((asked->name_count + 1) * sizeof *names);
     size_t count = 0;
     for (uint32_t i = 0; i < asked->name_count; i++) {
-        if (owner_of(half, asked->name[i]) == node) { names[count++] = asked->name[i]; }
+        if (owner_of(cw, asked->name[i]) == node) { names[count++] = asked->name[i]; }
     }
     if (asked->wants_names || count > 0) {
-        q->id[node] = ++half->next_id;
+        q->id[node] = ++cw->next_id;
         q->left++;
         const struct wire_frame frame = {
             .type = WIRE_QUERY,
@@ -102,14 +106,14 @@ static void send_query(struct asking *q, uint32_t node)
                       .name = names,
                       .name_count = count},
         };
-        outlet_send(half->outlet[node], half->outlet[node]->request, &frame);
+        dialled_send(cw->dialled[node], cw->dialled[node]->request, &frame);
     }
     mem_free(names);
 }
 
 static void finish(struct asking *q, enum err err)
 {
-    struct cluster_question *asked = q->asked;
+    struct cluster_ask *asked = q->asked;
     list_remove(&q->link);
     mem_free(q);
     asked->err = err;
@@ -118,11 +122,11 @@ static void finish(struct asking *q, enum err err)
 
 static void begin(struct asking *q)
 {
-    struct half *half = q->half;
-    struct cluster_question *asked = q->asked;
-    q->is_begun = all_can_answer(half);
+    struct cluster_worker *cw = q->cw;
+    struct cluster_ask *asked = q->asked;
+    q->is_begun = all_can_answer(cw);
     if (!q->is_begun) { return; }
-    q->map_version = half->map->version;
+    q->map_version = cw->map->version;
     q->left = 0;
     asked->names.len = 0;
     asked->names_found = 0;
@@ -130,90 +134,90 @@ static void begin(struct asking *q)
         asked->count[i] = 0;
     }
     uint64_t owners = 0;
-    for (uint32_t p = 0; p < half->map->partition_count; p++) {
-        owners |= 1ULL << half->map->partition[p].owner;
+    for (uint32_t p = 0; p < cw->map->partition_count; p++) {
+        owners |= 1ULL << cw->map->partition[p].owner;
     }
-    answer_own(half, asked);
+    answer_own(cw, asked);
     for (; owners != 0; owners &= owners - 1) {
         uint32_t node = (uint32_t)__builtin_ctzll(owners);
-        if (node != half->self) { send_query(q, node); }
+        if (node != cw->self) { send_query(q, node); }
     }
 }
 
-void cluster_ask(struct cluster *c, uint32_t worker, struct cluster_question *asked)
+void cluster_ask_owners(struct cluster *c, uint32_t worker, struct cluster_ask *asked)
 {
-    struct half *half = c->half[worker];
+    struct cluster_worker *cw = c->worker[worker];
     struct asking *q = mem_new0(sizeof *q);
-    q->half = half;
+    q->cw = cw;
     q->asked = asked;
     q->since_ns = clock_mono_ns();
-    list_push_back(&half->askings, &q->link);
+    list_push_back(&cw->askings, &q->link);
     begin(q);
-    half_look(half);
+    cluster_worker_look(cw);
 }
 
-static struct asking *find(struct half *half, uint32_t node, uint64_t id)
+static struct asking *find(struct cluster_worker *cw, uint32_t node, uint64_t id)
 {
-    LIST_EACH (at, &half->askings) {
+    LIST_EACH (at, &cw->askings) {
         struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->is_begun && q->id[node] == id) { return q; }
     }
     return NULL;
 }
 
-static void take_counts(struct asking *q, uint32_t node, const struct wire_answer *answer)
+static void take_counts(struct asking *q, uint32_t node, const struct wire_query_answer *answer)
 {
-    struct cluster_question *asked = q->asked;
+    struct cluster_ask *asked = q->asked;
     size_t at = 0;
     for (uint32_t i = 0; i < asked->name_count && at < answer->count_count; i++) {
-        if (owner_of(q->half, asked->name[i]) == node) { asked->count[i] = answer->count[at++]; }
+        if (owner_of(q->cw, asked->name[i]) == node) { asked->count[i] = answer->count[at++]; }
     }
 }
 
-void ask_owners_on_answer(struct outlet *outlet, const struct wire_answer *answer)
+void ask_owners_on_answer(struct dialled_peer *dialled, const struct wire_query_answer *answer)
 {
-    struct asking *q = find(outlet->half, outlet->node, answer->id);
+    struct asking *q = find(dialled->cw, dialled->node, answer->id);
     if (q == NULL) { return; }
-    if (answer->status != WIRE_DONE || q->map_version != outlet->half->map->version) {
+    if (answer->status != WIRE_DONE || q->map_version != dialled->cw->map->version) {
         q->is_begun = false; /* owners have changed: once more, at the next tick */
         return;
     }
-    struct cluster_question *asked = q->asked;
+    struct cluster_ask *asked = q->asked;
     for (size_t i = 0; asked->wants_names && i < answer->name_count; i++) {
-        struct gathering g = {.names = &asked->names};
-        gather_name(&g, answer->name[i]);
+        struct names_found g = {.names = &asked->names};
+        add_found(&g, answer->name[i]);
         asked->names_found++;
     }
-    if (!asked->wants_names) { take_counts(q, outlet->node, answer); }
+    if (!asked->wants_names) { take_counts(q, dialled->node, answer); }
     if (answer->is_last) {
-        q->id[outlet->node] = 0;
+        q->id[dialled->node] = 0;
         q->left--;
     }
-    half_look(outlet->half);
+    cluster_worker_look(dialled->cw);
 }
 
-void ask_owners_on_down(struct half *half)
+void ask_owners_on_down(struct cluster_worker *cw)
 {
-    LIST_EACH (at, &half->askings) {
+    LIST_EACH (at, &cw->askings) {
         struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->left > 0) { q->is_begun = false; }
     }
 }
 
-void ask_owners_turn(struct half *half)
+void ask_owners_turn(struct cluster_worker *cw)
 {
-    LIST_EACH (at, &half->askings) {
+    LIST_EACH (at, &cw->askings) {
         struct asking *q = CONTAINER_OF(at, struct asking, link);
         if (q->is_begun && q->left == 0) { finish(q, ERR_OK); }
     }
 }
 
-void ask_owners_tick(struct half *half)
+void ask_owners_tick(struct cluster_worker *cw)
 {
-    uint64_t since_ns = clock_mono_ns() - (uint64_t)half->cluster->opts.timeout_ms * NS_PER_MS;
-    LIST_EACH (at, &half->askings) {
+    uint64_t since_ns = clock_mono_ns() - (uint64_t)cw->cluster->opts.timeout_ms * NS_PER_MS;
+    LIST_EACH (at, &cw->askings) {
         struct asking *q = CONTAINER_OF(at, struct asking, link);
-        if (q->since_ns <= since_ns || atomic_load(&half->cluster->is_stopping)) {
+        if (q->since_ns <= since_ns || atomic_load(&cw->cluster->is_stopping)) {
             finish(q, ERR_CLUSTER_DOWN);
         } else if (!q->is_begun) {
             begin(q);
@@ -221,17 +225,17 @@ void ask_owners_tick(struct half *half)
     }
 }
 
-void ask_owners_stop(struct half *half)
+void ask_owners_stop(struct cluster_worker *cw)
 {
-    LIST_EACH (at, &half->askings) {
+    LIST_EACH (at, &cw->askings) {
         finish(CONTAINER_OF(at, struct asking, link), ERR_CLUSTER_DOWN);
     }
 }
 
 /* ---- answering ---- */
 
-struct listing {
-    struct inlet *inlet;
+struct names_owned {
+    struct accepted_peer *accepted;
     bool has_pattern;
     struct glob pattern;
     struct buf names;
@@ -240,9 +244,9 @@ struct listing {
     size_t cap;
 };
 
-static void list_name(void *arg, struct slice name)
+static void add_owned(void *arg, struct slice name)
 {
-    struct listing *l = arg;
+    struct names_owned *l = arg;
     if (l->has_pattern && !glob_matches(&l->pattern, name)) { return; }
     if (l->count == l->cap) {
         l->cap = l->cap > 0 ? l->cap * 2 : 64;
@@ -252,11 +256,11 @@ static void list_name(void *arg, struct slice name)
     buf_append(&l->names, name);
 }
 
-static void answer_names(struct inlet *inlet, const struct wire_ask *ask)
+static void answer_names(struct accepted_peer *accepted, const struct wire_query *ask)
 {
-    struct listing l = {.inlet = inlet, .has_pattern = ask->has_pattern};
+    struct names_owned l = {.accepted = accepted, .has_pattern = ask->has_pattern};
     glob_init(&l.pattern, ask->pattern);
-    directory_each(inlet->half->cluster->directory, ask->kind, list_name, &l);
+    directory_each(accepted->cw->cluster->directory, ask->kind, add_owned, &l);
     glob_fini(&l.pattern);
     size_t offset = 0;
     for (size_t i = 0; i < l.count; i++) {
@@ -271,47 +275,47 @@ static void answer_names(struct inlet *inlet, const struct wire_ask *ask)
             bytes += l.slice[end++].len + 8;
         }
         const struct wire_frame frame = {
-            .type = WIRE_ANSWER,
+            .type = WIRE_QUERY_ANSWER,
             .answer = {.id = ask->id,
                        .is_last = end == l.count,
                        .status = WIRE_DONE,
                        .name = l.slice + begun,
                        .name_count = end - begun},
         };
-        inlet_answer(inlet, &frame);
+        accepted_answer(accepted, &frame);
         begun = end;
     } while (begun < l.count);
     buf_fini(&l.names);
     mem_free(l.slice);
 }
 
-static void answer_counts(struct inlet *inlet, const struct wire_ask *ask)
+static void answer_counts(struct accepted_peer *accepted, const struct wire_query *ask)
 {
-    struct half *half = inlet->half;
+    struct cluster_worker *cw = accepted->cw;
     uint64_t *count = mem_new((ask->name_count + 1) * sizeof *count);
     bool is_owner = true;
     for (size_t i = 0; i < ask->name_count; i++) {
-        is_owner = is_owner && is_owned_here(half, ask->name[i]);
-        count[i] = directory_subscribers(half->cluster->directory, ask->kind, ask->name[i]);
+        is_owner = is_owner && is_owned_here(cw, ask->name[i]);
+        count[i] = directory_subscribers(cw->cluster->directory, ask->kind, ask->name[i]);
     }
     const struct wire_frame frame = {
-        .type = WIRE_ANSWER,
+        .type = WIRE_QUERY_ANSWER,
         .answer = {.id = ask->id,
                    .is_last = true,
                    .status = is_owner ? WIRE_DONE : WIRE_NOT_OWNER,
                    .count = count,
                    .count_count = ask->name_count},
     };
-    inlet_answer(inlet, &frame);
+    accepted_answer(accepted, &frame);
     mem_free(count);
 }
 
-bool ask_owners_on_query(struct inlet *inlet, const struct wire_ask *ask)
+bool ask_owners_on_query(struct accepted_peer *accepted, const struct wire_query *ask)
 {
     if (ask->kind == TOPIC_PATTERN) { return false; }
     switch (ask->what) {
-    case WIRE_QUERY_NAMES: answer_names(inlet, ask); return true;
-    case WIRE_QUERY_COUNTS: answer_counts(inlet, ask); return true;
+    case WIRE_QUERY_NAMES: answer_names(accepted, ask); return true;
+    case WIRE_QUERY_COUNTS: answer_counts(accepted, ask); return true;
     }
     return false;
 }

@@ -1,7 +1,28 @@
 /* cluster: a node among others, as the commands and the admin see it: the map, the questions that need
  * other nodes, the state of the links.
- * Owns: the membership and every worker's half (links, waiting publishes, waiting changes).
- * Thread: as stated. */
+ * Owns: the membership and every worker's part (links, requests, changes that wait). Thread: as stated.
+ *
+ * The words of this module, each with one meaning (those of the fan-out: pubsub/fanout.h):
+ *   cluster worker    what one worker has of the cluster; only that worker touches it
+ *   accepted peer     a connection that a worker of another node has dialled to this node
+ *   dialled peer      one worker's two connections to another node: one for requests, one lane
+ *   lane              an owner's stream to one other node: runs, acknowledgements, READY, END, in their order
+ *   request           runs of publishes on their way to their partition's owner, in order, sent again if refused
+ *   flight            a request that was sent and is not answered
+ *   jam               publishes to a channel that this node orders, but not before a full lane has room
+ *   command, errand   what a client asks of a partition's data; the same on its way to who leads that
+ *   guest             a command of another node's client, asked here
+ *   owner             the node that orders a partition's channels, in an epoch; leader: of a partition's data, in a term
+ *   interest          what a node's clients are subscribed to, as owners count it
+ *   interest snapshot all of it at one moment, by number; Sync tells it, and changes say on which they are based
+ *   follow            to have an owner's stream: it was told our snapshot
+ *   handover          a partition's way from owner to owner: the old stream ends, the new owner is told, it begins
+ *   staging           a member's snapshot at an owner, on its way into force
+ *   tail              messages that may not be everywhere yet, kept in case their owner dies
+ *   fence             a mark in a stream: what was counted before it has been acknowledged
+ *   recovered         delivered by the next owner out of the tails, since the one who ordered it has died
+ *   ask owners        what PUBSUB has to know of all owners (ask workers: of all workers of this node)
+ */
 #ifndef FANFARE_CLUSTER_CLUSTER_H
 #define FANFARE_CLUSTER_CLUSTER_H
 
@@ -33,7 +54,7 @@ struct cluster_opts {
 
 /* Thread: main, before the workers start. Errors: ERR_SYSTEM, ERR_INVALID, ERR_CORRUPT (logged). */
 MUST_USE enum err cluster_new(struct cluster **out, const struct cluster_opts *opts);
-/* Worker `index`'s half, before it starts. */
+/* Worker `index`'s part, before it starts. */
 void cluster_attach(struct cluster *cluster, uint32_t index, struct worker *worker,
                     struct fanout *fanout);
 /* The workers run: find or found the cluster, accept peers. Errors: ERR_SYSTEM, ERR_CORRUPT. */
@@ -66,12 +87,12 @@ const struct pmap *cluster_map(struct cluster *cluster, uint32_t *self);
 
 enum {
     CLUSTER_MESSAGE_BYTES_MAX = 512 << 20, /* of a channel's name and a message together */
-    CLUSTER_QUESTION_NAMES_MAX = 32768,
+    CLUSTER_ASK_NAMES_MAX = 32768,
 };
 
 /* A question to all owners (PUBSUB CHANNELS, NUMSUB and so on). The asker owns it and what it points to until
- * on_done. Thread: the worker that asks, also for on_done, which is not called from inside cluster_ask. */
-struct cluster_question {
+ * on_done. Thread: the worker that asks, also for on_done, which is not called from inside cluster_ask_owners. */
+struct cluster_ask {
     enum topic_kind
         kind;         /* TOPIC_CHANNEL or TOPIC_SHARD; of no name, any: can the owners be asked? */
     bool wants_names; /* names of channels with a subscriber; else counts of name[] */
@@ -83,10 +104,10 @@ struct cluster_question {
     uint64_t names_found; /* out */
     uint64_t *count;      /* out: of name[]; the asker's array */
     enum err err;         /* out: ERR_OK or ERR_CLUSTER_DOWN */
-    void (*on_done)(struct cluster_question *question);
+    void (*on_done)(struct cluster_ask *asked);
     void *inner; /* the cluster's */
 };
-void cluster_ask(struct cluster *cluster, uint32_t worker, struct cluster_question *question);
+void cluster_ask_owners(struct cluster *cluster, uint32_t worker, struct cluster_ask *asked);
 
 /* CLUSTER FORGET name or id. on_done(arg, NULL) or with an error reply's text; on that worker. */
 void cluster_forget(struct cluster *cluster, uint32_t worker, struct slice name_or_id,

@@ -2,13 +2,15 @@
 #include "cluster/commands.h"
 
 #include "base/mem.h"
+#include "cluster/accepted.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
+#include "cluster/dialled.h"
 #include "cluster/errands.h"
 
 struct commands {
     struct commands_opts opts;
-    struct half *half; /* NULL: this node is alone */
+    struct cluster_worker *cw; /* NULL: this node is alone */
     struct errands errands;
     bool has_pushed; /* to store threads, which are to be woken */
 };
@@ -21,8 +23,8 @@ _Static_assert((size_t)COMMANDS_REQUEST_BYTES_MAX + (512 << 10) <= (size_t)WIRE_
 
 static struct partitions *partitions_of(const struct commands *commands)
 {
-    const struct half *half = commands->half;
-    return half == NULL ? commands->opts.partitions : cluster_partitions(half->cluster);
+    const struct cluster_worker *cw = commands->cw;
+    return cw == NULL ? commands->opts.partitions : cluster_partitions(cw->cluster);
 }
 
 /* ---- here ---- */
@@ -30,9 +32,9 @@ static struct partitions *partitions_of(const struct commands *commands)
 static uint64_t incarnation_of(void *arg)
 {
     const struct commands *commands = arg;
-    const struct half *half = commands->half;
-    if (half == NULL) { return commands->opts.incarnation; }
-    return node_is_up(half->map, half->self) ? half->map->node[half->self].incarnation : 0;
+    const struct cluster_worker *cw = commands->cw;
+    if (cw == NULL) { return commands->opts.incarnation; }
+    return node_is_up(cw->map, cw->self) ? cw->map->node[cw->self].incarnation : 0;
 }
 
 static void ask_here(void *arg, struct partition_request *request)
@@ -54,21 +56,21 @@ static void unpark_here(void *arg, const struct partition_request *request)
 
 /* ---- there ---- */
 
-static struct errand_place find(void *arg, uint32_t partition)
+static struct errand_leader find(void *arg, uint32_t partition)
 {
     const struct commands *commands = arg;
-    const struct half *half = commands->half;
+    const struct cluster_worker *cw = commands->cw;
     const struct partitions *partitions = partitions_of(commands);
     uint64_t own_term = partitions != NULL ? partition_leads(partitions, partition) : 0;
     struct leader leader = {0};
-    if (half != NULL) { leader = leaders_get(&half->cluster->leaders, partition); }
+    if (cw != NULL) { leader = leaders_get(&cw->cluster->leaders, partition); }
     if (own_term > 0 && own_term >= leader.term) {
-        return (struct errand_place){.where = ERRAND_HERE, .term = own_term};
+        return (struct errand_leader){.where = ERRAND_HERE, .term = own_term};
     }
-    if (leader.term == 0 || !outlet_can_ask(half->outlet[leader.node])) {
-        return (struct errand_place){.where = ERRAND_NOWHERE};
+    if (leader.term == 0 || !dialled_can_ask(cw->dialled[leader.node])) {
+        return (struct errand_leader){.where = ERRAND_NOWHERE};
     }
-    return (struct errand_place){.where = ERRAND_THERE, .node = leader.node, .term = leader.term};
+    return (struct errand_leader){.where = ERRAND_THERE, .node = leader.node, .term = leader.term};
 }
 
 static void ask_there(void *arg, const struct errand *errand)
@@ -94,24 +96,24 @@ static void ask_there(void *arg, const struct errand *errand)
                     .call = request->call,
                     .call_count = request->call_count},
     };
-    outlet_send_large(commands->half->outlet[errand->at.node], &frame);
+    dialled_send_large(commands->cw->dialled[errand->at.node], &frame);
 }
 
 static void unpark_there(void *arg, const struct errand *errand)
 {
     const struct commands *commands = arg;
-    struct outlet *outlet = commands->half->outlet[errand->at.node];
+    struct dialled_peer *dialled = commands->cw->dialled[errand->at.node];
     const struct wire_frame frame = {
         .type = WIRE_UNPARK,
         .unpark = {.partition = errand->request.partition, .seq = errand->request.origin.seq},
     };
-    if (outlet_can_ask(outlet)) { outlet_send(outlet, outlet->request, &frame); }
+    if (dialled_can_ask(dialled)) { dialled_send(dialled, dialled->request, &frame); }
 }
 
-static void on_refused(void *arg, uint32_t partition, const struct errand_place *at)
+static void on_refused(void *arg, uint32_t partition, const struct errand_leader *at)
 {
     const struct commands *commands = arg;
-    leaders_doubt(&commands->half->cluster->leaders, partition,
+    leaders_doubt(&commands->cw->cluster->leaders, partition,
                   (struct leader){.node = at->node, .term = at->term});
 }
 
@@ -119,13 +121,13 @@ static void on_refused(void *arg, uint32_t partition, const struct errand_place 
 static void on_lost(void *arg, uint32_t partition)
 {
     const struct commands *commands = arg;
-    const struct half *half = commands->half;
+    const struct cluster_worker *cw = commands->cw;
     const struct wire_frame frame = {.type = WIRE_ASK_LEADS, .leads = {.partition = partition}};
-    if (half == NULL || half->map == NULL || partition >= half->map->partition_count) { return; }
-    const struct pmap_partition *at = &half->map->partition[partition];
+    if (cw == NULL || cw->map == NULL || partition >= cw->map->partition_count) { return; }
+    const struct pmap_partition *at = &cw->map->partition[partition];
     for (uint32_t i = 0; i < at->replica_count; i++) {
-        struct outlet *outlet = half->outlet[at->replica[i].node];
-        if (outlet_can_ask(outlet)) { outlet_send(outlet, outlet->request, &frame); }
+        struct dialled_peer *dialled = cw->dialled[at->replica[i].node];
+        if (dialled_can_ask(dialled)) { dialled_send(dialled, dialled->request, &frame); }
     }
 }
 
@@ -168,12 +170,12 @@ static bool take_reply(struct partition_request *request, const struct wire_exec
     return true;
 }
 
-bool commands_on_executed(struct outlet *outlet, const struct wire_executed *executed)
+bool commands_on_executed(struct dialled_peer *dialled, const struct wire_executed *executed)
 {
-    struct commands *commands = outlet->half->commands;
+    struct commands *commands = dialled->cw->commands;
     struct errand *errand =
         commands != NULL ? errands_find(&commands->errands, executed->id) : NULL;
-    if (errand == NULL || errand->at.node != outlet->node) { return true; }
+    if (errand == NULL || errand->at.node != dialled->node) { return true; }
     struct partition_request *request = &errand->request;
     if (!is_whole(request, executed)) { return false; }
     if (!take_reply(request, executed) || executed->reply_left > 0) { return true; }
@@ -191,55 +193,55 @@ bool commands_on_executed(struct outlet *outlet, const struct wire_executed *exe
     return true;
 }
 
-void commands_on_down(struct half *half, uint32_t node)
+void commands_on_down(struct cluster_worker *cw, uint32_t node)
 {
-    if (half->commands != NULL) { errands_on_down(&half->commands->errands, node); }
+    if (cw->commands != NULL) { errands_on_down(&cw->commands->errands, node); }
 }
 
-void commands_look(struct half *half)
+void commands_look(struct cluster_worker *cw)
 {
-    if (half->commands != NULL) { errands_look(&half->commands->errands); }
+    if (cw->commands != NULL) { errands_look(&cw->commands->errands); }
 }
 
-void commands_end(struct half *half)
+void commands_end(struct cluster_worker *cw)
 {
-    if (half->commands != NULL) { errands_stop(&half->commands->errands); }
+    if (cw->commands != NULL) { errands_stop(&cw->commands->errands); }
 }
 
 /* ---- who leads ---- */
 
 static void on_look(struct task *task)
 {
-    struct half *half = CONTAINER_OF(task, struct half, commands_task);
-    atomic_store(&half->commands_task_is_posted, false);
-    commands_look(half);
+    struct cluster_worker *cw = CONTAINER_OF(task, struct cluster_worker, commands_task);
+    atomic_store(&cw->commands_task_is_posted, false);
+    commands_look(cw);
 }
 
 void commands_look_all(struct cluster *c)
 {
     for (uint32_t i = 0; i < c->worker_count; i++) {
-        struct half *half = c->half[i];
-        if (half->commands != NULL && !atomic_load(&c->is_stopping) &&
-            !atomic_exchange(&half->commands_task_is_posted, true)) {
-            half->commands_task.run = on_look;
-            mailbox_post(worker_mailbox(half->worker), &half->commands_task);
+        struct cluster_worker *cw = c->worker[i];
+        if (cw->commands != NULL && !atomic_load(&c->is_stopping) &&
+            !atomic_exchange(&cw->commands_task_is_posted, true)) {
+            cw->commands_task.run = on_look;
+            mailbox_post(worker_mailbox(cw->worker), &cw->commands_task);
         }
     }
 }
 
-static void tell_leads(struct outlet *outlet, uint32_t partition, uint64_t term)
+static void tell_leads(struct dialled_peer *dialled, uint32_t partition, uint64_t term)
 {
     const struct wire_frame frame = {.type = WIRE_LEADS, .leads = {partition, term}};
-    outlet_send(outlet, outlet->request, &frame);
+    dialled_send(dialled, dialled->request, &frame);
 }
 
 /* Worker 0. It may have lost it again meanwhile. */
 static void on_leads(struct event *event)
 {
-    struct half *half = event->half;
-    for (uint32_t node = 0; half->map != NULL && node < half->map->node_count; node++) {
-        struct outlet *outlet = half->outlet[node];
-        if (outlet_can_ask(outlet)) { tell_leads(outlet, event->partition, event->a); }
+    struct cluster_worker *cw = event->cw;
+    for (uint32_t node = 0; cw->map != NULL && node < cw->map->node_count; node++) {
+        struct dialled_peer *dialled = cw->dialled[node];
+        if (dialled_can_ask(dialled)) { tell_leads(dialled, event->partition, event->a); }
     }
 }
 
@@ -248,18 +250,19 @@ void commands_leads(void *arg, uint32_t partition, uint64_t term)
     struct cluster *c = arg;
     if (atomic_load(&c->is_stopping)) { return; }
     if (term > 0) {
-        event_post(half_0(c), (struct event){.run = on_leads, .partition = partition, .a = term});
+        event_post(cluster_worker_0(c),
+                   (struct event){.run = on_leads, .partition = partition, .a = term});
     }
     commands_look_all(c);
 }
 
-void commands_tell_leads(struct outlet *outlet)
+void commands_tell_leads(struct dialled_peer *dialled)
 {
-    const struct cluster *c = outlet->half->cluster;
+    const struct cluster *c = dialled->cw->cluster;
     const struct partitions *partitions = atomic_load(&c->partitions);
     for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
         uint64_t term = partition_leads(partitions, p);
-        if (term > 0) { tell_leads(outlet, p, term); }
+        if (term > 0) { tell_leads(dialled, p, term); }
     }
 }
 
@@ -271,14 +274,14 @@ bool commands_on_leads(struct cluster *c, uint32_t node, const struct wire_leads
     return true;
 }
 
-bool commands_on_ask_leads(struct inlet *inlet, const struct wire_leads *asked)
+bool commands_on_ask_leads(struct accepted_peer *accepted, const struct wire_leads *asked)
 {
-    struct cluster *c = inlet->half->cluster;
+    struct cluster *c = accepted->cw->cluster;
     if (asked->partition >= c->partition_count) { return false; }
     const struct partitions *partitions = cluster_partitions(c);
     uint64_t term = partitions != NULL ? partition_leads(partitions, asked->partition) : 0;
     const struct wire_frame frame = {.type = WIRE_LEADS, .leads = {asked->partition, term}};
-    if (term > 0) { inlet_answer(inlet, &frame); }
+    if (term > 0) { accepted_answer(accepted, &frame); }
     return true;
 }
 
@@ -289,8 +292,8 @@ struct commands *commands_new(const struct commands_opts *opts)
     struct commands *commands = mem_new0(sizeof *commands);
     commands->opts = *opts;
     if (opts->cluster != NULL) {
-        commands->half = opts->cluster->half[opts->worker];
-        commands->half->commands = commands;
+        commands->cw = opts->cluster->worker[opts->worker];
+        commands->cw->commands = commands;
     }
     const struct errands_opts errands = {
         .worker = opts->worker,
@@ -314,7 +317,7 @@ struct commands *commands_new(const struct commands_opts *opts)
 void commands_free(struct commands *commands)
 {
     if (commands == NULL) { return; }
-    if (commands->half != NULL) { commands->half->commands = NULL; }
+    if (commands->cw != NULL) { commands->cw->commands = NULL; }
     errands_fini(&commands->errands);
     mem_free(commands);
 }

@@ -29,7 +29,7 @@ enum {
 struct commands_opts {
     struct partitions *partitions; /* of a node that is alone */
     struct cluster *
-        cluster; /* NULL: this node is alone; else its half of the worker is attached, and outlives this */
+        cluster; /* NULL: this node is alone; else its part of the worker is attached, and outlives this */
     uint32_t worker;
     struct mailbox *mailbox; /* the worker's */
     uint32_t timeout_ms;

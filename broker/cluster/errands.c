@@ -28,7 +28,7 @@ static bool is_read(const struct errand *e)
     return e->request.ask == PARTITION_READ || e->request.ask == PARTITION_VERSIONS;
 }
 
-static bool is_same(const struct errand_place *a, const struct errand_place *b)
+static bool is_same(const struct errand_leader *a, const struct errand_leader *b)
 {
     return a->where == b->where && a->term == b->term &&
            (a->where != ERRAND_THERE || a->node == b->node);
@@ -130,7 +130,7 @@ static void leave_lane(struct errand *e)
     errands->bytes -= e->bytes;
     if (--lane->count == 0) {
         list_remove(&lane->in_busy);
-        lane->is_held = false;
+        lane->is_backing_off = false;
     }
     e->is_ended = true;
 }
@@ -238,7 +238,7 @@ static void number(struct errand *e)
                               : lowest(&lane->numbered, lane->seq);
 }
 
-static void ask(struct errand *e, const struct errand_place *place)
+static void ask(struct errand *e, const struct errand_leader *leader)
 {
     struct errand_lane *lane = e->lane;
     struct errands *errands = lane->errands;
@@ -246,10 +246,10 @@ static void ask(struct errand *e, const struct errand_place *place)
     errands->again_count += e->request.origin.seq > 0;
     take_out(e);
     number(e);
-    e->at = *place;
-    e->request.term = place->term;
+    e->at = *leader;
+    e->request.term = leader->term;
     e->is_asked = true;
-    if (place->where == ERRAND_HERE) {
+    if (leader->where == ERRAND_HERE) {
         lane->here_count += !is_parking(e);
         opts->ask_here(opts->arg, &e->request);
         if (e->is_unwanted) { opts->unpark_here(opts->arg, &e->request); }
@@ -263,18 +263,18 @@ static void ask(struct errand *e, const struct errand_place *place)
     if (e->is_unwanted) { opts->unpark_there(opts->arg, e); }
 }
 
-static void ask_in_order(struct errand_lane *lane, const struct errand_place *place)
+static void ask_in_order(struct errand_lane *lane, const struct errand_leader *leader)
 {
     bool is_any_asked = lane->here_count > 0 || !list_is_empty(&lane->there);
-    if (is_any_asked && (!list_is_empty(&lane->refused) || !is_same(&lane->at, place))) { return; }
-    lane->at = *place;
+    if (is_any_asked && (!list_is_empty(&lane->refused) || !is_same(&lane->at, leader))) { return; }
+    lane->at = *leader;
     LIST_EACH (at, &lane->refused) {
-        ask(errand_at(at), place);
+        ask(errand_at(at), leader);
     }
     LIST_EACH (at, &lane->waiting) {
         uint64_t low = lowest(&lane->numbered, lane->seq);
         if (lane->seq + 1 - low >= COMMANDS_IN_FLIGHT_MAX) { return; }
-        ask(errand_at(at), place);
+        ask(errand_at(at), leader);
     }
 }
 
@@ -314,16 +314,16 @@ static void recall(struct errand *e)
     go_again(e);
 }
 
-static void recall_from_old(struct errand_lane *lane, const struct errand_place *place)
+static void recall_from_old(struct errand_lane *lane, const struct errand_leader *leader)
 {
-    if (place->where == ERRAND_NOWHERE) { return; }
-    if (!is_same(&lane->at, place)) {
+    if (leader->where == ERRAND_NOWHERE) { return; }
+    if (!is_same(&lane->at, leader)) {
         LIST_EACH (at, &lane->there) {
             recall(errand_at(at));
         }
     }
     LIST_EACH (at, &lane->parked_there) {
-        if (!is_same(&errand_at(at)->at, place)) { recall(errand_at(at)); }
+        if (!is_same(&errand_at(at)->at, leader)) { recall(errand_at(at)); }
     }
 }
 
@@ -333,19 +333,19 @@ static bool has_waiting(const struct errand_lane *lane)
            !list_is_empty(&lane->to_park);
 }
 
-static struct errand_place flush(struct errand_lane *lane)
+static struct errand_leader flush(struct errand_lane *lane)
 {
     struct errands *errands = lane->errands;
-    const struct errand_place nowhere = {.where = ERRAND_NOWHERE};
+    const struct errand_leader nowhere = {.where = ERRAND_NOWHERE};
     if (errands->is_stopping || errands->incarnation == 0) { return nowhere; }
-    struct errand_place place = errands->opts.find(errands->opts.arg, lane->partition);
-    recall_from_old(lane, &place);
-    if (place.where == ERRAND_NOWHERE || lane->is_held) { return place; }
+    struct errand_leader leader = errands->opts.find(errands->opts.arg, lane->partition);
+    recall_from_old(lane, &leader);
+    if (leader.where == ERRAND_NOWHERE || lane->is_backing_off) { return leader; }
     LIST_EACH (at, &lane->to_park) {
-        ask(errand_at(at), &place);
+        ask(errand_at(at), &leader);
     }
-    ask_in_order(lane, &place);
-    return place;
+    ask_in_order(lane, &leader);
+    return leader;
 }
 
 /* ---- answers ---- */
@@ -356,7 +356,7 @@ static void on_refusal(struct errand *e)
     enum err err = e->request.err;
     if (err == ERR_INDOUBT) { e->is_doubtful = true; }
     if (err == ERR_SLOW || e->at.where == ERRAND_HERE) {
-        e->lane->is_held = true;
+        e->lane->is_backing_off = true;
     } else {
         opts->on_refused(opts->arg, e->lane->partition, &e->at);
     }
@@ -374,7 +374,7 @@ static void on_answer(struct errand *e)
     }
     /* Full disks take no entry, and so do not tell whether an earlier one was executed. */
     if (err == ERR_FULL && e->is_doubtful) { e->request.err = ERR_INDOUBT; }
-    lane->is_held = false;
+    lane->is_backing_off = false;
     leave_lane(e);
     if (has_waiting(lane)) { (void)flush(lane); }
     tell(e);
@@ -572,10 +572,10 @@ static void tick_lane(struct errand_lane *lane)
         end_late_unwanted(&lane->to_park);
         end_late_unwanted(&lane->parked_there);
     }
-    lane->is_held = false;
+    lane->is_backing_off = false;
     if (lane->count == 0) { return; }
-    const struct errand_place place = flush(lane);
-    if (place.where == ERRAND_NOWHERE && has_waiting(lane)) {
+    const struct errand_leader leader = flush(lane);
+    if (leader.where == ERRAND_NOWHERE && has_waiting(lane)) {
         opts->on_lost(opts->arg, lane->partition);
     }
 }
@@ -609,7 +609,7 @@ void errands_look(struct errands *errands)
     follow_life(errands);
     LIST_EACH (at, &errands->busy) {
         struct errand_lane *lane = CONTAINER_OF(at, struct errand_lane, in_busy);
-        lane->is_held = false;
+        lane->is_backing_off = false;
         (void)flush(lane);
     }
 }

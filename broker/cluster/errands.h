@@ -20,7 +20,7 @@
 enum errand_where { ERRAND_NOWHERE, ERRAND_HERE, ERRAND_THERE };
 
 /* Where a partition is led, as far as is known. */
-struct errand_place {
+struct errand_leader {
     enum errand_where where;
     uint32_t node; /* there */
     uint64_t term;
@@ -38,12 +38,12 @@ struct errand {
     uint64_t since_ns;
     size_t bytes;
     uint32_t word_count;
-    struct errand_place at; /* where it was asked last */
-    uint64_t *acked;        /* request.acked */
-    uint64_t acked_end;     /* once executed, it has confirmed the lane's up to here */
-    bool is_asked;          /* and not answered yet */
-    bool is_doubtful;       /* it may have been executed */
-    bool is_unwanted;       /* parking: taken back */
+    struct errand_leader at; /* where it was asked last */
+    uint64_t *acked;         /* request.acked */
+    uint64_t acked_end;      /* once executed, it has confirmed the lane's up to here */
+    bool is_asked;           /* and not answered yet */
+    bool is_doubtful;        /* it may have been executed */
+    bool is_unwanted;        /* parking: taken back */
     bool is_ended;
 };
 
@@ -54,13 +54,13 @@ struct errand_lane {
     struct list in_busy;
     uint32_t count; /* of its errands */
     /* Those that do not park. */
-    struct list waiting;    /* never asked */
-    struct list refused;    /* to be asked again, before those; by number */
-    struct list there;      /* asked on another node; by number */
-    uint32_t here_count;    /* asked on this one */
-    struct errand_place at; /* where they are asked */
-    struct list numbered;   /* by number */
-    uint64_t seq;           /* the last number */
+    struct list waiting;     /* never asked */
+    struct list refused;     /* to be asked again, before those; by number */
+    struct list there;       /* asked on another node; by number */
+    uint32_t here_count;     /* asked on this one */
+    struct errand_leader at; /* where they are asked */
+    struct list numbered;    /* by number */
+    uint64_t seq;            /* the last number */
     /* Those that park. */
     struct list to_park;
     struct list parked_there;
@@ -72,7 +72,8 @@ struct errand_lane {
     uint32_t acked_count;
     uint32_t acked_cap;
     uint64_t acked_base; /* how many were confirmed before them */
-    bool is_held; /* refused here, or for a passing reason: not before a tick, or an answer */
+    bool
+        is_backing_off; /* refused here, or for a passing reason: not before a tick, or an answer */
 };
 
 struct errands_opts {
@@ -81,7 +82,7 @@ struct errands_opts {
     uint32_t timeout_ms;
     uint64_t node_id;
     uint64_t (*incarnation)(void *arg); /* 0: this node cannot ask at present */
-    struct errand_place (*find)(void *arg, uint32_t partition);
+    struct errand_leader (*find)(void *arg, uint32_t partition);
     /* As partition_ask and partition_unpark. */
     void (*ask_here)(void *arg, struct partition_request *request);
     void (*unpark_here)(void *arg, const struct partition_request *request);
@@ -89,7 +90,7 @@ struct errands_opts {
     void (*ask_there)(void *arg, const struct errand *errand);
     void (*unpark_there)(void *arg, const struct errand *errand);
     /* Who was asked there does not lead. */
-    void (*on_refused)(void *arg, uint32_t partition, const struct errand_place *at);
+    void (*on_refused)(void *arg, uint32_t partition, const struct errand_leader *at);
     /* At a tick: something waits, and find does not know for whom. */
     void (*on_lost)(void *arg, uint32_t partition);
     void *arg;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cluster/accepted.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
 
@@ -17,8 +18,8 @@ struct guest {
     struct partition_request request;
     struct worker_timer timer; /* the reply is long: when its next pieces are sent */
     size_t sent_bytes;
-    struct list link; /* in inlet.guests */
-    struct inlet *inlet;
+    struct list link; /* in accepted_peer.guests */
+    struct accepted_peer *accepted;
     uint64_t id;
 };
 
@@ -53,13 +54,13 @@ static uint64_t *versions_of(const struct partition_request *request)
     return version;
 }
 
-static void send_answer(struct inlet *inlet, struct wire_executed executed)
+static void send_answer(struct accepted_peer *accepted, struct wire_executed executed)
 {
     struct wire_frame frame = {.type = WIRE_EXECUTED, .executed = executed};
     if (wire_frame_bytes(&frame) > WIRE_HEAD_BYTES + (size_t)WIRE_FRAME_BYTES_MAX) {
         frame.executed = (struct wire_executed){.id = executed.id, .outcome = WIRE_ANSWER_LOST};
     }
-    inlet_answer_large(inlet, &frame);
+    accepted_answer_large(accepted, &frame);
 }
 
 static void answer(const struct guest *guest)
@@ -67,7 +68,7 @@ static void answer(const struct guest *guest)
     const struct partition_request *request = &guest->request;
     struct wire_executed executed = {.id = guest->id, .outcome = outcome_of(request)};
     if (executed.outcome != WIRE_EXECUTED_OK) {
-        send_answer(guest->inlet, executed);
+        send_answer(guest->accepted, executed);
         return;
     }
     executed.reply = buf_slice(&request->reply);
@@ -79,14 +80,14 @@ static void answer(const struct guest *guest)
     uint64_t *versions = is_of_versions ? versions_of(request) : NULL;
     executed.version = versions;
     executed.version_count = is_of_versions ? request->check_count : 0;
-    send_answer(guest->inlet, executed);
+    send_answer(guest->accepted, executed);
     mem_free(versions);
 }
 
 static void guest_end(struct guest *guest)
 {
     list_remove(&guest->link);
-    inlet_release(guest->inlet);
+    accepted_release(guest->accepted);
     buf_fini(&guest->request.reply);
     mem_free(guest->request.reply_end);
     mem_free(guest);
@@ -110,23 +111,23 @@ static void on_pieces(struct worker_timer *timer)
 /* As many as the socket will soon have taken; or the guest's end. */
 static void send_pieces(struct guest *guest)
 {
-    struct inlet *inlet = guest->inlet;
+    struct accepted_peer *accepted = guest->accepted;
     struct slice reply = buf_slice(&guest->request.reply);
-    while (inlet->in != NULL && guest->sent_bytes < reply.len &&
-           peer_in_backlog(inlet->in) < PIECES_BYTES_MAX) {
+    while (accepted->in != NULL && guest->sent_bytes < reply.len &&
+           peer_in_backlog(accepted->in) < PIECES_BYTES_MAX) {
         size_t left = reply.len - guest->sent_bytes;
         size_t len = left < PIECE_BYTES ? left : PIECE_BYTES;
         struct wire_executed piece = {.id = guest->id, .outcome = outcome_of(&guest->request)};
         piece.reply = slice_of(reply.data + guest->sent_bytes, len);
         piece.reply_before = guest->sent_bytes;
         piece.reply_left = left - len;
-        send_answer(inlet, piece);
+        send_answer(accepted, piece);
         guest->sent_bytes += len;
     }
-    if (inlet->in == NULL || guest->sent_bytes == reply.len) {
+    if (accepted->in == NULL || guest->sent_bytes == reply.len) {
         guest_end(guest);
     } else {
-        worker_timer_start(inlet->half->worker, &guest->timer, PIECES_MS, on_pieces);
+        worker_timer_start(accepted->cw->worker, &guest->timer, PIECES_MS, on_pieces);
     }
 }
 
@@ -200,31 +201,32 @@ static void keep(struct guest *guest, const struct wire_command *c)
     request->call = call;
 }
 
-static struct partition_origin origin_of(const struct inlet *inlet, bool is_parking, uint64_t seq)
+static struct partition_origin origin_of(const struct accepted_peer *accepted, bool is_parking,
+                                         uint64_t seq)
 {
     return (struct partition_origin){
-        .node_id = inlet->node_id,
-        .incarnation = inlet->incarnation,
-        .worker = (uint16_t)inlet->worker,
+        .node_id = accepted->node_id,
+        .incarnation = accepted->incarnation,
+        .worker = (uint16_t)accepted->worker,
         .is_parking = is_parking,
         .seq = seq,
     };
 }
 
-static bool makes_sense(const struct inlet *inlet, const struct wire_command *c)
+static bool makes_sense(const struct accepted_peer *accepted, const struct wire_command *c)
 {
-    if (c->partition >= inlet->half->cluster->partition_count || c->seq == 0) { return false; }
+    if (c->partition >= accepted->cw->cluster->partition_count || c->seq == 0) { return false; }
     if (c->ask == PARTITION_VERSIONS) { return c->call_count == 0; }
     return c->ask == PARTITION_PARK ? c->call_count == 1 : c->call_count > 0;
 }
 
-bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
+bool guests_on_command(struct accepted_peer *accepted, const struct wire_command *c)
 {
-    struct half *half = inlet->half;
-    if (!makes_sense(inlet, c)) { return false; }
-    struct partitions *partitions = cluster_partitions(half->cluster);
-    if (partitions == NULL || atomic_load(&half->cluster->is_stopping)) {
-        send_answer(inlet, (struct wire_executed){.id = c->id, .outcome = WIRE_NOT_LEADER});
+    struct cluster_worker *cw = accepted->cw;
+    if (!makes_sense(accepted, c)) { return false; }
+    struct partitions *partitions = cluster_partitions(cw->cluster);
+    if (partitions == NULL || atomic_load(&cw->cluster->is_stopping)) {
+        send_answer(accepted, (struct wire_executed){.id = c->id, .outcome = WIRE_NOT_LEADER});
         return true;
     }
     struct guest *guest = mem_new(sizeof *guest + room_bytes(c));
@@ -233,46 +235,46 @@ bool guests_on_command(struct inlet *inlet, const struct wire_command *c)
                     .partition = c->partition,
                     .term = c->term,
                     .resp_version = c->resp_version,
-                    .origin = origin_of(inlet, c->ask == PARTITION_PARK, c->seq),
+                    .origin = origin_of(accepted, c->ask == PARTITION_PARK, c->seq),
                     .acked_count = c->acked_count,
                     .check_count = c->check_count,
                     .call_count = c->call_count,
                     .ticket = c->ticket,
                     .wait_key_count = c->wait_key_count,
-                    .home = worker_mailbox(half->worker),
+                    .home = worker_mailbox(cw->worker),
                     .on_done = on_done},
-        .inlet = inlet,
+        .accepted = accepted,
         .id = c->id,
     };
     guest->request.origin.acked_low = c->acked_low;
     keep(guest, c);
-    list_push_back(&inlet->guests, &guest->link);
-    inlet->outstanding++;
-    if (half->commands != NULL) {
-        commands_push(half->commands, &guest->request);
+    list_push_back(&accepted->guests, &guest->link);
+    accepted->outstanding++;
+    if (cw->commands != NULL) {
+        commands_push(cw->commands, &guest->request);
     } else {
         partition_ask(partitions, &guest->request);
     }
     return true;
 }
 
-bool guests_on_unpark(struct inlet *inlet, const struct wire_unpark *unpark)
+bool guests_on_unpark(struct accepted_peer *accepted, const struct wire_unpark *unpark)
 {
-    struct cluster *c = inlet->half->cluster;
+    struct cluster *c = accepted->cw->cluster;
     if (unpark->partition >= c->partition_count) { return false; }
     struct partitions *partitions = cluster_partitions(c);
-    const struct partition_origin origin = origin_of(inlet, true, unpark->seq);
+    const struct partition_origin origin = origin_of(accepted, true, unpark->seq);
     if (partitions != NULL) { partition_unpark(partitions, unpark->partition, &origin); }
     return true;
 }
 
-void guests_on_closed(struct inlet *inlet)
+void guests_on_closed(struct accepted_peer *accepted)
 {
-    LIST_EACH (at, &inlet->guests) {
+    LIST_EACH (at, &accepted->guests) {
         const struct guest *guest = CONTAINER_OF(at, struct guest, link);
         const struct partition_request *request = &guest->request;
         if (request->ask != PARTITION_PARK) { continue; }
-        partition_unpark(cluster_partitions(inlet->half->cluster), request->partition,
+        partition_unpark(cluster_partitions(accepted->cw->cluster), request->partition,
                          &request->origin);
     }
 }

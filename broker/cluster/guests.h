@@ -7,12 +7,12 @@
 
 #include "cluster/wire.h"
 
-struct inlet;
+struct accepted_peer;
 
 /* False: it makes no sense. */
-MUST_USE bool guests_on_command(struct inlet *inlet, const struct wire_command *command);
-MUST_USE bool guests_on_unpark(struct inlet *inlet, const struct wire_unpark *unpark);
+MUST_USE bool guests_on_command(struct accepted_peer *accepted, const struct wire_command *command);
+MUST_USE bool guests_on_unpark(struct accepted_peer *accepted, const struct wire_unpark *unpark);
 /* The connection is gone: what was asked on it is not answered to anybody, and parks no longer. */
-void guests_on_closed(struct inlet *inlet);
+void guests_on_closed(struct accepted_peer *accepted);
 
 #endif

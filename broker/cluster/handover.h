@@ -1,6 +1,6 @@
 /* handover: one partition at one node, as it passes from owner to owner: whose stream this node follows, what it has of
  * it, and, for when it is the owner, what the members have told it. It decides and does nothing: no socket, no directory, no
- * clock. moves*.c do what it says.
+ * clock. handovers.c and handover_*.c do what it says.
  *
  *   stream     the messages of one owner in one epoch, as they come to this node on one lane
  *   tail       messages that may not be everywhere yet, kept in case their owner dies
@@ -92,7 +92,7 @@ enum handover_rule {
     RULE_SEND_END,    /* an owner that was says END to all */
     RULE_START_OVER,  /* what does not become whole is started over */
     RULE_FENCE, /* what is on its way is known to be counted or not before a snapshot is taken anew */
-    RULE_PICTURE, /* a new picture of patterns ends what was acknowledged before */
+    RULE_PATTERN_SNAPSHOT, /* a new snapshot of patterns ends what was acknowledged before */
     RULE_LAST
 };
 bool handover_rule(enum handover_rule rule);

@@ -26,7 +26,7 @@ static struct jam *jam_find(const struct jams *jams, enum topic_kind kind, struc
     return node != NULL ? CONTAINER_OF(node, struct jam, by_name) : NULL;
 }
 
-bool jams_hold(const struct jams *jams, enum topic_kind kind, struct slice channel)
+bool jams_have(const struct jams *jams, enum topic_kind kind, struct slice channel)
 {
     return jam_find(jams, kind, channel) != NULL;
 }
@@ -71,11 +71,11 @@ enum shipment_result jams_order(struct jams *jams, struct shipment *s)
     uint32_t full_node = 0;
     if (jam == NULL) {
         enum shipment_result result = shipment_order(s, &full_node);
-        if (LIKELY(result != SHIPMENT_HELD)) { return result; }
+        if (LIKELY(result != SHIPMENT_LANE_FULL)) { return result; }
         jam = jam_new(jams, s, channel, full_node);
     }
     jam_add(jams, jam, s);
-    return SHIPMENT_HELD;
+    return SHIPMENT_LANE_FULL;
 }
 
 /* ---- going on ---- */
@@ -111,7 +111,7 @@ static bool step(struct jams *jams, struct list *lane)
     enum shipment_result result = shipment_order(s, &full_node);
     if (result != SHIPMENT_ORDERED) { list_push_back(jam->shipments.next, &s->link); }
     switch (result) {
-    case SHIPMENT_HELD: {
+    case SHIPMENT_LANE_FULL: {
         struct list *full_lane = behind(jams, jam->partition, full_node);
         if (full_lane == lane) { return false; }
         move_behind(jam, full_lane);

@@ -31,7 +31,7 @@ void jams_init(struct jams *jams, uint32_t lane_count);
 void jams_fini(struct jams *jams); /* none is left */
 
 /* Do earlier publishes of the channel wait? */
-bool jams_hold(const struct jams *jams, enum topic_kind kind, struct slice channel);
+bool jams_have(const struct jams *jams, enum topic_kind kind, struct slice channel);
 
 /* Order the shipment, as shipment_order does, or take it (SHIPMENT_HELD). */
 MUST_USE enum shipment_result jams_order(struct jams *jams, struct shipment *shipment);

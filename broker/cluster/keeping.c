@@ -1,4 +1,6 @@
 /* keeping: the data of the partitions that this node has replicas of: made on membership's consensus, following its map. */
+#include "cluster/keeping.h"
+
 #include <stdio.h>
 
 #include "base/log.h"

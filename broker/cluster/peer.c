@@ -40,8 +40,8 @@ bool peer_may_bring(bool is_lane, bool to_dialler, enum wire_type type)
         REQUESTS = 1 << WIRE_PING | 1 << WIRE_PUBLISH | 1 << WIRE_INTEREST | 1 << WIRE_SYNC |
                    1 << WIRE_QUERY | 1 << WIRE_ASK_END | 1 << WIRE_COMMAND | 1 << WIRE_UNPARK |
                    1 << WIRE_LEADS | 1 << WIRE_ASK_LEADS,
-        ANSWERS = 1 << WIRE_PING | 1 << WIRE_PUBLISHED | 1 << WIRE_ANSWER | 1 << WIRE_EXECUTED |
-                  1 << WIRE_LEADS,
+        ANSWERS = 1 << WIRE_PING | 1 << WIRE_PUBLISHED | 1 << WIRE_QUERY_ANSWER |
+                  1 << WIRE_EXECUTED | 1 << WIRE_LEADS,
         ORDERED = 1 << WIRE_PING | 1 << WIRE_DELIVER | 1 << WIRE_INTEREST_ACK | 1 << WIRE_END |
                   1 << WIRE_READY,
     };

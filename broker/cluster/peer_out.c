@@ -56,8 +56,8 @@ static uint64_t with_jitter(const struct peer_out *out)
         const void *who;
         uint64_t when_ns;
     } seed = {out, clock_mono_ns()};
-    uint64_t half = out->backoff_ms / 2;
-    return out->backoff_ms - slice_hash(slice_of(&seed, sizeof seed)) % (half + 1);
+    uint64_t cw = out->backoff_ms / 2;
+    return out->backoff_ms - slice_hash(slice_of(&seed, sizeof seed)) % (cw + 1);
 }
 
 /* The connection, or the attempt, has come to its end. The last thing its caller does: out may be freed. */

@@ -1,7 +1,9 @@
 /* publishes: shipments as requests, here and there. */
 #include "cluster/publishes.h"
 
+#include "cluster/accepted.h"
 #include "cluster/cluster_int.h"
+#include "cluster/dialled.h"
 #include "pubsub/msg.h"
 
 /* ---- as a request ---- */
@@ -9,7 +11,7 @@
 /* In the shipment's room. */
 struct publish {
     struct request request;
-    struct half *half;
+    struct cluster_worker *cw;
 };
 _Static_assert(sizeof(struct publish) <= SHIPMENT_ROOM_BYTES, "a publish has outgrown its room");
 
@@ -34,21 +36,21 @@ static const struct span *encode(const struct request *request, struct wire_fram
 }
 
 /* A jam counts among what waits; our own clients' weigh on. */
-static void count_jam(struct half *half, const struct shipment *s, bool is_in)
+static void count_jam(struct cluster_worker *cw, const struct shipment *s, bool is_in)
 {
     uint64_t count = is_in ? s->message_count : -(uint64_t)s->message_count;
     size_t bytes = is_in ? s->span.len : -s->span.len;
-    atomic_fetch_add_explicit(&half->cluster->waiting_publishes, count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cw->cluster->waiting_publishes, count, memory_order_relaxed);
     if (s->arg == NULL) {
-        atomic_fetch_add_explicit(&half->requests.bytes, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&cw->requests.bytes, bytes, memory_order_relaxed);
     }
 }
 
 /* Order it, or jam it. False: it cannot be ordered here now. */
-static bool order(struct half *half, struct shipment *s)
+static bool order(struct cluster_worker *cw, struct shipment *s)
 {
-    enum shipment_result result = jams_order(&half->jams, s);
-    if (UNLIKELY(result == SHIPMENT_HELD)) { count_jam(half, s, true); }
+    enum shipment_result result = jams_order(&cw->jams, s);
+    if (UNLIKELY(result == SHIPMENT_LANE_FULL)) { count_jam(cw, s, true); }
     return result != SHIPMENT_ELSEWHERE;
 }
 
@@ -61,10 +63,10 @@ static bool is_owned(struct cluster *c, uint32_t partition, uint64_t epoch)
 
 static bool run(struct request *request)
 {
-    struct half *half = CONTAINER_OF(request, struct publish, request)->half;
+    struct cluster_worker *cw = CONTAINER_OF(request, struct publish, request)->cw;
     struct shipment *s = shipment_of(request);
-    if (order(half, s)) { return true; }
-    bool is_void = s->arg != NULL && !is_owned(half->cluster, s->partition, s->epoch);
+    if (order(cw, s)) { return true; }
+    bool is_void = s->arg != NULL && !is_owned(cw->cluster, s->partition, s->epoch);
     if (is_void) { shipment_settle(s, ERR_CLUSTER_DOWN, 0); }
     return is_void;
 }
@@ -75,7 +77,7 @@ static void settle(struct request *request, enum err err, const struct wire_fram
     shipment_settle(shipment_of(request), err, receivers);
 }
 
-static struct request *wrap(struct half *half, struct shipment *s)
+static struct request *wrap(struct cluster_worker *cw, struct shipment *s)
 {
     static const struct request_ops ops = {.encode = encode, .run = run, .settle = settle};
     struct publish *publish = (struct publish *)(void *)s->room;
@@ -86,7 +88,7 @@ static struct request *wrap(struct half *half, struct shipment *s)
                     .bytes = s->span.len,
                     .guest = s->arg,
                     .since_ns = s->since_ns},
-        .half = half,
+        .cw = cw,
     };
     return &publish->request;
 }
@@ -95,14 +97,14 @@ static struct request *wrap(struct half *half, struct shipment *s)
 
 void publishes_ship(void *arg, struct shipment *s)
 {
-    struct half *half = arg;
-    requests_add(&half->requests, wrap(half, s));
+    struct cluster_worker *cw = arg;
+    requests_add(&cw->requests, wrap(cw, s));
 }
 
 bool publishes_must_wait(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel)
 {
-    const struct half *half = arg;
-    return requests_are_before(&half->requests, partition) || jams_hold(&half->jams, kind, channel);
+    const struct cluster_worker *cw = arg;
+    return requests_are_before(&cw->requests, partition) || jams_have(&cw->jams, kind, channel);
 }
 
 void publishes_unjammed(void *arg, const struct shipment *s)
@@ -112,36 +114,36 @@ void publishes_unjammed(void *arg, const struct shipment *s)
 
 void publishes_unjam(void *arg, struct shipment *s)
 {
-    struct half *half = arg;
-    count_jam(half, s, false);
-    requests_put_back(&half->requests, wrap(half, s));
+    struct cluster_worker *cw = arg;
+    count_jam(cw, s, false);
+    requests_put_back(&cw->requests, wrap(cw, s));
 }
 
-void publishes_flush(struct half *half, uint32_t partition)
+void publishes_flush(struct cluster_worker *cw, uint32_t partition)
 {
-    if (UNLIKELY(half->jams.count > 0)) {
+    if (UNLIKELY(cw->jams.count > 0)) {
         const struct remote_partition at =
-            directory_partition_peek(half->cluster->directory, partition);
-        if (at.phase != PARTITION_OWNED) { jams_leave(&half->jams, partition); }
+            directory_partition_peek(cw->cluster->directory, partition);
+        if (at.phase != PARTITION_OWNED) { jams_leave(&cw->jams, partition); }
     }
-    requests_flush(&half->requests, partition);
+    requests_flush(&cw->requests, partition);
 }
 
-void publishes_tick(struct half *half)
+void publishes_tick(struct cluster_worker *cw)
 {
-    jams_try(&half->jams);
-    requests_tick(&half->requests);
+    jams_try(&cw->jams);
+    requests_tick(&cw->requests);
 }
 
-void publishes_stop(struct half *half)
+void publishes_stop(struct cluster_worker *cw)
 {
-    jams_stop(&half->jams);
-    requests_stop(&half->requests);
+    jams_stop(&cw->jams);
+    requests_stop(&cw->requests);
 }
 
-void publishes_on_answer(struct outlet *outlet, const struct wire_frame *answer)
+void publishes_on_answer(struct dialled_peer *dialled, const struct wire_frame *answer)
 {
-    requests_on_answer(&outlet->half->requests, &outlet->flights, answer->published.id,
+    requests_on_answer(&dialled->cw->requests, &dialled->flights, answer->published.id,
                        answer->published.status, answer);
 }
 
@@ -149,7 +151,7 @@ void publishes_on_answer(struct outlet *outlet, const struct wire_frame *answer)
 
 static void answer(struct shipment *s)
 {
-    struct inlet *inlet = s->arg;
+    struct accepted_peer *accepted = s->arg;
     const struct wire_frame frame = {
         .type = WIRE_PUBLISHED,
         .published = {.id = s->id,
@@ -158,40 +160,40 @@ static void answer(struct shipment *s)
                                                         : WIRE_NOT_OWNER,
                       .receivers = s->err == ERR_OK ? s->receivers : 0},
     };
-    inlet_answer(inlet, &frame);
-    inlet_release(inlet);
+    accepted_answer(accepted, &frame);
+    accepted_release(accepted);
 }
 
 /* Refused while the lease has lapsed, it would be sent again behind what comes here next: then it waits for the lease,
  * and so does what comes behind it. */
-bool publishes_on_request(struct inlet *inlet, const struct wire_run *run)
+bool publishes_on_request(struct accepted_peer *accepted, const struct wire_run *run)
 {
-    struct half *half = inlet->half;
-    struct cluster *c = half->cluster;
+    struct cluster_worker *cw = accepted->cw;
+    struct cluster *c = cw->cluster;
     struct slice channel = msg_channel(run->kind, run->data.data);
     if (directory_partition_of(c->directory, channel) != run->partition) { return false; }
-    atomic_fetch_add_explicit(&c->stat[inlet->node].received_publishes, run->count,
+    atomic_fetch_add_explicit(&c->stat[accepted->node].received_publishes, run->count,
                               memory_order_relaxed);
-    struct shipment *s = shipment_new(half->fanout, run->kind, run->data, run->prefix_bytes,
+    struct shipment *s = shipment_new(cw->fanout, run->kind, run->data, run->prefix_bytes,
                                       run->count, run->partition);
     s->id = run->id;
     s->epoch = run->epoch;
     s->on_settled = answer;
-    s->arg = inlet;
-    inlet->outstanding++;
-    bool must_wait = requests_are_before(&half->requests, run->partition);
-    if (!must_wait && order(half, s)) { return true; }
+    s->arg = accepted;
+    accepted->outstanding++;
+    bool must_wait = requests_are_before(&cw->requests, run->partition);
+    if (!must_wait && order(cw, s)) { return true; }
     if (is_owned(c, run->partition, run->epoch)) {
-        requests_add(&half->requests, wrap(half, s));
+        requests_add(&cw->requests, wrap(cw, s));
     } else {
         shipment_settle(s, ERR_CLUSTER_DOWN, 0);
     }
     return true;
 }
 
-void publishes_on_closed(struct inlet *inlet)
+void publishes_on_closed(struct accepted_peer *accepted)
 {
-    if (inlet->outstanding == 0) { return; }
-    jams_drop(&inlet->half->jams, inlet);
-    requests_drop(&inlet->half->requests, inlet);
+    if (accepted->outstanding == 0) { return; }
+    jams_drop(&accepted->cw->jams, accepted);
+    requests_drop(&accepted->cw->requests, accepted);
 }

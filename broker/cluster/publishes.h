@@ -7,28 +7,28 @@
 #include "cluster/wire.h"
 #include "pubsub/shipment.h"
 
-struct half;
-struct inlet;
-struct outlet;
+struct cluster_worker;
+struct accepted_peer;
+struct dialled_peer;
 
-/* fanout_remote_ops.ship and must_wait; arg is the half. */
+/* fanout_remote_ops.ship and must_wait; arg is the cluster_worker. */
 void publishes_ship(void *arg, struct shipment *shipment);
 bool publishes_must_wait(void *arg, uint32_t partition, enum topic_kind kind, struct slice channel);
 
-/* jams.on_ordered and on_refused; arg is the half. */
+/* jams.on_ordered and on_refused; arg is the cluster_worker. */
 void publishes_unjammed(void *arg, const struct shipment *shipment);
 void publishes_unjam(void *arg, struct shipment *shipment);
 
 /* The partition's owner has changed, or something else has that lets publishes go on. */
-void publishes_flush(struct half *half, uint32_t partition);
-void publishes_tick(struct half *half);
-void publishes_stop(struct half *half);
+void publishes_flush(struct cluster_worker *cw, uint32_t partition);
+void publishes_tick(struct cluster_worker *cw);
+void publishes_stop(struct cluster_worker *cw);
 
-void publishes_on_answer(struct outlet *outlet, const struct wire_frame *answer);
+void publishes_on_answer(struct dialled_peer *dialled, const struct wire_frame *answer);
 
 /* Another node's. False: it makes no sense. */
-MUST_USE bool publishes_on_request(struct inlet *inlet, const struct wire_run *run);
+MUST_USE bool publishes_on_request(struct accepted_peer *accepted, const struct wire_run *run);
 /* The connection is gone: what it has brought and was not ordered is void. */
-void publishes_on_closed(struct inlet *inlet);
+void publishes_on_closed(struct accepted_peer *accepted);
 
 #endif

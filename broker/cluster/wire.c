@@ -266,13 +266,13 @@ static const struct slice *views(struct arena *arena, const ProtobufCBinaryData 
 }
 
 static bool decode_query(struct arena *arena, ProtobufCAllocator *allocator, struct slice body,
-                         struct wire_ask *out)
+                         struct wire_query *out)
 {
     const Fanfare__Peer__Query *wire = UNPACK(query, allocator, body);
     if (wire == NULL || wire->n_names > WIRE_ITEMS_MAX) { return false; }
-    *out = (struct wire_ask){
+    *out = (struct wire_query){
         .id = wire->id,
-        .what = (enum wire_query)wire->what,
+        .what = (enum wire_query_what)wire->what,
         .has_pattern = wire->has_pattern,
         .pattern = view(wire->pattern),
         .name = views(arena, wire->names, wire->n_names),
@@ -283,13 +283,13 @@ static bool decode_query(struct arena *arena, ProtobufCAllocator *allocator, str
 }
 
 static bool decode_answer(struct arena *arena, ProtobufCAllocator *allocator, struct slice body,
-                          struct wire_answer *out)
+                          struct wire_query_answer *out)
 {
     const Fanfare__Peer__Answer *wire = UNPACK(answer, allocator, body);
     if (wire == NULL || wire->n_names > WIRE_ITEMS_MAX || wire->n_counts > WIRE_ITEMS_MAX) {
         return false;
     }
-    *out = (struct wire_answer){
+    *out = (struct wire_query_answer){
         .id = wire->id,
         .is_last = wire->is_last,
         .name = views(arena, wire->names, wire->n_names),
@@ -355,7 +355,7 @@ static bool decode_body(struct arena *arena, uint64_t number, struct slice body,
         [FANFARE__PEER__FRAME__BODY_SYNC] = WIRE_SYNC,
         [FANFARE__PEER__FRAME__BODY_QUERY] = WIRE_QUERY,
         [FANFARE__PEER__FRAME__BODY_PUBLISHED] = WIRE_PUBLISHED,
-        [FANFARE__PEER__FRAME__BODY_ANSWER] = WIRE_ANSWER,
+        [FANFARE__PEER__FRAME__BODY_ANSWER] = WIRE_QUERY_ANSWER,
         [FANFARE__PEER__FRAME__BODY_DELIVER] = WIRE_DELIVER,
         [FANFARE__PEER__FRAME__BODY_INTEREST_ACK] = WIRE_INTEREST_ACK,
         [FANFARE__PEER__FRAME__BODY_END] = WIRE_END,
@@ -380,7 +380,7 @@ static bool decode_body(struct arena *arena, uint64_t number, struct slice body,
     case WIRE_SYNC: return decode_sync(arena, &allocator, body, &out->sync);
     case WIRE_QUERY: return decode_query(arena, &allocator, body, &out->query);
     case WIRE_PUBLISHED: return decode_published(body, &out->published);
-    case WIRE_ANSWER: return decode_answer(arena, &allocator, body, &out->answer);
+    case WIRE_QUERY_ANSWER: return decode_answer(arena, &allocator, body, &out->answer);
     case WIRE_DELIVER: return decode_deliver(body, &out->deliver);
     case WIRE_INTEREST_ACK: return decode_interest_ack(&allocator, body, &out->interest_ack);
     case WIRE_END: return decode_end(&allocator, body, &out->end);

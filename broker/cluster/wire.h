@@ -35,7 +35,7 @@ enum wire_type {
     WIRE_SYNC,
     WIRE_QUERY,
     WIRE_PUBLISHED,
-    WIRE_ANSWER,
+    WIRE_QUERY_ANSWER,
     WIRE_DELIVER,
     WIRE_INTEREST_ACK,
     WIRE_END,
@@ -49,7 +49,7 @@ enum wire_type {
 };
 
 enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
-enum wire_query { WIRE_QUERY_NAMES = 1, WIRE_QUERY_COUNTS = 2 };
+enum wire_query_what { WIRE_QUERY_NAMES = 1, WIRE_QUERY_COUNTS = 2 };
 
 struct wire_hello {
     uint32_t version;
@@ -145,9 +145,9 @@ struct wire_ready {
     bool is_fence;
 };
 
-struct wire_ask {
+struct wire_query {
     uint64_t id;
-    enum wire_query what;
+    enum wire_query_what what;
     enum topic_kind kind;
     bool has_pattern;
     struct slice pattern;
@@ -155,7 +155,7 @@ struct wire_ask {
     size_t name_count;
 };
 
-struct wire_answer {
+struct wire_query_answer {
     uint64_t id;
     bool is_last;
     enum wire_status status;
@@ -227,9 +227,9 @@ struct wire_frame {
         struct wire_run publish;
         struct wire_interest interest;
         struct wire_sync sync;
-        struct wire_ask query;
+        struct wire_query query;
         struct wire_published published;
-        struct wire_answer answer;
+        struct wire_query_answer answer;
         struct wire_run deliver;
         struct wire_interest_ack interest_ack;
         struct wire_end end;

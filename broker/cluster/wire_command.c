@@ -135,7 +135,7 @@ static size_t body_bytes(const struct wire_frame *frame, unsigned *field)
     case WIRE_SYNC:
     case WIRE_QUERY:
     case WIRE_PUBLISHED:
-    case WIRE_ANSWER:
+    case WIRE_QUERY_ANSWER:
     case WIRE_DELIVER:
     case WIRE_INTEREST_ACK:
     case WIRE_END:

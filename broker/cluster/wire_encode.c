@@ -229,7 +229,7 @@ static void encode_ready(struct buf *out, const struct wire_ready *ready)
     put_frame(out, &frame);
 }
 
-static void encode_query(struct buf *out, const struct wire_ask *ask)
+static void encode_query(struct buf *out, const struct wire_query *ask)
 {
     CHECK(ask->name_count <= WIRE_ITEMS_MAX);
     Fanfare__Peer__Query body = FANFARE__PEER__QUERY__INIT;
@@ -247,7 +247,7 @@ static void encode_query(struct buf *out, const struct wire_ask *ask)
     mem_free(body.names);
 }
 
-static void encode_answer(struct buf *out, const struct wire_answer *answer)
+static void encode_answer(struct buf *out, const struct wire_query_answer *answer)
 {
     CHECK(answer->name_count <= WIRE_ITEMS_MAX);
     CHECK(answer->count_count <= WIRE_ITEMS_MAX);
@@ -341,7 +341,7 @@ void wire_encode(struct buf *out, const struct wire_frame *frame)
     case WIRE_SYNC: encode_sync(out, &frame->sync); return;
     case WIRE_QUERY: encode_query(out, &frame->query); return;
     case WIRE_PUBLISHED: encode_published(out, &frame->published); return;
-    case WIRE_ANSWER: encode_answer(out, &frame->answer); return;
+    case WIRE_QUERY_ANSWER: encode_answer(out, &frame->answer); return;
     case WIRE_INTEREST_ACK: encode_interest_ack(out, &frame->interest_ack); return;
     case WIRE_END: encode_end(out, &frame->end); return;
     case WIRE_READY: encode_ready(out, &frame->ready); return;

@@ -80,7 +80,7 @@ static void count_own_subscribers(struct call *call, enum topic_kind kind)
 /* ---- PUBSUB, in a cluster: the owners know ---- */
 
 struct inquiry {
-    struct cluster_question question;
+    struct cluster_ask asked;
     struct session *session; /* NULL: it has gone away */
     bool is_answered;
     struct buf text; /* the bytes of what is asked for */
@@ -90,16 +90,16 @@ struct inquiry {
 
 static void inquiry_free(struct inquiry *inquiry)
 {
-    buf_fini(&inquiry->question.names);
+    buf_fini(&inquiry->asked.names);
     buf_fini(&inquiry->text);
     mem_free(inquiry->name);
     mem_free(inquiry->count);
     mem_free(inquiry);
 }
 
-static void on_answered(struct cluster_question *question)
+static void on_answered(struct cluster_ask *asked)
 {
-    struct inquiry *inquiry = CONTAINER_OF(question, struct inquiry, question);
+    struct inquiry *inquiry = CONTAINER_OF(asked, struct inquiry, asked);
     inquiry->is_answered = true;
     if (inquiry->session != NULL) {
         wait_over(inquiry->session);
@@ -121,10 +121,10 @@ static void forget_session(void *arg)
 
 static void write_names(struct call *call, struct inquiry *inquiry)
 {
-    const struct cluster_question *question = &inquiry->question;
-    const char *at = question->names.data;
-    reply_array(call->reply, question->names_found);
-    for (uint64_t i = 0; i < question->names_found; i++) {
+    const struct cluster_ask *asked = &inquiry->asked;
+    const char *at = asked->names.data;
+    reply_array(call->reply, asked->names_found);
+    for (uint64_t i = 0; i < asked->names_found; i++) {
         uint32_t len;
         memcpy(&len, at, sizeof len);
         reply_bulk(call->reply, slice_of(at + sizeof len, len));
@@ -134,11 +134,11 @@ static void write_names(struct call *call, struct inquiry *inquiry)
 
 static void write_counts(struct call *call, struct inquiry *inquiry)
 {
-    const struct cluster_question *question = &inquiry->question;
-    reply_array(call->reply, 2 * (size_t)question->name_count);
-    for (uint32_t i = 0; i < question->name_count; i++) {
-        reply_bulk(call->reply, question->name[i]);
-        reply_int(call->reply, (int64_t)question->count[i]);
+    const struct cluster_ask *asked = &inquiry->asked;
+    reply_array(call->reply, 2 * (size_t)asked->name_count);
+    for (uint32_t i = 0; i < asked->name_count; i++) {
+        reply_bulk(call->reply, asked->name[i]);
+        reply_int(call->reply, (int64_t)asked->count[i]);
     }
 }
 
@@ -151,11 +151,11 @@ static void write_pattern_count(struct call *call)
 static void finish(void *arg, struct call *call)
 {
     struct inquiry *inquiry = arg;
-    if (inquiry->question.err != ERR_OK) {
-        reply_error(call->reply, err_wire(inquiry->question.err));
-    } else if (inquiry->question.kind == TOPIC_PATTERN) {
+    if (inquiry->asked.err != ERR_OK) {
+        reply_error(call->reply, err_wire(inquiry->asked.err));
+    } else if (inquiry->asked.kind == TOPIC_PATTERN) {
         write_pattern_count(call);
-    } else if (inquiry->question.wants_names) {
+    } else if (inquiry->asked.wants_names) {
         write_names(call, inquiry);
     } else {
         write_counts(call, inquiry);
@@ -186,21 +186,21 @@ static void ask(struct call *call, enum topic_kind kind, bool wants_names)
     struct inquiry *inquiry = mem_new0(sizeof *inquiry);
     inquiry->session = call->caller->session;
     keep_arguments(inquiry, call);
-    struct cluster_question *question = &inquiry->question;
-    question->kind = kind;
-    question->wants_names = wants_names;
-    question->on_done = on_answered;
+    struct cluster_ask *asked = &inquiry->asked;
+    asked->kind = kind;
+    asked->wants_names = wants_names;
+    asked->on_done = on_answered;
     if (wants_names) {
-        question->has_pattern = call->argc == 3;
-        question->pattern = inquiry->name[0];
+        asked->has_pattern = call->argc == 3;
+        asked->pattern = inquiry->name[0];
     } else {
-        question->name = inquiry->name;
-        question->name_count = call->argc - 2;
-        question->count = inquiry->count;
+        asked->name = inquiry->name;
+        asked->name_count = call->argc - 2;
+        asked->count = inquiry->count;
     }
     call_wait(call, &ops, inquiry);
-    cluster_ask(call->caller->broker->cluster, worker_index(call->caller->service->worker),
-                question);
+    cluster_ask_owners(call->caller->broker->cluster, worker_index(call->caller->service->worker),
+                       asked);
 }
 
 /* ---- PUBSUB ---- */
@@ -224,7 +224,7 @@ static bool is_too_much_to_ask(const struct call *call)
     for (uint32_t i = 2; i < call->argc; i++) {
         bytes += call->argv[i].len;
     }
-    return call->argc - 2 > CLUSTER_QUESTION_NAMES_MAX || bytes > CLUSTER_MESSAGE_BYTES_MAX;
+    return call->argc - 2 > CLUSTER_ASK_NAMES_MAX || bytes > CLUSTER_MESSAGE_BYTES_MAX;
 }
 
 static void count_subscribers(struct call *call, enum topic_kind kind)

@@ -60,6 +60,8 @@ typedef void command_handler(struct call *call);
     CATEGORY(HASH, "@hash")               \
     CATEGORY(STRING, "@string")           \
     CATEGORY(BITMAP, "@bitmap")           \
+    CATEGORY(HYPERLOGLOG, "@hyperloglog") \
+    CATEGORY(GEO, "@geo")                 \
     CATEGORY(STREAM, "@stream")           \
     CATEGORY(PUBSUB, "@pubsub")           \
     CATEGORY(ADMIN, "@admin")             \
@@ -101,7 +103,9 @@ enum command_group {
     GROUP_CLUSTER,
     GROUP_CONNECTION,
     GROUP_GENERIC,
+    GROUP_GEO,
     GROUP_HASH,
+    GROUP_HYPERLOGLOG,
     GROUP_LIST,
     GROUP_PUBSUB,
     GROUP_SCRIPTING,

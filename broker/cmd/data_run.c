@@ -69,15 +69,21 @@ static void on_done(struct partition_request *request)
     mem_free(asked);
 }
 
-/* SORT is a command that writes, but does so only with STORE: else it is no work for the log and all replicas. */
+/* Commands that write, but do so only with STORE: else they are no work for the log and all replicas. */
 static bool writes(const struct call *call)
 {
+    static const char *const storing[] = {"sort", "georadius", "georadiusbymember"};
     if (!command_is_logged(call->command)) { return false; }
-    if (strcmp(call->command->name, "sort") != 0) { return true; }
-    for (uint32_t i = 2; i < call->argc; i++) {
-        if (slice_equal_nocase(call->argv[i], SLICE("store"))) { return true; }
+    bool may_read = false;
+    for (size_t i = 0; i < COUNT_OF(storing); i++) {
+        may_read = may_read || strcmp(call->command->name, storing[i]) == 0;
     }
-    return false;
+    for (uint32_t i = 2; may_read && i < call->argc; i++) {
+        bool stores = slice_equal_nocase(call->argv[i], SLICE("store")) ||
+                      slice_equal_nocase(call->argv[i], SLICE("storedist"));
+        may_read = !stores;
+    }
+    return !may_read;
 }
 
 /* A read behind writes that are in flight must see those, and none that follow it. A small one is executed among them, in

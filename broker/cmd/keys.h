@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/slice.h"
 
-enum { KEY_RULES = 2 };
+enum { KEY_RULES = 3 };
 
 /* FLAG(name, word): what a command does with the keys of a rule, in Redis's words. */
 #define KEY_FLAGS(FLAG)                                                  \

@@ -179,11 +179,14 @@ static void field_run(struct data_key *key, const struct field *field)
         return;
     }
     int64_t next;
+    uint64_t mask = field->bits == 64 ? UINT64_MAX : (1ULL << field->bits) - 1;
     if (!field_next(field, old, &next)) {
+        /* The string has room for the field afterwards, as in Redis. */
+        bool has_room = key->is_there && key->object.count >= (field->offset + field->bits + 7) / 8;
+        if (!has_room) { field_write(key, field, (uint64_t)old & mask); }
         reply_null(reply);
         return;
     }
-    uint64_t mask = field->bits == 64 ? UINT64_MAX : (1ULL << field->bits) - 1;
     field_write(key, field, (uint64_t)next & mask);
     reply_int(reply, field->verb == FIELD_SET ? old : field_value(field, (uint64_t)next & mask));
 }

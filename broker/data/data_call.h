@@ -41,11 +41,12 @@ struct data_call {
     uint32_t argc;
     const struct slice *argv; /* valid for the call; never in the store's pages */
     uint16_t db;
-    bool is_sharded; /* the database's keys are spread by slot */
-    bool may_park;   /* a blocking command that finds nothing may wait; else it answers null */
-    bool is_parked;  /* it does: nothing was written, and there is no reply */
-    uint32_t hits;   /* keys that it looked up and found */
-    uint32_t misses; /* and did not find */
+    bool is_sharded;  /* the database's keys are spread by slot */
+    bool may_park;    /* a blocking command that finds nothing may wait; else it answers null */
+    bool is_scripted; /* a script calls it */
+    bool is_parked;   /* it does: nothing was written, and there is no reply */
+    uint32_t hits;    /* keys that it looked up and found */
+    uint32_t misses;  /* and did not find */
     struct store_txn *txn;
     struct reply *reply;
     const struct data_listener *listener; /* NULL: nobody listens */

@@ -111,6 +111,7 @@ static void run_data(struct script_caller *caller, const struct data_command *co
         .argv = argv,
         .db = caller->db,
         .is_sharded = is_sharded(caller, caller->db),
+        .is_scripted = true,
         .txn = outer->txn,
         .reply = reply,
         .listener = outer->listener,

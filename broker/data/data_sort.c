@@ -270,8 +270,9 @@ static void sort_key(struct data_call *call, bool may_store)
                     key.object.type != STORE_ZSET;
     if (is_good && is_wrong) { reply_error(call->reply, data_wrong_type); }
     if (is_good && !is_wrong) {
-        if (sort.is_unsorted && sort.has_store && key.object.type == STORE_SET) {
-            sort.is_unsorted = false; /* what is kept is to be the same everywhere */
+        if (sort.is_unsorted && (sort.has_store || call->is_scripted) &&
+            key.object.type == STORE_SET) {
+            sort.is_unsorted = false; /* as Redis, which has no order of its own there */
             sort.has_by = false;
             sort.is_alpha = true;
         }

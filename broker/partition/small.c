@@ -9,6 +9,7 @@ enum {
     SMALL_BYTES = 65536, /* of strings */
     SMALL_CALLS = 64,
     SMALL_WORDS = 128,
+    SMALL_PAIRS = 256, /* that count as one element */
 };
 
 enum reach {
@@ -17,6 +18,7 @@ enum reach {
     REACH_RANGE, /* from word 2 to word 3, by index */
     REACH_COUNT, /* at as many as its COUNT or LIMIT says */
     REACH_DB,    /* at all keys of the database */
+    REACH_PAIRS, /* at each byte of one string beside each of the other */
 };
 
 #define ROW(word, what)               \
@@ -30,6 +32,9 @@ static const struct {
     ROW("dbsize", REACH_ONE),
     ROW("exists", REACH_ONE),
     ROW("expiretime", REACH_ONE),
+    ROW("geodist", REACH_ONE),
+    ROW("geohash", REACH_ONE),
+    ROW("geopos", REACH_ONE),
     ROW("getbit", REACH_ONE),
     ROW("hexists", REACH_ONE),
     ROW("hget", REACH_ONE),
@@ -37,6 +42,7 @@ static const struct {
     ROW("hmget", REACH_ONE),
     ROW("hstrlen", REACH_ONE),
     ROW("keys", REACH_DB),
+    ROW("lcs", REACH_PAIRS),
     ROW("lindex", REACH_ONE),
     ROW("llen", REACH_ONE),
     ROW("lrange", REACH_RANGE),
@@ -78,17 +84,36 @@ static enum reach reach_of(struct slice name)
     return REACH_ALL;
 }
 
+static bool word_object(const struct partition *p, struct store_txn *txn,
+                        const struct partition_call *call, uint32_t word,
+                        struct store_object *object)
+{
+    bool is_sharded = call->db < 64 && (p->all->opts.sharded_databases >> call->db & 1) != 0;
+    const struct store_ref ref = {call->db, is_sharded ? slot_of(call->argv[word]) : 0,
+                                  call->argv[word]};
+    return store_key_find(txn, &ref, object);
+}
+
+static uint64_t pairs_of(const struct partition *p, struct store_txn *txn,
+                         const struct partition_call *call)
+{
+    struct store_object a;
+    struct store_object b;
+    uint64_t pairs;
+    if (call->argc < 3 || !word_object(p, txn, call, 1, &a) || !word_object(p, txn, call, 2, &b)) {
+        return 0;
+    }
+    return __builtin_mul_overflow(a.count, b.count, &pairs) ? UINT64_MAX : pairs / SMALL_PAIRS;
+}
+
 /* What the words that are keys hold; a word that is none holds nothing. */
 static uint64_t keys_count(const struct partition *p, struct store_txn *txn,
                            const struct partition_call *call)
 {
-    bool is_sharded = call->db < 64 && (p->all->opts.sharded_databases >> call->db & 1) != 0;
     uint64_t count = 0;
     for (uint32_t i = 1; i < call->argc; i++) {
-        const struct store_ref ref = {call->db, is_sharded ? slot_of(call->argv[i]) : 0,
-                                      call->argv[i]};
         struct store_object object;
-        if (!store_key_find(txn, &ref, &object)) { continue; }
+        if (!word_object(p, txn, call, i, &object)) { continue; }
         bool is_string = object.type == STORE_STRING;
         count += is_string ? object.count / (SMALL_BYTES / SMALL_COUNT) : object.count;
     }
@@ -135,6 +160,7 @@ static uint64_t call_reach(const struct partition *p, struct store_txn *txn,
         if (count_of(call, &count) && count <= SMALL_COUNT) { return count; }
         break;
     case REACH_DB: return store_db_count(txn, call->db).keys;
+    case REACH_PAIRS: return pairs_of(p, txn, call);
     case REACH_ALL: break;
     }
     return keys_count(p, txn, call);

@@ -64,7 +64,7 @@ static bool is_counted(const struct remote_partition *at)
 }
 
 /* A pattern's change that has begun goes on without its client. */
-static bool note_pattern_drop(struct directory *d, struct directory_drop *drop)
+static bool deliver_pattern_drop(struct directory *d, struct directory_drop *drop)
 {
     drop->partition = 0;
     drop->epoch = ++d->pattern_changes;
@@ -76,11 +76,11 @@ static bool note_pattern_drop(struct directory *d, struct directory_drop *drop)
 
 /* Who must be told of a drop, and what becomes of its pending change. Under the name's lock. True: the
  * subscriber still has its share, which is to go. */
-static bool note_drop(struct directory *d, struct directory_drop *drop)
+static bool delivery_drop(struct directory *d, struct directory_drop *drop)
 {
     drop->is_to_be_told = false;
     if (d->partition_count == 0) { return true; }
-    if (drop->kind == TOPIC_PATTERN) { return note_pattern_drop(d, drop); }
+    if (drop->kind == TOPIC_PATTERN) { return deliver_pattern_drop(d, drop); }
     drop->partition = directory_partition_of(d, drop->name);
     const struct remote_partition *at = &d->partition[drop->partition].at;
     drop->snapshot = at->snapshot;
@@ -105,7 +105,7 @@ void directory_drop(struct directory *d, uint32_t worker, struct directory_drop 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t hash = directory_hash(drop[i].kind, drop[i].name);
         struct stripe *stripe = is_patterns ? NULL : stripe_lock(d, hash);
-        if (note_drop(d, &drop[i])) {
+        if (delivery_drop(d, &drop[i])) {
             local_leave(d, stripe, worker, drop[i].kind, drop[i].name, hash);
         }
         if (stripe != NULL) { stripe_unlock(stripe); }

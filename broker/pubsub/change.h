@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "pubsub/interest.h"
-#include "pubsub/origin.h"
+#include "pubsub/orderer.h"
 
 struct fanout;
 struct subscriber;
@@ -77,9 +77,10 @@ struct pattern_step {
  * happened. */
 void directory_begin_patterns(struct directory *directory, struct pattern_step *step,
                               uint32_t count);
-/* So does `origin`, from this point of its lane on; or, not is_counted, it does not any more: it was given a picture
+/* So does `orderer`, from this point of its lane on; or, not is_counted, it does not any more: it was given a snapshot
  * without the change, and is to be asked again. The change has begun and not ended. Thread: the lane's. */
-void interest_change_counted(struct interest_change *change, struct origin origin, bool is_counted);
+void interest_change_counted(struct interest_change *change, struct orderer orderer,
+                             bool is_counted);
 /* All do; or (change->err is set) a join is given up. From then on the changes are their workers'. is_void: what was
  * counted for a join must be taken back. */
 void directory_end_patterns(struct directory *directory, struct pattern_step *step, uint32_t count);

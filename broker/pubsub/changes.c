@@ -3,13 +3,13 @@
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
-static void seat(struct interest_change *change)
+static void attach(struct interest_change *change)
 {
     CHECK(change->subscriber != NULL); /* its client would have cancelled it */
     struct subscription *subscription = mem_new0(sizeof *subscription);
     subscription->topic = change->topic;
     subscription->subscriber = change->subscriber;
-    subscription_seat(change->fanout, subscription);
+    subscription_add(change->fanout, subscription);
     /* Who is counted may have been counted in front of a gap already. */
     if (gap_is_since(change->fanout, change->partition, change->gap_number)) {
         gap_cut(change->fanout, change->subscriber);
@@ -22,7 +22,7 @@ static void unseat(struct interest_change *change)
     struct topic *topic = change->topic;
     struct subscription *subscription = subscription_find(f, change->subscriber, topic);
     CHECK(subscription != NULL);
-    subscription_unseat(f, subscription);
+    subscription_remove(f, subscription);
     topic_retire_if_empty(f, topic);
 }
 
@@ -64,7 +64,7 @@ static void on_applied(struct task *task)
     if (change->kind == TOPIC_PATTERN) {
         transit_end(change);
     } else if (!change->is_void && change->is_join) {
-        seat(change);
+        attach(change);
     } else if (!change->is_void && change->subscriber != NULL) {
         unseat(change);
     }

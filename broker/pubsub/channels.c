@@ -1,4 +1,4 @@
-/* channels: the worker's index: topics, their seats, and who has subscribed to what. */
+/* channels: the worker's index: topics, their attachments, and who has subscribed to what. */
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
@@ -6,7 +6,7 @@ enum {
     SUBSCRIPTION_SLOTS_MIN = 64,
     SLOTS_PER_CHANGE =
         8, /* moved to another size with each change: that is done long before the next size */
-    SEATS_MIN = 4,
+    ATTACHMENTS_MIN = 4,
 };
 
 /* ---- the set of subscriptions ---- */
@@ -137,100 +137,104 @@ static void set_remove(struct subscription_set *set, const struct subscription *
     }
 }
 
-/* ---- seats ---- */
+/* ---- attachments ---- */
 
-static void seats_add(struct seats *seats, struct subscription *subscription)
+static void attachments_add(struct attachments *attachments, struct subscription *subscription)
 {
-    if (seats->count == 1 && seats->cap == 0) {
-        struct seat one = seats->one;
-        seats->cap = SEATS_MIN;
-        seats->many = mem_new(seats->cap * sizeof *seats->many);
-        seats->many[0] = one;
-    } else if (seats->cap > 0 && seats->count == seats->cap) {
-        seats->cap *= 2;
-        seats->many = mem_resize(seats->many, seats->cap * sizeof *seats->many);
+    if (attachments->count == 1 && attachments->cap == 0) {
+        struct attachment one = attachments->one;
+        attachments->cap = ATTACHMENTS_MIN;
+        attachments->many = mem_new(attachments->cap * sizeof *attachments->many);
+        attachments->many[0] = one;
+    } else if (attachments->cap > 0 && attachments->count == attachments->cap) {
+        attachments->cap *= 2;
+        attachments->many =
+            mem_resize(attachments->many, attachments->cap * sizeof *attachments->many);
     }
-    subscription->seat_at = seats->count;
-    seats_begin(seats)[seats->count++] = (struct seat){subscription->subscriber, subscription};
+    subscription->attached_at = attachments->count;
+    attachments_begin(attachments)[attachments->count++] =
+        (struct attachment){subscription->subscriber, subscription};
 }
 
-static void seats_remove(struct seats *seats, const struct subscription *subscription)
+static void attachments_remove(struct attachments *attachments,
+                               const struct subscription *subscription)
 {
-    struct seat *seat = seats_begin(seats);
-    CHECK(seat[subscription->seat_at].subscription == subscription);
-    struct seat last = seat[--seats->count];
-    seat[subscription->seat_at] = last;
-    last.subscription->seat_at = subscription->seat_at;
-    if (seats->cap > 0 && seats->count <= 1) {
-        struct seat one = seats->many[0];
-        mem_free(seats->many);
-        seats->one = one;
-        seats->cap = 0;
-    } else if (seats->cap > SEATS_MIN && seats->count < seats->cap / 4) {
-        seats->cap /= 2;
-        seats->many = mem_resize(seats->many, seats->cap * sizeof *seats->many);
+    struct attachment *attachment = attachments_begin(attachments);
+    CHECK(attachment[subscription->attached_at].subscription == subscription);
+    struct attachment last = attachment[--attachments->count];
+    attachment[subscription->attached_at] = last;
+    last.subscription->attached_at = subscription->attached_at;
+    if (attachments->cap > 0 && attachments->count <= 1) {
+        struct attachment one = attachments->many[0];
+        mem_free(attachments->many);
+        attachments->one = one;
+        attachments->cap = 0;
+    } else if (attachments->cap > ATTACHMENTS_MIN && attachments->count < attachments->cap / 4) {
+        attachments->cap /= 2;
+        attachments->many =
+            mem_resize(attachments->many, attachments->cap * sizeof *attachments->many);
     }
 }
 
-static struct seats *seats_of(struct subscription *subscription)
+static struct attachments *attachments_of(struct subscription *subscription)
 {
     struct topic *topic = subscription->topic;
     return subscription->is_solo ? &topic->solo : &topic->multi;
 }
 
-static void sit(struct subscription *subscription, bool is_solo)
+static void attach(struct subscription *subscription, bool is_solo)
 {
     subscription->is_solo = is_solo;
     subscription->is_in_transit = false;
-    seats_add(seats_of(subscription), subscription);
+    attachments_add(attachments_of(subscription), subscription);
 }
 
-/* The subscriber's first subscription changes its kind of seat. Solo seats get a chain when it is
- * flushed, multi seats when it is noted: with the chain and the subscriber's own list empty,
+/* The subscriber's first subscription changes its kind of attachment. Solo attachments get a chain when it is
+ * flushed, multi attachments when it is made: with the chain and the subscriber's own list empty,
  * nothing is lost or doubled. */
-static void reseat_first(struct fanout *fanout, struct subscriber *subscriber, bool to_solo)
+static void reattach_first(struct fanout *fanout, struct subscriber *subscriber, bool to_solo)
 {
     struct subscription *first =
         CONTAINER_OF(subscriber->subscriptions.next, struct subscription, link);
     if (first->is_in_transit || first->is_solo == to_solo) { return; }
     fanout_flush_topic(fanout, first->topic);
     fanout_flush_subscriber(fanout, subscriber);
-    seats_remove(seats_of(first), first);
-    sit(first, to_solo);
+    attachments_remove(attachments_of(first), first);
+    attach(first, to_solo);
 }
 
 void subscription_enlist(struct fanout *fanout, struct subscription *subscription)
 {
     struct subscriber *subscriber = subscription->subscriber;
     gap_look_topic(fanout, subscription->topic);
-    if (subscriber_total(subscriber) > 0) { reseat_first(fanout, subscriber, false); }
+    if (subscriber_total(subscriber) > 0) { reattach_first(fanout, subscriber, false); }
     set_add(&fanout->subscriptions, subscription);
     list_push_back(&subscriber->subscriptions, &subscription->link);
     subscriber->count[subscription->topic->kind]++;
     subscription->is_in_transit = true;
 }
 
-void subscription_sit(struct fanout *fanout, struct subscription *subscription)
+void subscription_attach(struct fanout *fanout, struct subscription *subscription)
 {
     struct subscriber *subscriber = subscription->subscriber;
     bool is_solo = subscriber_total(subscriber) == 1;
     fanout_flush_topic(fanout, subscription->topic);
     if (is_solo) { fanout_flush_subscriber(fanout, subscriber); }
-    sit(subscription, is_solo);
+    attach(subscription, is_solo);
 }
 
-void subscription_stand(struct fanout *fanout, struct subscription *subscription)
+void subscription_detach(struct fanout *fanout, struct subscription *subscription)
 {
     if (subscription->is_solo) { fanout_flush_topic(fanout, subscription->topic); }
-    seats_remove(seats_of(subscription), subscription);
+    attachments_remove(attachments_of(subscription), subscription);
     subscription->is_solo = false;
     subscription->is_in_transit = true;
 }
 
-void subscription_seat(struct fanout *fanout, struct subscription *subscription)
+void subscription_add(struct fanout *fanout, struct subscription *subscription)
 {
     subscription_enlist(fanout, subscription);
-    subscription_sit(fanout, subscription);
+    subscription_attach(fanout, subscription);
 }
 
 void subscription_discard(struct fanout *fanout, struct subscription *subscription)
@@ -242,12 +246,12 @@ void subscription_discard(struct fanout *fanout, struct subscription *subscripti
     if (UNLIKELY(subscription->is_in_transit)) {
         transit_forget(subscription);
     } else {
-        seats_remove(seats_of(subscription), subscription);
+        attachments_remove(attachments_of(subscription), subscription);
     }
     mem_free(subscription);
 }
 
-void subscription_unseat(struct fanout *fanout, struct subscription *subscription)
+void subscription_remove(struct fanout *fanout, struct subscription *subscription)
 {
     struct subscriber *subscriber = subscription->subscriber;
     if (subscription->is_solo) {
@@ -256,5 +260,5 @@ void subscription_unseat(struct fanout *fanout, struct subscription *subscriptio
         fanout_flush_subscriber(fanout, subscriber);
     }
     subscription_discard(fanout, subscription);
-    if (subscriber_total(subscriber) == 1) { reseat_first(fanout, subscriber, true); }
+    if (subscriber_total(subscriber) == 1) { reattach_first(fanout, subscriber, true); }
 }

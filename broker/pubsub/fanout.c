@@ -1,4 +1,4 @@
-/* fanout: publish, order, subscribe. What a turn brings is noted and flushed in deliver.c. */
+/* fanout: publish, order, subscribe. What a turn brings is gathered and flushed in deliver.c. */
 #include "pubsub/fanout.h"
 
 #include "base/mem.h"
@@ -113,24 +113,24 @@ void fanout_forget(struct fanout *f, void *publisher)
 
 enum { RUNS_WORTH_A_PREFETCH = 4, CACHE_LINE_BYTES = 64 };
 
-static void on_delivery(struct task *task);
+static void on_posting(struct task *task);
 
-/* The channel of a delivery that comes soon is fetched meanwhile. */
-static void delivery_foresee(struct task *task)
+/* The channel of a posting that comes soon is fetched meanwhile. */
+static void posting_foresee(struct task *task)
 {
-    if (task == NULL || task->run != on_delivery) { return; }
-    const char *channel = (const char *)CONTAINER_OF(task, struct delivery, task)->channel;
+    if (task == NULL || task->run != on_posting) { return; }
+    const char *channel = (const char *)CONTAINER_OF(task, struct posting, task)->channel;
     if (channel == NULL) { return; }
     __builtin_prefetch(channel);
     __builtin_prefetch(channel + CACHE_LINE_BYTES);
 }
 
-static void on_delivery(struct task *task)
+static void on_posting(struct task *task)
 {
-    struct delivery *d = CONTAINER_OF(task, struct delivery, task);
-    if (task->next != NULL) { delivery_foresee(task->next->next); }
-    gap_look_delivery(d->fanout, d);
-    note_delivery(d->fanout, d);
+    struct posting *d = CONTAINER_OF(task, struct posting, task);
+    if (task->next != NULL) { posting_foresee(task->next->next); }
+    gap_look_posting(d->fanout, d);
+    posting_take(d->fanout, d);
     d->fanout->taken_bytes += d->len;
     block_unref(d->block);
     mem_free(d);
@@ -142,9 +142,9 @@ static void on_change(struct task *task)
     struct subscription *subscription = change->subscription;
     change->subscription = NULL;
     if (change->is_join) {
-        subscription_seat(change->fanout, subscription);
+        subscription_add(change->fanout, subscription);
     } else {
-        subscription_unseat(change->fanout, subscription);
+        subscription_remove(change->fanout, subscription);
     }
 }
 
@@ -205,7 +205,7 @@ bool fanout_is_congested(struct fanout *f)
 
 bool fanout_is_idle(const struct fanout *f)
 {
-    return f->run_count == 0 && f->dirty_count == 0 && f->waiting_count == 0 &&
+    return f->run_count == 0 && f->dirty_count == 0 && f->to_flush_count == 0 &&
            mailbox_is_empty(&f->inbox) && mailbox_is_empty(&f->lanes) &&
            list_is_empty(&f->settled) && list_is_empty(&f->changed) && f->leaving_count == 0 &&
            gap_is_over(f);
@@ -290,7 +290,7 @@ void subscriber_set_version(struct fanout *f, struct subscriber *subscriber, uin
 size_t subscriber_bytes(const struct subscriber *subscriber)
 {
     enum { SLOTS_PER_SUBSCRIPTION = 2 };
-    size_t one = sizeof(struct subscription) + sizeof(struct seat) +
+    size_t one = sizeof(struct subscription) + sizeof(struct attachment) +
                  SLOTS_PER_SUBSCRIPTION * sizeof(struct subscription *);
     return subscriber_total(subscriber) * one + subscriber->pending_cap * sizeof(uint32_t);
 }
@@ -340,9 +340,9 @@ void fanout_tick(struct fanout *f)
     if (++f->tick_count % TICKS_PER_LOOK != 0) { return; }
     ARRAY_GIVE_BACK(f->run, f->run_count, f->run_cap);
     ARRAY_GIVE_BACK(f->record, f->record_count, f->record_cap);
-    ARRAY_GIVE_BACK(f->note, f->note_count, f->note_cap);
+    ARRAY_GIVE_BACK(f->delivery, f->delivery_count, f->delivery_cap);
     ARRAY_GIVE_BACK(f->dirty, f->dirty_count, f->dirty_cap);
-    ARRAY_GIVE_BACK(f->waiting, f->waiting_count, f->waiting_cap);
+    ARRAY_GIVE_BACK(f->to_flush, f->to_flush_count, f->to_flush_cap);
     ARRAY_GIVE_BACK(f->leaving, f->leaving_count, f->leaving_cap);
     ARRAY_GIVE_BACK(f->scratch_full, f->scratch_full_count, f->scratch_full_cap);
 }
@@ -372,7 +372,7 @@ struct fanout *fanout_new(struct directory *directory, struct mailbox *const *ma
     mailbox_init(&f->lanes, never_called, f);
     list_init(&f->changed);
     shipments_init(f);
-    const struct directory_member member = {f, &f->inbox, &f->lanes, mailbox[index], on_delivery};
+    const struct directory_member member = {f, &f->inbox, &f->lanes, mailbox[index], on_posting};
     directory_attach(directory, index, &member);
     return f;
 }
@@ -393,9 +393,9 @@ void fanout_free(struct fanout *f)
     mem_free(f->scratch_full);
     mem_free(f->run);
     mem_free(f->record);
-    mem_free(f->note);
+    mem_free(f->delivery);
     mem_free(f->dirty);
-    mem_free(f->waiting);
+    mem_free(f->to_flush);
     mem_free(f->leaving);
     for (unsigned version = 0; version < VERSIONS; version++) {
         mem_free(f->gathered[version]);

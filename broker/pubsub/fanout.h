@@ -1,4 +1,4 @@
-/* fanout: one worker's half of publish and subscribe.
+/* fanout: one worker's part of publish and subscribe.
  *
  * A publish is encoded once and joins the turn's log. fanout_commit walks the log: under its
  * channel's directory stripe each run of messages is posted to the mailbox of every worker that has
@@ -14,15 +14,16 @@
  *   entry         the same channel as the whole node knows it, in a stripe of the table; a pattern's is a pattern
  *   share         how many subscribers a worker, or another node, has in an entry or pattern
  *   run           messages of one channel, back to back, that are ordered together
- *   delivery      a run on its way to one worker; a note is what that worker has made of it for one topic
- *   batch         notes that go to a subscriber in one send
- *   seat          a subscription's place in its topic; in transit it has none
+ *   posting       a run on its way to one worker
+ *   delivery      what that worker has made of it for one topic
+ *   batch         deliveries that go to a subscriber in one send
+ *   attachment    what a subscription has in its topic from attach to detach; in transit it has none
  *   transit       between a change's beginning and its end, while some owners count it and others do not
  *   interest      what a node's clients want, as counted by who orders
  *   change        a subscription begins or ends; pending until all who have to count it do, then it is ended
  *   drop          a subscription ends because its client has gone: nobody waits for that
  *   partition     of channels: one node, its owner, orders it at a time
- *   origin        the node and lane that a run was ordered by
+ *   orderer       the node and lane that a run was ordered by
  *   lane          an owner's stream to one other node
  *   shipment      a run of publishes whose fate is not known yet
  *   gap           messages of a partition that have been lost on their way here; who may miss one of them is cut
@@ -98,10 +99,10 @@ const struct span *batch_keep(struct batch *batch, unsigned *count);
  */
 struct subscriber {
     struct list subscriptions; /* struct subscription, in the order of subscribing */
-    uint32_t *pending;         /* notes of this turn in order, for one with several subscriptions */
+    uint32_t *pending; /* deliveries of this turn in order, for one with several subscriptions */
     uint32_t pending_count;
     uint32_t pending_cap;
-    uint32_t waiting_at; /* place in the fanout's list of those with something pending, plus one */
+    uint32_t to_flush_at; /* place in the fanout's list of those with something pending, plus one */
     uint32_t count[TOPIC_KINDS]; /* subscriptions by kind */
     uint8_t resp_version;
     uint32_t cut_at;                 /* 0: it may be shown what comes; else see gap_int.h */
@@ -123,7 +124,7 @@ size_t subscriber_bytes(const struct subscriber *subscriber);
 void subscriber_set_version(struct fanout *fanout, struct subscriber *subscriber,
                             uint8_t resp_version);
 
-/* Gives: the worker's half; `mailbox[i]` is worker i's, mailbox[index] this worker's own. Borrows
+/* Gives: the worker's fan-out; `mailbox[i]` is worker i's, mailbox[index] this worker's own. Borrows
  * directory, mailboxes. */
 MUST_USE struct fanout *fanout_new(struct directory *directory, struct mailbox *const *mailbox,
                                    uint32_t mailbox_count, uint32_t index,
@@ -175,7 +176,7 @@ void fanout_commit(struct fanout *fanout);
 /* The publisher is going away: its publishes happen, its answers do not. */
 void fanout_forget(struct fanout *fanout, void *publisher);
 
-/* Deliver everything noted in this turn to the subscribers: once at the end of each turn, after
+/* Deliver everything gathered in this turn to the subscribers: once at the end of each turn, after
  * fanout_commit and the publishers' replies. */
 void fanout_flush(struct fanout *fanout);
 

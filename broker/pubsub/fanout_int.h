@@ -1,12 +1,12 @@
 /* fanout_int: one worker's index (channels.c), its turn (fanout.c) and what it hands out (deliver.c).
  *
- * What a turn brings for a topic is a chain of notes, in the order of the mailbox. A subscriber
- * with a single subscription has a solo seat: it is written straight from its topic's chain. One
- * with several has multi seats and a list of its own, so that it sees its channels in their common
- * order. Seats change only when the chain is flushed, so a note is for exactly those who sat when
- * it was noted. */
-#ifndef FANFARE_PUBSUB_FANOUT_INT_H_NEW
-#define FANFARE_PUBSUB_FANOUT_INT_H_NEW
+ * What a turn brings for a topic is a chain of deliveries, in the order of the mailbox. A subscriber
+ * with a single subscription has a solo attachment: it is written straight from its topic's chain. One
+ * with several has multi attachments and a list of its own, so that it sees its channels in their common
+ * order. Attachments change only when the chain is flushed, so a delivery is for exactly those who were
+ * attached when it was made. */
+#ifndef FANFARE_PUBSUB_FANOUT_INT_H
+#define FANFARE_PUBSUB_FANOUT_INT_H
 
 #include "base/block.h"
 #include "base/mailbox.h"
@@ -25,25 +25,28 @@ enum {
     FANOUT_LARGE_BYTES =
         16384, /* from here on a frame has a block of its own, and is referenced, not copied */
     FANOUT_BACKLOG_BYTES = 16384, /* blocks of what a topic's slow subscribers have yet to get */
-    FANOUT_BATCH_NOTES = 30, /* in one send: a note has two parts; a send takes CONN_IOV_MAX; */
-    FANOUT_BATCH_NOTES_MAX = 512, /* or so many if they are short enough to be copied together */
-    FANOUT_SCRATCH_BYTES_MAX = 8 << 20, /* made for the notes of patterns; then they are flushed */
-    FANOUT_ARRAY_KEPT = 4096,           /* larger arrays are given back when they stand empty */
-    FANOUT_DROPS_PER_TURN = 2048,       /* subscriptions of those that leave */
-    FANOUT_GATHER_NOTES =
-        4, /* more small notes than this are copied together before they are sent */
+    FANOUT_BATCH_DELIVERIES =
+        30, /* in one send: a delivery has two parts; a send takes CONN_IOV_MAX; */
+    FANOUT_BATCH_DELIVERIES_MAX =
+        512, /* or so many if they are short enough to be copied together */
+    FANOUT_SCRATCH_BYTES_MAX =
+        8 << 20,                  /* made for the deliveries of patterns; then they are flushed */
+    FANOUT_ARRAY_KEPT = 4096,     /* larger arrays are given back when they stand empty */
+    FANOUT_DROPS_PER_TURN = 2048, /* subscriptions of those that leave */
+    FANOUT_GATHER_DELIVERIES =
+        4, /* more small deliveries than this are copied together before they are sent */
 };
 
 enum { VERSION_RESP2, VERSION_RESP3, VERSIONS };
 
-/* Spans of a note's bytes that outlive the turn: the head, and the tail if there is one. */
+/* Spans of a delivery's bytes that outlive the turn: the head, and the tail if there is one. */
 struct kept {
     struct span span[2];
 };
 
 /* Frames for one topic. Small: all of it is `head`. Large, always one frame: `head` and, shared,
  * `tail`. */
-struct note {
+struct delivery {
     struct topic *topic;
     const char *head[VERSIONS]; /* RESP3's is made when first needed */
     const char *tail;
@@ -61,14 +64,14 @@ struct subscription {
     struct list link; /* in the subscriber's list */
     struct topic *topic;
     struct subscriber *subscriber;
-    uint32_t seat_at;
+    uint32_t attached_at;
     bool is_solo;
-    bool is_in_transit; /* then it has no seat */
+    bool is_in_transit; /* then it has no attachment */
     bool is_dropped;    /* out of the directory: its client is going away */
 };
 
-/* In the place of a seat: a subscription to a pattern that not all owners count yet, or not all have ceased to.
- * What its subscriber is shown goes to the subscriber's own list, as from a multi seat. It outlives its
+/* In the place of an attachment: a subscription to a pattern that not all owners count yet, or not all have ceased to.
+ * What its subscriber is shown goes to the subscriber's own list, as from a multi attachment. It outlives its
  * subscription, so that the topic stays for as long as the directory names it. */
 struct transit {
     struct transit *next; /* of the same topic */
@@ -133,17 +136,18 @@ struct fanout {
     uint32_t record_count;
     uint32_t record_cap;
 
-    struct note *note; /* ordered and not yet flushed */
-    uint32_t note_count;
-    uint32_t note_cap;
-    size_t taken_bytes;   /* of the deliveries noted since the last flush */
-    uint32_t note_sealed; /* notes below this one do not grow: somebody has been given them */
+    struct delivery *delivery; /* ordered and not yet flushed */
+    uint32_t delivery_count;
+    uint32_t delivery_cap;
+    size_t taken_bytes; /* of the postings taken since the last flush */
+    uint32_t
+        delivery_sealed;  /* deliveries below this one do not grow: somebody has been given them */
     struct topic **dirty; /* had a chain in this turn, or dead */
     uint32_t dirty_count;
     uint32_t dirty_cap;
-    struct subscriber **waiting; /* with something pending; a slot whose subscriber left is NULL */
-    uint32_t waiting_count;
-    uint32_t waiting_cap;
+    struct subscriber **to_flush; /* with something pending; a slot whose subscriber left is NULL */
+    uint32_t to_flush_count;
+    uint32_t to_flush_cap;
     struct subscriber **leaving; /* on their way out; oldest first */
     uint32_t leaving_count;
     uint32_t leaving_cap;
@@ -153,8 +157,8 @@ struct fanout {
     uint32_t scratch_full_count;
     uint32_t scratch_full_cap;
     size_t scratch_bytes;
-    char
-        *gathered[VERSIONS]; /* small notes of the batch that is being delivered, copied together */
+    char *gathered
+        [VERSIONS]; /* small deliveries of the batch that is being delivered, copied together */
     uint32_t tick_count;
     struct gap gap;
 
@@ -172,14 +176,14 @@ struct fanout {
 struct subscription *subscription_find(const struct fanout *fanout,
                                        const struct subscriber *subscriber,
                                        const struct topic *topic);
-/* Seat the subscription, or take its seat away, and free it. Chains that the change would falsify
+/* Enlist and attach the subscription; or detach and free it. Chains that the change would falsify
  * are flushed first. */
-void subscription_seat(struct fanout *fanout, struct subscription *subscription);
-void subscription_unseat(struct fanout *fanout, struct subscription *subscription);
-/* The same for one in transit: enlisted without a seat; from a seat into transit; from there to a seat. */
+void subscription_add(struct fanout *fanout, struct subscription *subscription);
+void subscription_remove(struct fanout *fanout, struct subscription *subscription);
+/* The same for one in transit: enlisted without an attachment; detached into transit; attached from there. */
 void subscription_enlist(struct fanout *fanout, struct subscription *subscription);
-void subscription_stand(struct fanout *fanout, struct subscription *subscription);
-void subscription_sit(struct fanout *fanout, struct subscription *subscription);
+void subscription_detach(struct fanout *fanout, struct subscription *subscription);
+void subscription_attach(struct fanout *fanout, struct subscription *subscription);
 /* The same for a subscriber that is to hear nothing more. */
 void subscription_discard(struct fanout *fanout, struct subscription *subscription);
 
@@ -190,13 +194,13 @@ void transit_end(struct interest_change *change);
 void transit_forget(const struct subscription *subscription);
 
 /* deliver.c */
-/* Note what one delivery brings. Borrows it. */
-void note_delivery(struct fanout *fanout, const struct delivery *delivery);
+/* Make deliveries of what one posting brings. Borrows it. */
+void posting_take(struct fanout *fanout, const struct posting *posting);
 /* The topic is looked at again at the end of the turn. */
 void topic_mark_dirty(struct fanout *fanout, struct topic *topic);
 /* What waits for this subscriber is not to be delivered. */
 void subscriber_forget_pending(struct fanout *fanout, struct subscriber *subscriber);
-/* Deliver what waits for the topic's solo seats, or for one subscriber. */
+/* Deliver what waits for the topic's solo attachments, or for one subscriber. */
 void fanout_flush_topic(struct fanout *fanout, struct topic *topic);
 void fanout_flush_subscriber(struct fanout *fanout, struct subscriber *subscriber);
 

@@ -24,10 +24,10 @@ static void forget_partition(struct directory *d, uint32_t partition)
     }
 }
 
-void directory_forget_interest(struct directory *d, const bool *concerns)
+void directory_forget_interest(struct directory *d, const bool *is_affected)
 {
     for (uint32_t p = 0; p < d->partition_count; p++) {
-        if (concerns[p]) {
+        if (is_affected[p]) {
             forget_partition(d, p);
             d->channel_sweep.forgotten++;
         }

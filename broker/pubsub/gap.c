@@ -11,7 +11,7 @@ enum {
     CLOSED_PER_TURN = 256,
 };
 
-/* ---- who sits there ---- */
+/* ---- who is attached there ---- */
 
 void gap_cut(struct fanout *f, struct subscriber *subscriber)
 {
@@ -22,18 +22,18 @@ void gap_cut(struct fanout *f, struct subscriber *subscriber)
     subscriber->cut_at = gap->cut_count;
 }
 
-static void cut_seats(struct fanout *f, struct seats *seats)
+static void cut_attached(struct fanout *f, struct attachments *attachments)
 {
-    const struct seat *seat = seats_begin(seats);
-    for (uint32_t i = 0; i < seats->count; i++) {
-        gap_cut(f, seat[i].subscriber);
+    const struct attachment *attachment = attachments_begin(attachments);
+    for (uint32_t i = 0; i < attachments->count; i++) {
+        gap_cut(f, attachment[i].subscriber);
     }
 }
 
 static void cut_all(struct fanout *f, struct topic *topic)
 {
-    cut_seats(f, &topic->solo);
-    cut_seats(f, &topic->multi);
+    cut_attached(f, &topic->solo);
+    cut_attached(f, &topic->multi);
     for (const struct transit *at = topic->transits; at != NULL; at = at->next) {
         if (at->subscription != NULL) { gap_cut(f, at->subscription->subscriber); }
     }
@@ -59,7 +59,7 @@ void gap_look_topic(struct fanout *f, struct topic *topic)
     }
 }
 
-void gap_look_delivery(struct fanout *f, const struct delivery *d)
+void gap_look_posting(struct fanout *f, const struct posting *d)
 {
     if (LIKELY(!f->gap.is_open)) { return; }
     if (d->channel != NULL) { gap_look_topic(f, d->channel); }

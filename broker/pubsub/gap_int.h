@@ -1,6 +1,6 @@
 /* gap_int: messages of some partitions were lost in front of a point of the order. A worker learns of it in its inbox,
- * at that point. Whoever sat in a topic of theirs then, or in a pattern, is cut: it is shown nothing more, and is closed.
- * A topic is looked at before anything of the partition is noted for it and before anybody sits down or gets up; the
+ * at that point. Whoever was attached to a topic of theirs then, or in a pattern, is cut: it is shown nothing more, and is closed.
+ * A topic is looked at before anything of the partition is delivered to it and before anybody is attached or detached; the
  * others are looked for a slice in each turn, as there may be a million.
  * Owns: who is cut and not closed yet. Thread: its worker, but for fanout_interrupt. */
 #ifndef FANFARE_PUBSUB_GAP_INT_H
@@ -31,9 +31,9 @@ struct gap {
     uint64_t interrupted;  /* and so many of them were closed */
 };
 
-/* Something is about to be noted for the topics of the delivery. */
-void gap_look_delivery(struct fanout *fanout, const struct delivery *delivery);
-/* Somebody is about to sit down in the topic, or to get up. */
+/* Something is about to be delivered to the topics of the posting. */
+void gap_look_posting(struct fanout *fanout, const struct posting *posting);
+/* Somebody is about to be attached to the topic, or detached. */
 void gap_look_topic(struct fanout *fanout, struct topic *topic);
 /* Has the partition had a gap since that number? */
 bool gap_is_since(const struct fanout *fanout, uint32_t partition, uint32_t number);

@@ -123,7 +123,7 @@ void directory_change_patterns(struct directory *d, uint32_t node,
     directory_unlock_all(d);
 }
 
-/* ---- new pictures of what a node wants ---- */
+/* ---- new snapshots of what a node wants ---- */
 
 void directory_stage_interest(struct directory *d, uint32_t node, uint32_t partition)
 {
@@ -188,7 +188,7 @@ void directory_stage_more_patterns(struct directory *d, uint32_t node,
 }
 
 /* Without numbers: it says nothing about what the node has seen. */
-static void ack_picture(struct directory *d, uint32_t node)
+static void ack_snapshot(struct directory *d, uint32_t node)
 {
     for (uint32_t lane = 0; lane < d->worker_count; lane++) {
         struct lane_item *item = ack_new(d, node, lane, 1, 0);
@@ -205,7 +205,7 @@ void directory_take_staged_patterns(struct directory *d, uint32_t node)
     if (d->pattern_generations.staged[node] != 0) {
         generations_take_staged(&d->pattern_generations, node);
         d->pattern_sweep.forgotten++;
-        ack_picture(d, node);
+        ack_snapshot(d, node);
     }
     directory_unlock_all(d);
 }

@@ -19,11 +19,11 @@ void directory_each_local_pattern(struct directory *directory, local_visit *visi
 uint64_t directory_pattern_changes(struct directory *directory);
 
 /* Forgetting takes no longer for many names than for few: it is removed by directory_sweep. */
-/* Forget what other nodes want of the partitions for which `concerns` is true; what is staged stays. Exclusive. */
-void directory_forget_interest(struct directory *directory, const bool *concerns);
+/* Forget what other nodes want of the partitions for which `is_affected` is true; what is staged stays. Exclusive. */
+void directory_forget_interest(struct directory *directory, const bool *is_affected);
 /* Forget what one node wants, of channels and patterns. Exclusive. */
 void directory_forget_node(struct directory *directory, uint32_t node);
-/* A node's new picture of what it wants of a partition's channels comes in parts, and is kept apart: until it is taken, the
+/* A node's new snapshot of what it wants of a partition's channels comes in parts, and is kept apart: until it is taken, the
  * old one counts. Stage: what was staged before is void. Exclusive, but for more. */
 void directory_stage_interest(struct directory *directory, uint32_t node, uint32_t partition);
 /* One name of it; nothing, if what was staged is void. Thread: any. */
@@ -70,7 +70,7 @@ struct pattern_delta {
 void directory_change_patterns(struct directory *directory, uint32_t node,
                                const struct pattern_delta *delta, uint32_t count);
 
-/* A node's new picture of its patterns, likewise. Thread: any, not exclusive. */
+/* A node's new snapshot of its patterns, likewise. Thread: any, not exclusive. */
 void directory_stage_patterns(struct directory *directory, uint32_t node);
 /* Nothing, if what was staged has been forgotten with the node. */
 void directory_stage_more_patterns(struct directory *directory, uint32_t node,

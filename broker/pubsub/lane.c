@@ -25,7 +25,7 @@ struct lane_item *lane_item_empty(struct directory *d, uint32_t lane)
 {
     struct lane_item *item = mem_new0(sizeof *item);
     item->task.run = d->member[lane].on_lane_item;
-    item->half = d->member[lane].half;
+    item->remote_arg = d->member[lane].remote_arg;
     return item;
 }
 
@@ -58,7 +58,7 @@ bool lane_has_room(const struct directory *d, struct run *run)
     for (uint64_t nodes = run->nodes; nodes != 0; nodes &= nodes - 1) {
         uint32_t node = (uint32_t)__builtin_ctzll(nodes);
         if (atomic_load(lane_bytes(d, worker, node)) > d->lane_bytes_max) {
-            run->is_held = true;
+            run->is_lane_full = true;
             run->full_node = node;
             return false;
         }

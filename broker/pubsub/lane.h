@@ -13,7 +13,7 @@ struct shipment;
 enum lane_item_type { LANE_RUN, LANE_ACK, LANE_END, LANE_READY };
 struct lane_item {
     struct task task;
-    void *half; /* of the lane's worker: fanout_set_remote's arg */
+    void *remote_arg; /* the lane's worker's: fanout_set_remote's arg */
     enum lane_item_type type;
     uint64_t nodes; /* bit per node index */
     uint32_t partition;

@@ -102,7 +102,7 @@ static void leave_some(struct fanout *f, struct subscriber *subscriber, uint32_t
         drops_add(&drops, &drop);
     }
     drops_make(&drops);
-    mailbox_run(&f->inbox); /* from here on no delivery names a topic that has left */
+    mailbox_run(&f->inbox); /* from here on no posting names a topic that has left */
     LIST_EACH (at, &gone) {
         discard(f, CONTAINER_OF(at, struct subscription, link));
     }

@@ -26,8 +26,8 @@ static void each_pattern(struct directory *d, void (*visit)(void *arg, struct sl
     struct pattern_node *node = NULL;
     while ((node = patterns_next(d->patterns, node)) != NULL) {
         const struct pattern *pattern = CONTAINER_OF(node, struct pattern, node);
-        bool is_shown =
-            pattern->seated > 0 || node_shares_total(pattern->remote, &d->pattern_generations) > 0;
+        bool is_shown = pattern->attached > 0 ||
+                        node_shares_total(pattern->remote, &d->pattern_generations) > 0;
         if (is_shown) { visit(arg, node->by_text.key); }
     }
     stripe_unlock(stripe);

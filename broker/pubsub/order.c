@@ -15,9 +15,9 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
     }
     if (entry->share[worker].topic == NULL && pattern_count == 0) { return false; }
     struct member *member = &d->member[worker];
-    struct delivery *delivery = mem_new(sizeof *delivery + pattern_count * sizeof(struct topic *));
-    *delivery = (struct delivery){
-        .task.run = member->is.on_delivery,
+    struct posting *posting = mem_new(sizeof *posting + pattern_count * sizeof(struct topic *));
+    *posting = (struct posting){
+        .task.run = member->is.on_posting,
         .fanout = member->is.fanout,
         .channel = entry->share[worker].topic,
         .block = block_ref(run->block),
@@ -27,14 +27,14 @@ static bool post_to(struct directory *d, const struct run *run, const struct ent
         .message_count = run->message_count,
         .pattern_count = pattern_count,
         .kind = run->kind,
-        .origin = run->origin,
+        .orderer = run->orderer,
     };
     for (uint32_t i = 0, at = 0; at < pattern_count; i++) {
         struct topic *topic = entry->match[i]->share[worker].topic;
-        if (topic != NULL) { delivery->pattern[at++] = topic; }
+        if (topic != NULL) { posting->pattern[at++] = topic; }
     }
     atomic_fetch_add_explicit(&member->inbox_bytes, run->len, memory_order_relaxed);
-    mailbox_push(member->is.inbox, &delivery->task);
+    mailbox_push(member->is.inbox, &posting->task);
     return true;
 }
 
@@ -98,8 +98,8 @@ void directory_post_shipment(struct directory *d, struct run *run, struct shipme
     struct stripe *stripe = stripe_lock(d, run->hash);
     run->receivers = 0;
     run->nodes = 0;
-    run->origin = (struct origin){.node = ORIGIN_SELF};
-    run->is_held = false;
+    run->orderer = (struct orderer){.node = ORDERER_SELF};
+    run->is_lane_full = false;
     run->is_elsewhere = d->partition_count > 0 && !lane_orders(d, run);
     const struct entry *entry = run->is_elsewhere ? NULL : entry_for_publish(d, stripe, run);
     if (entry != NULL) { count_receivers(d, run, entry); }

@@ -15,7 +15,7 @@ enum stage { STAGE_PREFIX, STAGE_SUFFIX, STAGE_INNER, STAGE_COUNT };
 
 enum {
     KEY_BYTES_MAX = 255, /* longer literal parts are cut; glob_matches sees to the rest */
-    HELD_BEFORE_DEEPER = 2,
+    FILED_BEFORE_DEEPER = 2,
     BRANCH_MIN = 2,
     MET_FEW = 32, /* a power of two */
 };
@@ -23,10 +23,10 @@ enum {
 /* One node of a radix tree: what is reached by the labels from the root to here. Has no parent
  * pointer and no pattern points to it, so that it may move when its label changes. */
 struct place {
-    struct branch *branch;     /* NULL without children */
-    struct place *deeper;      /* the next stage's tree for the patterns of this place, or NULL */
-    struct pattern_node *held; /* first of those that are filed here */
-    uint8_t label_len;         /* 0 for a root only */
+    struct branch *branch;      /* NULL without children */
+    struct place *deeper;       /* the next stage's tree for the patterns filed here, or NULL */
+    struct pattern_node *filed; /* first of those that are filed here */
+    uint8_t label_len;          /* 0 for a root only */
     char label[];
 };
 
@@ -159,22 +159,22 @@ static void place_move(struct place *to, struct place *from)
 {
     to->branch = from->branch;
     to->deeper = from->deeper;
-    to->held = from->held;
-    if (to->held != NULL) { to->held->back = &to->held; }
+    to->filed = from->filed;
+    if (to->filed != NULL) { to->filed->back = &to->filed; }
     mem_free(from);
 }
 
 static bool place_is_needed(const struct place *place)
 {
-    return place->held != NULL || place->deeper != NULL;
+    return place->filed != NULL || place->deeper != NULL;
 }
 
 /* Does the place hold so many patterns that the next one had better go deeper? */
 static bool place_is_full(const struct place *place)
 {
     unsigned count = 0;
-    for (struct pattern_node *node = place->held; node != NULL; node = node->next) {
-        if (++count == HELD_BEFORE_DEEPER) { return true; }
+    for (struct pattern_node *node = place->filed; node != NULL; node = node->next) {
+        if (++count == FILED_BEFORE_DEEPER) { return true; }
     }
     return false;
 }
@@ -341,10 +341,10 @@ void patterns_insert(struct patterns *patterns, struct pattern_node *node)
         place = place_reach(&place->deeper, keys.part[stage]);
     }
     node->stage = stage;
-    node->next = place->held;
-    node->back = &place->held;
+    node->next = place->filed;
+    node->back = &place->filed;
     if (node->next != NULL) { node->next->back = &node->next; }
-    place->held = node;
+    place->filed = node;
 }
 
 void patterns_remove(struct patterns *patterns, struct pattern_node *node)
@@ -401,10 +401,10 @@ struct match {
     char reversed[KEY_BYTES_MAX];
 };
 
-static void match_held(const struct match *match, const struct place *place)
+static void match_filed(const struct match *match, const struct place *place)
 {
     struct pattern_node *next;
-    for (struct pattern_node *node = place->held; node != NULL; node = next) {
+    for (struct pattern_node *node = place->filed; node != NULL; node = next) {
         next = node->next;
         if (glob_matches(&node->glob, match->channel)) { match->visit(match->arg, node); }
     }
@@ -461,7 +461,7 @@ static void match_inner(const struct match *match, const struct place *root, str
         struct slice rest = slice_of(text.data + at, text.len - at);
         for (struct place *place = place_next(root, &rest); place != NULL;
              place = place_next(place, &rest)) {
-            if (place->held != NULL && met_add(&met, place)) { match_held(match, place); }
+            if (place->filed != NULL && met_add(&met, place)) { match_filed(match, place); }
         }
     }
     if (met.slot != met.few) { mem_free(met.slot); }
@@ -475,7 +475,7 @@ static void match_suffix(const struct match *match, const struct place *root, si
     struct slice rest = match->backward;
     rest.len = rest.len < left ? rest.len : left;
     for (const struct place *place = root; place != NULL; place = place_next(place, &rest)) {
-        match_held(match, place);
+        match_filed(match, place);
         if (place->deeper != NULL) {
             size_t suffix_len = (size_t)(rest.data - match->reversed);
             match_inner(match, place->deeper,
@@ -495,7 +495,7 @@ void patterns_match(const struct patterns *patterns, struct slice channel,
     struct slice rest = channel;
     for (const struct place *place = patterns->root; place != NULL;
          place = place_next(place, &rest)) {
-        match_held(&match, place);
+        match_filed(&match, place);
         if (place->deeper != NULL) { match_suffix(&match, place->deeper, channel.len - rest.len); }
     }
 }

@@ -6,7 +6,7 @@
 #include "base/block.h"
 #include "base/mailbox.h"
 #include "pubsub/directory.h"
-#include "pubsub/origin.h"
+#include "pubsub/orderer.h"
 
 struct fanout;
 struct interest_change;
@@ -33,17 +33,17 @@ struct mailbox *fanout_lanes(struct fanout *fanout);
 struct span fanout_keep(struct fanout *fanout, struct slice bytes);
 
 /* A run of an owner elsewhere. */
-struct arrival {
+struct received_run {
     struct span span; /* borrowed */
     size_t prefix_bytes;
     uint32_t count; /* of its messages */
     enum topic_kind kind;
-    struct origin origin;
+    struct orderer orderer;
 };
 /* To this node's subscribers, at this point of the order. Thread: any worker, with its fanout. */
-void fanout_deliver(struct fanout *fanout, const struct arrival *arrival);
+void fanout_deliver(struct fanout *fanout, const struct received_run *received_run);
 /* The same inside directory_exclusive. */
-void fanout_deliver_exclusive(struct fanout *fanout, const struct arrival *arrival);
+void fanout_deliver_exclusive(struct fanout *fanout, const struct received_run *received_run);
 
 /* Messages of those partitions have been lost in front of this point of the order: who may have missed one is shown
  * nothing of what is behind it, and is closed (ops->interrupted) in one of the next turns. So is who was about to

@@ -5,7 +5,7 @@
 #include "base/block.h"
 #include "base/mailbox.h"
 #include "pubsub/directory.h"
-#include "pubsub/origin.h"
+#include "pubsub/orderer.h"
 
 struct fanout;
 struct shipment;
@@ -13,7 +13,7 @@ struct topic;
 
 /* One run of messages of a channel, as it is posted to one worker. The poster allocates, the
  * receiver frees. Owns: one reference on `block`. */
-struct delivery {
+struct posting {
     struct task task;
     struct fanout *fanout; /* the receiver's */
     struct topic *channel; /* the receiver's own topic, or NULL if only patterns match there */
@@ -24,7 +24,7 @@ struct delivery {
     uint32_t message_count;
     uint32_t pattern_count;
     enum topic_kind kind;
-    struct origin origin;
+    struct orderer orderer;
     struct topic *pattern[]; /* the receiver's own topics of the matching patterns */
 };
 
@@ -41,14 +41,14 @@ struct run {
     uint64_t receivers; /* set by directory_post, and the next two */
     uint64_t nodes;     /* whose lanes it goes to, a bit each */
     bool is_elsewhere;  /* this node does not order it: nothing has happened */
-    bool is_held;       /* nor has anything now: the lane to full_node has too much on it */
+    bool is_lane_full;  /* nor has anything now: the lane to full_node has too much on it */
     uint32_t full_node;
     uint64_t epoch; /* it is to be ordered in this one only; 0: in any */
     uint32_t message_count;
     uint32_t partition;        /* in a cluster */
     struct shipment *shipment; /* fanout's: what its answer waits for; NULL: nothing */
     enum topic_kind kind;
-    struct origin origin; /* directory_post sets ORIGIN_SELF */
+    struct orderer orderer; /* directory_post sets ORDERER_SELF */
 };
 
 #endif

@@ -49,7 +49,7 @@ MUST_USE struct shipment *shipment_new(struct fanout *fanout, enum topic_kind ki
 
 enum shipment_result {
     SHIPMENT_ORDERED, /* it will be settled */
-    SHIPMENT_HELD, /* not now: the lane of its partition to *full_node has too much on it; nor before this one may
+    SHIPMENT_LANE_FULL, /* not now: the lane of its partition to *full_node has too much on it; nor before this one may
                            a later message of its channel and source be */
     SHIPMENT_ELSEWHERE, /* this node does not order the partition (any more, or its lease has ended) */
 };

@@ -84,9 +84,9 @@ enum shipment_result shipment_order(struct shipment *s, uint32_t *full_node)
     memset(f->woken, 0, f->worker_count * sizeof *f->woken);
     directory_post_shipment(f->directory, &run, s, f->woken);
     if (run.is_elsewhere) { return SHIPMENT_ELSEWHERE; }
-    if (run.is_held) {
+    if (run.is_lane_full) {
         *full_node = run.full_node;
-        return SHIPMENT_HELD;
+        return SHIPMENT_LANE_FULL;
     }
     fanout_wake_others(f);
     metric_add(METRIC_messages_published_total, s->message_count);
@@ -178,7 +178,7 @@ static void order_run(struct fanout *f, struct run *run, uint64_t lease)
     if (lease != 0 &&
         !f->remote->must_wait(f->remote_arg, run->partition, run->kind, run->channel)) {
         directory_post_shipment(f->directory, run, s, f->woken);
-        run->is_elsewhere |= run->is_held; /* it has to wait as well */
+        run->is_elsewhere |= run->is_lane_full; /* it has to wait as well */
     }
     if (run->is_elsewhere || run->nodes != 0) {
         shipment_of_run(s, run);

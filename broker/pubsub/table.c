@@ -64,11 +64,11 @@ void directory_attach(struct directory *d, uint32_t worker, const struct directo
 }
 
 void directory_feed_lanes(struct directory *d, uint32_t worker,
-                          void (*on_lane_item)(struct task *task), void *half)
+                          void (*on_lane_item)(struct task *task), void *remote_arg)
 {
     CHECK(worker < d->worker_count);
     d->member[worker].on_lane_item = on_lane_item;
-    d->member[worker].half = half;
+    d->member[worker].remote_arg = remote_arg;
 }
 
 /* Channels and shard channels live in one map: the kind shifts the hash, which the map compares, so
@@ -204,7 +204,7 @@ static void share_leave(struct share *share, uint64_t *total)
 
 void pattern_share_leave(struct directory *d, struct pattern *pattern, uint32_t worker)
 {
-    share_leave(&pattern->share[worker], &pattern->seated);
+    share_leave(&pattern->share[worker], &pattern->attached);
     pattern_release(d, pattern);
 }
 
@@ -213,7 +213,7 @@ void local_join(struct directory *d, struct stripe *stripe, uint32_t worker, enu
 {
     if (kind == TOPIC_PATTERN) {
         struct pattern *pattern = pattern_ensure(d, name);
-        share_join(&pattern->share[worker], &pattern->seated, topic);
+        share_join(&pattern->share[worker], &pattern->attached, topic);
         pattern->total++;
         return;
     }

@@ -18,17 +18,17 @@
 /* A worker, as the directory knows it. Whoever pushes to its inbox or its lanes wakes it afterwards. */
 struct directory_member {
     struct fanout *fanout;
-    struct mailbox *inbox;   /* takes its deliveries and its own index changes */
+    struct mailbox *inbox;   /* takes its postings and its own index changes */
     struct mailbox *lanes;   /* in a cluster: takes what is for other nodes */
     struct mailbox *sleeper; /* wakes it */
-    void (*on_delivery)(struct task *task);
+    void (*on_posting)(struct task *task);
 };
 /* Before the workers start. Copies: member. */
 void directory_attach(struct directory *directory, uint32_t worker,
                       const struct directory_member *member);
-/* What the items of this worker's lanes call, and with which `half`. Likewise. */
+/* What the items of this worker's lanes call, and with which `remote_arg`. Likewise. */
 void directory_feed_lanes(struct directory *directory, uint32_t worker,
-                          void (*on_lane_item)(struct task *task), void *half);
+                          void (*on_lane_item)(struct task *task), void *remote_arg);
 
 enum { DIRECTORY_STRIPES = 256 };
 
@@ -38,13 +38,13 @@ struct share {
     uint64_t count;
 };
 
-/* Always: seated >= total + leaving; the rest are joins whose clients are gone. */
+/* Always: attached >= total + leaving; the rest are joins whose clients are gone. */
 struct pattern {
     struct pattern_node node;
-    uint64_t seated;  /* the sum of the workers' shares */
-    uint64_t total;   /* those of them that this node counts when it orders */
-    uint64_t joining; /* those of the total that others are being asked to count */
-    uint64_t leaving; /* not of the total, but others are still being asked not to count them */
+    uint64_t attached; /* the sum of the workers' shares */
+    uint64_t total;    /* those of them that this node counts when it orders */
+    uint64_t joining;  /* those of the total that others are being asked to count */
+    uint64_t leaving;  /* not of the total, but others are still being asked not to count them */
     struct node_shares *remote;
     struct share share[]; /* by worker; the text follows */
 };
@@ -75,7 +75,7 @@ struct member {
     struct directory_member is;
     void (*on_lane_item)(
         struct task *task); /* in a cluster, and the next: as directory_feed_lanes says */
-    void *half;
+    void *remote_arg;
     atomic_size_t inbox_bytes; /* posted and not yet delivered */
     atomic_bool is_awaited;    /* somebody waits for inbox_bytes to fall */
 };
@@ -137,7 +137,7 @@ static inline bool entry_is_unheard(const struct directory *d, const struct entr
 
 static inline bool pattern_is_unheard(const struct directory *d, const struct pattern *pattern)
 {
-    return pattern->seated == 0 && !node_shares_stay(pattern->remote, &d->pattern_generations);
+    return pattern->attached == 0 && !node_shares_stay(pattern->remote, &d->pattern_generations);
 }
 
 /* forget.c */

@@ -7,8 +7,8 @@ struct topic *topic_new(enum topic_kind kind, struct slice name)
 {
     struct topic *topic = mem_new0(sizeof *topic + name.len + 1);
     topic->kind = (uint8_t)kind;
-    topic->note_first = NOTE_NONE;
-    topic->note_last = NOTE_NONE;
+    topic->delivery_first = DELIVERY_NONE;
+    topic->delivery_last = DELIVERY_NONE;
     topic->name_len = (uint32_t)name.len;
     memcpy(topic->name, name.data, name.len);
     return topic;

@@ -1,5 +1,5 @@
 /* transit: subscriptions to patterns while their change is under way (remote.h: directory_begin_patterns), at their
- * worker. All that happens to one comes through the worker's inbox, so it has its place between the deliveries. */
+ * worker. All that happens to one comes through the worker's inbox, so it has its place between the postings. */
 #include "base/mem.h"
 #include "pubsub/fanout_int.h"
 
@@ -38,7 +38,7 @@ void transit_begin(struct interest_change *change)
     } else {
         subscription = subscription_find(f, change->subscriber, change->topic);
         CHECK(subscription != NULL);
-        subscription_stand(f, subscription);
+        subscription_detach(f, subscription);
     }
     change->transit = transit_new(change->topic, subscription, change->is_join);
 }
@@ -59,10 +59,10 @@ void transit_end(struct interest_change *change)
     change->transit = NULL;
     if (change->is_join && !change->is_void && change->err == ERR_OK) {
         CHECK(subscription != NULL);
-        subscription_sit(f, subscription);
+        subscription_attach(f, subscription);
         return;
     }
-    if (subscription != NULL) { subscription_unseat(f, subscription); }
+    if (subscription != NULL) { subscription_remove(f, subscription); }
     topic_retire_if_empty(f, topic);
 }
 
@@ -71,24 +71,25 @@ void transit_end(struct interest_change *change)
 struct acknowledgement {
     struct task task;
     struct interest_change *change;
-    struct origin origin;
+    struct orderer orderer;
     bool is_counted;
 };
 
 static void on_acknowledgement(struct task *task)
 {
     struct acknowledgement *ack = CONTAINER_OF(task, struct acknowledgement, task);
-    uint64_t *lanes = &ack->change->transit->acknowledged[ack->origin.node];
-    uint64_t lane = 1ULL << ack->origin.lane;
+    uint64_t *lanes = &ack->change->transit->acknowledged[ack->orderer.node];
+    uint64_t lane = 1ULL << ack->orderer.lane;
     *lanes = ack->is_counted ? *lanes | lane : *lanes & ~lane;
     mem_free(ack);
 }
 
-void interest_change_counted(struct interest_change *change, struct origin origin, bool is_counted)
+void interest_change_counted(struct interest_change *change, struct orderer orderer,
+                             bool is_counted)
 {
-    CHECK(origin.node < REMOTE_NODES_MAX && origin.lane < 64);
+    CHECK(orderer.node < REMOTE_NODES_MAX && orderer.lane < 64);
     struct acknowledgement *ack = mem_new0(sizeof *ack);
-    *ack = (struct acknowledgement){{.run = on_acknowledgement}, change, origin, is_counted};
+    *ack = (struct acknowledgement){{.run = on_acknowledgement}, change, orderer, is_counted};
     fanout_push(change->fanout, &ack->task);
     fanout_wake(change->fanout);
 }

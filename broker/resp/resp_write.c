@@ -121,19 +121,23 @@ void reply_bulk_str(struct reply *reply, const char *str)
     reply_bulk(reply, slice_of_str(str));
 }
 
+void reply_double_text(struct reply *reply, struct slice text)
+{
+    if (!is_resp3(reply)) {
+        reply_bulk(reply, text);
+        return;
+    }
+    char *at = buf_reserve(reply->out, 1 + text.len + 2);
+    *at++ = ',';
+    written(reply, put(put(at, text), SLICE("\r\n")));
+}
+
 void reply_double(struct reply *reply, double v)
 {
     char text[DOUBLE_BYTES_MAX];
     int len = isnan(v) ? snprintf(text, sizeof text, "nan") /* printf may show its sign */
                        : snprintf(text, sizeof text, "%.17g", v);
-    struct slice s = slice_of(text, (size_t)len);
-    if (!is_resp3(reply)) {
-        reply_bulk(reply, s);
-        return;
-    }
-    char *at = buf_reserve(reply->out, 1 + s.len + 2);
-    *at++ = ',';
-    written(reply, put(put(at, s), SLICE("\r\n")));
+    reply_double_text(reply, slice_of(text, (size_t)len));
 }
 
 void reply_bool(struct reply *reply, bool v)

@@ -30,6 +30,7 @@ void reply_error_slice(struct reply *reply, struct slice text);
 
 void reply_int(struct reply *reply, int64_t v);
 void reply_double(struct reply *reply, double v);
+void reply_double_text(struct reply *reply, struct slice text); /* written out already */
 void reply_bool(struct reply *reply, bool v);
 void reply_bulk(struct reply *reply, struct slice bytes);
 void reply_bulk_str(struct reply *reply, const char *str);

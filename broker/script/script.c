@@ -150,6 +150,7 @@ static int compile_protected(lua_State *lua)
     struct compiling *c = lua_touserdata(lua, 1);
     bool is_bytecode = c->text.len > 0 && c->text.data[0] == LUA_SIGNATURE[0];
     if (is_bytecode) { luaL_error(lua, "it is no text"); }
+    lua_pushliteral(lua, "@user_script"); /* the compiler does not hold it */
     if (luaL_loadbuffer(lua, c->text.data, c->text.len, "@user_script") != 0) { lua_error(lua); }
     c->script->function = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;

@@ -84,6 +84,7 @@ static int load_text(lua_State *lua, struct slice text, const char *name)
 {
     script_charge(lua, text.len / 4);
     bool is_bytecode = text.len > 0 && text.data[0] == LUA_SIGNATURE[0];
+    lua_pushstring(lua, name); /* the compiler does not hold it */
     if (is_bytecode) { lua_pushliteral(lua, "bytecode is not accepted"); }
     if (!is_bytecode && luaL_loadbuffer(lua, text.data, text.len, name) == 0) { return 1; }
     lua_pushnil(lua);

@@ -149,6 +149,17 @@ static void wrap_cjson(lua_State *lua)
     script_wrap(lua, "new", on_new);
 }
 
+/* bit.tohex(x, n): of 1.0.2 it writes behind its buffer where n is the lowest integer. */
+static int on_tohex(lua_State *lua)
+{
+    if (lua_gettop(lua) >= 2) {
+        lua_Number digits = luaL_checknumber(lua, 2);
+        lua_settop(lua, 1);
+        lua_pushnumber(lua, digits < -8 ? -8 : digits > 8 ? 8 : digits);
+    }
+    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
 /* ---- all of them ---- */
 
 /* Push what a library's function gives, or has set as a global. */
@@ -172,6 +183,7 @@ void script_open_libraries(lua_State *lua)
     wrap_cjson(lua);
     lua_setfield(lua, -2, "cjson");
     open_library(lua, "bit", luaopen_bit);
+    script_wrap(lua, "tohex", on_tohex);
     lua_setfield(lua, -2, "bit");
     open_library(lua, "cmsgpack", script_open_cmsgpack);
     lua_setfield(lua, -2, "cmsgpack");

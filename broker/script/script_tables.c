@@ -150,11 +150,29 @@ static int on_setmetatable(lua_State *lua)
 
 /* ---- costs ---- */
 
-/* concat, maxn, unpack: all elements are looked at. */
+/* concat, maxn: all elements are looked at. */
 static int on_whole(lua_State *lua)
 {
     if (lua_type(lua, 1) == LUA_TTABLE) { script_charge(lua, lua_objlen(lua, 1) / 8); }
     return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+}
+
+/* unpack: Lua's own computes with the ends of the range before it looks whether they can be. */
+static int on_unpack(lua_State *lua)
+{
+    luaL_checktype(lua, 1, LUA_TTABLE);
+    int first = luaL_optint(lua, 2, 1);
+    int last = lua_isnoneornil(lua, 3) ? (int)lua_objlen(lua, 1) : luaL_checkint(lua, 3);
+    if (first > last) { return 0; }
+    int64_t count = (int64_t)last - first + 1;
+    if (count > INT32_MAX || !lua_checkstack(lua, (int)count)) {
+        return luaL_error(lua, "too many results to unpack");
+    }
+    script_charge(lua, (uint64_t)count / 8);
+    for (int64_t i = first; i <= last; i++) {
+        lua_rawgeti(lua, 1, (int)i);
+    }
+    return (int)count;
 }
 
 /* insert, remove: those behind a place are moved, if one is given. */
@@ -198,7 +216,7 @@ void script_open_tables(lua_State *lua)
     script_set_function(lua, "rawget", on_rawget);
     script_set_function(lua, "rawset", on_rawset);
     script_wrap(lua, "setmetatable", on_setmetatable);
-    script_wrap(lua, "unpack", on_whole);
+    script_set_function(lua, "unpack", on_unpack);
     lua_getfield(lua, -1, LUA_TABLIBNAME);
     script_set_function(lua, "foreach", on_foreach);
     script_wrap(lua, "concat", on_whole);

@@ -37,8 +37,6 @@ void script_open_text(lua_State *lua)
     static const char *const whole[] = {"byte",   "lower",  "reverse", "sub",  "upper", "find",
                                         "format", "gmatch", "gfind",   "gsub", "match"};
     lua_getfield(lua, -1, LUA_STRLIBNAME);
-    lua_pushnil(lua);
-    lua_setfield(lua, -2, "dump");
     for (size_t i = 0; i < COUNT_OF(whole); i++) {
         script_wrap(lua, whole[i], on_whole);
     }

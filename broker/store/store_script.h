@@ -13,7 +13,7 @@
 #include "store/store.h"
 
 enum {
-    STORE_SCRIPTS_LOADED_MAX = 10000,
+    STORE_SCRIPTS_LOADED_MAX = 100000,
     STORE_SCRIPTS_BYTES_MAX = 64 << 20, /* of those, together */
     STORE_SCRIPTS_CALLED_MAX = 500,
 };

@@ -81,7 +81,8 @@ static struct beat_peer *peer_of(struct engine *e, const char *name)
 /* May a message leave without waiting for anything? */
 static bool may_leave(const struct group *g)
 {
-    return list_is_empty(&g->held) && guard_term_gate(g) <= wal_batch_flushed(g->engine->wal);
+    return list_is_empty(&g->awaiting_flush) &&
+           guard_term_gate(g) <= wal_batch_flushed(g->engine->wal);
 }
 
 /* ---- the leader ---- */

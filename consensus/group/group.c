@@ -111,7 +111,7 @@ void group_touch(struct group *g)
 
 bool group_is_waiting(const struct group *g)
 {
-    return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->held) ||
+    return g->state == GROUP_STARTING || g->restore_is_due || !list_is_empty(&g->awaiting_flush) ||
            !list_is_empty(&g->queued) || g->writes[0].batch != 0 || g->writes[1].batch != 0 ||
            g->promotee != 0 || g->transferee != 0 || g->drain_until_ms != 0;
 }
@@ -540,8 +540,8 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     g->guards_off = e->guards_off;
     list_init(&g->busy);
     list_init(&g->reader);
-    list_init(&g->held);
-    list_init(&g->parked);
+    list_init(&g->awaiting_flush);
+    list_init(&g->awaiting_read);
     list_init(&g->pins);
     list_init(&g->queued);
     list_init(&g->proposed);

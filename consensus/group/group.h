@@ -28,8 +28,8 @@ void group_tick(struct group *g, uint64_t now_ms);
 uint64_t group_next_ms(const struct group *g);
 
 /* The parts of a turn. */
-void group_service(struct group *g);   /* submit what waits */
-void group_send_held(struct group *g); /* send what waited for a flush */
+void group_service(struct group *g);      /* submit what waits */
+void group_send_flushed(struct group *g); /* send what waited for a flush */
 /* Does something of it wait, so that each turn and the end of each flush must look at it? */
 bool group_is_waiting(const struct group *g);
 

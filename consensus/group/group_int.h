@@ -63,11 +63,13 @@ struct group {
     uint64_t start_batch;         /* START waits for it */
 
     /* messages out */
-    struct list held; /* struct held: messages that wait for their gate, in order */
-    size_t held_count;
-    size_t held_bytes;
-    struct list parked; /* struct parked: AppendEntries whose entries are being read */
-    size_t parked_count;
+    struct list
+        awaiting_flush; /* struct awaiting_flush: messages that wait for their gate, in order */
+    size_t awaiting_flush_count;
+    size_t awaiting_flush_bytes;
+    struct list
+        awaiting_read; /* struct awaiting_read: AppendEntries whose entries are being read */
+    size_t awaiting_read_count;
 
     /* configuration */
     uint64_t conf_scanned; /* configurations up to here were reported committed */

@@ -64,7 +64,7 @@ void group_propose(struct group *g, struct proposal *p)
     metric_add(METRIC_raft_commands_proposed_total, 1);
     p->index = 0;
     group_touch(g);
-    g->engine->is_behind = true;
+    g->engine->turn_is_due = true;
     list_push_back(&g->queued, &p->link);
     g->queued_bytes += packed_bytes(p);
 }

@@ -13,15 +13,15 @@
 #include "consensus/snapshot/snapshot.h"
 
 enum {
-    PARKED_MAX = 64,          /* messages of a group that wait for entries from the disk */
-    HELD_MAX = 1024,          /* messages of a group that wait for a flush */
-    HELD_BYTES_MAX = 4 << 20, /* and of all groups: engine_opts */
+    AWAITING_READ_MAX = 64,    /* messages of a group that wait for entries from the disk */
+    AWAITING_FLUSH_MAX = 1024, /* messages of a group that wait for a flush */
+    AWAITING_FLUSH_BYTES_MAX = 4 << 20, /* and of all groups: engine_opts */
 };
 
 /* ---- gates ---- */
 
 /* An encoded message that waits for a batch to be durable. */
-struct held {
+struct awaiting_flush {
     struct list link;
     uint64_t gate;
     struct buf frame;
@@ -29,34 +29,36 @@ struct held {
 };
 
 /* It waits no more. */
-static void held_free(struct group *g, struct held *held)
+static void awaiting_flush_free(struct group *g, struct awaiting_flush *item)
 {
-    g->held_count--;
-    g->held_bytes -= held->frame.len;
-    g->engine->held_bytes -= held->frame.len;
-    buf_fini(&held->frame);
-    mem_free(held);
+    g->awaiting_flush_count--;
+    g->awaiting_flush_bytes -= item->frame.len;
+    g->engine->awaiting_flush_bytes -= item->frame.len;
+    buf_fini(&item->frame);
+    mem_free(item);
 }
 
 /* Keep it until its batch is durable. If too much waits already, since the flush is stuck, it is as
  * if lost on the way. */
-static void hold(struct group *g, const char *to_name, const struct message *message, uint64_t gate)
+static void await_flush(struct group *g, const char *to_name, const struct message *message,
+                        uint64_t gate)
 {
     struct engine *e = g->engine;
-    if (g->held_count >= HELD_MAX || g->held_bytes >= HELD_BYTES_MAX ||
-        e->held_bytes >= e->opts.held_bytes_max) {
+    if (g->awaiting_flush_count >= AWAITING_FLUSH_MAX ||
+        g->awaiting_flush_bytes >= AWAITING_FLUSH_BYTES_MAX ||
+        e->awaiting_flush_bytes >= e->opts.awaiting_flush_bytes_max) {
         metric_add(METRIC_raft_held_dropped_messages_total, 1);
         return;
     }
     size_t name_bytes = strlen(to_name) + 1;
-    struct held *held = mem_new0(sizeof *held + name_bytes);
-    memcpy(held->to_name, to_name, name_bytes);
-    message_encode(&held->frame, message);
-    held->gate = gate;
-    list_push_back(&g->held, &held->link);
-    g->held_count++;
-    g->held_bytes += held->frame.len;
-    e->held_bytes += held->frame.len;
+    struct awaiting_flush *item = mem_new0(sizeof *item + name_bytes);
+    memcpy(item->to_name, to_name, name_bytes);
+    message_encode(&item->frame, message);
+    item->gate = gate;
+    list_push_back(&g->awaiting_flush, &item->link);
+    g->awaiting_flush_count++;
+    g->awaiting_flush_bytes += item->frame.len;
+    e->awaiting_flush_bytes += item->frame.len;
 }
 
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
@@ -66,8 +68,8 @@ void group_send(struct group *g, uint64_t to, const char *to_name, struct messag
     message->group = g->id;
     message->from = g->self;
     message->to = to;
-    if (gate > wal_batch_flushed(e->wal) || !list_is_empty(&g->held)) {
-        hold(g, to_name, message, gate);
+    if (gate > wal_batch_flushed(e->wal) || !list_is_empty(&g->awaiting_flush)) {
+        await_flush(g, to_name, message, gate);
         return;
     }
     e->frame.len = 0;
@@ -75,22 +77,23 @@ void group_send(struct group *g, uint64_t to, const char *to_name, struct messag
     e->world.send(e->world.arg, to_name, buf_slice(&e->frame), false);
 }
 
-void group_send_held(struct group *g)
+void group_send_flushed(struct group *g)
 {
     uint64_t flushed = wal_batch_flushed(g->engine->wal);
-    while (!list_is_empty(&g->held)) {
-        struct held *held = CONTAINER_OF(g->held.next, struct held, link);
-        if (held->gate > flushed) { return; }
-        list_remove(&held->link);
-        g->engine->world.send(g->engine->world.arg, held->to_name, buf_slice(&held->frame), false);
-        held_free(g, held);
+    while (!list_is_empty(&g->awaiting_flush)) {
+        struct awaiting_flush *item =
+            CONTAINER_OF(g->awaiting_flush.next, struct awaiting_flush, link);
+        if (item->gate > flushed) { return; }
+        list_remove(&item->link);
+        g->engine->world.send(g->engine->world.arg, item->to_name, buf_slice(&item->frame), false);
+        awaiting_flush_free(g, item);
     }
 }
 
 /* ---- entries ---- */
 
 /* An AppendEntries whose entries are being read. */
-struct parked {
+struct awaiting_read {
     struct list link;
     struct raft_append_entries append; /* without entries */
     uint64_t to;
@@ -142,8 +145,8 @@ static void send_snapshot(struct group *g, uint64_t to, const char *to_name, uin
 
 /* Send an AppendEntries, now or when its entries have been read. If too many wait, it is as if lost
  * on the way: the library asks again. */
-static void send_or_park(struct group *g, uint64_t to, const char *to_name,
-                         const struct raft_append_entries *append)
+static void send_or_await_read(struct group *g, uint64_t to, const char *to_name,
+                               const struct raft_append_entries *append)
 {
     uint64_t missing = 0;
     if (send_append(g, to, to_name, append, &missing)) { return; }
@@ -151,14 +154,14 @@ static void send_or_park(struct group *g, uint64_t to, const char *to_name,
         send_snapshot(g, to, to_name, missing);
         return;
     }
-    if (g->parked_count >= PARKED_MAX) { return; }
+    if (g->awaiting_read_count >= AWAITING_READ_MAX) { return; }
     size_t name_bytes = strlen(to_name) + 1;
-    struct parked *parked = mem_new0(sizeof *parked + name_bytes);
-    parked->append = *append;
-    parked->to = to;
-    memcpy(parked->to_name, to_name, name_bytes);
-    list_push_back(&g->parked, &parked->link);
-    g->parked_count++;
+    struct awaiting_read *item = mem_new0(sizeof *item + name_bytes);
+    item->append = *append;
+    item->to = to;
+    memcpy(item->to_name, to_name, name_bytes);
+    list_push_back(&g->awaiting_read, &item->link);
+    g->awaiting_read_count++;
     fetch(g, missing);
 }
 
@@ -170,13 +173,14 @@ void group_on_read(void *arg, enum err err)
         group_stop(g, "an entry of the log cannot be read back");
         return;
     }
-    for (size_t count = g->parked_count; count > 0; count--) {
-        struct parked *parked = CONTAINER_OF(list_pop_front(&g->parked), struct parked, link);
-        g->parked_count--;
-        if (group_is_leader(g) && parked->append.term == raft_current_term(&g->raft)) {
-            send_or_park(g, parked->to, parked->to_name, &parked->append);
+    for (size_t count = g->awaiting_read_count; count > 0; count--) {
+        struct awaiting_read *item =
+            CONTAINER_OF(list_pop_front(&g->awaiting_read), struct awaiting_read, link);
+        g->awaiting_read_count--;
+        if (group_is_leader(g) && item->append.term == raft_current_term(&g->raft)) {
+            send_or_await_read(g, item->to, item->to_name, &item->append);
         }
-        mem_free(parked);
+        mem_free(item);
     }
 }
 
@@ -202,7 +206,7 @@ static void take_append(struct group *g, const struct raft_message *message)
         struct raft_append_entries append = rest;
         append.entries = NULL;
         append.n_entries = append_count(g, rest.prev_log_index + 1, rest.n_entries);
-        send_or_park(g, message->server_id, message->server_address, &append);
+        send_or_await_read(g, message->server_id, message->server_address, &append);
         rest.n_entries -= append.n_entries;
         rest.prev_log_index += append.n_entries;
         rest.prev_log_term = wal_log_term(g->log, rest.prev_log_index);
@@ -250,10 +254,11 @@ void group_take_message(struct group *g, const struct raft_message *from)
 
 void group_out_end(struct group *g)
 {
-    while (!list_is_empty(&g->held)) {
-        held_free(g, CONTAINER_OF(list_pop_front(&g->held), struct held, link));
+    while (!list_is_empty(&g->awaiting_flush)) {
+        awaiting_flush_free(
+            g, CONTAINER_OF(list_pop_front(&g->awaiting_flush), struct awaiting_flush, link));
     }
-    while (!list_is_empty(&g->parked)) {
-        mem_free(CONTAINER_OF(list_pop_front(&g->parked), struct parked, link));
+    while (!list_is_empty(&g->awaiting_read)) {
+        mem_free(CONTAINER_OF(list_pop_front(&g->awaiting_read), struct awaiting_read, link));
     }
 }

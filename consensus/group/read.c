@@ -142,7 +142,7 @@ void read_begin(struct group *g, struct read_request *request)
         request->on_done(request, ERR_NOT_LEADER);
         return;
     }
-    e->is_behind = true;
+    e->turn_is_due = true;
     if (list_is_empty(&g->reads)) { list_push_back(&e->readers, &g->reader); }
     list_push_back(&g->reads, &request->link);
 }

@@ -1,4 +1,4 @@
-/* link_int: the link's state as link.c (out, life) and link_in.c (in) share it.
+/* link_int: the link's state as link.c, link_outgoing.c and link_incoming.c share it.
  * Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_LINK_INT_H
 #define FANFARE_CONSENSUS_LINK_INT_H
@@ -13,10 +13,10 @@ struct link {
     uv_tcp_t listener;
     uv_timer_t timer;
     uv_timer_t hello_timer; /* runs while somebody has not said who it is */
-    struct list peers;
+    struct list peers;      /* link_outgoing.c's, and the next */
     size_t peer_count;
-    struct list ins;
-    size_t in_count; /* those that are being closed not counted */
+    struct list incoming;  /* link_incoming.c's, and the next two */
+    size_t incoming_count; /* those that are being closed not counted */
     size_t stranger_count;
     size_t handle_count; /* that libuv has not closed, and requests that it has not answered */
     bool is_closing;
@@ -36,11 +36,16 @@ void link_maybe_free(struct link *link);
 /* Bytes came from that node. */
 void link_heard(struct link *link, const char *name);
 
+/* Outgoing connections: ping, give up those that are silent; close all; free what is known of the peers. */
+void link_watch_outgoing(struct link *link);
+void link_close_outgoing(struct link *link);
+void link_free_outgoing(struct link *link);
+
 /* The listener's callback. */
 void link_on_connection(uv_stream_t *listener, int status);
 /* Close the incoming connections that are silent; that are late to say who they are; all. */
-void link_in_watch(struct link *link);
+void link_watch_incoming(struct link *link);
 void link_on_hello_timer(uv_timer_t *timer);
-void link_in_close(struct link *link);
+void link_close_incoming(struct link *link);
 
 #endif

@@ -362,7 +362,7 @@ static void on_member_note(struct core *core, struct node *from, const struct no
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
     case NOTE_SETTLED: keep_on_settled(core, &note->settled); return;
     case NOTE_NONE:
-    case NOTE_HAIL:
+    case NOTE_DISCOVERY:
     case NOTE_RELEASE:
     case NOTE_JOIN:
     case NOTE_JOIN_REPLY: break;
@@ -372,7 +372,7 @@ static void on_member_note(struct core *core, struct node *from, const struct no
 static void on_any_note(struct core *core, struct node *from, const struct note *note)
 {
     switch (note->kind) {
-    case NOTE_HAIL: found_on_hail(core, from, note); return;
+    case NOTE_DISCOVERY: found_on_discovery(core, from, note); return;
     case NOTE_RELEASE: found_on_release(core, note); return;
     case NOTE_JOIN: join_on_join(core, from, note); return;
     case NOTE_JOIN_REPLY: join_on_reply(core, note); return;

@@ -98,7 +98,7 @@ static bool breaks_quorum(struct core *core, const struct pmap *map, uint32_t in
     const char *name = map->node[index].name;
     uint32_t voters_up;
     uint32_t voters;
-    if (raft_can_lose(core, map, name, &voters_up, &voters)) { return false; }
+    if (voters_can_lose(core, map, name, &voters_up, &voters)) { return false; }
     snprintf(text, NOTE_TEXT_BYTES,
              "ERR Without %s only %" PRIu32 " of %" PRIu32 " voters would be up: no quorum", name,
              voters_up, voters);
@@ -137,7 +137,7 @@ static void decide(struct core *core, const struct asker *asker, const char *nam
         return;
     }
     if (map->node[index].id == core->opts.node_id) { /* another leader does it, asked again */
-        (void)raft_hand_over(core);
+        (void)voters_hand_over(core);
         return;
     }
     const struct node *node = core_node_of(core, map->node[index].id, name);

@@ -1,7 +1,7 @@
 /* membership_found: what a node without a cluster does: it looks for one, and helps to found one.
- * Owns: the hails, the promise. Thread: the raft thread.
+ * Owns: the discovery, the promise. Thread: the raft thread.
  *
- * Nodes without a cluster hail everybody they know. The one with the lowest name, when `expect` of
+ * Nodes without a cluster ask everybody they know. The one with the lowest name, when `expect` of
  * them hear each other, makes an attempt: a random cluster id, for which it asks the others' promise.
  * A promise is durable before it is told, and binds its giver to help found no other cluster; so of
  * any two sets of nodes that share one, one at most founds. With all promises in hand the founder
@@ -16,7 +16,7 @@
 #include "consensus/membership/membership_int.h"
 
 enum {
-    HAIL_MS = 100,
+    DISCOVERY_MS = 100,
     FRESH_MS = 1500, /* a node that was heard less long ago is there */
     QUIET_MS = 3000, /* one that expects nobody else founds when nobody answered for so long */
     WAIT_LOG_MS = 10000,
@@ -29,7 +29,7 @@ static bool is_clusterless(const struct core *core)
 
 static bool is_fresh(const struct core *core, const struct node *node)
 {
-    return node->id != 0 && node->hail_ms != 0 && core->now_ms < node->hail_ms + FRESH_MS;
+    return node->id != 0 && node->discovery_ms != 0 && core->now_ms < node->discovery_ms + FRESH_MS;
 }
 
 /* Has no cluster, and is of those who would found one with us. */
@@ -38,37 +38,39 @@ static bool is_candidate(const struct core *core, const struct node *node)
     return is_fresh(core, node) && node->cluster_id == 0 && node->expect == core->opts.expect;
 }
 
-/* ---- hails ---- */
+/* ---- discovery ---- */
 
-static struct note make_hail(struct core *core, bool wants_answer)
+static struct note make_discovery(struct core *core, bool wants_answer)
 {
-    struct note note = core_note_new(core, NOTE_HAIL);
-    struct note_hail *hail = &note.hail;
+    struct note note = core_note_new(core, NOTE_DISCOVERY);
+    struct note_discovery *discovery = &note.discovery;
     const struct pmap *map = core_control_map(core);
     note.raft = core->opts.raft;
-    hail->wants_answer = wants_answer;
-    hail->expect = is_clusterless(core) ? core->opts.expect : 0;
-    hail->attempt = core->attempt;
-    hail->is_founding = core->file.state == CLUSTER_FOUNDING;
+    discovery->wants_answer = wants_answer;
+    discovery->expect = is_clusterless(core) ? core->opts.expect : 0;
+    discovery->attempt = core->attempt;
+    discovery->is_founding = core->file.state == CLUSTER_FOUNDING;
     if (core->file.state == CLUSTER_PROMISED) {
-        hail->promised_to = core->file.founder_id;
-        hail->promised = core->file.cluster_id;
+        discovery->promised_to = core->file.founder_id;
+        discovery->promised = core->file.cluster_id;
     }
-    for (size_t i = 0; i < CORE_NODES_MAX && hail->seen_count < PMAP_NODES_MAX; i++) {
+    for (size_t i = 0; i < CORE_NODES_MAX && discovery->seen_count < PMAP_NODES_MAX; i++) {
         if (is_fresh(core, &core->nodes[i]) && core->nodes[i].cluster_id == 0) {
-            hail->seen[hail->seen_count++] = core->nodes[i].id;
+            discovery->seen[discovery->seen_count++] = core->nodes[i].id;
         }
     }
     for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
-        if (map->node[i].id != 0) { hail->member[hail->member_count++] = map->node[i].raft; }
+        if (map->node[i].id != 0) {
+            discovery->member[discovery->member_count++] = map->node[i].raft;
+        }
     }
-    if (note.cluster_id != 0) { hail->leader = core_leader_address(core); }
+    if (note.cluster_id != 0) { discovery->leader = core_leader_address(core); }
     return note;
 }
 
-void found_hail_all(struct core *core)
+void found_discover_all(struct core *core)
 {
-    struct note note = make_hail(core, true);
+    struct note note = make_discovery(core, true);
     struct buf bytes = {0};
     note_encode(&bytes, &note);
     core->world.send_join(core->world.arg, buf_slice(&bytes));
@@ -78,25 +80,25 @@ void found_hail_all(struct core *core)
     buf_fini(&bytes);
 }
 
-static void answer_hail(struct core *core, const struct note *note)
+static void answer_discovery(struct core *core, const struct note *note)
 {
-    struct note answer = make_hail(core, false);
+    struct note answer = make_discovery(core, false);
     core_send_to(core, &note->raft, &answer);
 }
 
-static void note_hail(struct core *core, struct node *from, const struct note *note)
+static void note_discovery(struct core *core, struct node *from, const struct note *note)
 {
-    const struct note_hail *hail = &note->hail;
-    from->hail_ms = core->now_ms;
+    const struct note_discovery *discovery = &note->discovery;
+    from->discovery_ms = core->now_ms;
     from->cluster_id = note->cluster_id;
-    from->expect = hail->expect;
-    from->attempt = hail->attempt;
-    from->is_founding = hail->is_founding;
-    from->promised_to = hail->promised_to;
-    from->promised = hail->promised;
+    from->expect = discovery->expect;
+    from->attempt = discovery->attempt;
+    from->is_founding = discovery->is_founding;
+    from->promised_to = discovery->promised_to;
+    from->promised = discovery->promised;
     from->sees_me = false;
-    for (uint32_t i = 0; i < hail->seen_count; i++) {
-        if (hail->seen[i] == core->opts.node_id) { from->sees_me = true; }
+    for (uint32_t i = 0; i < discovery->seen_count; i++) {
+        if (discovery->seen[i] == core->opts.node_id) { from->sees_me = true; }
     }
 }
 
@@ -134,10 +136,10 @@ static void maybe_promise(struct core *core, const struct node *to)
 /* It waits for an attempt that is not, and will never be, ours. */
 static void maybe_release(struct core *core, const struct note *note)
 {
-    uint64_t promised = note->hail.promised;
+    uint64_t promised = note->discovery.promised;
     bool is_ours = promised == core->attempt ||
                    (core->file.state != CLUSTER_PROMISED && promised == core->file.cluster_id);
-    if (note->hail.promised_to != core->opts.node_id || is_ours) { return; }
+    if (note->discovery.promised_to != core->opts.node_id || is_ours) { return; }
     struct note release = core_note_new(core, NOTE_RELEASE);
     release.release = promised;
     core_send_to(core, &note->raft, &release);
@@ -155,16 +157,16 @@ void found_on_release(struct core *core, const struct note *note)
     }
 }
 
-void found_on_hail(struct core *core, struct node *from, const struct note *note)
+void found_on_discovery(struct core *core, struct node *from, const struct note *note)
 {
     if (note->raft.port == 0) { return; }
     bool was_asked = from->attempt != 0;
-    note_hail(core, from, note);
-    if (note->cluster_id != 0) { join_on_hail(core, from, note); }
+    note_discovery(core, from, note);
+    if (note->cluster_id != 0) { join_on_discovery(core, from, note); }
     maybe_release(core, note);
     if (is_clusterless(core) && note->cluster_id == 0) { maybe_promise(core, from); }
     bool is_asked = from->attempt != 0 && !was_asked;
-    if (note->hail.wants_answer || is_asked) { answer_hail(core, note); }
+    if (note->discovery.wants_answer || is_asked) { answer_discovery(core, note); }
 }
 
 /* ---- founding ---- */
@@ -186,7 +188,7 @@ static bool could_found_two(struct core *core)
 {
     uint32_t named = core->world.join_count(core->world.arg) + !core->is_in_join;
     if (named < 2 || core->opts.expect > named / 2) { return false; }
-    /* By then its own hail would have come back to it. */
+    /* By then its own discovery would have come back to it. */
     bool is_certain = core->now_ms >= core->started_ms + FRESH_MS;
     if (is_certain && core_may_tell(core, &core->expect_told_ms)) {
         LOG_ERROR(
@@ -249,21 +251,21 @@ void found_tick(struct core *core)
         log_waiting(core, what, others_count);
     } else if (core->attempt == 0) {
         core->attempt = core->world.random(core->world.arg) | 1;
-        core->hail_next_ms = 0;
+        core->discovery_next_ms = 0;
     }
     if (core->attempt != 0 && promised_count + 1 >= core->opts.expect) {
         found(core);
         return;
     }
-    if (core->now_ms >= core->hail_next_ms) {
-        core->hail_next_ms = core->now_ms + HAIL_MS;
-        found_hail_all(core);
+    if (core->now_ms >= core->discovery_next_ms) {
+        core->discovery_next_ms = core->now_ms + DISCOVERY_MS;
+        found_discover_all(core);
         for (size_t i = 0; i < CORE_NODES_MAX; i++) {
             const struct node *node = &core->nodes[i];
-            struct note hail;
+            struct note discovery;
             if (!is_fresh(core, node) || node->raft.port == 0) { continue; }
-            hail = make_hail(core, true);
-            core_send_to(core, &node->raft, &hail);
+            discovery = make_discovery(core, true);
+            core_send_to(core, &node->raft, &discovery);
         }
     }
 }

@@ -1,6 +1,6 @@
 /* membership_int: the core's state as its files share it: membership_core.c (life, the map),
  * membership_found.c (a node without a cluster), membership_join.c (becoming a member again at every
- * start), membership_lease.c (being alive), membership_lead.c and membership_raft.c (the leader's
+ * start), membership_lease.c (being alive), membership_lead.c and membership_voters.c (the leader's
  * duties), membership_keep.c (of them those about partitions' data, and a node's own data),
  * membership_forget.c. Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_MEMBERSHIP_INT_H
@@ -15,9 +15,9 @@ struct node {
     char name[PMAP_NAME_BYTES];
     uint64_t heard_ms; /* any note */
 
-    /* hails and joins */
+    /* discovery and joins */
     struct pmap_address raft; /* port 0: it never told; the map knows */
-    uint64_t hail_ms;         /* 0: never */
+    uint64_t discovery_ms;    /* 0: never */
     uint64_t cluster_id;
     uint32_t expect;
     uint64_t attempt;
@@ -108,7 +108,7 @@ struct core {
 
     /* founding */
     uint64_t attempt; /* cluster id; 0: none */
-    uint64_t hail_next_ms;
+    uint64_t discovery_next_ms;
     uint64_t quiet_log_ms;
     uint64_t expect_told_ms;
     uint32_t own_groups; /* partitions' groups in the log of a node that never had a cluster */
@@ -215,14 +215,14 @@ void core_propose(struct core *core, const struct control_command *command,
 
 /* ---- found ---- */
 void found_tick(struct core *core);
-void found_on_hail(struct core *core, struct node *from, const struct note *note);
+void found_on_discovery(struct core *core, struct node *from, const struct note *note);
 void found_on_release(struct core *core, const struct note *note);
-/* Hail everybody that is known. */
-void found_hail_all(struct core *core);
+/* Ask everybody that is known. */
+void found_discover_all(struct core *core);
 
 /* ---- join ---- */
 void join_tick(struct core *core);
-void join_on_hail(struct core *core, struct node *from, const struct note *note);
+void join_on_discovery(struct core *core, struct node *from, const struct note *note);
 void join_on_reply(struct core *core, const struct note *note);
 void join_on_map(struct core *core, const struct pmap *map);
 void join_renew(struct core *core, uint64_t replica);
@@ -246,13 +246,13 @@ void lead_on_unserved(struct core *core, const char *by, uint32_t partition, uin
 void lead_place(struct core *core); /* owners */
 /* Does some node own what it does not order yet, or not know that it owns it? */
 MUST_USE bool lead_is_unfinished(struct core *core, const struct pmap *map);
-/* ---- raft ---- */
-void raft_reconcile(struct core *core); /* the Raft configuration follows the members */
+/* ---- voters ---- */
+void voters_reconcile(struct core *core); /* the Raft configuration follows the members */
 /* Would the voters other than that member, as far as this leader hears them, be a quorum? They are
  * counted, too. */
-MUST_USE bool raft_can_lose(struct core *core, const struct pmap *map, const char *name,
-                            uint32_t *voters_up, uint32_t *voters);
-bool raft_hand_over(struct core *core); /* leadership, to a voter that stays */
+MUST_USE bool voters_can_lose(struct core *core, const struct pmap *map, const char *name,
+                              uint32_t *voters_up, uint32_t *voters);
+bool voters_hand_over(struct core *core); /* leadership, to a voter that stays */
 
 /* ---- keep ---- */
 void keep_tick(struct core *core, const struct pmap *map); /* leader */

@@ -60,7 +60,7 @@ static void become_member(struct core *core, uint64_t incarnation, uint64_t vers
              LOG_UINT("incarnation", incarnation));
     core_publish(core);
     lease_ping(core);
-    found_hail_all(core); /* we may have another address than before */
+    found_discover_all(core); /* we may have another address than before */
 }
 
 static void on_self_joined(struct core *core, struct op *op, enum err err)
@@ -94,7 +94,7 @@ static void send_join(struct core *core)
         struct note note = make_join(core);
         core_send_to(core, &leader, &note);
     }
-    if (!is_clusterless(core)) { found_hail_all(core); } /* else it hails anyway */
+    if (!is_clusterless(core)) { found_discover_all(core); } /* else it discovers anyway */
 }
 
 void join_tick(struct core *core)
@@ -116,14 +116,14 @@ void join_tick(struct core *core)
         send_join(core); /* we may be down and not learn it from the log, or in it no more */
     } else if (silence_ms > core->opts.node_timeout_ms) {
         core->join_next_ms = core->now_ms + JOIN_MS;
-        found_hail_all(core); /* the leader may have moved, or we */
+        found_discover_all(core); /* the leader may have moved, or we */
     } else if (core->now_ms >= core->look_next_ms) {
         core->look_next_ms = core->now_ms + LOOK_MS;
-        found_hail_all(core); /* does somebody there belong to another cluster? */
+        found_discover_all(core); /* does somebody there belong to another cluster? */
     }
 }
 
-void join_on_hail(struct core *core, struct node *from, const struct note *note)
+void join_on_discovery(struct core *core, struct node *from, const struct note *note)
 {
     if (is_clusterless(core)) {
         if (core->join_cluster == 0) {
@@ -142,7 +142,7 @@ void join_on_hail(struct core *core, struct node *from, const struct note *note)
         }
         return;
     }
-    const struct pmap_address *leader = &note->hail.leader;
+    const struct pmap_address *leader = &note->discovery.leader;
     bool is_leader = leader->port == note->raft.port && strcmp(leader->host, note->raft.host) == 0;
     if (is_leader) {
         core->leader_hint = *leader;

@@ -383,7 +383,7 @@ static void hand_over(struct core *core, const struct pmap *map)
     for (uint32_t p = 0; p < map->partition_count; p++) {
         if (map->partition[p].owner == self) { return; }
     }
-    if (map->node[self].is_draining) { (void)raft_hand_over(core); }
+    if (map->node[self].is_draining) { (void)voters_hand_over(core); }
 }
 
 /* This node itself wants to drain. */
@@ -420,7 +420,7 @@ void lead_tick(struct core *core)
     }
     judge_suspicions(core, map);
     judge_self(core, map);
-    raft_reconcile(core);
+    voters_reconcile(core);
     lead_place(core);
     keep_tick(core, map);
     hand_over(core, map);

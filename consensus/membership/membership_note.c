@@ -20,10 +20,10 @@ static char *text(const char *from)
     return pointer.out;
 }
 
-/* A hail's arrays, and the parts of any note. */
+/* A discovery's arrays, and the parts of any note. */
 struct wire {
     union {
-        Fanfare__Membership__Hail hail;
+        Fanfare__Membership__Discovery discovery;
         Fanfare__Membership__Release release;
         Fanfare__Membership__Join join;
         Fanfare__Membership__JoinReply join_reply;
@@ -54,29 +54,30 @@ static Fanfare__Membership__Address *fill_address(Fanfare__Membership__Address *
     return wire;
 }
 
-static void fill_hail(Fanfare__Membership__Note *out, struct wire *wire, const struct note *note)
+static void fill_discovery(Fanfare__Membership__Note *out, struct wire *wire,
+                           const struct note *note)
 {
-    const struct note_hail *hail = &note->hail;
-    Fanfare__Membership__Hail *body = &wire->hail;
-    fanfare__membership__hail__init(body);
-    body->wants_answer = hail->wants_answer;
-    body->expect = hail->expect;
-    body->attempt = hail->attempt;
-    body->is_founding = hail->is_founding;
-    body->promised_to = hail->promised_to;
-    body->promised = hail->promised;
-    memcpy(wire->seen, hail->seen, hail->seen_count * sizeof wire->seen[0]);
-    body->n_seen = hail->seen_count;
+    const struct note_discovery *discovery = &note->discovery;
+    Fanfare__Membership__Discovery *body = &wire->discovery;
+    fanfare__membership__discovery__init(body);
+    body->wants_answer = discovery->wants_answer;
+    body->expect = discovery->expect;
+    body->attempt = discovery->attempt;
+    body->is_founding = discovery->is_founding;
+    body->promised_to = discovery->promised_to;
+    body->promised = discovery->promised;
+    memcpy(wire->seen, discovery->seen, discovery->seen_count * sizeof wire->seen[0]);
+    body->n_seen = discovery->seen_count;
     body->seen = wire->seen;
-    body->leader = fill_address(&wire->leader, &hail->leader);
-    for (uint32_t i = 0; i < hail->member_count; i++) {
-        wire->member_at[i] = fill_address(&wire->member[i], &hail->member[i]);
+    body->leader = fill_address(&wire->leader, &discovery->leader);
+    for (uint32_t i = 0; i < discovery->member_count; i++) {
+        wire->member_at[i] = fill_address(&wire->member[i], &discovery->member[i]);
         CHECK(wire->member_at[i] != NULL);
     }
-    body->n_members = hail->member_count;
+    body->n_members = discovery->member_count;
     body->members = wire->member_at;
-    out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_HAIL;
-    out->hail = body;
+    out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_DISCOVERY;
+    out->discovery = body;
 }
 
 static void fill_release(Fanfare__Membership__Note *out, struct wire *wire, const struct note *note)
@@ -201,11 +202,11 @@ static void fill_settled(Fanfare__Membership__Note *out, struct wire *wire, cons
 }
 
 static void (*const fill_of[])(Fanfare__Membership__Note *, struct wire *, const struct note *) = {
-    [NOTE_HAIL] = fill_hail,       [NOTE_RELEASE] = fill_release,
-    [NOTE_JOIN] = fill_join,       [NOTE_JOIN_REPLY] = fill_join_reply,
-    [NOTE_PING] = fill_ping,       [NOTE_ECHO] = fill_echo,
-    [NOTE_SUSPECT] = fill_suspect, [NOTE_UNSERVED] = fill_unserved,
-    [NOTE_FORGET] = fill_forget,   [NOTE_FORGET_REPLY] = fill_forget_reply,
+    [NOTE_DISCOVERY] = fill_discovery, [NOTE_RELEASE] = fill_release,
+    [NOTE_JOIN] = fill_join,           [NOTE_JOIN_REPLY] = fill_join_reply,
+    [NOTE_PING] = fill_ping,           [NOTE_ECHO] = fill_echo,
+    [NOTE_SUSPECT] = fill_suspect,     [NOTE_UNSERVED] = fill_unserved,
+    [NOTE_FORGET] = fill_forget,       [NOTE_FORGET_REPLY] = fill_forget_reply,
     [NOTE_SETTLED] = fill_settled,
 };
 
@@ -264,7 +265,7 @@ static bool take_address(const Fanfare__Membership__Address *wire, struct pmap_a
            take_word(wire->host, out->host, sizeof out->host);
 }
 
-static bool take_hail(const Fanfare__Membership__Hail *wire, struct note_hail *out)
+static bool take_discovery(const Fanfare__Membership__Discovery *wire, struct note_discovery *out)
 {
     if (wire->n_seen > PMAP_NODES_MAX || wire->n_members > PMAP_NODES_MAX) { return false; }
     out->wants_answer = wire->wants_answer;
@@ -335,9 +336,9 @@ static bool take_settled(const Fanfare__Membership__Settled *wire, struct note_s
 static bool take_body(const Fanfare__Membership__Note *wire, struct note *out)
 {
     switch (wire->body_case) {
-    case FANFARE__MEMBERSHIP__NOTE__BODY_HAIL:
-        out->kind = NOTE_HAIL;
-        return take_hail(wire->hail, &out->hail);
+    case FANFARE__MEMBERSHIP__NOTE__BODY_DISCOVERY:
+        out->kind = NOTE_DISCOVERY;
+        return take_discovery(wire->discovery, &out->discovery);
     case FANFARE__MEMBERSHIP__NOTE__BODY_RELEASE:
         out->kind = NOTE_RELEASE;
         out->release = wire->release->promised;

@@ -8,7 +8,7 @@
 
 enum note_kind {
     NOTE_NONE, /* of a kind that this version does not know: dropped */
-    NOTE_HAIL,
+    NOTE_DISCOVERY,
     NOTE_RELEASE,
     NOTE_JOIN,
     NOTE_JOIN_REPLY,
@@ -23,7 +23,7 @@ enum note_kind {
 
 enum { NOTE_TEXT_BYTES = 256, NOTE_SETTLED_MAX = 256 };
 
-struct note_hail {
+struct note_discovery {
     bool wants_answer;
     uint32_t expect;
     uint64_t attempt; /* 0: none */
@@ -108,7 +108,7 @@ struct note {
     char name[PMAP_NAME_BYTES];
     struct pmap_address raft; /* port 0: not told */
     union {
-        struct note_hail hail;
+        struct note_discovery discovery;
         uint64_t release;
         struct note_join join;
         struct note_join_reply join_reply;

@@ -277,6 +277,50 @@ class TestAsyncio:
         return got
 
 
+class TestScripts:
+    """register_script, and the lock that is made of scripts."""
+
+    def test_a_script_is_loaded_when_it_is_first_needed_and_again_when_it_is_gone(self, r):
+        script = r.register_script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
+        assert script(keys=["py:script"], args=["x"]) == ["py:script", "x", 1]
+        assert r.script_exists(script.sha) == [True]
+        assert r.script_flush() is True
+        assert r.script_exists(script.sha) == [False]
+        assert script(keys=["py:script"], args=["x"]) == ["py:script", "x", 2]
+        with r.pipeline() as pipe:
+            pipe.set("py:script", 10)
+            script(keys=["py:script"], args=["y"], client=pipe)
+            assert pipe.execute() == [True, ["py:script", "y", 11]]
+        r.delete("py:script")
+
+    def test_a_lock_is_one_clients_until_it_is_given_back_or_is_over(self, r):
+        lock, other = r.lock("py:lock", timeout=5), r.lock("py:lock", timeout=5)
+        assert lock.acquire() and not other.acquire(blocking=False)
+        assert lock.extend(10) and lock.reacquire() and lock.owned()
+        with pytest.raises(redis.exceptions.LockError):
+            other.release()
+        lock.release()
+        with other:
+            assert not lock.acquire(blocking=False)
+            r.delete("py:lock")
+            with pytest.raises(redis.exceptions.LockNotOwnedError):
+                other.extend(10)
+            assert r.lock("py:lock", timeout=5).acquire()
+            with pytest.raises(redis.exceptions.LockNotOwnedError):
+                other.release()
+            other.local.token = r.get("py:lock").encode()
+
+    def test_errors_are_told_apart(self, r):
+        with pytest.raises(redis.exceptions.NoScriptError):
+            r.evalsha("0" * 40, 0)
+        with pytest.raises(redis.exceptions.ResponseError, match="^WRONGTYPE .* script: [0-9a-f]{40}, on @user_script:1"):
+            r.eval("redis.call('SET', 'py:s', 1) return redis.call('LPUSH', 'py:s', 1)", 0)
+        assert r.eval("return redis.pcall('LPUSH', 'py:s', 1).err", 0).startswith("WRONGTYPE")
+        with pytest.raises(redis.exceptions.ResponseError, match="Error compiling script"):
+            r.script_load("return (")
+        r.delete("py:s")
+
+
 class TestCluster:
     """RedisCluster against the answers of one node."""
 

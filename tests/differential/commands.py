@@ -18,6 +18,8 @@ BY_CHANCE = {b"SPOP", b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"}
 LOOSE_FIELDS = {b"radix-tree-keys", b"radix-tree-nodes", b"idle", b"inactive", b"seen-time", b"active-time"}
 # Replies whose elements come in any order.
 UNORDERED = {b"SMEMBERS", b"SUNION", b"SINTER", b"SDIFF", b"HKEYS", b"HVALS", b"KEYS"}
+# In any order, unless one is asked for.
+AROUND = {b"GEOSEARCH", b"GEORADIUS", b"GEORADIUS_RO", b"GEORADIUSBYMEMBER", b"GEORADIUSBYMEMBER_RO"}
 PAIRS = {b"HGETALL"}
 # Scans of small collections: a cursor of 0 and the elements in any order.
 SCANS = {b"SSCAN": 1, b"HSCAN": 2, b"ZSCAN": 2, b"SCAN": 1}
@@ -31,7 +33,7 @@ class World:
         self.size = 0
         self.families = [self.string, self.string, self.bits, self.keys, self.list, self.list, self.hash, self.set,
                          self.zset, self.zset, self.zrange, self.stream, self.group,
-                         self.large]
+                         self.large, self.geo, self.counters]
 
     def pick(self, choices):
         return self.random.choice(choices)
@@ -86,6 +88,8 @@ class World:
             lambda: [self.pick([b"INCR", b"DECR"]), k()],
             lambda: [self.pick([b"INCRBY", b"DECRBY"]), k(), i()],
             lambda: [b"INCRBYFLOAT", k(), self.float()],
+            lambda: [b"LCS", k(), k()] + self.maybe(30, b"LEN") + self.maybe(50, b"IDX") +
+            self.maybe(30, b"MINMATCHLEN", i()) + self.maybe(30, b"WITHMATCHLEN") + self.maybe(3, b"FOO"),
         ])()
 
     def bits(self):
@@ -240,6 +244,64 @@ class World:
             lambda: [b"ZREMRANGEBYRANK", k(), i(), i()],
             lambda: [b"ZREMRANGEBYSCORE", k(), score(), score()],
             lambda: self.lex_command(lex, limit),
+        ])()
+
+    def place(self):
+        """A longitude and a latitude, now and then outside the map."""
+        if self.chance(10):
+            return [self.pick([b"181", b"-180", b"x", b"179.5"]), self.pick([b"86", b"-85.05112878", b"nan", b"0"])]
+        spread = self.pick([0.01, 1, 30, 180])
+        lon, lat = self.pick([(13.4, 52.5), (179.9, 10), (-179.95, -70), (0, 0)])
+        return [b"%.6f" % max(-180, min(179.9, lon + self.random.uniform(-spread, spread))),
+                b"%.6f" % max(-85, min(85, lat + self.random.uniform(-spread, spread) / 2))]
+
+    def geo(self):
+        """On keys of their own for the most part: places, and what lies around."""
+        k = lambda: self.pick([b"geo1", b"geo2", b"geo3", self.key()])
+        m = lambda: b"m%d" % self.random.randint(0, 40 if self.size < 400 else 2000)
+        # Around a whole continent and more Redis 7 overlooks some.
+        unit = lambda: self.pick([b"m", b"km", b"FT", b"mi"]) if self.chance(97) else b"yd"
+        length = lambda: self.pick([b"0", b"-1", b"x"]) if self.chance(5) else b"%.3f" % (10 ** self.random.uniform(0, 3))
+        flags = lambda: self.maybe(30, b"WITHCOORD") + self.maybe(30, b"WITHDIST") + self.maybe(30, b"WITHHASH") + \
+            self.maybe(40, self.pick([b"ASC", b"DESC"])) + self.maybe(25, b"COUNT", self.int()) + self.maybe(3, b"ANY")
+        start = lambda: self.pick([[b"FROMMEMBER", m()], [b"FROMLONLAT"] + self.place()]) if self.chance(96) else []
+        shape = lambda: self.pick([[b"BYRADIUS", length(), unit()], [b"BYBOX", length(), length(), unit()]]) \
+            if self.chance(96) else []
+        store = lambda: self.maybe(30, self.pick([b"STORE", b"STOREDIST"]), self.pick([b"near", k()]))
+        return self.pick([
+            lambda: [b"GEOADD", k()] + self.maybe(20, self.pick([b"NX", b"XX"])) + self.maybe(20, b"CH") +
+            sum(self.many(lambda: self.place() + [m()], 1, 6), []) + self.maybe(3, b"odd"),
+            lambda: [b"GEOADD", b"geo1"] + sum(self.many(lambda: self.place() + [m()], 10, 30), []),
+            lambda: [b"GEODIST", k(), m(), m()] + self.maybe(50, unit()),
+            lambda: [b"GEOHASH", k()] + self.many(m, 0, 3),
+            lambda: [b"GEOPOS", k()] + self.many(m, 0, 3),
+            lambda: [b"GEOSEARCH", k()] + start() + shape() + flags() + self.maybe(3, b"STOREDIST"),
+            lambda: [b"GEOSEARCHSTORE", self.pick([b"near", k()]), k()] + start() + shape() + flags()[:2] +
+            self.maybe(30, b"STOREDIST"),
+            lambda: [b"GEORADIUS", k()] + self.place() + [length(), unit()] + flags() + store(),
+            lambda: [b"GEORADIUSBYMEMBER", k(), m(), length(), unit()] + flags() + store(),
+            lambda: [b"GEORADIUS_RO", k()] + self.place() + [length(), unit()] + flags() + store()[:1],
+            lambda: [b"GEORADIUSBYMEMBER_RO", k(), m(), length(), unit()] + flags(),
+            lambda: [b"ZRANGE", self.pick([b"near", k()]), b"0", b"-1", b"WITHSCORES"],
+        ])()
+
+    def counters(self):
+        """HyperLogLogs of few and of many elements, and what is none."""
+        k = lambda: self.pick([b"hll1", b"hll2", b"hll3", b"hll4", self.key()])
+        e = lambda: self.pick([b"", b"a", b"%d" % self.random.randint(0, 100000)])
+        broken = lambda: self.pick([b"HYLL", b"HYLL\x01" + bytes(11), b"HYLL\x01" + bytes(10) + b"\x80\x80\x84",
+                                    b"HYLL\x02" + bytes(11) + b"\x7f\xff",
+                                    b"HYLL\x00" + bytes(12299), b"HYLL\x00" + bytes(100)])
+        return self.pick([
+            lambda: [b"PFADD", k()] + self.many(e, 0, 5),
+            lambda: [b"PFADD", k()] + self.many(e, 50, 400),
+            lambda: [b"PFCOUNT"] + self.many(k, 1, 3),
+            lambda: [b"PFMERGE", k()] + self.many(k, 0, 3),
+            lambda: [b"PFDEBUG", self.pick([b"ENCODING", b"TODENSE", b"FOO"]), k()],
+            lambda: [b"PFDEBUG", self.pick([b"GETREG", b"DECODE"]), self.pick([b"hll1", b"hll2"])]
+            if self.chance(10) else [b"PFCOUNT", k()],
+            lambda: [b"GET", k()],
+            lambda: [b"SET", self.pick([b"hll3", b"hll4"]), broken()] if self.chance(30) else [b"DEL", k()],
         ])()
 
     def large(self):

@@ -85,7 +85,7 @@ static struct world {
     bool is_up[NODES];
     uint32_t life[NODES];
     struct list to[NODES], from[NODES];
-    struct errand_place known;
+    struct errand_leader known;
     bool is_asked_who;
     /* the clients */
     struct op op[CLIENTS][OPS];
@@ -294,7 +294,7 @@ static void told(void)
 {
     if (w->leader == 0 || w->leader == NODES || !w->is_up[w->leader]) { return; }
     if (w->known.where == ERRAND_THERE && w->known.term >= w->term) { return; }
-    w->known = (struct errand_place){ERRAND_THERE, w->leader, w->term};
+    w->known = (struct errand_leader){ERRAND_THERE, w->leader, w->term};
     errands_look(&w->errands);
 }
 
@@ -317,14 +317,14 @@ static uint64_t incarnation(void *arg)
     return 1;
 }
 
-static struct errand_place find(void *arg, uint32_t partition)
+static struct errand_leader find(void *arg, uint32_t partition)
 {
     (void)arg;
     (void)partition;
     bool is_own = w->leader == 0 && (w->known.where == ERRAND_NOWHERE || w->term >= w->known.term);
-    if (is_own) { return (struct errand_place){.where = ERRAND_HERE, .term = w->term}; }
+    if (is_own) { return (struct errand_leader){.where = ERRAND_HERE, .term = w->term}; }
     bool is_reached = w->known.where == ERRAND_THERE && w->is_up[w->known.node];
-    return is_reached ? w->known : (struct errand_place){.where = ERRAND_NOWHERE};
+    return is_reached ? w->known : (struct errand_leader){.where = ERRAND_NOWHERE};
 }
 
 /* `acked` stays as long as the copy: the world takes it at once. */
@@ -378,12 +378,12 @@ static void unpark_there(void *arg, const struct errand *errand)
     list_push_back(&w->to[errand->at.node], &ask->link);
 }
 
-static void on_refused(void *arg, uint32_t partition, const struct errand_place *at)
+static void on_refused(void *arg, uint32_t partition, const struct errand_leader *at)
 {
     (void)arg;
     (void)partition;
     if (w->known.node == at->node && w->known.term == at->term) {
-        w->known = (struct errand_place){.where = ERRAND_NOWHERE};
+        w->known = (struct errand_leader){.where = ERRAND_NOWHERE};
     }
 }
 
@@ -639,11 +639,11 @@ static uint64_t incarnation_of_life(void *arg)
     return life.incarnation;
 }
 
-static struct errand_place find_there(void *arg, uint32_t partition)
+static struct errand_leader find_there(void *arg, uint32_t partition)
 {
     (void)arg;
     (void)partition;
-    return (struct errand_place){.where = ERRAND_THERE, .node = 1, .term = 1};
+    return (struct errand_leader){.where = ERRAND_THERE, .node = 1, .term = 1};
 }
 
 static void count_asked(void *arg, const struct errand *errand)

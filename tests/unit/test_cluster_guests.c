@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 
 #include "base/mem.h"
+#include "cluster/accepted.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands.h"
 #include "cluster/commands_int.h"
+#include "cluster/dialled.h"
 #include "cluster/guests.h"
 
 enum { PARTITION = 3, NODE = 1, INCARNATION = 6, WORKER = 2, MS_FOREVER = 60000 };
@@ -14,9 +16,9 @@ enum { PARTITION = 3, NODE = 1, INCARNATION = 6, WORKER = 2, MS_FOREVER = 60000 
 static struct {
     struct mailbox mailbox;
     struct cluster *asking, *asked;
-    struct half half[2];
-    struct outlet outlet;
-    struct inlet inlet;
+    struct cluster_worker cw[2];
+    struct dialled_peer dialled;
+    struct accepted_peer accepted;
     struct commands *commands;
     struct pmap *map;
     struct list pending; /* at the partition */
@@ -104,52 +106,53 @@ void worker_timer_start(struct worker *worker, struct worker_timer *timer, uint6
     net.on_due = on_due;
 }
 
-void event_post(struct half *half, struct event event)
+void event_post(struct cluster_worker *cw, struct event event)
 {
-    (void)half;
+    (void)cw;
     (void)event;
 }
 
 static void send_over(const struct wire_frame *frame)
 {
     if (frame->type == WIRE_COMMAND) {
-        net.makes_sense = guests_on_command(&net.inlet, &frame->command);
+        net.makes_sense = guests_on_command(&net.accepted, &frame->command);
     } else if (frame->type == WIRE_UNPARK) {
-        net.makes_sense = guests_on_unpark(&net.inlet, &frame->unpark);
+        net.makes_sense = guests_on_unpark(&net.accepted, &frame->unpark);
     }
 }
 
-void outlet_send(struct outlet *outlet, struct peer_out *out, const struct wire_frame *frame)
+void dialled_send(struct dialled_peer *dialled, struct peer_out *out,
+                  const struct wire_frame *frame)
 {
-    (void)outlet;
+    (void)dialled;
     (void)out;
     send_over(frame);
 }
 
-void outlet_send_large(struct outlet *outlet, const struct wire_frame *frame)
+void dialled_send_large(struct dialled_peer *dialled, const struct wire_frame *frame)
 {
-    (void)outlet;
+    (void)dialled;
     send_over(frame);
 }
 
-void inlet_answer(struct inlet *inlet, const struct wire_frame *frame)
+void accepted_answer(struct accepted_peer *accepted, const struct wire_frame *frame)
 {
     struct wire_executed executed = frame->executed;
-    if (inlet->in == NULL) { return; }
+    if (accepted->in == NULL) { return; }
     executed.reply_end_count -= net.fewer;
     net.backlog_bytes += executed.reply.len;
-    net.makes_sense = commands_on_executed(&net.outlet, &executed);
+    net.makes_sense = commands_on_executed(&net.dialled, &executed);
 }
 
-void inlet_answer_large(struct inlet *inlet, const struct wire_frame *frame)
+void accepted_answer_large(struct accepted_peer *accepted, const struct wire_frame *frame)
 {
-    inlet_answer(inlet, frame);
+    accepted_answer(accepted, frame);
 }
 
-void inlet_release(struct inlet *inlet)
+void accepted_release(struct accepted_peer *accepted)
 {
-    cr_assert_gt(inlet->outstanding, 0);
-    inlet->outstanding--;
+    cr_assert_gt(accepted->outstanding, 0);
+    accepted->outstanding--;
 }
 
 /* ---- asking, and answering in the partition's place ---- */
@@ -229,21 +232,21 @@ static void set_up(void)
     for (unsigned i = 0; i < 2; i++) {
         struct cluster *c = i == 0 ? net.asking : net.asked;
         net.map->node[i] = (struct pmap_node){.id = 70 + i, .incarnation = 5 + i, .is_up = true};
-        net.half[i] = (struct half){.cluster = c, .map = net.map, .self = 1 - i};
-        c->half[WORKER] = &net.half[i];
+        net.cw[i] = (struct cluster_worker){.cluster = c, .map = net.map, .self = 1 - i};
+        c->worker[WORKER] = &net.cw[i];
         c->partition_count = PARTITION + 1;
         c->worker_count = WORKER + 1;
     }
     /* Node 1 asks node 0. */
-    net.outlet = (struct outlet){.half = &net.half[0], .node = 0, .request_is_up = true};
-    net.half[0].outlet[0] = &net.outlet;
-    net.inlet = (struct inlet){.half = &net.half[1],
-                               .in = (struct peer_in *)(void *)&socket,
-                               .node = NODE,
-                               .node_id = 71,
-                               .incarnation = INCARNATION,
-                               .worker = WORKER};
-    list_init(&net.inlet.guests);
+    net.dialled = (struct dialled_peer){.cw = &net.cw[0], .node = 0, .request_is_up = true};
+    net.cw[0].dialled[0] = &net.dialled;
+    net.accepted = (struct accepted_peer){.cw = &net.cw[1],
+                                          .in = (struct peer_in *)(void *)&socket,
+                                          .node = NODE,
+                                          .node_id = 71,
+                                          .incarnation = INCARNATION,
+                                          .worker = WORKER};
+    list_init(&net.accepted.guests);
     const struct commands_opts opts = {.cluster = net.asking,
                                        .worker = WORKER,
                                        .mailbox = &net.mailbox,
@@ -255,8 +258,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    cr_assert_eq(net.inlet.outstanding, 0);
-    cr_assert(list_is_empty(&net.inlet.guests));
+    cr_assert_eq(net.accepted.outstanding, 0);
+    cr_assert(list_is_empty(&net.accepted.guests));
     commands_free(net.commands);
     pmap_unref(net.map);
     mem_free(net.asking);
@@ -339,14 +342,14 @@ Test(guests, an_answer_that_lacks_something_is_none)
     cr_assert(!net.makes_sense, "the connection is closed");
     cr_assert_eq(a.done_count, 0);
     net.fewer = 0;
-    commands_on_down(&net.half[0], 0);
-    commands_look(&net.half[0]);
-    net.outlet.node = 1; /* on the connection to another node: */
+    commands_on_down(&net.cw[0], 0);
+    commands_look(&net.cw[0]);
+    net.dialled.node = 1; /* on the connection to another node: */
     answer(ERR_OK, "y", end);
     cr_assert_eq(a.done_count, 0);
-    net.outlet.node = 0;
-    commands_on_down(&net.half[0], 0);
-    commands_look(&net.half[0]);
+    net.dialled.node = 0;
+    commands_on_down(&net.cw[0], 0);
+    commands_look(&net.cw[0]);
     answer(ERR_OK, "z", end);
     cr_assert(slice_equal(buf_slice(&a.request.reply), SLICE("z")));
     asker_fini(&a);
@@ -373,8 +376,8 @@ Test(guests, a_long_answer_comes_in_pieces_and_as_a_whole_if_its_connection_brea
     ask(&a, PARTITION_PARK);
     answer(ERR_OK, reply, NULL);
     cr_assert_eq(a.done_count, 0, "the rest waits for the socket");
-    commands_on_down(&net.half[0], 0); /* what is still to come is for an asking that is over */
-    commands_look(&net.half[0]);
+    commands_on_down(&net.cw[0], 0); /* what is still to come is for an asking that is over */
+    commands_look(&net.cw[0]);
     socket_takes();
     cr_assert_eq(a.done_count, 0);
     while (net.on_due != NULL) {
@@ -401,8 +404,8 @@ Test(guests, who_has_gone_does_not_wait_at_the_leader)
     commands_unpark(net.commands, &parked[0].request);
     cr_assert_eq(net.unparked_count, 1);
     cr_assert(net.unparked[0].is_parking && net.unparked[0].seq == 1);
-    net.inlet.in = NULL;
-    guests_on_closed(&net.inlet);
+    net.accepted.in = NULL;
+    guests_on_closed(&net.accepted);
     cr_assert_eq(net.unparked_count, 3);
     for (uint64_t i = 0; i < 2; i++) {
         const struct partition_origin *origin = &net.unparked[1 + i];

@@ -483,17 +483,17 @@ Test(consensus_guards,
         receive_vote(f, 2, 4, false);
         turn(f);
     }
-    cr_assert_eq(group(f)->held_count, 1024);
+    cr_assert_eq(group(f)->awaiting_flush_count, 1024);
     settle(f);
-    cr_assert_eq(group(f)->held_count, 0);
-    cr_assert_eq(f->e->held_bytes, 0);
-    f->e->opts.held_bytes_max = 500;
+    cr_assert_eq(group(f)->awaiting_flush_count, 0);
+    cr_assert_eq(f->e->awaiting_flush_bytes, 0);
+    f->e->opts.awaiting_flush_bytes_max = 500;
     for (unsigned i = 0; i < 100; i++) {
         receive_vote(f, 3, 5, false);
         turn(f);
     }
-    cr_assert_leq(f->e->held_bytes, 500 + 100, "a message more");
-    cr_assert_lt(group(f)->held_count, 100);
+    cr_assert_leq(f->e->awaiting_flush_bytes, 500 + 100, "a message more");
+    cr_assert_lt(group(f)->awaiting_flush_count, 100);
     f->sent_count = 0;
     settle(f);
     cr_assert(last_sent(f, "n3", RAFT_REQUEST_VOTE_RESULT)

@@ -100,11 +100,12 @@ static void check_round_trip(const struct note *note)
 Test(membership_note, every_kind_is_read_as_it_was_written)
 {
     struct note note = {.cluster_id = 1, .node_id = 2, .name = "n2", .raft = {"host", 1}};
-    note.kind = NOTE_HAIL;
-    note.hail = (struct note_hail){.expect = 3, .attempt = 9, .seen_count = 1, .seen = {7}};
-    note.hail.member_count = PMAP_NODES_MAX;
+    note.kind = NOTE_DISCOVERY;
+    note.discovery =
+        (struct note_discovery){.expect = 3, .attempt = 9, .seen_count = 1, .seen = {7}};
+    note.discovery.member_count = PMAP_NODES_MAX;
     for (uint32_t i = 0; i < PMAP_NODES_MAX; i++) {
-        note.hail.member[i] = (struct pmap_address){"member", (uint16_t)(i + 1)};
+        note.discovery.member[i] = (struct pmap_address){"member", (uint16_t)(i + 1)};
     }
     check_round_trip(&note);
     note.kind = NOTE_RELEASE;

@@ -16,7 +16,7 @@ struct model {
     struct mailbox mailbox;
     struct mailbox *mailboxes[1];
     struct fanout *fanout;
-    unsigned pictures; /* that have come into force */
+    unsigned snapshots; /* that have come into force */
     unsigned acknowledged;
     unsigned seed;
     char name[NAMES][16];
@@ -63,7 +63,7 @@ static void no_wake(void *arg)
 static void on_lane_item(struct task *task)
 {
     struct lane_item *item = CONTAINER_OF(task, struct lane_item, task);
-    struct model *m = item->half;
+    struct model *m = item->remote_arg;
     cr_assert(item->type == LANE_ACK && item->id_count == 1 && item->ids[0] == 0);
     m->acknowledged++;
     mem_free(item->ids);
@@ -94,7 +94,7 @@ static struct model *model_new(unsigned seed)
 static void model_free(struct model *m)
 {
     mailbox_run(fanout_lanes(m->fanout));
-    cr_assert_eq(m->acknowledged, m->pictures);
+    cr_assert_eq(m->acknowledged, m->snapshots);
     fanout_free(m->fanout);
     directory_free(m->directory); /* which checks that nothing is left */
     mem_free(m);
@@ -194,7 +194,7 @@ static void take_staged(struct act *a)
 {
     directory_take_staged_patterns(a->m->directory, a->node);
     if (!a->m->is_staged[a->node]) { return; }
-    a->m->pictures++;
+    a->m->snapshots++;
     a->m->is_staged[a->node] = false;
     memcpy(a->m->pattern[a->node], a->m->staged[a->node], sizeof a->m->pattern[a->node]);
 }

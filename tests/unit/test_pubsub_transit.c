@@ -285,7 +285,7 @@ static void publish_there(void)
     memcpy(thing->counted, world->counted[owner], sizeof thing->counted);
 }
 
-static void arrive(const struct lane_thing *thing, struct origin origin)
+static void arrive(const struct lane_thing *thing, struct orderer orderer)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         expect_if(&world->client[i], thing->counted[i], thing->channel, thing->message);
@@ -297,15 +297,15 @@ static void arrive(const struct lane_thing *thing, struct origin origin)
     snprintf(payload, sizeof payload, "%u", thing->message);
     char *end =
         msg_write_payload(msg_write_prefix(frame, TOPIC_CHANNEL, channel), slice_of_str(payload));
-    const struct arrival arrival = {
+    const struct received_run received_run = {
         .span = fanout_keep(fanout, slice_of(frame, (size_t)(end - frame))),
         .prefix_bytes = msg_prefix_bytes(TOPIC_CHANNEL, channel),
         .count = 1,
         .kind = TOPIC_CHANNEL,
-        .origin = origin,
+        .orderer = orderer,
     };
-    fanout_deliver(fanout, &arrival);
-    block_unref(arrival.span.block);
+    fanout_deliver(fanout, &received_run);
+    block_unref(received_run.span.block);
 }
 
 /* ---- changes ---- */
@@ -377,9 +377,9 @@ static void lane_step(unsigned owner, unsigned lane_number)
     struct lane *lane = &world->lane[owner][lane_number];
     if (lane->begin == lane->end) { return; }
     struct lane_thing *thing = &lane->thing[lane->begin++];
-    const struct origin origin = {(uint8_t)owner, (uint8_t)lane_number};
+    const struct orderer orderer = {(uint8_t)owner, (uint8_t)lane_number};
     if (thing->op == NULL) {
-        arrive(thing, origin);
+        arrive(thing, orderer);
         return;
     }
     struct op *op = thing->op;
@@ -387,7 +387,7 @@ static void lane_step(unsigned owner, unsigned lane_number)
         op->client->number != thing->number) {
         return; /* ended meanwhile */
     }
-    interest_change_counted(op->change, origin, true);
+    interest_change_counted(op->change, orderer, true);
     if (--op->acknowledgements_left == 0) { op_end(op, ERR_OK); }
 }
 
@@ -509,36 +509,36 @@ static void count_pattern(void *arg, enum topic_kind kind, struct slice name, ui
     *(uint64_t *)arg += count;
 }
 
-static void take_picture(void *arg)
+static void take_snapshot(void *arg)
 {
     directory_each_local_pattern(world->directory, count_pattern, arg);
 }
 
-static uint64_t picture_count(void)
+static uint64_t snapshot_count(void)
 {
     uint64_t count = 0;
-    directory_exclusive(world->directory, take_picture, &count);
+    directory_exclusive(world->directory, take_snapshot, &count);
     return count;
 }
 
-Test(transit, a_picture_for_others_has_no_joins_under_way_and_still_has_the_leaves)
+Test(transit, a_snapshot_for_others_has_no_joins_under_way_and_still_has_the_leaves)
 {
     world_new(1);
     struct client *client = &world->client[0];
     change_pattern(client);
     op_begin(&client->op);
     turn_all();
-    cr_assert_eq(picture_count(), 0);
+    cr_assert_eq(snapshot_count(), 0);
     op_end(&client->op, ERR_OK);
     turn_all();
-    cr_assert_eq(picture_count(), 1);
+    cr_assert_eq(snapshot_count(), 1);
     change_pattern(client);
     op_begin(&client->op);
     turn_all();
-    cr_assert_eq(picture_count(), 1);
+    cr_assert_eq(snapshot_count(), 1);
     op_end(&client->op, ERR_OK);
     turn_all();
-    cr_assert_eq(picture_count(), 0);
+    cr_assert_eq(snapshot_count(), 0);
     world_free();
 }
 

@@ -76,6 +76,24 @@ run({
     await client.quit();
   },
 
+  async 'commands that are scripts'() {
+    const client = connect();
+    client.defineCommand('addTwice', {
+      numberOfKeys: 1,
+      lua: "redis.call('INCRBY', KEYS[1], ARGV[1]) return redis.call('INCRBY', KEYS[1], ARGV[1])",
+    });
+    await client.del('io:script');
+    assert.strictEqual(await client.addTwice('io:script', 2), 4);
+    await client.script('FLUSH');
+    assert.strictEqual(await client.addTwice('io:script', 2), 8);
+    const results = await client.pipeline().addTwice('io:script', 1).get('io:script').exec();
+    assert.deepStrictEqual(results, [[null, 10], [null, '10']]);
+    assert.deepStrictEqual(await client.multi().addTwice('io:script', 1).get('io:script').exec(), [[null, 12], [null, '12']]);
+    await assert.rejects(client.evalsha('0'.repeat(40), 0), /NOSCRIPT/);
+    await client.del('io:script');
+    await client.quit();
+  },
+
   async 'autopipelining keeps the order'() {
     const [sub, pub] = [connect(), connect({ enableAutoPipelining: true })];
     const got = [];

@@ -1,0 +1,194 @@
+/* data_dump: DUMP: a value in Redis's own format. */
+#include "base/mem.h"
+#include "data/data_args.h"
+#include "data/data_group.h"
+#include "data/data_text.h"
+#include "rdb/rdb_write.h"
+#include "store/store_hash.h"
+#include "store/store_list.h"
+#include "store/store_set.h"
+#include "store/store_zset.h"
+
+struct dump {
+    struct store_txn *txn;
+    const struct store_object *object;
+    struct buf out;
+};
+
+static bool is_too_long(const struct dump *dump)
+{
+    return dump->out.len > TEXT_BYTES_MAX;
+}
+
+static struct rdb_id rdb_id_of(struct store_id id)
+{
+    return (struct rdb_id){id.ms, id.seq};
+}
+
+static void dump_head(struct dump *dump, enum rdb_type type)
+{
+    rdb_put_u8(&dump->out, (uint8_t)type);
+    rdb_put_length(&dump->out, dump->object->count);
+}
+
+static void dump_list(struct dump *dump)
+{
+    struct store_walk walk;
+    dump_head(dump, RDB_TYPE_LIST);
+    bool any = store_list_walk(&walk, dump->txn, dump->object, 0, STORE_UP);
+    for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
+        rdb_put_text(&dump->out, store_walk_value(&walk));
+    }
+    store_walk_end(&walk);
+}
+
+static void dump_set(struct dump *dump)
+{
+    struct store_walk walk;
+    dump_head(dump, RDB_TYPE_SET);
+    bool any = store_set_walk(&walk, dump->txn, dump->object, 0);
+    for (uint64_t i = 0; any && i < dump->object->count && !is_too_long(dump); i++) {
+        rdb_put_text(&dump->out, store_walk_name(&walk));
+        any = store_walk_next(&walk);
+    }
+    store_walk_end(&walk);
+}
+
+static void dump_hash(struct dump *dump)
+{
+    struct store_walk walk;
+    dump_head(dump, RDB_TYPE_HASH);
+    bool any = store_hash_walk(&walk, dump->txn, dump->object, 0);
+    for (uint64_t i = 0; any && i < dump->object->count && !is_too_long(dump); i++) {
+        rdb_put_text(&dump->out, store_walk_name(&walk));
+        rdb_put_text(&dump->out, store_walk_value(&walk));
+        any = store_walk_next(&walk);
+    }
+    store_walk_end(&walk);
+}
+
+static void dump_zset(struct dump *dump)
+{
+    struct store_walk walk;
+    dump_head(dump, RDB_TYPE_ZSET_2);
+    bool any = store_zset_walk(&walk, dump->txn, dump->object, 0, STORE_UP);
+    for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
+        rdb_put_text(&dump->out, store_walk_name(&walk));
+        rdb_put_double(&dump->out, store_walk_score(&walk));
+    }
+    store_walk_end(&walk);
+}
+
+static void dump_text(struct dump *dump, const struct data_key *key)
+{
+    struct buf scratch = {0};
+    rdb_put_u8(&dump->out, RDB_TYPE_STRING);
+    rdb_put_text(&dump->out, text_of(key, &scratch));
+    buf_fini(&scratch);
+}
+
+/* ---- streams ---- */
+
+static void dump_entries(struct dump *dump)
+{
+    struct rdb_entries out = {.entries = 0};
+    struct store_entries entries;
+    struct slice *part = NULL;
+    uint32_t part_cap = 0;
+    bool any =
+        store_entries_begin(&entries, dump->txn, dump->object, (struct store_id){0, 0}, STORE_UP);
+    for (; any && out.nodes.len <= TEXT_BYTES_MAX; any = store_entries_next(&entries)) {
+        if (entries.part_count > part_cap) {
+            part_cap = entries.part_count;
+            mem_free(part);
+            part = mem_new(part_cap * sizeof *part);
+        }
+        for (uint32_t i = 0; i < entries.part_count; i++) {
+            part[i] = store_entries_part(&entries);
+        }
+        rdb_entries_add(&out, rdb_id_of(entries.id), part, entries.part_count);
+    }
+    store_entries_end(&entries);
+    rdb_entries_end(&out, &dump->out);
+    rdb_entries_fini(&out);
+    mem_free(part);
+}
+
+/* Of a consumer only the ids, for the group has told the rest. */
+static void dump_pending(struct dump *dump, const struct store_group *group, uint32_t cid)
+{
+    struct store_walk walk;
+    bool any =
+        store_pending_walk(&walk, dump->txn, dump->object, group, cid, (struct store_id){0, 0});
+    for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
+        struct store_pending pending = store_pending_of(&walk, dump->object, group);
+        rdb_put_raw_id(&dump->out, rdb_id_of(pending.id));
+        if (cid != 0) { continue; }
+        rdb_put_u64(&dump->out, pending.delivered_ms);
+        rdb_put_length(&dump->out, pending.count);
+    }
+    store_walk_end(&walk);
+}
+
+static void dump_group(struct dump *dump, const struct store_group *group)
+{
+    struct store_walk walk;
+    rdb_put_id(&dump->out, rdb_id_of(group->last));
+    rdb_put_length(&dump->out, group->read);
+    rdb_put_length(&dump->out, group->pending);
+    dump_pending(dump, group, 0);
+    rdb_put_length(&dump->out, group->consumers);
+    bool any = store_consumers_walk(&walk, dump->txn, dump->object, group);
+    for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
+        rdb_put_text(&dump->out, store_consumers_name(&walk));
+        struct store_consumer consumer = store_consumers_consumer(&walk);
+        rdb_put_u64(&dump->out, consumer.seen_ms);
+        rdb_put_length(&dump->out, consumer.pending);
+        dump_pending(dump, group, consumer.cid);
+    }
+    store_walk_end(&walk);
+}
+
+static void dump_stream(struct dump *dump)
+{
+    const struct store_object *object = dump->object;
+    const struct store_id none = {0, 0};
+    struct store_walk walk;
+    rdb_put_u8(&dump->out, RDB_TYPE_STREAM_2);
+    dump_entries(dump);
+    rdb_put_length(&dump->out, object->count);
+    rdb_put_id(&dump->out, rdb_id_of(object->stream.last));
+    rdb_put_id(&dump->out, rdb_id_of(object->count > 0 ? object->stream.first : none));
+    rdb_put_id(&dump->out, rdb_id_of(object->stream.max_deleted));
+    rdb_put_length(&dump->out, object->stream.added);
+    rdb_put_length(&dump->out, object->stream.groups);
+    bool any = store_groups_walk(&walk, dump->txn, object);
+    for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
+        rdb_put_text(&dump->out, store_groups_name(&walk));
+        const struct store_group group = store_groups_group(&walk);
+        dump_group(dump, &group);
+    }
+    store_walk_end(&walk);
+}
+
+void data_dump(struct data_call *call)
+{
+    struct data_key key = key_find(call, call->argv[1]);
+    struct dump dump = {.txn = call->txn, .object = &key.object};
+    switch (key.object.type) {
+    case STORE_NONE: reply_null(call->reply); return;
+    case STORE_STRING: dump_text(&dump, &key); break;
+    case STORE_LIST: dump_list(&dump); break;
+    case STORE_SET: dump_set(&dump); break;
+    case STORE_ZSET: dump_zset(&dump); break;
+    case STORE_HASH: dump_hash(&dump); break;
+    case STORE_STREAM: dump_stream(&dump); break;
+    }
+    if (is_too_long(&dump)) {
+        reply_error(call->reply, "ERR DUMP payload exceeds maximum allowed size (512 MB)");
+    } else {
+        rdb_payload_end(&dump.out, RDB_VERSION_WRITTEN);
+        reply_bulk(call->reply, buf_slice(&dump.out));
+    }
+    buf_fini(&dump.out);
+}
