@@ -9,10 +9,10 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.exceptions import ConnectionError as LostConnection, TimeoutError as LateError
 
-from journal import STOPPED, note, watch_input
+from journal import SCALE, STOPPED, note, watch_input
 
 LOST = (LostConnection, LateError, OSError)
-END_S = 45
+END_S = 45 * SCALE
 
 
 class Listener:

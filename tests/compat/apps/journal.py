@@ -6,6 +6,7 @@ import threading
 import time
 
 STOPPED = threading.Event()
+SCALE = float(os.environ.get("TEST_SCALE", "1"))
 
 
 class NotInTime(AssertionError):
@@ -40,7 +41,7 @@ def produce(add, errors, gap_s=0.01):
 
 def until(condition, errors, what, deadline_s=45):
     """Wait for it; errors are those of a broker in trouble."""
-    end_s = time.monotonic() + deadline_s
+    end_s = time.monotonic() + deadline_s * SCALE
     last = None
     while time.monotonic() < end_s:
         try:

@@ -1,4 +1,4 @@
-"""lock_app: contenders for the locks of redis-py, for test_app_lock.py: whoever has one is alone, as long as it may be sure
+"""lock_app: contenders for the locks of redis-py, for test_app_redis_py_lock.py: whoever has one is alone, as long as it may be sure
 that it still has it."""
 
 import os

@@ -5,7 +5,7 @@ const fs = require('node:fs');
 const assert = require('node:assert');
 
 const [host, port] = [process.argv[2], Number(process.argv[3])];
-const END_MS = 45000;
+const END_MS = 45000 * Number(process.env.TEST_SCALE || 1);
 
 const state = { isStopped: false };
 const stopped = new Promise((resolve) => {

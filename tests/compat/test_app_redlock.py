@@ -2,6 +2,6 @@
 
 
 def test_whoever_has_a_lock_is_alone(scene):
-    scene.node("app-locks")
+    scene.node("app-redlock")
     scene.trouble(share=100)
     scene.finish()
