@@ -1,4 +1,4 @@
-/* main: argv, signals and exit codes; nothing else. `wal-check` and `recover` are no brokers: they end.
+/* main: argv, signals and exit codes; nothing else. `wal-check`, `recover` and `import` are no brokers: they end.
  * Signals are blocked in every thread and taken here: SIGTERM and SIGINT drain, a second one ends
  * at once; SIGHUP reloads. */
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "consensus/log/wal_check.h"
 #include "consensus/membership/recover.h"
+#include "import/import.h"
 #include "node_dir.h"
 #include "server.h"
 
@@ -136,6 +137,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "wal-check") == 0) { return wal_check_main(argc, argv); }
     if (argc > 1 && strcmp(argv[1], "recover") == 0) { return recover_main(argc, argv); }
+    if (argc > 1 && strcmp(argv[1], "import") == 0) { return import_main(argc, argv); }
     struct config *config = NULL;
     switch (config_load(&config, argc, argv, environ)) {
     case CONFIG_EXIT_OK: return EXIT_SUCCESS;

@@ -25,6 +25,7 @@
 #include "cmd/node_name.h"
 #include "cmd/pipeline.h"
 #include "cmd/service.h"
+#include "cmd/user_file.h"
 #include "net/listener.h"
 #include "net/worker.h"
 #include "node_dir.h"
@@ -192,6 +193,7 @@ void server_tick(struct server *server)
     (void)broker_peak_memory(&server->broker, process_memory().used_bytes);
     server_data_tick(server->data);
     keyspace_events_set(&server->broker); /* options that were read again */
+    user_file_refresh(&server->broker);
     for (unsigned i = 0; i < RATES; i++) {
         struct rate *rate = &server->rate[i];
         uint64_t sum = metric_sum(rate->metric);
@@ -385,6 +387,8 @@ enum err server_start(struct server **out, struct config *config)
     if (err != ERR_OK) { goto fail; }
     err = listen_on_all(server);
     if (err != ERR_OK) { goto fail; }
+    err = user_file_begin(&server->broker);
+    if (err != ERR_OK) { goto fail; }
     make_services(server);
     err = server_cluster_new(&server->cluster, &server->broker, config, server->dir.data);
     if (err != ERR_OK) { goto fail; }
@@ -502,6 +506,7 @@ void server_free(struct server *server)
         service_end(broker);
         directory_free(broker->directory);
     }
+    user_file_end(broker);
     if (server->lock_fd >= 0) { close(server->lock_fd); }
     buf_fini(&server->dir);
     mem_free(server);

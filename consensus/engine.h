@@ -3,9 +3,11 @@
 #ifndef FANFARE_CONSENSUS_ENGINE_H
 #define FANFARE_CONSENSUS_ENGINE_H
 
-#include "consensus/engine_types.h"
+#include "consensus/group/engine_types.h"
 #include "consensus/group/fsm.h"
 #include "consensus/log/wal.h"
+
+struct engine;
 
 /* Good values for a broker; name, id and seed are the caller's. */
 struct engine_opts engine_opts_default(void);

@@ -23,7 +23,7 @@ packages_of() {
         ;;
     build)
         echo 'gcc libc6-dev cmake ninja-build pkgconf=pkg-config libevent-dev'
-        echo 'libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev liblzf-dev libjemalloc-dev'
+        echo 'libuv1-dev libprotobuf-c-dev protobuf-c-compiler liblmdb-dev liblzf-dev libjemalloc-dev libssl-dev libxxhash-dev'
         echo 'liblua5.1-0-dev lua-cjson-dev lua-bitop-dev'
         ;;
     package) # cpack -G DEB

@@ -4,6 +4,7 @@
 #include "cluster/dialled.h"
 #include "cluster/handovers_int.h"
 #include "cluster/interest.h"
+#include "cluster/interest_snapshot.h"
 #include "cluster/lanes.h"
 
 /* ---- closing subscribers that may have missed something ---- */
@@ -45,23 +46,8 @@ struct snapshot {
     uint32_t partition;
     bool is_told;
     struct remote_partition at; /* then */
-    struct buf names;
-    struct wire_sync_entry *entry;
-    size_t count;
-    size_t cap;
+    struct interest_snapshot of;
 };
-
-static void snapshot_add(void *arg, enum topic_kind kind, struct slice name, uint64_t count)
-{
-    struct snapshot *snapshot = arg;
-    if (snapshot->count == snapshot->cap) {
-        snapshot->cap = snapshot->cap > 0 ? snapshot->cap * 2 : 16;
-        snapshot->entry = mem_resize(snapshot->entry, snapshot->cap * sizeof *snapshot->entry);
-    }
-    snapshot->entry[snapshot->count++] = (struct wire_sync_entry){
-        .kind = kind, .name = slice_of(NULL, name.len), .count = (uint32_t)count};
-    buf_append(&snapshot->names, name);
-}
 
 /* Its stream begins with this. False: not now, the lane has just ended. Exclusive. */
 static bool tell_owner(struct cluster *c, uint32_t p)
@@ -90,7 +76,7 @@ static void take_snapshot(void *arg)
     snapshot->is_told = tell_owner(snapshot->cluster, snapshot->partition);
     if (!snapshot->is_told) { return; }
     snapshot->at = *directory_partition(d, snapshot->partition);
-    directory_each_local(d, snapshot->partition, snapshot_add, snapshot);
+    directory_each_local(d, snapshot->partition, interest_snapshot_add, &snapshot->of);
 }
 
 static struct wire_run *tail_as_runs(const struct tail *tail)
@@ -112,11 +98,7 @@ static void sync_send(struct snapshot *snapshot)
     struct cluster *c = snapshot->cluster;
     uint32_t p = snapshot->partition;
     const struct remote_partition *told = &snapshot->at;
-    size_t at = 0;
-    for (size_t i = 0; i < snapshot->count; i++) {
-        snapshot->entry[i].name.data = snapshot->names.data + at;
-        at += snapshot->entry[i].name.len;
-    }
+    interest_snapshot_seal(&snapshot->of);
     struct dialled_peer *dialled = cluster_worker_0(c)->dialled[told->owner];
     struct cluster_partition *cp = &c->partition[p];
     struct handover *h = &cp->handover;
@@ -125,12 +107,8 @@ static void sync_send(struct snapshot *snapshot)
     size_t begun = 0;
     bool is_last;
     do {
-        size_t bytes = 0;
-        size_t end = begun;
-        while (end < snapshot->count && bytes < sync_frame_bytes(c)) {
-            bytes += snapshot->entry[end++].name.len + 16;
-        }
-        is_last = end == snapshot->count;
+        size_t end = interest_snapshot_part(&snapshot->of, begun, sync_frame_bytes(c));
+        is_last = end == snapshot->of.count;
         const struct wire_frame frame = {
             .type = WIRE_SYNC,
             .sync = {.partition = p,
@@ -138,7 +116,7 @@ static void sync_send(struct snapshot *snapshot)
                      .snapshot = told->snapshot,
                      .is_first = begun == 0,
                      .is_last = is_last,
-                     .entry = snapshot->entry + begun,
+                     .entry = snapshot->of.entry + begun,
                      .entry_count = end - begun,
                      .seq = h->seq,
                      .tail_from = h->tail.from,
@@ -213,9 +191,8 @@ static void sync_owner(struct cluster *c, uint32_t p)
     struct snapshot snapshot = {.cluster = c, .partition = p};
     directory_exclusive(c->directory, take_snapshot, &snapshot);
     if (snapshot.is_told) { sync_send(&snapshot); }
-    handovers_worked(c, snapshot.count);
-    buf_fini(&snapshot.names);
-    mem_free(snapshot.entry);
+    handovers_worked(c, snapshot.of.count);
+    interest_snapshot_fini(&snapshot.of);
 }
 
 void follow_sync_owners(struct cluster *c)

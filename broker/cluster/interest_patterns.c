@@ -11,6 +11,7 @@
 #include "cluster/handovers_int.h"
 #include "cluster/interest.h"
 #include "cluster/interest_int.h"
+#include "cluster/interest_snapshot.h"
 #include "cluster/lanes.h"
 
 enum { OPS_MAX = 2048 };
@@ -365,32 +366,16 @@ void interest_on_pattern_ack(struct accepted_peer *accepted, uint64_t id)
 
 struct pattern_snapshot {
     uint32_t node;
-    struct buf names;
-    struct wire_sync_entry *entry;
-    size_t count;
-    size_t cap;
+    struct interest_snapshot of;
     size_t begun; /* so many have been sent */
     uint64_t changes;
     struct directory *directory;
 };
 
-static void snapshot_add(void *arg, enum topic_kind kind, struct slice name, uint64_t count)
-{
-    struct pattern_snapshot *snapshot = arg;
-    if (snapshot->count == snapshot->cap) {
-        snapshot->cap = snapshot->cap > 0 ? snapshot->cap * 2 : 64;
-        snapshot->entry = mem_resize(snapshot->entry, snapshot->cap * sizeof *snapshot->entry);
-    }
-    /* Where the name is now; a slice once `names` does not move any more. */
-    snapshot->entry[snapshot->count++] = (struct wire_sync_entry){
-        .kind = kind, .name = slice_of(NULL, name.len), .count = (uint32_t)count};
-    buf_append(&snapshot->names, name);
-}
-
 static void snapshot_take(void *arg)
 {
     struct pattern_snapshot *snapshot = arg;
-    directory_each_local_pattern(snapshot->directory, snapshot_add, snapshot);
+    directory_each_local_pattern(snapshot->directory, interest_snapshot_add, &snapshot->of);
     snapshot->changes = directory_pattern_changes(snapshot->directory);
 }
 
@@ -400,11 +385,7 @@ static struct pattern_snapshot *snapshot_new(struct directory *d, uint32_t node)
     snapshot->node = node;
     snapshot->directory = d;
     directory_exclusive(d, snapshot_take, snapshot);
-    size_t at = 0;
-    for (size_t i = 0; i < snapshot->count; i++) {
-        snapshot->entry[i].name.data = snapshot->names.data + at;
-        at += snapshot->entry[i].name.len;
-    }
+    interest_snapshot_seal(&snapshot->of);
     return snapshot;
 }
 
@@ -412,8 +393,7 @@ static void snapshot_drop(struct cluster_worker *cw)
 {
     struct pattern_sync *sync = &cw->cluster->pattern_sync;
     if (sync->snapshot == NULL) { return; }
-    buf_fini(&sync->snapshot->names);
-    mem_free(sync->snapshot->entry);
+    interest_snapshot_fini(&sync->snapshot->of);
     mem_free(sync->snapshot);
     sync->snapshot = NULL;
     tell_drops(cw);
@@ -425,17 +405,13 @@ static bool snapshot_send(struct pattern_snapshot *snapshot, struct cluster *c,
                           struct dialled_peer *dialled)
 {
     size_t begun = snapshot->begun;
-    size_t bytes = 0;
-    size_t end = begun;
-    while (end < snapshot->count && bytes < sync_frame_bytes(c)) {
-        bytes += snapshot->entry[end++].name.len + 16;
-    }
+    size_t end = interest_snapshot_part(&snapshot->of, begun, sync_frame_bytes(c));
     const struct wire_frame frame = {
         .type = WIRE_SYNC,
         .sync = {.is_patterns = true,
                  .is_first = begun == 0,
-                 .is_last = end == snapshot->count,
-                 .entry = snapshot->entry + begun,
+                 .is_last = end == snapshot->of.count,
+                 .entry = snapshot->of.entry + begun,
                  .entry_count = end - begun},
     };
     dialled_send(dialled, dialled->request, &frame);
@@ -454,7 +430,7 @@ void interest_tell_patterns(struct cluster_worker *cw, uint32_t node)
     if (!handovers_may_work(c)) { return; }
     if (sync->snapshot == NULL) {
         sync->snapshot = snapshot_new(c->directory, node);
-        handovers_worked(c, sync->snapshot->count / 2);
+        handovers_worked(c, sync->snapshot->of.count / 2);
     }
     do {
         if (!handovers_may_work(c)) { return; }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/unconst.h"
 #include "cluster/wire.h"
 #include "cluster/wire_int.h"
 #include "proto/peer.pb-c.h"
@@ -21,23 +22,9 @@ _Static_assert((int)WIRE_DONE == (int)FANFARE__PEER__STATUS__DONE &&
                    (int)WIRE_INDOUBT == (int)FANFARE__PEER__STATUS__INDOUBT,
                "states go over the wire by their numbers");
 
-/* protobuf-c wants pointers to bytes that it will not write. */
 static ProtobufCBinaryData binary(struct slice s)
 {
-    union {
-        const char *in;
-        uint8_t *out;
-    } bytes = {s.data};
-    return (ProtobufCBinaryData){s.len, bytes.out};
-}
-
-static uint64_t *numbers(const uint64_t *from)
-{
-    union {
-        const uint64_t *in;
-        uint64_t *out;
-    } pointer = {from};
-    return pointer.out;
+    return (ProtobufCBinaryData){s.len, unconst(s.data)};
 }
 
 /* NULL for none. */
@@ -184,7 +171,7 @@ static void encode_interest_ack(struct buf *out, const struct wire_interest_ack 
     body.epoch = ack->epoch;
     body.kind = (Fanfare__Peer__Kind)ack->kind;
     body.n_seq = ack->seq_count;
-    body.seq = numbers(ack->seq);
+    body.seq = unconst(ack->seq);
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_INTEREST_ACK;
     frame.interest_ack = &body;
@@ -258,7 +245,7 @@ static void encode_answer(struct buf *out, const struct wire_query_answer *answe
     body.n_names = answer->name_count;
     body.names = binaries_new(answer->name, answer->name_count);
     body.n_counts = answer->count_count;
-    body.counts = numbers(answer->count);
+    body.counts = unconst(answer->count);
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_ANSWER;
     frame.answer = &body;

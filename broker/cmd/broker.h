@@ -14,6 +14,8 @@
 #include "net/worker.h"
 #include "pubsub/directory.h"
 
+struct acl;
+struct acl_catalogue;
 struct service;
 struct session_ops;
 
@@ -25,8 +27,10 @@ enum { BROKER_WORKERS_MAX = 64, BROKER_ID_HEX = 40, BROKER_PAUSE_ALL = 1 };
 struct broker {
     struct config *config;
     struct directory *directory;
-    struct cluster *cluster;            /* NULL: this node is alone */
-    const struct session_ops *pipeline; /* through which requests go */
+    struct cluster *cluster;             /* NULL: this node is alone */
+    struct acl *acl;                     /* who may do what: made by user_file_begin */
+    struct acl_catalogue *acl_catalogue; /* what its rules are about */
+    const struct session_ops *pipeline;  /* through which requests go */
     uint32_t worker_count;
     struct partitions *partitions; /* of a node alone; broker_partitions() tells a cluster's, too */
     uint32_t partition_count;

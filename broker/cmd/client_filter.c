@@ -2,8 +2,9 @@
 #include "cmd/client_filter.h"
 
 #include "base/mem.h"
-#include "cmd/call.h"
+#include "cmd/caller.h"
 #include "session/address.h"
+#include "session/users.h"
 
 enum { SHOWN_BYTES_MAX = 128 };
 
@@ -30,8 +31,11 @@ static void add_id(struct client_filter *filter, uint64_t id)
 
 static bool parse_user(struct call *call, struct slice name, struct client_filter *filter)
 {
-    (void)filter;
-    if (slice_equal(name, SLICE("default"))) { return true; }
+    if (acl_users_find(sessions_of(call->caller->session)->users, name) != NULL) {
+        filter->user.len = 0;
+        buf_append(&filter->user, name);
+        return true;
+    }
     reply_errorf(call->reply, "ERR No such user '%.*s'",
                  (int)(name.len < SHOWN_BYTES_MAX ? name.len : SHOWN_BYTES_MAX), name.data);
     return false;
@@ -143,6 +147,10 @@ bool client_filter_fits(const struct client_filter *filter, const struct session
         !slice_equal(session_address(session, address), buf_slice(&filter->address))) {
         return false;
     }
+    if (filter->user.len > 0 &&
+        !slice_equal(acl_user_name(session_user(session)), buf_slice(&filter->user))) {
+        return false;
+    }
     return filter->local_address.len == 0 ||
            slice_equal(session_local_address(session, address), buf_slice(&filter->local_address));
 }
@@ -152,4 +160,5 @@ void client_filter_fini(struct client_filter *filter)
     mem_free(filter->id);
     buf_fini(&filter->address);
     buf_fini(&filter->local_address);
+    buf_fini(&filter->user);
 }

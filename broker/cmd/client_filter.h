@@ -20,6 +20,7 @@ struct client_filter {
     enum client_type type;
     struct buf address; /* empty: any */
     struct buf local_address;
+    struct buf user;    /* empty: any */
     uint64_t age_s_min; /* 0: any */
     uint64_t caller_id;
     bool skips_caller;

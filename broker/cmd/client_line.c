@@ -4,6 +4,7 @@
 #include "cmd/command.h"
 #include "session/address.h"
 #include "session/transaction.h"
+#include "session/users.h"
 
 bool client_type_parse(struct slice word, enum client_type *out)
 {
@@ -98,13 +99,14 @@ void client_line_append(struct buf *out, const struct session *session)
     const struct session_extra *extra = session->extra;
     const char *lib_name = extra != NULL && extra->lib_name != NULL ? extra->lib_name : "";
     const char *lib_version = extra != NULL && extra->lib_version != NULL ? extra->lib_version : "";
+    struct slice user = acl_user_name(session_user(session));
     append_who(out, session);
     append_state(out, session);
     append_buffers(out, session);
     buf_appendf(
-        out, " events=%s%s cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s watch=%u\n",
+        out, " events=%s%s cmd=%s user=%.*s redir=-1 resp=%u lib-name=%s lib-ver=%s watch=%u\n",
         session->conn.is_paused ? "" : "r", session->conn.write_event != NULL ? "w" : "",
         session->command == SESSION_NO_COMMAND ? "NULL" : command_full_names[session->command],
-        session->subscriber.resp_version, lib_name, lib_version,
+        SLICE_ARG(user), session->subscriber.resp_version, lib_name, lib_version,
         extra != NULL ? extra->watch_count : 0);
 }

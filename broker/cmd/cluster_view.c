@@ -95,8 +95,8 @@ bool cluster_view_range(const struct cluster_view *view, uint32_t owner, uint32_
     }
     *out = (struct slot_range){
         .owner = map->partition[first].owner,
-        .first = pmap_first_slot(map->partition_count, first),
-        .last = pmap_first_slot(map->partition_count, end) - 1,
+        .first = slot_partition_begin(map->partition_count, first),
+        .last = slot_partition_begin(map->partition_count, end) - 1,
         .next_partition = end,
     };
     return true;
@@ -130,8 +130,8 @@ struct cluster_counts cluster_view_count(const struct cluster_view *view)
         if (partition->owner == PMAP_NOBODY) {
             counts.unowned++;
         } else {
-            counts.slots += pmap_first_slot(map->partition_count, i + 1) -
-                            pmap_first_slot(map->partition_count, i);
+            counts.slots += slot_partition_begin(map->partition_count, i + 1) -
+                            slot_partition_begin(map->partition_count, i);
         }
     }
     return counts;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "base/slot.h"
 #include "cluster/cluster.h"
 #include "cmd/caller.h"
 #include "cmd/cluster_view.h"
@@ -217,8 +218,8 @@ static void append_partition(struct buf *out, struct cluster *cluster, const str
     buf_appendf(out,
                 "partition %" PRIu32 " slots=%" PRIu32 "-%" PRIu32 " owner=%s epoch=%" PRIu64
                 " moving-from=%s leader=%s replicas=",
-                index, pmap_first_slot(map->partition_count, index),
-                pmap_first_slot(map->partition_count, index + 1) - 1,
+                index, slot_partition_begin(map->partition_count, index),
+                slot_partition_begin(map->partition_count, index + 1) - 1,
                 name_of(map, partition->owner), partition->epoch,
                 name_of(map, has_moved ? PMAP_NOBODY : partition->previous),
                 name_of(map, leader < map->node_count ? leader : PMAP_NOBODY));

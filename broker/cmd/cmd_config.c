@@ -7,6 +7,7 @@
 #include "cmd/ask_workers.h"
 #include "cmd/caller.h"
 #include "cmd/keyspace_events.h"
+#include "cmd/user_file.h"
 
 /* One walk counts, the next writes: the set of names is constant. */
 static void count_option(void *arg, struct slice name, struct slice value)
@@ -58,6 +59,7 @@ void cmd_config_set(struct call *call)
                         LOG_UINT("client", call->caller->session->id));
         }
         keyspace_events_set(call->caller->broker);
+        user_file_refresh(call->caller->broker);
         reply_ok(call->reply);
     } else {
         reply_error_slice(call->reply, buf_slice(&why));

@@ -2,41 +2,25 @@
  * database. */
 #include "cmd/caller.h"
 #include "cmd/client_text.h"
+#include "cmd/permission.h"
 #include "session/bar.h"
 #include "session/life.h"
+#include "session/users.h"
 
 enum { DATABASES = 16 };
 
 /* ---- AUTH, HELLO ---- */
 
-/* The time that this takes depends on the length of the guess only. */
-static bool equal_in_constant_time(struct slice guess, struct slice secret)
+static bool authenticate(struct call *call, struct slice name, struct slice password)
 {
-    unsigned char differs = guess.len != secret.len;
-    for (size_t i = 0; i < guess.len; i++) {
-        differs |= (unsigned char)guess.data[i] ^
-                   (unsigned char)(secret.len > 0 ? secret.data[i % secret.len] : 0);
-    }
-    return differs == 0;
-}
-
-/* There is one user. Without a password any one is right. */
-static bool credentials_fit(const struct call *call, struct slice user, struct slice password)
-{
-    struct buf secret = {0};
-    config_text(call->caller->broker->config, CONFIG_requirepass, &secret);
-    bool fit = secret.len == 0 || equal_in_constant_time(password, buf_slice(&secret));
-    buf_fini(&secret);
-    return slice_equal(user, SLICE("default")) && fit;
-}
-
-static bool authenticate(struct call *call, struct slice user, struct slice password)
-{
-    if (!credentials_fit(call, user, password)) {
+    struct session *session = call->caller->session;
+    struct acl_user *user = acl_users_find(sessions_of(session)->users, name);
+    if (user == NULL || !acl_user_is_on(user) || !acl_user_knows(user, password)) {
+        permission_note(call, ACL_NO_AUTH, "toplevel", SLICE("AUTH"), name);
         reply_error(call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
         return false;
     }
-    call->caller->session->flags |= SESSION_AUTHENTICATED;
+    session_login(session, user);
     return true;
 }
 
@@ -46,7 +30,8 @@ void cmd_auth(struct call *call)
         reply_error(call->reply, "ERR syntax error");
         return;
     }
-    if (call->argc == 2 && config_text_is_empty(call->caller->broker->config, CONFIG_requirepass)) {
+    const struct acl_user *standard = acl_users_default(sessions_of(call->caller->session)->users);
+    if (call->argc == 2 && acl_user_has_nopass(standard)) {
         reply_error(
             call->reply,
             "ERR AUTH <password> called without any password configured for the default user. "
@@ -133,8 +118,7 @@ void cmd_hello(struct call *call)
     struct hello hello = {{0}, {0}, {0}};
     if (!hello_version(call, &version) || !hello_options(call, &hello)) { return; }
     if (hello.user.data != NULL && !authenticate(call, hello.user, hello.password)) { return; }
-    if (!(session->flags & SESSION_AUTHENTICATED) &&
-        call->caller->service->sessions.limits.needs_password) {
+    if (session_must_login(session)) {
         reply_error(call->reply, "NOAUTH HELLO must be called with the client already "
                                  "authenticated, otherwise the HELLO "
                                  "<proto> AUTH <user> <pass> option can be used to authenticate "

@@ -169,6 +169,11 @@ static void print_stats(const struct call *call, struct buf *out)
     buf_appendf(out, "instantaneous_output_kbps:%.2f\r\n",
                 (double)atomic_load(&broker->output_bytes_per_s) / 1024);
     put_uint(out, "rejected_connections", metric_sum(METRIC_redis_rejected_connections_total));
+    put_uint(out, "acl_access_denied_auth", metric_sum(METRIC_redis_acl_access_denied_auth_total));
+    put_uint(out, "acl_access_denied_cmd", metric_sum(METRIC_redis_acl_access_denied_cmd_total));
+    put_uint(out, "acl_access_denied_key", metric_sum(METRIC_redis_acl_access_denied_key_total));
+    put_uint(out, "acl_access_denied_channel",
+             metric_sum(METRIC_redis_acl_access_denied_channel_total));
     put_uint(out, "sync_full", 0);
     put_uint(out, "sync_partial_ok", 0);
     put_uint(out, "sync_partial_err", 0);

@@ -1,5 +1,4 @@
-/* cmd_server: ACL's few answers, FUNCTION FLUSH and LIST, LOLWUT, REPLICAOF, ROLE,
- * SHUTDOWN, TIME. */
+/* cmd_server: FUNCTION FLUSH and LIST, LOLWUT, REPLICAOF, ROLE, SHUTDOWN, TIME. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -124,54 +123,5 @@ void cmd_shutdown(struct call *call)
         reply_error(call->reply, "ERR No shutdown in progress.");
     } else { /* the answer is the end of the connection */
         call->caller->broker->request_shutdown(call->caller->broker->request_shutdown_arg, is_now);
-    }
-}
-
-/* ---- ACL: there is one user ---- */
-
-void cmd_acl_whoami(struct call *call)
-{
-    reply_bulk_str(call->reply, "default");
-}
-
-void cmd_acl_users(struct call *call)
-{
-    reply_array(call->reply, 1);
-    reply_bulk_str(call->reply, "default");
-}
-
-static void acl_categories(struct call *call)
-{
-    reply_array(call->reply, COMMAND_CATEGORY_COUNT);
-    for (unsigned i = 0; i < COMMAND_CATEGORY_COUNT; i++) {
-        reply_bulk_str(call->reply, command_category_word[i] + 1); /* without the @ */
-    }
-}
-
-void cmd_acl_cat(struct call *call)
-{
-    if (call->argc == 2) {
-        acl_categories(call);
-        return;
-    }
-    unsigned category = 0;
-    while (category < COMMAND_CATEGORY_COUNT &&
-           !slice_equal_nocase(call->argv[2], slice_of_str(command_category_word[category] + 1))) {
-        category++;
-    }
-    if (call->argc > 3 || category == COMMAND_CATEGORY_COUNT) {
-        reply_errorf(call->reply, "ERR Unknown category '%.*s'",
-                     (int)(call->argv[2].len < 128 ? call->argv[2].len : 128), call->argv[2].data);
-        return;
-    }
-    size_t count = 0;
-    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
-        count += command_acl(&command_table[i]) >> category & 1;
-    }
-    reply_array(call->reply, count);
-    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
-        if ((command_acl(&command_table[i]) >> category & 1) != 0) {
-            reply_bulk_str(call->reply, command_table[i].full_name);
-        }
     }
 }

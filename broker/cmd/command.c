@@ -27,6 +27,10 @@
     {                                                           \
         .from = at, .is_counted = true, .step = 1, .flags = use \
     }
+#define PAIRS(at, use)                                          \
+    {                                                           \
+        .from = at, .is_counted = true, .step = 2, .flags = use \
+    }
 #define BEHIND(before, at, end, parts, use)                                              \
     {                                                                                    \
         .word = before, .from = at, .last = end, .step = 1, .limit = parts, .flags = use \

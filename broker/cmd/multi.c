@@ -8,6 +8,7 @@
 #include "cmd/data_wait.h"
 #include "cmd/exec_data.h"
 #include "cmd/measure.h"
+#include "cmd/permission.h"
 #include "cmd/pipeline.h"
 #include "cmd/script_publishes.h"
 #include "session/answers.h"
@@ -103,6 +104,34 @@ void cmd_multi(struct call *call)
     reply_ok(call->reply);
 }
 
+/* The client's user may not do any more what it could when it was queued: then nothing of it is done. */
+static bool is_forbidden(struct call *call)
+{
+    const struct transaction *transaction = transaction_of(call->caller->session);
+    for (uint32_t i = 0; i < transaction->count; i++) {
+        const struct queued *queued = transaction->queue[i];
+        struct buf refusal = {0};
+        struct reply reply = {.out = &refusal, .version = call->reply->version};
+        struct call inner = *call;
+        inner.command = &command_table[queued->command];
+        inner.argc = queued->argc;
+        inner.argv = queued->argv;
+        inner.reply = &reply;
+        bool is_forbidden = permission_lacks(&inner, "multi");
+        if (is_forbidden) {
+            struct buf text = {0};
+            buf_append(&text, SLICE("EXECABORT Transaction discarded because of: "));
+            buf_append(&text,
+                       slice_of(refusal.data + 1, refusal.len - 3)); /* without '-', CR, LF */
+            reply_error_slice(call->reply, buf_slice(&text));
+            buf_fini(&text);
+        }
+        buf_fini(&refusal);
+        if (is_forbidden) { return true; }
+    }
+    return false;
+}
+
 void cmd_exec(struct call *call)
 {
     struct session *session = call->caller->session;
@@ -113,6 +142,10 @@ void cmd_exec(struct call *call)
     struct transaction *transaction = transaction_of(session);
     if (transaction->is_refused) {
         reply_error(call->reply, "EXECABORT Transaction discarded because of previous errors.");
+        transaction_discard(session);
+        return;
+    }
+    if (is_forbidden(call)) {
         transaction_discard(session);
         return;
     }

@@ -11,12 +11,14 @@
 #include "cmd/caller.h"
 #include "cmd/data_run.h"
 #include "cmd/measure.h"
+#include "cmd/permission.h"
 #include "session/address.h"
 #include "session/answers.h"
 #include "session/bar.h"
 #include "session/error_stats.h"
 #include "session/output.h"
 #include "session/transaction.h"
+#include "session/users.h"
 
 enum { UNKNOWN_TEXT_BYTES_MAX = 128 }; /* of the name, and of the arguments, in an error */
 
@@ -124,9 +126,7 @@ static bool has_wrong_arity(struct call *call)
 
 static bool lacks_authentication(struct call *call)
 {
-    if (LIKELY(call->caller->session->flags & SESSION_AUTHENTICATED) ||
-        call->command->flags & CMD_NO_AUTH ||
-        !call->caller->service->sessions.limits.needs_password) {
+    if (LIKELY(!session_must_login(call->caller->session)) || call->command->flags & CMD_NO_AUTH) {
         return false;
     }
     reply_error(call->reply, "NOAUTH Authentication required.");
@@ -155,7 +155,9 @@ static bool is_barred_while_subscribed(struct call *call)
 
 static bool is_refused(struct call *call)
 {
-    return has_wrong_arity(call) || lacks_authentication(call) || is_barred_in_multi(call) ||
+    bool is_in_multi = call->caller->session->flags & SESSION_MULTI;
+    return has_wrong_arity(call) || lacks_authentication(call) ||
+           permission_lacks(call, is_in_multi ? "multi" : "toplevel") || is_barred_in_multi(call) ||
            is_barred_while_subscribed(call);
 }
 

@@ -1,5 +1,7 @@
-/* secret_args: AUTH, HELLO ... AUTH, CONFIG SET requirepass. */
+/* secret_args: AUTH, HELLO ... AUTH, CONFIG SET requirepass, ACL SETUSER ... >password. */
 #include "cmd/secret_args.h"
+
+#include <string.h>
 
 /* HELLO version [AUTH user password] ... */
 static bool is_hello_secret(const struct slice *argv, uint32_t argc, uint32_t i)
@@ -14,6 +16,8 @@ bool secret_arg(const struct command *command, const struct slice *argv, uint32_
 {
     switch (command_id(command)) {
     case COMMAND_auth: return i >= 1;
+    case COMMAND_acl_setuser:
+        return i >= 3 && argv[i].len > 0 && memchr("><#!", argv[i].data[0], 4) != NULL;
     case COMMAND_hello: return is_hello_secret(argv, argc, i);
     case COMMAND_config_set: /* CONFIG SET name value [name value ...] */
         return i >= 3 && i % 2 == 1 && slice_equal_nocase(argv[i - 1], SLICE("requirepass"));

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -149,6 +150,16 @@ static void keep_alive(const struct config *config, int fd)
     }
 }
 
+/* Does everybody who comes in count as `default` without a password? */
+static bool is_open_to_all(const struct broker *broker)
+{
+    struct acl_users *users = acl_users_now(broker->acl);
+    const struct acl_user *standard = acl_users_default(users);
+    bool is_open = acl_user_is_on(standard) && acl_user_has_nopass(standard);
+    acl_users_unref(users);
+    return is_open;
+}
+
 /* Why this client may not come in, as an error reply; NULL: it may. */
 static const char *reason_to_refuse(struct broker *broker, int fd, uint64_t clients)
 {
@@ -156,8 +167,7 @@ static const char *reason_to_refuse(struct broker *broker, int fd, uint64_t clie
     if (clients > (uint64_t)config_number(config, CONFIG_max_clients)) {
         return "-ERR max number of clients reached\r\n";
     }
-    bool is_open_to_all = config_text_is_empty(config, CONFIG_requirepass);
-    if (is_open_to_all && config_number(config, CONFIG_protected_mode) && !is_local(fd)) {
+    if (config_number(config, CONFIG_protected_mode) && !is_local(fd) && is_open_to_all(broker)) {
         return "-DENIED This broker runs in protected mode: no password is set, so it serves "
                "clients of its own machine "
                "only. Set a password (requirepass), or allow everybody (protected-mode no), then "
@@ -246,6 +256,7 @@ void service_new(struct broker *broker, uint32_t index)
         .worker = service->worker,
         .fanout = service->fanout,
         .config = broker->config,
+        .acl = broker->acl,
         .cluster = &broker->cluster,
         .next_id = &broker->next_client_id,
         .worker_count = broker->worker_count,

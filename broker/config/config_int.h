@@ -26,6 +26,7 @@ enum option_kind {
     KIND_FILE_MODE,
     KIND_NAME,
     KIND_TEXT,
+    KIND_TEXT_OR_NONE,
     KIND_SECRET,
     KIND_ADDRESSES,
     KIND_ADDRESS_OR_OFF,

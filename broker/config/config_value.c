@@ -27,6 +27,7 @@ enum {
 #define FILE_MODE KIND_FILE_MODE, 0, 0777, ""
 #define NAME KIND_NAME, 0, 0, ""
 #define TEXT KIND_TEXT, 0, 0, ""
+#define TEXT_OR_NONE KIND_TEXT_OR_NONE, 0, 0, ""
 #define SECRET KIND_SECRET, 0, 0, ""
 #define ADDRESSES KIND_ADDRESSES, 0, 0, ""
 #define ADDRESS_OR_OFF KIND_ADDRESS_OR_OFF, 0, 0, ""
@@ -307,6 +308,7 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     case KIND_HOST: return host_check(text, why);
     case KIND_NAME: return name_check(text, why);
     case KIND_TEXT: return text.len > 0 || fail(why, "argument can't be empty");
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET: return true;
     case KIND_NUMBER:
     case KIND_BYTES:
@@ -374,6 +376,7 @@ bool value_parse(const struct option_row *row, struct slice text, struct value *
     case KIND_DATABASES: return databases_parse(text, &value->number, why);
     case KIND_NAME:
     case KIND_TEXT:
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET:
     case KIND_ADDRESSES:
     case KIND_ADDRESS_OR_OFF:
@@ -438,6 +441,7 @@ void value_print(const struct option_row *row, const struct value *value, enum p
     case KIND_DATABASES: databases_print(value->number, out); return;
     case KIND_NAME:
     case KIND_TEXT:
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET:
     case KIND_ADDRESSES:
     case KIND_ADDRESS_OR_OFF:
@@ -475,6 +479,7 @@ void option_allowed(const struct option_row *row, struct buf *out)
         return;
     case KIND_NAME: buf_append_str(out, "at most 63 letters, digits, '.', '_' and '-'"); return;
     case KIND_TEXT:
+    case KIND_TEXT_OR_NONE:
     case KIND_SECRET: buf_append_str(out, "a text"); return;
     case KIND_ADDRESSES:
         buf_append_str(

@@ -55,7 +55,9 @@ const char *encoding_name(const struct store_object *object)
                    : "quicklist";
     case STORE_SET: return set_encoding(object);
     case STORE_ZSET: return is_small(object) ? "listpack" : "skiplist";
-    case STORE_HASH: return is_small(object) ? "listpack" : "hashtable";
+    case STORE_HASH:
+        if (!is_small(object)) { return "hashtable"; }
+        return object->fields.next_ms != 0 ? "listpackex" : "listpack";
     case STORE_STREAM: return "stream";
     case STORE_NONE: break;
     }

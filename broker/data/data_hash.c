@@ -1,21 +1,40 @@
 /* data_hash: hashes. */
+#include "data/data_hash.h"
+
 #include <math.h>
 
 #include "data/data_args.h"
 #include "data/data_encoding.h"
-#include "data/data_key.h"
 #include "data/data_random.h"
 #include "data/data_scan.h"
 #include "store/store_hash.h"
 
 /* ---- writing ---- */
 
-static void field_put(struct data_key *key, struct slice field, struct slice value)
+void hash_put(struct data_key *key, struct slice field, struct slice value, uint64_t expire_ms)
 {
     struct store_object *hash = key_make(key, STORE_HASH);
-    (void)store_hash_put(key->call->txn, hash, field, value);
+    (void)store_hash_put_until(key->call->txn, hash, field, value, expire_ms);
     encoding_note(hash, field);
     encoding_note(hash, value);
+}
+
+uint64_t hash_expiry(const struct data_key *key, struct slice field)
+{
+    uint64_t expire_ms = 0;
+    bool has = key->is_there && store_hash_expiry(key->call->txn, &key->object, field, &expire_ms);
+    return has ? expire_ms : 0;
+}
+
+static void field_put(struct data_key *key, struct slice field, struct slice value)
+{
+    hash_put(key, field, value, 0);
+}
+
+/* A field's number becomes another one: its deadline stays. */
+static void field_change(struct data_key *key, struct slice field, struct slice value)
+{
+    hash_put(key, field, value, hash_expiry(key, field));
 }
 
 static bool fields_set(struct data_call *call, const char *name, int64_t *added)
@@ -92,7 +111,7 @@ void data_hincrby(struct data_call *call)
     }
     struct buf text = {0};
     buf_appendf(&text, "%ld", v);
-    field_put(&key, call->argv[2], buf_slice(&text));
+    field_change(&key, call->argv[2], buf_slice(&text));
     buf_fini(&text);
     key_save(&key, "hincrby", EVENT_HASH);
     reply_int(call->reply, v);
@@ -127,14 +146,14 @@ void data_hincrbyfloat(struct data_call *call)
     }
     char text[FLOAT_TEXT_MAX];
     struct slice out = slice_of(text, long_double_to_text(v, text));
-    field_put(&key, call->argv[2], out);
+    field_change(&key, call->argv[2], out);
     key_save(&key, "hincrbyfloat", EVENT_HASH);
     reply_bulk(call->reply, out);
 }
 
 /* ---- reading ---- */
 
-static void field_reply(struct data_key *key, struct slice field)
+void hash_reply(const struct data_key *key, struct slice field)
 {
     struct buf out = {0};
     if (key->is_there && store_hash_get(key->call->txn, &key->object, field, &out)) {
@@ -148,7 +167,7 @@ static void field_reply(struct data_key *key, struct slice field)
 void data_hget(struct data_call *call)
 {
     struct data_key key;
-    if (key_open(call, call->argv[1], STORE_HASH, &key)) { field_reply(&key, call->argv[2]); }
+    if (key_open(call, call->argv[1], STORE_HASH, &key)) { hash_reply(&key, call->argv[2]); }
 }
 
 void data_hmget(struct data_call *call)
@@ -157,7 +176,7 @@ void data_hmget(struct data_call *call)
     if (!key_open(call, call->argv[1], STORE_HASH, &key)) { return; }
     reply_array(call->reply, call->argc - 2);
     for (uint32_t i = 2; i < call->argc; i++) {
-        field_reply(&key, call->argv[i]);
+        hash_reply(&key, call->argv[i]);
     }
 }
 

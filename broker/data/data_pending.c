@@ -140,7 +140,7 @@ static void pending_list(struct data_group *group, const struct xpending *want)
         reply_id(&out, pending.id);
         reply_bulk(&out,
                    store_consumer_name(call->txn, &group->key.object, &group->group, pending.cid));
-        reply_int(&out, (int64_t)idle);
+        reply_int(&out, pending.cid == 0 ? -1 : (int64_t)idle); /* nobody has it */
         reply_int(&out, (int64_t)pending.count);
         count++;
     }

@@ -84,6 +84,22 @@ static const char *refusal(const struct script_caller *caller, const struct data
     return NULL;
 }
 
+/* Of a container's subcommand the handler says what is wrong with it as clients are told. */
+static void retell(struct reply *reply, size_t begin)
+{
+    struct slice error = slice_of(reply->out->data + begin, reply->out->len - begin);
+    const char *text = NULL;
+    if (slice_starts_with(error, SLICE("-ERR unknown subcommand '"))) {
+        text = "ERR Unknown Redis command called from script";
+    } else if (slice_starts_with(error, SLICE("-ERR wrong number of arguments for '")) &&
+               memchr(error.data, '|', error.len) != NULL) {
+        text = "ERR Wrong number of args calling Redis command from script";
+    }
+    if (text == NULL) { return; }
+    reply->out->len = begin;
+    reply_error(reply, text);
+}
+
 static void run_data(struct script_caller *caller, const struct data_command *command,
                      uint32_t argc, const struct slice *argv, struct reply *reply)
 {
@@ -116,7 +132,9 @@ static void run_data(struct script_caller *caller, const struct data_command *co
         .reply = reply,
         .listener = outer->listener,
     };
+    size_t begin = reply->out->len;
     command->handler(&inner);
+    if (UNLIKELY(reply->out->data[begin] == '-')) { retell(reply, begin); }
     outer->hits += inner.hits;
     outer->misses += inner.misses;
 }

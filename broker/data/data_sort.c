@@ -138,6 +138,12 @@ static struct sort_item *items_read(const struct sort *sort, const struct data_k
     return items;
 }
 
+/* A number ends at a zero byte, as it does for Redis. */
+static size_t text_length(const struct buf *text)
+{
+    return text->len > 0 ? strnlen(text->data, text->len) : 0;
+}
+
 /* What each item is compared by. False: a text is no number, and the reply says so. */
 static bool items_weigh(const struct sort *sort, struct sort_item *items, size_t count)
 {
@@ -152,7 +158,8 @@ static bool items_weigh(const struct sort *sort, struct sort_item *items, size_t
             buf_append(&item->weight, buf_slice(&item->element));
         }
         if (sort->is_alpha || !item->has_weight) { continue; }
-        if (item->weight.len > 0 && !text_to_double(buf_slice(&item->weight), &item->score)) {
+        struct slice text = slice_of(item->weight.data, text_length(&item->weight));
+        if (text.len > 0 && !text_to_double(text, &item->score)) {
             reply_error(sort->call->reply, "ERR One or more scores can't be converted into double");
             return false;
         }

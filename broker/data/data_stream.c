@@ -2,6 +2,7 @@
 #include "data/data_stream.h"
 
 #include "data/data_args.h"
+#include "data/data_stream_refs.h"
 
 enum { TRIM_LIMIT = 10000 }; /* entries that a loose trim takes at once unless it is told */
 
@@ -12,7 +13,17 @@ struct trim_options {
     bool has_limit;
     struct store_trim trim;
     int64_t maxlen;
+    bool has_refs;
+    enum refs refs;
 };
+
+/* KEEPREF, DELREF or ACKED, once. False: argument `i` is none of them. */
+static bool trim_refs(const struct data_call *call, uint32_t i, struct trim_options *options)
+{
+    if (options->has_refs || !arg_is_refs(call, i, &options->refs)) { return false; }
+    options->has_refs = true;
+    return true;
+}
 
 /* MAXLEN or MINID at argument *i: the option with all its words. False: the reply says why. */
 static bool trim_strategy(const struct data_call *call, uint32_t *i, struct trim_options *options)
@@ -112,7 +123,7 @@ static bool xadd_read(struct data_call *call, struct xadd *xadd)
             if (!trim_strategy(call, &i, &xadd->trim)) { return false; }
         } else if (arg_is_with_value(call, i, "LIMIT")) {
             if (!trim_limit(call, ++i, &xadd->trim)) { return false; }
-        } else {
+        } else if (!trim_refs(call, i, &xadd->trim)) {
             break;
         }
     }
@@ -170,7 +181,7 @@ void data_xadd(struct data_call *call)
     store_stream_add(call->txn, stream, xadd.id, call->argv + xadd.fields_at,
                      call->argc - xadd.fields_at);
     uint64_t trimmed = 0;
-    if (xadd.trim.has_trim) { trimmed = store_stream_trim(call->txn, stream, &xadd.trim.trim); }
+    if (xadd.trim.has_trim) { trimmed = refs_trim(&key, &xadd.trim.trim, xadd.trim.refs); }
     key_save(&key, "xadd", EVENT_STREAM);
     if (trimmed > 0) { key_changed(call, call->argv[1], "xtrim", EVENT_STREAM); }
     reply_id(call->reply, xadd.id);
@@ -185,7 +196,7 @@ void data_xtrim(struct data_call *call)
             if (!trim_strategy(call, &i, &options)) { return; }
         } else if (arg_is_with_value(call, i, "LIMIT")) {
             if (!trim_limit(call, ++i, &options)) { return; }
-        } else {
+        } else if (!trim_refs(call, i, &options)) {
             reply_error(call->reply, data_syntax_error);
             return;
         }
@@ -197,7 +208,7 @@ void data_xtrim(struct data_call *call)
     }
     if (!key_open(call, call->argv[1], STORE_STREAM, &key)) { return; }
     uint64_t trimmed = 0;
-    if (key.is_there) { trimmed = store_stream_trim(call->txn, &key.object, &options.trim); }
+    if (key.is_there) { trimmed = refs_trim(&key, &options.trim, options.refs); }
     if (trimmed > 0) { key_save(&key, "xtrim", EVENT_STREAM); }
     reply_int(call->reply, (int64_t)trimmed);
 }

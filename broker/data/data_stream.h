@@ -24,7 +24,9 @@ void reply_id(struct reply *reply, struct store_id id);
 bool id_next(struct store_id *id);
 bool id_previous(struct store_id *id);
 
-/* [id, [field, value, ...]] */
+/* Two elements: id, [field, value, ...] */
+void entry_parts_reply(struct reply *reply, struct store_entries *entries);
+/* An array of them. */
 void entry_reply(struct reply *reply, struct store_entries *entries);
 
 /* Append the entries from..to, at most `count` (0: all), to `out`, the highest first if is_reverse. Gives: how many. */

@@ -102,14 +102,19 @@ void reply_id(struct reply *reply, struct store_id id)
     reply_bulk(reply, slice_of(text, id_to_text(id, text)));
 }
 
-void entry_reply(struct reply *reply, struct store_entries *entries)
+void entry_parts_reply(struct reply *reply, struct store_entries *entries)
 {
-    reply_array(reply, 2);
     reply_id(reply, entries->id);
     reply_array(reply, entries->part_count);
     for (uint32_t i = 0; i < entries->part_count; i++) {
         reply_bulk(reply, store_entries_part(entries));
     }
+}
+
+void entry_reply(struct reply *reply, struct store_entries *entries)
+{
+    reply_array(reply, 2);
+    entry_parts_reply(reply, entries);
 }
 
 size_t entries_collect(const struct data_key *key, const struct entry_range *range,

@@ -1,12 +1,14 @@
 /* data_stream_read: XREAD and XREADGROUP. */
 #include "data/data_args.h"
-#include "data/data_group.h"
+#include "data/data_claim.h"
 
 struct xread {
     struct data_call *call;
     bool is_group;
     bool is_blocking;
     bool is_noack;
+    bool is_claim;
+    uint64_t min_idle_ms;
     uint64_t count; /* 0: all */
     struct slice group;
     struct slice consumer;
@@ -40,6 +42,17 @@ static bool xread_option(struct xread *read, uint32_t *i)
     } else if (read->is_group && arg_is(call, *i, "GROUP") && *i + 2 < call->argc) {
         read->group = call->argv[++*i];
         read->consumer = call->argv[++*i];
+    } else if (read->is_group && arg_is_with_value(call, *i, "CLAIM")) {
+        if (!slice_to_int64(call->argv[++*i], &v)) {
+            reply_error(call->reply, "ERR min-idle-time is not an integer");
+            return false;
+        }
+        if (v < 0) {
+            reply_error(call->reply, "ERR min-idle-time must be a positive integer");
+            return false;
+        }
+        read->is_claim = true;
+        read->min_idle_ms = (uint64_t)v;
     } else if (read->is_group && arg_is(call, *i, "NOACK")) {
         read->is_noack = true;
     } else {
@@ -162,7 +175,8 @@ void data_xread(struct data_call *call)
 /* ---- XREADGROUP ---- */
 
 /* Entries above the group's last one: encoded, and their ids noted, since nothing may be written meanwhile. */
-static size_t new_entries(struct xread *read, struct data_group *group, struct buf *ids)
+static size_t new_entries(struct xread *read, struct data_group *group, uint64_t wanted,
+                          struct buf *ids)
 {
     struct reply *out = &read->entries_out;
     struct store_id from = group->group.last;
@@ -174,10 +188,22 @@ static size_t new_entries(struct xread *read, struct data_group *group, struct b
         entry_reply(out, &entries);
         buf_append(ids, slice_of(&entries.id, sizeof entries.id));
         count++;
-        if (read->count > 0 && count == read->count) { break; }
+        if (wanted > 0 && count == wanted) { break; }
     }
     store_entries_end(&entries);
     return count;
+}
+
+/* What others, or nobody, had for too long, then what nobody has had. */
+static size_t next_entries(struct xread *read, struct data_group *group,
+                           struct store_consumer *consumer, struct buf *ids)
+{
+    const struct claim_idle claim = {group, consumer, read->min_idle_ms, read->count,
+                                     &read->entries_out};
+    size_t claimed = read->is_claim ? claim_idle(&claim) : 0;
+    if (read->count > 0 && claimed == read->count) { return claimed; }
+    uint64_t wanted = read->count > 0 ? read->count - claimed : 0;
+    return claimed + new_entries(read, group, wanted, ids);
 }
 
 /* The group has seen one more entry. */
@@ -286,7 +312,7 @@ static void xreadgroup_stream(struct xread *read, uint32_t s)
     struct buf ids = {0};
     read->entries_out = (struct reply){.out = &entries, .version = call->reply->version};
     struct store_consumer consumer = group_consumer(&group, read->consumer, NULL);
-    size_t count = is_new ? new_entries(read, &group, &ids)
+    size_t count = is_new ? next_entries(read, &group, &consumer, &ids)
                           : old_entries(read, &group, &consumer, after, &ids);
     if (is_new) {
         deliver(read, &group, &consumer, &ids);

@@ -4,6 +4,7 @@
 #include "data/data_args.h"
 #include "data/data_expiry.h"
 #include "data/data_text.h"
+#include "data/data_text_if.h"
 #include "store/store_string.h"
 
 /* ---- GET ---- */
@@ -106,6 +107,7 @@ void data_substr(struct data_call *call)
 struct set_options {
     bool is_nx;
     bool is_xx;
+    struct text_condition condition; /* IFEQ and its kin */
     bool is_get;
     bool keeps_ttl;
     bool has_expiry;
@@ -116,10 +118,14 @@ struct set_options {
 static bool set_option(const struct data_call *call, uint32_t *i, struct set_options *options)
 {
     bool has_ttl = options->keeps_ttl || options->has_expiry;
-    if (arg_is(call, *i, "NX") && !options->is_xx) {
+    bool is_if = options->condition.is_given;
+    if (arg_is(call, *i, "NX") && !options->is_xx && !is_if) {
         options->is_nx = true;
-    } else if (arg_is(call, *i, "XX") && !options->is_nx) {
+    } else if (arg_is(call, *i, "XX") && !options->is_nx && !is_if) {
         options->is_xx = true;
+    } else if (!is_if && !options->is_nx && !options->is_xx &&
+               arg_is_condition(call, *i, &options->condition)) {
+        return text_condition_is_good(call, ++*i, &options->condition);
     } else if (arg_is(call, *i, "GET")) {
         options->is_get = true;
     } else if (arg_is(call, *i, "KEEPTTL") && !options->has_expiry) {
@@ -145,12 +151,16 @@ void data_set(struct data_call *call)
         return;
     }
     struct data_key key = key_find(call, call->argv[1]);
-    if (options.is_get && key.is_there && key.object.type != STORE_STRING) {
+    bool is_read = options.is_get || options.condition.is_given;
+    if (is_read && key.is_there && key.object.type != STORE_STRING) {
         reply_error(call->reply, data_wrong_type);
         return;
     }
     if (options.is_get) { text_reply(&key); }
-    if ((options.is_nx && key.is_there) || (options.is_xx && !key.is_there)) {
+    bool may = options.condition.is_given
+                   ? text_condition_holds(&options.condition, &key)
+                   : !(options.is_nx && key.is_there) && !(options.is_xx && !key.is_there);
+    if (!may) {
         if (!options.is_get) { reply_null(call->reply); }
         return;
     }

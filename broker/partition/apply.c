@@ -7,13 +7,14 @@
 #include "base/metrics.h"
 #include "partition/answer.h"
 #include "partition/calls.h"
+#include "partition/pending.h"
 #include "partition/store_thread.h"
 #include "partition/waiters.h"
 
 enum {
     APPLY_NS = 5000000, /* after which a transaction is committed, for others to have their turn */
     APPLY_BYTES = 4 << 20, /* of entries, the same */
-    FULL_RETRY_MS = 1000,
+    COMMIT_MS = 200,       /* after which what was answered is committed */
 };
 
 struct applying {
@@ -26,6 +27,7 @@ struct applying {
     struct data_listener listener;
     struct data_scripting scripting;
     struct call_tally tally; /* of reads in EXEC, where this node was asked */
+    bool is_again;           /* it was all executed and answered before */
     uint64_t call_count;
     uint64_t expired_count;
     enum apply_end end; /* other than APPLY_DONE: go no further */
@@ -71,15 +73,26 @@ static void on_changed(void *arg, const struct data_change *change)
 {
     struct applying *a = arg;
     waiters_touch(a->p, change->db, change->name);
+    if (UNLIKELY(a->is_again)) { return; }
     note_event(a->p, change->db, change->name, change->event, change->class);
 }
 
-static void on_expired(void *arg, uint16_t db, struct slice name)
+static void on_expired(void *arg, uint16_t db, struct slice name, enum store_expired what)
 {
     struct applying *a = arg;
-    a->expired_count++;
     waiters_touch(a->p, db, name);
-    note_event(a->p, db, name, "expired", EVENT_EXPIRED);
+    if (UNLIKELY(a->is_again)) { return; }
+    switch (what) {
+    case STORE_EXPIRED_KEY:
+        a->expired_count++;
+        note_event(a->p, db, name, "expired", EVENT_EXPIRED);
+        break;
+    case STORE_EXPIRED_LAST:
+        note_event(a->p, db, name, "hexpired", EVENT_HASH);
+        note_event(a->p, db, name, "del", EVENT_GENERIC);
+        break;
+    case STORE_EXPIRED_FIELDS: note_event(a->p, db, name, "hexpired", EVENT_HASH); break;
+    }
 }
 
 /* ---- calls ---- */
@@ -271,7 +284,7 @@ static void apply_command(struct applying *a, const struct fsm_command *command)
     a->proposed =
         command->origin != NULL ? CONTAINER_OF(command->origin, struct proposed, proposal) : NULL;
     a->batch_at = 0;
-    a->scripting.is_alone = command->index == p->alone_index;
+    a->scripting.is_alone = a->is_again || command->index == p->alone_index;
     store_lanes_begin(&a->thread->lanes, a->txn);
     struct entry_batch batch;
     while (a->end == APPLY_DONE && entry_take_batch(&batches, &batch, &is_good)) {
@@ -291,8 +304,8 @@ static void note_digest(struct applying *a, uint64_t index)
     p->digest_value = digest;
 }
 
-/* Whole entries, from *at on, until the transaction is large or old enough. */
-static void apply_entries(struct applying *a, size_t *at)
+/* Whole entries, from *at on, until the transaction is large or old enough. Gives: their bytes. */
+static size_t apply_entries(struct applying *a, size_t *at)
 {
     const struct fsm_batch *batch = a->p->batch;
     uint64_t until_ns = clock_mono_ns() + APPLY_NS;
@@ -303,11 +316,12 @@ static void apply_entries(struct applying *a, size_t *at)
             bytes += batch->commands[*at].data.len;
             apply_command(a, &batch->commands[*at]);
             ++*at;
-            if (a->end != APPLY_DONE) { return; }
+            if (a->end != APPLY_DONE) { return bytes; }
         }
         note_digest(a, index);
-        if (bytes > APPLY_BYTES || clock_mono_ns() > until_ns) { return; }
+        if (bytes > APPLY_BYTES || clock_mono_ns() > until_ns) { return bytes; }
     }
+    return bytes;
 }
 
 /* ---- transactions ---- */
@@ -350,7 +364,6 @@ static enum apply_end end_of(struct partition *p, enum err err)
     if (err == ERR_FULL) {
         LOG_LIMITED(LOG_LEVEL_WARN, "a partition's store has no room: what is committed waits",
                     LOG_UINT("partition", p->id));
-        p->batch_retry_ms = store_thread_now_ms() + FULL_RETRY_MS;
         return APPLY_LATER;
     }
     LOG_ERROR("a partition's store failed", LOG_UINT("partition", p->id),
@@ -373,56 +386,158 @@ static void count_applied(struct applying *a)
     struct partition *p = a->p;
     atomic_fetch_add_explicit(&p->applied_batches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&p->applied_calls, a->call_count, memory_order_relaxed);
-    metric_add(METRIC_partition_transactions_total, 1);
     metric_add(METRIC_partition_calls_applied_total, a->call_count);
-    metric_observe(METRIC_HISTOGRAM_partition_transaction_calls, a->call_count);
     call_count_keys(&a->tally);
     if (p->term > 0) { metric_add(METRIC_redis_expired_keys_total, a->expired_count); }
 }
 
+static void on_counted(void *arg, uint16_t db, struct store_count count)
+{
+    struct partition *p = arg;
+    if (db >= STATUS_DATABASES) { return; }
+    atomic_store_explicit(&p->shown[db].keys, count.keys, memory_order_relaxed);
+    atomic_store_explicit(&p->shown[db].expiring, count.expiring, memory_order_relaxed);
+}
+
+static enum err begin(struct applying *a, struct partition *p)
+{
+    *a = (struct applying){.p = p, .thread = p->thread, .end = APPLY_DONE};
+    enum err err = pending_begin(p, &a->txn);
+    if (err != ERR_OK) { return err; }
+    a->breath_ns = clock_mono_ns() + APPLY_NS;
+    store_txn_on_work(a->txn, on_work, a);
+    a->listener = (struct data_listener){on_changed, a};
+    const struct partitions_opts *opts = &p->all->opts;
+    a->scripting = (struct data_scripting){.scripts = p->thread->scripts,
+                                           .sharded_databases = opts->sharded_databases,
+                                           .find = opts->find,
+                                           .find_arg = opts->find_arg};
+    a->place = (struct call_place){
+        .all = p->all, .txn = a->txn, .listener = &a->listener, .scripting = &a->scripting};
+    return ERR_OK;
+}
+
+/* It was executed up to that entry. */
+static void end(struct applying *a, uint64_t index)
+{
+    store_set_applied(a->txn, index);
+    store_txn_on_work(a->txn, NULL, NULL);
+    store_db_counts(a->txn, on_counted, a->p);
+}
+
+/* What was answered and has not got into the file. */
+static enum err execute_again(struct partition *p)
+{
+    struct applying a;
+    struct fsm_command command;
+    struct slice rest = buf_slice(&p->pending.commands);
+    enum err err = begin(&a, p);
+    if (err != ERR_OK) { return err; }
+    a.is_again = true;
+    while (a.end == APPLY_DONE && pending_take(&rest, &command)) {
+        apply_command(&a, &command);
+        note_digest(&a, command.index);
+    }
+    buf_fini(&a.scripting.publishes);
+    CHECK(a.end == APPLY_DONE || store_txn_err(a.txn) != ERR_OK); /* it was known before */
+    end(&a, p->executed);
+    store_thread_touch(p); /* for who waits for it */
+    return pending_commit(p);
+}
+
+static enum err commit(struct partition *p)
+{
+    if (p->pending.txn != NULL) { return pending_commit(p); }
+    return p->pending.commands.len > 0 ? execute_again(p) : ERR_OK;
+}
+
+enum err apply_commit(struct partition *p)
+{
+    enum err err = p->file != NULL && !p->is_broken ? commit(p) : ERR_CLOSED;
+    if (err == ERR_OK || err == ERR_CLOSED) { return err; }
+    if (end_of(p, err) == APPLY_LATER) {
+        pending_await(p, APPLY_RETRY_MS);
+    } else {
+        p->is_broken = true;
+        store_thread_touch(p);
+    }
+    return err;
+}
+
+bool apply_show(struct partition *p, uint64_t index)
+{
+    if (LIKELY(atomic_load(&p->applied) >= index)) { return true; }
+    if (p->executed < index || apply_commit(p) != ERR_OK) { return false; }
+    pending_hasten(p);
+    return true;
+}
+
+uint64_t apply_settle(struct store_thread *thread)
+{
+    struct list *at = thread->pending.next;
+    bool is_again = false; /* somebody wants a turn on account of a commit */
+    while (at != &thread->pending) {
+        struct partition *p = CONTAINER_OF(at, struct partition, pending.due);
+        at = at->next;
+        if (p->is_away) { continue; } /* in that transaction */
+        if (p->pending.due_ms > store_thread_now_ms()) { return is_again ? 0 : p->pending.due_ms; }
+        (void)apply_commit(p);
+        is_again |= list_is_linked(&p->busy);
+        at = thread->pending.next;
+    }
+    return is_again ? 0 : UINT64_MAX;
+}
+
+/* The batch is executed up to `at`, and `index`: kept for a later commit, or committed. */
+static enum err keep(struct applying *a, size_t at, uint64_t index, size_t bytes)
+{
+    struct partition *p = a->p;
+    end(a, index);
+    enum err err = store_txn_err(a->txn);
+    if (err != ERR_OK) { return err; }
+    p->executed = index;
+    if (at < p->batch->count || !pending_takes(p, bytes)) { return pending_commit(p); }
+    for (size_t i = p->batch_at; i < at; i++) {
+        pending_add(p, &p->batch->commands[i]);
+    }
+    if (!list_is_linked(&p->pending.due)) { pending_await(p, COMMIT_MS); }
+    return ERR_OK;
+}
+
 enum apply_end apply_some(struct partition *p)
 {
-    struct applying a = {.p = p, .thread = p->thread, .end = APPLY_DONE};
+    struct applying a;
     uint64_t began_ns = clock_mono_ns();
+    uint64_t executed = p->executed;
     size_t at = p->batch_at;
-    enum err err = store_begin(p->file->store, &a.txn);
+    enum err err = p->pending.txn == NULL ? commit(p) : ERR_OK;
+    if (err == ERR_OK) { err = begin(&a, p); }
     if (err != ERR_OK) { return end_of(p, err); }
-    a.breath_ns = began_ns + APPLY_NS;
-    store_txn_on_work(a.txn, on_work, &a);
-    a.listener = (struct data_listener){on_changed, &a};
-    a.place = (struct call_place){.all = p->all, .txn = a.txn, .listener = &a.listener};
-    a.place.scripting = &a.scripting;
-    const struct partitions_opts *opts = &p->all->opts;
-    a.scripting = (struct data_scripting){.scripts = p->thread->scripts,
-                                          .sharded_databases = opts->sharded_databases,
-                                          .find = opts->find,
-                                          .find_arg = opts->find_arg};
-    apply_entries(&a, &at);
+    size_t bytes = apply_entries(&a, &at);
     buf_fini(&a.scripting.publishes);
     if (a.end != APPLY_DONE) {
-        store_abort(a.txn);
+        pending_abort(p);
         undo(p, p->batch_at, at);
         if (a.end != APPLY_ALONE) { return a.end; }
         p->alone_index = p->batch->commands[at - 1].index;
         return APPLY_MORE;
     }
     bool is_all = at == p->batch->count;
-    uint64_t applied = is_all ? p->batch->last_index : p->batch->commands[at - 1].index;
-    store_set_applied(a.txn, applied);
+    p->pending.call_count += a.call_count;
+    p->pending.worked_ns += clock_mono_ns() - began_ns;
     uint64_t next_expiry_ms = store_key_next_expiry(a.txn);
     bool purge_is_due = store_purge_is_due(a.txn);
-    err = store_commit(a.txn);
+    err = keep(&a, at, is_all ? p->batch->last_index : p->batch->commands[at - 1].index, bytes);
     if (err != ERR_OK) {
+        pending_abort(p);
+        p->executed = executed;
         undo(p, p->batch_at, at);
         return end_of(p, err);
     }
     p->next_expiry_ms = next_expiry_ms;
     p->purge_is_due = purge_is_due;
     p->batch_at = at;
-    p->applied_index = applied;
-    atomic_store(&p->applied, applied);
     count_applied(&a);
-    metric_observe(METRIC_HISTOGRAM_partition_transaction_seconds, clock_mono_ns() - began_ns);
     answer_all(p);
     return is_all ? APPLY_DONE : APPLY_MORE;
 }

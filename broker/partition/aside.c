@@ -28,8 +28,14 @@ static uint64_t nothing_to_do(struct partition *p)
     return UINT64_MAX;
 }
 
+static uint64_t nothing_put_off(struct store_thread *thread)
+{
+    (void)thread;
+    return UINT64_MAX;
+}
+
 /* A loop without partitions. */
-static const struct store_thread_ops ops = {nothing_to_propose, nothing_to_do};
+static const struct store_thread_ops ops = {nothing_to_propose, nothing_to_do, nothing_put_off};
 
 enum err aside_start(struct partitions *all)
 {

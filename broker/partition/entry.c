@@ -192,10 +192,9 @@ size_t entry_request_bytes(const struct partition_request *request)
 }
 
 void entry_add_request(struct buf *out, enum entry_kind kind,
-                       const struct partition_request *request)
+                       const struct partition_request *request, size_t bytes)
 {
-    size_t bytes = entry_request_bytes(request) - 1 - number_bytes(ENTRY_SERVE);
-    bytes += number_bytes(kind);
+    bytes = bytes - 1 - number_bytes(ENTRY_SERVE) + number_bytes(kind);
     char *at = buf_reserve(out, 1 + VARINT_BYTES_MAX + bytes);
     char *begin = at;
     at = put_head(at, COMMAND_BATCH, bytes);
@@ -248,7 +247,7 @@ struct field {
     struct slice bytes;
 };
 
-static bool take_varint(struct slice *from, uint64_t *out)
+static bool take_long_varint(struct slice *from, uint64_t *out)
 {
     uint64_t v = 0;
     for (unsigned i = 0; i < VARINT_BYTES_MAX && i < from->len; i++) {
@@ -263,7 +262,18 @@ static bool take_varint(struct slice *from, uint64_t *out)
     return false;
 }
 
-static bool take_raw(struct slice *from, size_t len, struct slice *out)
+/* Nearly all are short. */
+static inline bool take_varint(struct slice *from, uint64_t *out)
+{
+    if (UNLIKELY(from->len == 0 || (unsigned char)from->data[0] >= 0x80)) {
+        return take_long_varint(from, out);
+    }
+    *out = (unsigned char)from->data[0];
+    *from = slice_of(from->data + 1, from->len - 1);
+    return true;
+}
+
+static inline bool take_raw(struct slice *from, size_t len, struct slice *out)
 {
     if (from->len < len) { return false; }
     *out = slice_of(from->data, len);
@@ -271,7 +281,7 @@ static bool take_raw(struct slice *from, size_t len, struct slice *out)
     return true;
 }
 
-static bool take_field(struct slice *from, struct field *field)
+static inline bool take_field(struct slice *from, struct field *field)
 {
     uint64_t tag;
     uint64_t len;
@@ -304,7 +314,7 @@ static bool is_field(const struct field *field, unsigned number, enum wire_type 
 
 static bool read_digest(struct slice bytes, struct entry_head *head)
 {
-    struct field field;
+    struct field field = {0};
     head->has_digest = true;
     while (bytes.len > 0) {
         if (!take_field(&bytes, &field)) { return false; }
@@ -316,7 +326,7 @@ static bool read_digest(struct slice bytes, struct entry_head *head)
 
 bool entry_open(struct slice entry, struct entry_head *head, struct slice *batches)
 {
-    struct field field;
+    struct field field = {0};
     *head = (struct entry_head){0};
     *batches = entry;
     while (entry.len > 0) {
@@ -333,7 +343,7 @@ bool entry_open(struct slice entry, struct entry_head *head, struct slice *batch
 
 static bool read_origin(struct slice bytes, struct entry_batch *batch)
 {
-    struct field field;
+    struct field field = {0};
     struct partition_origin *origin = &batch->origin;
     batch->has_origin = true;
     while (bytes.len > 0) {
@@ -357,7 +367,7 @@ static bool read_origin(struct slice bytes, struct entry_batch *batch)
 
 static bool read_batch(struct slice bytes, struct entry_batch *batch)
 {
-    struct field field;
+    struct field field = {0};
     *batch = (struct entry_batch){.body = bytes};
     while (bytes.len > 0) {
         if (!take_field(&bytes, &field)) { return false; }
@@ -380,7 +390,7 @@ static bool read_batch(struct slice bytes, struct entry_batch *batch)
 
 bool entry_take_batch(struct slice *batches, struct entry_batch *batch, bool *is_good)
 {
-    struct field field;
+    struct field field = {0};
     *is_good = true;
     while (batches->len > 0) {
         *is_good = take_field(batches, &field);
@@ -396,7 +406,7 @@ bool entry_take_batch(struct slice *batches, struct entry_batch *batch, bool *is
 /* The next field of that number. */
 static bool take_bytes(struct slice *body, unsigned number, struct slice *bytes)
 {
-    struct field field;
+    struct field field = {0};
     while (body->len > 0 && take_field(body, &field)) {
         if (is_field(&field, number, WIRE_BYTES)) {
             *bytes = field.bytes;
@@ -409,7 +419,7 @@ static bool take_bytes(struct slice *body, unsigned number, struct slice *bytes)
 bool entry_take_check(struct slice *body, struct partition_check *check)
 {
     struct slice bytes;
-    struct field field;
+    struct field field = {0};
     *check = (struct partition_check){0};
     if (!take_bytes(body, BATCH_CHECK, &bytes)) { return false; }
     while (bytes.len > 0) {
@@ -429,7 +439,7 @@ bool entry_take_number(struct slice *acked, uint64_t *number)
 bool entry_take_call(struct slice *body, struct partition_call *call, struct entry_words *words)
 {
     struct slice bytes;
-    struct field field;
+    struct field field = {0};
     *call = (struct partition_call){0};
     if (!take_bytes(body, BATCH_CALL, &bytes)) { return false; }
     while (bytes.len > 0) {

@@ -7,7 +7,7 @@
 #include "partition/partition_types.h"
 
 /* Of the semantics: what this node knows; what an entry without scripts needs, and one with some. */
-enum { ENTRY_LEVEL = 2, ENTRY_LEVEL_PLAIN = 1, ENTRY_LEVEL_SCRIPTS = 2 };
+enum { ENTRY_LEVEL = 3, ENTRY_LEVEL_PLAIN = 2, ENTRY_LEVEL_SCRIPTS = 3 };
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };
@@ -27,9 +27,9 @@ struct entry_head {
 void entry_begin(struct buf *out, const struct entry_head *head);
 /* What was begun with a level needs that one at least. */
 void entry_raise_level(struct buf *out, uint32_t level);
-/* A write or a serve. */
+/* A write or a serve, of so many entry_request_bytes. */
 void entry_add_request(struct buf *out, enum entry_kind kind,
-                       const struct partition_request *request);
+                       const struct partition_request *request, size_t bytes);
 /* EXPIRE, PURGE and TICK; a FORGET with its node. */
 void entry_add_count(struct buf *out, enum entry_kind kind, uint32_t count);
 void entry_add_forget(struct buf *out, uint64_t node_id, uint64_t incarnation_below);

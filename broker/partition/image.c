@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "partition/apply.h"
+#include "partition/pending.h"
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
 
@@ -25,7 +27,8 @@ static void on_begin(struct task *task) /* store */
     struct partition *p = CONTAINER_OF(task, struct partition, image_task);
     if (store_thread_keeps(p, task)) { return; }
     struct image *image = mem_new0(sizeof *image);
-    image->err = p->file != NULL ? store_image_begin(p->file->store, &image->rows) : ERR_CLOSED;
+    image->err = apply_commit(p); /* it is of what was executed */
+    if (image->err == ERR_OK) { image->err = store_image_begin(p->file->store, &image->rows); }
     if (image->err == ERR_OK) { image->file = store_file_ref(p->file); }
     p->image = image;
     p->image_task.run = on_begun;
@@ -83,6 +86,7 @@ static enum err restore_last(struct partition *p)
     struct store_load *load = p->load;
     p->load = NULL;
     if (load == NULL) { return ERR_CORRUPT; }
+    pending_drop(p);
     enum err err = store_file_load_end(p, load);
     if (err != ERR_OK) { return err; }
     memset(p->digests, 0, DIGESTS_KEPT * sizeof *p->digests);

@@ -4,10 +4,12 @@
 #include "base/latch.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "partition/apply.h"
 #include "partition/aside.h"
 #include "partition/machine.h"
 #include "partition/propose.h"
 #include "partition/look.h"
+#include "partition/pending.h"
 #include "partition/reads.h"
 #include "partition/small.h"
 #include "partition/store_file.h"
@@ -49,7 +51,10 @@ static void on_asked(struct task *task) /* store */
     case PARTITION_READ:
     case PARTITION_VERSIONS: reads_ask(p, request); break;
     case PARTITION_WRITE: propose_write(p, request); break;
-    case PARTITION_PARK: waiters_park(p, request); break;
+    case PARTITION_PARK:
+        (void)apply_show(p, p->executed);
+        waiters_park(p, request);
+        break;
     }
     store_thread_touch(p);
 }
@@ -166,6 +171,7 @@ static void partition_init(struct partition *p, struct partitions *all, uint32_t
     p->digests = mem_new0(DIGESTS_KEPT * sizeof *p->digests);
     list_init(&p->finished);
     p->kept_end = &p->kept;
+    pending_init(p);
     propose_init(p);
     reads_init(p);
     waiters_init(p);
@@ -185,7 +191,7 @@ static void partition_fini(struct partition *p)
     buf_fini(&p->events);
 }
 
-static const struct store_thread_ops thread_ops = {turn_propose, turn_take};
+static const struct store_thread_ops thread_ops = {turn_propose, turn_take, apply_settle};
 
 enum err partitions_new(struct partitions **out, const struct partitions_opts *opts)
 {
@@ -319,7 +325,7 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
     *out = (struct partition_status){
         .is_damaged = atomic_load(&p->is_damaged),
         .term = atomic_load(&p->leads),
-        .applied = atomic_load(&p->applied),
+        .applied = atomic_load(&p->executed),
         .commit = atomic_load(&p->view.commit),
         .applied_batches = atomic_load(&p->applied_batches),
         .applied_calls = atomic_load(&p->applied_calls),
@@ -330,9 +336,8 @@ void partition_status(struct partitions *all, uint32_t partition, struct partiti
     out->is_open = slot->reader != NULL && store_reader_begin(slot->reader, 0, 0) == ERR_OK;
     if (out->is_open) {
         for (uint16_t db = 0; db < STATUS_DATABASES; db++) {
-            struct store_count count = store_db_count(slot->reader, db);
-            out->keys[db] = count.keys;
-            out->expiring[db] = count.expiring;
+            out->keys[db] = atomic_load(&p->shown[db].keys);
+            out->expiring[db] = atomic_load(&p->shown[db].expiring);
         }
         out->digest = store_digest(slot->reader);
         out->digest_index = store_applied(slot->reader);

@@ -44,6 +44,7 @@ struct store_thread {
     const struct store_thread_ops *ops;
     struct list busy;    /* partitions that something happened to, or that have work left */
     struct list turning; /* those that are yet to have their turn */
+    struct list pending; /* those with something to be committed, by the time when it is */
     struct partition *away_first; /* the first whose transaction lets others have turns; or NULL */
     uint32_t breath_count;
     uint64_t breath_due_ms; /* when one of those that had one wants the next */
@@ -104,9 +105,28 @@ struct reader_slot {
     uint64_t random;
 };
 
+/* ---- what is executed and not committed (pending.h) ---- */
+
+struct pending {
+    struct store_txn *txn; /* NULL: none is open */
+    struct buf commands;   /* those executed since the last commit */
+    struct list due;       /* thread's pending */
+    uint64_t due_ms;
+    uint64_t
+        eager_until_ms; /* readers were waiting: each batch is committed before it is answered */
+    uint64_t call_count;
+    uint64_t worked_ns;
+};
+
 struct forget_node {
     uint64_t node_id;
     uint64_t incarnation_below;
+};
+
+/* Of a database, as executed. */
+struct shown_count {
+    atomic_uint_fast64_t keys;
+    atomic_uint_fast64_t expiring;
 };
 
 struct digest_kept {
@@ -121,15 +141,18 @@ struct partition {
     uint64_t group;
 
     /* Any thread. */
-    struct engine_view view;      /* the raft thread's to write */
-    atomic_uint_fast64_t leads;   /* the term in which it may be asked */
-    atomic_uint_fast64_t applied; /* what the store holds */
+    struct engine_view view;    /* the raft thread's to write */
+    atomic_uint_fast64_t leads; /* the term in which it may be asked */
+    atomic_uint_fast64_t
+        executed;                 /* the index of the last entry that was, be it committed or not */
+    atomic_uint_fast64_t applied; /* what the store's file holds */
     atomic_bool is_file_open;     /* the store's, here or by an image */
     atomic_bool is_damaged;
     atomic_uint_fast64_t applied_batches;
     atomic_uint_fast64_t applied_calls;
     atomic_uint_fast64_t proposed_bytes;
     atomic_uint_fast64_t parked;
+    struct shown_count shown[STATUS_DATABASES]; /* keys */
     struct reader_slot *slot; /* one a worker, then the store thread's, then one for status */
 
     /* The raft thread. */
@@ -160,7 +183,9 @@ struct partition {
     uint64_t alone_index; /* of an entry whose scripts are run in states of their own; 0: of none */
     uint64_t batch_retry_ms; /* the disk was full */
     struct task applied_task;
-    uint64_t applied_index;
+    struct pending pending;
+    bool is_broken; /* a commit failed for good: nothing is executed any more */
+    struct task broken_task;
     struct task close_task;
     bool close_removes;
     bool close_reopens;
@@ -220,6 +245,8 @@ struct partition {
     struct map waited;   /* keys */
     struct list touched; /* of them, those that were written to */
     struct list due;     /* waiters to be put into an entry */
+    struct list idlers;  /* waiters for what time alone may bring them */
+    uint64_t idlers_due_ms;
 
     /* What a transaction did, told once it is committed. */
     struct list finished; /* requests */

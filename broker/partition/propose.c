@@ -335,7 +335,8 @@ static void put_own(struct partition *p, struct proposed *e, uint64_t wall_ms)
 static void put_serve(struct proposed *e, struct waiter *waiter)
 {
     entry_add(e, ENTRY_SERVE)->waiter = waiter;
-    entry_add_request(&e->data, ENTRY_SERVE, waiter_request(waiter));
+    const struct partition_request *request = waiter_request(waiter);
+    entry_add_request(&e->data, ENTRY_SERVE, request, entry_request_bytes(request));
 }
 
 static void put_serves(struct partition *p, struct proposed *e)
@@ -370,7 +371,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         struct proposed_batch *batch = entry_add(e, ENTRY_WRITE);
         batch->request = request;
         batch->bytes = request->need;
-        entry_add_request(&e->data, ENTRY_WRITE, request);
+        entry_add_request(&e->data, ENTRY_WRITE, request, request->need);
         if (request->has_script) { entry_raise_level(&e->data, ENTRY_LEVEL_SCRIPTS); }
         put_serves_for(p, e, request);
     }

@@ -2,6 +2,7 @@
 #include "partition/reads.h"
 
 #include "partition/propose.h"
+#include "partition/apply.h"
 #include "partition/aside.h"
 #include "partition/look.h"
 #include "partition/store_thread.h"
@@ -36,8 +37,8 @@ static void on_hid(struct task *task) /* store: from a thread aside */
     }
 }
 
-/* The state holds what the request may see. */
-static void run_now(struct partition *p, struct partition_request *request, bool by_entry)
+/* What the request may see is committed. */
+static void run_shown(struct partition *p, struct partition_request *request, bool by_entry)
 {
     struct reader_slot *slot = partition_own_slot(p);
     enum look_end end = LOOK_FAILED;
@@ -54,6 +55,22 @@ static void run_now(struct partition *p, struct partition_request *request, bool
     }
 }
 
+static void wait_for_commit(struct partition *p, struct partition_request *request, uint64_t index)
+{
+    request->number = index;
+    list_push_back(&p->reads_commit, &request->link);
+}
+
+/* What the request may see is executed. */
+static void run_now(struct partition *p, struct partition_request *request, bool by_entry)
+{
+    if (apply_show(p, p->executed)) {
+        run_shown(p, request, by_entry);
+    } else {
+        wait_for_commit(p, request, p->executed);
+    }
+}
+
 /* The writes before it are answered: now it needs to know what is acknowledged elsewhere. */
 static void read_now(struct partition *p, struct partition_request *request)
 {
@@ -61,11 +78,10 @@ static void read_now(struct partition *p, struct partition_request *request)
     if (!look_point(p, &commit)) {
         list_push_back(&p->reads_round, &request->link);
         round_start(p);
-    } else if (atomic_load(&p->applied) < commit) {
-        request->number = commit;
-        list_push_back(&p->reads_commit, &request->link);
+    } else if (apply_show(p, commit)) {
+        run_shown(p, request, false);
     } else {
-        run_now(p, request, false);
+        wait_for_commit(p, request, commit);
     }
 }
 
@@ -144,9 +160,9 @@ void reads_turn(struct partition *p)
     while (!list_is_empty(&p->reads_commit)) {
         struct partition_request *request =
             CONTAINER_OF(p->reads_commit.next, struct partition_request, link);
-        if (request->number > atomic_load(&p->applied)) { break; }
+        if (!apply_show(p, request->number)) { break; }
         list_remove(&request->link);
-        run_now(p, request, false);
+        run_shown(p, request, false);
     }
     while (!p->tick_is_open && !list_is_empty(&p->reads_ticked)) {
         run_now(p, CONTAINER_OF(list_pop_front(&p->reads_ticked), struct partition_request, link),

@@ -170,7 +170,15 @@ static enum err counters_show(struct partition *p)
     struct store_txn *reader = partition_own_slot(p)->reader;
     enum err err = store_reader_begin(reader, 0, 0);
     if (err != ERR_OK) { return err; }
-    atomic_store(&p->applied, store_applied(reader));
+    p->executed = store_applied(reader);
+    p->is_broken = false;
+    p->broken_task.run = NULL;
+    atomic_store(&p->applied, p->executed);
+    for (uint16_t db = 0; db < STATUS_DATABASES; db++) {
+        struct store_count count = store_db_count(reader, db);
+        atomic_store(&p->shown[db].keys, count.keys);
+        atomic_store(&p->shown[db].expiring, count.expiring);
+    }
     p->clock_ms = store_clock_ms(reader);
     p->next_expiry_ms = store_key_next_expiry(reader);
     p->purge_is_due = store_purge_is_due(reader);

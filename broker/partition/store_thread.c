@@ -127,8 +127,9 @@ static uint64_t turn_all(struct store_thread *thread)
         store_thread_touch(p);
         due_ms = next_ms < due_ms ? next_ms : due_ms;
     }
+    uint64_t settled_ms = thread->ops->settle(thread);
     wake_others(thread);
-    return due_ms;
+    return settled_ms < due_ms ? settled_ms : due_ms;
 }
 
 /* ---- long transactions ---- */
@@ -255,6 +256,7 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
     list_init(&thread->busy);
     list_init(&thread->turning);
     thread->scripts = scripts_new();
+    list_init(&thread->pending);
     thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
     mailbox_init(&thread->mailbox, wake, thread);
     thread->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -11,6 +11,8 @@ struct store_thread_ops {
     /* Then each has its turn. Gives: when it wants another one without anything happening, by store_thread_now_ms;
      * UINT64_MAX: never, 0: at once. */
     uint64_t (*turn)(struct partition *p);
+    /* Last: what was put off for all of them. Gives: as `turn`. */
+    uint64_t (*settle)(struct store_thread *thread);
 };
 
 /* Start it; its name is `kind`-index. Errors: ERR_SYSTEM (logged). */

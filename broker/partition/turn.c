@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 #include "partition/apply.h"
 #include "partition/image.h"
+#include "partition/pending.h"
 #include "partition/propose.h"
 #include "partition/reads.h"
 #include "partition/store_file.h"
@@ -70,7 +71,7 @@ static void give_back(struct partition *p, void (*run)(struct task *task))
     store_thread_to_raft(p, &p->applied_task);
 }
 
-static void fail(struct partition *p, bool is_unknown)
+static void condemn(struct partition *p, bool is_unknown)
 {
     atomic_store(&p->is_damaged, true);
     if (is_unknown) {
@@ -90,13 +91,48 @@ static void fail(struct partition *p, bool is_unknown)
         p->close_removes = true;
         p->close_reopens = true;
     }
+}
+
+static void fail(struct partition *p, bool is_unknown)
+{
+    condemn(p, is_unknown);
     propose_given_up(p, p->batch_at, p->batch->count);
     give_back(p, on_failed);
+}
+
+static void on_broken(struct task *task) /* raft */
+{
+    struct partition *p = CONTAINER_OF(task, struct partition, broken_task);
+    engine_group_close(consensus_engine(p->all->opts.consensus), p->group);
+}
+
+/* What was answered could not be committed. It is in the log, from which the store is made anew. */
+static uint64_t broken_turn(struct partition *p)
+{
+    if (p->broken_task.run == NULL) {
+        condemn(p, false);
+        p->broken_task.run = on_broken;
+        store_thread_to_raft(p, &p->broken_task);
+    }
+    if (p->batch != NULL) {
+        propose_given_up(p, p->batch_at, p->batch->count);
+        give_back(p, on_failed);
+    }
+    return UINT64_MAX;
+}
+
+/* They look at the store, and write to it to see whether they can. */
+static void serve_waiters(struct partition *p)
+{
+    if (list_is_empty(&p->touched)) { return; }
+    (void)apply_show(p, p->executed); /* if not now: what is executed again touches them again */
+    waiters_turn(p);
 }
 
 /* Gives: when there is more to do. */
 static uint64_t apply_turn(struct partition *p)
 {
+    if (p->is_broken) { return broken_turn(p); }
     if (p->batch == NULL) { return UINT64_MAX; }
     if (p->batch_retry_ms > store_thread_now_ms()) { return p->batch_retry_ms; }
     size_t from = p->batch_at;
@@ -105,11 +141,11 @@ static uint64_t apply_turn(struct partition *p)
     case APPLY_MORE:
     case APPLY_DONE:
         propose_applied(p, from, p->batch_at);
-        waiters_turn(p);
         if (end == APPLY_MORE) { return 0; }
         give_back(p, on_applied);
         return UINT64_MAX;
     case APPLY_LATER:
+        p->batch_retry_ms = store_thread_now_ms() + APPLY_RETRY_MS;
         if (!p->thread->is_stopped) { return p->batch_retry_ms; }
         propose_given_up(p, p->batch_at, p->batch->count); /* the next start goes on from here */
         give_back(p, on_failed);
@@ -130,8 +166,11 @@ uint64_t turn_take(struct partition *p)
 {
     uint64_t apply_ms = apply_turn(p);
     if (store_thread_back(p)) { apply_ms = 0; }
+    serve_waiters(p);
     reads_turn(p);
+    uint64_t idle_ms = waiters_idle_turn(p);
     uint64_t propose_ms = propose_turn(p);
+    if (idle_ms < apply_ms) { apply_ms = idle_ms; }
     return apply_ms < propose_ms ? apply_ms : propose_ms;
 }
 
@@ -144,6 +183,8 @@ void turn_on_close(struct task *task)
     bool reopens = p->close_reopens && !p->thread->is_stopped;
     turn_lead(p, 0);
     image_drop(p);
+    if (!p->close_removes) { (void)apply_commit(p); } /* else the log has it */
+    pending_drop(p);
     if (p->file != NULL) {
         store_file_close(p, p->close_removes ? STORE_FILE_REMOVE : STORE_FILE_KEEP);
     }

@@ -1,6 +1,7 @@
 /* waiters: see the header. */
 #include "partition/waiters.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "partition/answer.h"
@@ -33,6 +34,7 @@ struct place {
 struct waiter {
     struct map_node node; /* partition's waiters, by its origin */
     struct list due;      /* partition's due, if it is to be put into an entry */
+    struct list idler;    /* partition's idlers, if it is one */
     struct partition_request *request;
     enum store_type type; /* that it waits for */
     bool is_read;
@@ -48,6 +50,7 @@ void waiters_init(struct partition *p)
 {
     list_init(&p->touched);
     list_init(&p->due);
+    list_init(&p->idlers);
 }
 
 void waiters_fini(struct partition *p)
@@ -154,6 +157,22 @@ static bool has_place(const struct waiter *waiter, const struct waited *waited)
     return false;
 }
 
+/* XREADGROUP with CLAIM: a time after which what is pending may be had. */
+static bool is_idler(const struct partition_call *call)
+{
+    if (!slice_equal_nocase(call->argv[0], SLICE("xreadgroup"))) { return false; }
+    for (uint32_t i = 1; i < call->argc; i++) {
+        if (slice_equal_nocase(call->argv[i], SLICE("group"))) {
+            i += 2; /* whatever they are called */
+        } else if (slice_equal_nocase(call->argv[i], SLICE("streams"))) {
+            return false;
+        } else if (slice_equal_nocase(call->argv[i], SLICE("claim"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct waiter *waiter_new(struct partition *p, struct partition_request *request)
 {
     const struct partition_call *call = request->call;
@@ -172,6 +191,10 @@ static struct waiter *waiter_new(struct partition *p, struct partition_request *
             place_take(waited, &waiter->place[waiter->place_count++], waiter);
         }
     }
+    if (is_idler(call)) {
+        list_push_back(&p->idlers, &waiter->idler);
+        store_thread_touch(p);
+    }
     parked_add(p, 1);
     return waiter;
 }
@@ -182,6 +205,7 @@ static void waiter_free(struct partition *p, struct waiter *waiter)
         place_leave(p, &waiter->place[i]);
     }
     if (list_is_linked(&waiter->due)) { list_remove(&waiter->due); }
+    if (list_is_linked(&waiter->idler)) { list_remove(&waiter->idler); }
     map_remove(&p->waiters, &waiter->node);
     mem_free(waiter);
     parked_add(p, UINT64_MAX);
@@ -236,7 +260,9 @@ static bool try_write(struct partition *p, struct waiter *waiter)
     if (store_begin(p->file->store, &txn) != ERR_OK) { return false; }
     const struct call_place place = {
         .all = p->all, .txn = txn, .resp_version = request->resp_version, .may_park = true};
-    store_txn_entry(txn, p->clock_ms > 0 ? p->clock_ms : 1, 1);
+    /* The entry's time will be at least that. */
+    uint64_t wall_ms = list_is_linked(&waiter->idler) ? clock_wall_us() / 1000 : 1;
+    store_txn_entry(txn, p->clock_ms > wall_ms ? p->clock_ms : wall_ms, 1);
     bool is_found = call_run(&place, request->call, scratch);
     store_abort(txn);
     if (!is_found) { return false; }
@@ -383,6 +409,25 @@ void waiters_turn(struct partition *p)
         struct waited *waited = CONTAINER_OF(list_pop_front(&p->touched), struct waited, touched);
         if (p->term != 0) { serve(p, waited); }
     }
+}
+
+uint64_t waiters_idle_turn(struct partition *p)
+{
+    uint64_t now_ms = store_thread_now_ms();
+    if (p->term == 0 || list_is_empty(&p->idlers)) { return UINT64_MAX; }
+    if (now_ms < p->idlers_due_ms) { return p->idlers_due_ms; }
+    p->idlers_due_ms = now_ms + WAITERS_LOOK_MS;
+    struct list looked;
+    list_init(&looked);
+    for (unsigned i = 0; i < WAITERS_LOOK_MAX && !list_is_empty(&p->idlers); i++) {
+        list_push_back(&looked, list_pop_front(&p->idlers));
+    }
+    while (!list_is_empty(&looked)) { /* one that ends leaves its list */
+        struct waiter *waiter = CONTAINER_OF(list_pop_front(&looked), struct waiter, idler);
+        list_push_back(&p->idlers, &waiter->idler);
+        if (!waiter->is_proposed && !list_is_linked(&waiter->due)) { (void)try_find(p, waiter); }
+    }
+    return p->idlers_due_ms;
 }
 
 /* ---- entries ---- */

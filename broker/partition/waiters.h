@@ -33,6 +33,10 @@ void waiters_touch(struct partition *p, uint16_t db, struct slice name);
 void waiters_touch_all(struct partition *p);
 /* Behind a commit: who waits for what was touched, in its turn. */
 void waiters_turn(struct partition *p);
+/* Time goes on: what others had for too long may be claimed by who waits with XREADGROUP's CLAIM. Looked at every
+ * WAITERS_LOOK_MS, so many of them at a time. Gives: when the next look is due, by store_thread_now_ms. */
+enum { WAITERS_LOOK_MS = 100, WAITERS_LOOK_MAX = 64 };
+uint64_t waiters_idle_turn(struct partition *p);
 
 /* The next one to be put into an entry as it is made; NULL: there is none. */
 struct waiter *waiters_take(struct partition *p);

@@ -228,10 +228,9 @@ static int on_error(lua_State *lua)
         buf_append(out, SLICE("ERR "));
         lua_pushvalue(lua, 1);
     }
-    size_t len = 0;
-    const char *text = lua_tolstring(lua, -1, &len);
+    const char *text = lua_tostring(lua, -1);
     if (text != NULL) {
-        buf_append(out, slice_of(text, len));
+        buf_append_str(out, text);
     } else {
         buf_append_str(out, lua_type(lua, 1) == LUA_TTABLE ? "ERR unknown error"
                                                            : luaL_typename(lua, 1));

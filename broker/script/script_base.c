@@ -160,7 +160,7 @@ static int on_collectgarbage(lua_State *lua)
 static int on_coroutine(lua_State *lua)
 {
     script_charge(lua, 1000); /* the hook of a thread counts from its start */
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 void script_open_base(lua_State *lua)

@@ -79,10 +79,14 @@ void script_sandbox_open(struct script_state *state);
 /* Is the value at `index` a table of the sandbox? Then what is behind it is pushed. */
 bool script_protected(lua_State *lua, int index);
 
-/* Into the table at the top of the stack: a function; and one through which the function of that name is called, as its
- * upvalue 1. */
+/* Into the table at the top of the stack: a function; and one through which the function of that name is called
+ * (script_wrapped), in its place in every way: with its upvalue, if it has one. */
 void script_set_function(lua_State *lua, const char *name, lua_CFunction function);
 void script_wrap(lua_State *lua, const char *name, lua_CFunction by);
+static inline int script_wrapped(lua_State *lua)
+{
+    return lua_tocfunction(lua, lua_upvalueindex(2))(lua);
+}
 
 /* script_text.c, script_tables.c, script_base.c, script_libraries.c, script_redis.c: what they put in place of Lua's own, or
  * beside. The table of globals is at the top of the stack. */

@@ -99,37 +99,26 @@ static int on_encode(lua_State *lua)
         lua_pop(lua, 1);
     }
     if (walk.bytes > KEPT_BYTES) { state_of(lua)->is_spoiled = true; }
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, argc, LUA_MULTRET);
-    return lua_gettop(lua);
+    return script_wrapped(lua);
 }
 
 static int on_decode(lua_State *lua)
 {
-    int argc = lua_gettop(lua);
     if (lua_type(lua, 1) == LUA_TSTRING) { script_charge(lua, lua_objlen(lua, 1) / 8); }
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, argc, LUA_MULTRET);
-    return lua_gettop(lua);
+    return script_wrapped(lua);
 }
 
 /* A setting of the cjson that all scripts share: the next script is to find it as it was. */
 static int on_setting(lua_State *lua)
 {
-    int argc = lua_gettop(lua);
-    if (argc > 0) { state_of(lua)->is_spoiled = true; }
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_insert(lua, 1);
-    lua_call(lua, argc, LUA_MULTRET);
-    return lua_gettop(lua);
+    if (lua_gettop(lua) > 0) { state_of(lua)->is_spoiled = true; }
+    return script_wrapped(lua);
 }
 
 static int on_new(lua_State *lua)
 {
-    lua_pushvalue(lua, lua_upvalueindex(1));
-    lua_call(lua, 0, 1);
+    lua_settop(lua, 0);
+    (void)script_wrapped(lua);
     script_wrap(lua, "encode", on_encode);
     script_wrap(lua, "decode", on_decode);
     return 1;
@@ -157,7 +146,7 @@ static int on_tohex(lua_State *lua)
         lua_settop(lua, 1);
         lua_pushnumber(lua, digits < -8 ? -8 : digits > 8 ? 8 : digits);
     }
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 /* ---- all of them ---- */

@@ -100,11 +100,9 @@ static bool is_one_text(lua_State *lua)
 /* "CODE text", or "text" of which ERR is the code. */
 static int on_error_reply(lua_State *lua)
 {
-    size_t len;
     if (!is_one_text(lua)) { return 1; }
-    const char *text = lua_tolstring(lua, 1, &len);
-    struct slice rest = slice_of(text, len);
-    if (len > 0 && text[0] == '-') { rest = slice_of(text + 1, len - 1); }
+    const char *text = lua_tostring(lua, 1);
+    struct slice rest = slice_of_str(text + (text[0] == '-' ? 1 : 0));
     while (rest.len > 0 && (rest.data[rest.len - 1] == '\n' || rest.data[rest.len - 1] == '\r')) {
         rest.len--;
     }

@@ -186,6 +186,12 @@ static struct slice top_text(lua_State *lua)
     return slice_of(text, len);
 }
 
+/* Of a line Redis writes what is before a zero byte. */
+static struct slice top_line(lua_State *lua)
+{
+    return slice_of_str(lua_tostring(lua, -1));
+}
+
 static void write_error(struct reply *reply, struct slice text)
 {
     while (text.len > 0 && (text.data[text.len - 1] == '\r' || text.data[text.len - 1] == '\n')) {
@@ -272,11 +278,11 @@ static bool write_by_field(lua_State *lua, struct reply *reply, int name)
     switch (name) {
     case NAME_ERR:
         if (type != LUA_TSTRING) { return false; }
-        write_error(reply, top_text(lua));
+        write_error(reply, top_line(lua));
         return true;
     case NAME_OK:
         if (type != LUA_TSTRING) { return false; }
-        write_line(reply, '+', top_text(lua));
+        write_line(reply, '+', top_line(lua));
         return true;
     case NAME_DOUBLE:
         if (type != LUA_TNUMBER) { return false; }

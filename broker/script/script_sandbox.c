@@ -113,7 +113,9 @@ void script_set_function(lua_State *lua, const char *name, lua_CFunction functio
 void script_wrap(lua_State *lua, const char *name, lua_CFunction by)
 {
     lua_getfield(lua, -1, name);
-    lua_pushcclosure(lua, by, 1);
+    if (lua_getupvalue(lua, -1, 1) == NULL) { lua_pushnil(lua); }
+    lua_insert(lua, -2);
+    lua_pushcclosure(lua, by, 2);
     lua_setfield(lua, -2, name);
 }
 

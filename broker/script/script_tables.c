@@ -145,7 +145,7 @@ static int on_setmetatable(lua_State *lua)
         if (!lua_isnil(lua, -1)) { return luaL_error(lua, "weak tables are not supported"); }
         lua_pop(lua, 1);
     }
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 /* ---- costs ---- */
@@ -154,7 +154,7 @@ static int on_setmetatable(lua_State *lua)
 static int on_whole(lua_State *lua)
 {
     if (lua_type(lua, 1) == LUA_TTABLE) { script_charge(lua, lua_objlen(lua, 1) / 8); }
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 /* unpack: Lua's own computes with the ends of the range before it looks whether they can be. */
@@ -182,12 +182,12 @@ static int on_move(lua_State *lua)
         if (script_protected(lua, 1)) { return refuse_write(lua); }
         size_t len = lua_objlen(lua, 1);
         lua_Number place = lua_tonumber(lua, 2);
-        int argc = lua_tointeger(lua, lua_upvalueindex(2));
+        int argc = (int)lua_tointeger(lua, lua_upvalueindex(1));
         if (lua_gettop(lua) >= argc && place >= 1 && place < (lua_Number)len) {
             script_charge(lua, (uint64_t)((lua_Number)len - place) / 4);
         }
     }
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 static int on_sort(lua_State *lua)
@@ -196,13 +196,13 @@ static int on_sort(lua_State *lua)
         size_t len = lua_objlen(lua, 1);
         script_charge(lua, (uint64_t)((double)len * log2((double)len + 1)));
     }
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 static void wrap_move(lua_State *lua, const char *name, int argc)
 {
-    lua_getfield(lua, -1, name);
     lua_pushinteger(lua, argc);
+    lua_getfield(lua, -2, name);
     lua_pushcclosure(lua, on_move, 2);
     lua_setfield(lua, -2, name);
 }

@@ -7,7 +7,7 @@
 static int on_whole(lua_State *lua)
 {
     if (lua_type(lua, 1) == LUA_TSTRING) { script_charge(lua, lua_objlen(lua, 1) / 64); }
-    return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
+    return script_wrapped(lua);
 }
 
 static int on_rep(lua_State *lua)

@@ -41,7 +41,7 @@ static void write_lines(struct session *session, struct slice line, uint32_t cou
     out->len += line.len * count;
     if (executes) { return; }
     conn_reply_end(&session->conn);
-    if (UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.watch_bytes)) {
+    if (UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.lag_bytes)) {
         backlog_grew(session);
     }
 }

@@ -31,12 +31,12 @@ static void close_for(struct session *session, const char *limit)
     conn_close(&session->conn);
 }
 
-static void watch(struct session *session)
+static void note_lag(struct session *session)
 {
     struct session_extra *extra = session_extra(session);
-    list_push_back(&sessions_of(session)->watched, &extra->backlog_link);
+    list_push_back(&sessions_of(session)->lagging, &extra->backlog_link);
     extra->over_soft_since_ns = 0;
-    session->flags |= SESSION_WATCHED;
+    session->flags |= SESSION_LAGS;
 }
 
 static const struct config_output_limit *limit_of(const struct session *session)
@@ -53,7 +53,7 @@ static bool hard_limit_passed(const struct session *session)
 void backlog_grew(struct session *session)
 {
     if (!conn_is_alive(&session->conn)) { return; }
-    if (!(session->flags & SESSION_WATCHED)) { watch(session); }
+    if (!(session->flags & SESSION_LAGS)) { note_lag(session); }
     if (hard_limit_passed(session)) { close_for(session, "hard"); }
 }
 
@@ -72,15 +72,15 @@ static bool soft_limit_passed(struct session *session, uint64_t now_ns)
 
 void backlog_forget(struct session *session)
 {
-    if (!(session->flags & SESSION_WATCHED)) { return; }
+    if (!(session->flags & SESSION_LAGS)) { return; }
     list_remove(&session->extra->backlog_link);
-    session->flags &= ~(uint32_t)SESSION_WATCHED;
+    session->flags &= ~(uint32_t)SESSION_LAGS;
 }
 
 void backlog_tick(struct sessions *sessions)
 {
     uint64_t now_ns = worker_now_ns(sessions->worker);
-    LIST_EACH (link, &sessions->watched) {
+    LIST_EACH (link, &sessions->lagging) {
         struct session *session = CONTAINER_OF(link, struct session_extra, backlog_link)->session;
         if (session_backlog_bytes(session) == 0) {
             backlog_forget(session);

@@ -1,5 +1,5 @@
 /* backlog: the sessions of one worker whose clients read more slowly than they are written to.
- * A session enters when its backlog passes session_limits.watch_bytes. Past the hard limit of its
+ * A session enters when its backlog passes session_limits.lag_bytes. Past the hard limit of its
  * class, or over the soft one for too long, it is closed (P7), also while it leaves. It is read meanwhile, as
  * in Redis: a client may send a pipeline of any depth before it reads the first answer.
  * Thread: their worker. */
@@ -8,9 +8,9 @@
 
 #include "session/session.h"
 
-enum { BACKLOG_WATCH_BYTES = 64 << 10 };
+enum { BACKLOG_LAG_BYTES = 64 << 10 };
 
-/* Bytes were queued, and the backlog is above watch_bytes: watch or close. */
+/* Bytes were queued, and the backlog is above lag_bytes: it lags, or is closed. */
 void backlog_grew(struct session *session);
 
 /* Every 100 ms: soft limits; forget those that have caught up. */

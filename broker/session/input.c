@@ -12,6 +12,7 @@
 #include "session/limits.h"
 #include "session/output.h"
 #include "session/transaction.h"
+#include "session/users.h"
 
 enum { EXPECT_BYTES_MIN = 1 << 20, LARGE_ARG_BYTES = 64 << 10 };
 
@@ -24,8 +25,7 @@ static struct session *session_of(struct conn *conn)
 static const struct resp_limits *limits_of(const struct session *session)
 {
     const struct session_limits *limits = &sessions_of(session)->limits;
-    bool is_known = session->flags & SESSION_AUTHENTICATED || !limits->needs_password;
-    return is_known ? &limits->resp : &resp_limits_unauthenticated;
+    return session_must_login(session) ? &resp_limits_unauthenticated : &limits->resp;
 }
 
 static void refuse_input(struct session *session, const char *text)
@@ -130,6 +130,7 @@ size_t session_on_data(struct conn *conn, struct slice input)
     struct session *session = session_of(conn);
     struct sessions *sessions = sessions_of(session);
     limits_refresh(sessions);
+    users_refresh(sessions);
     session->active_s = sessions->now_s;
     if (UNLIKELY(session->flags & SESSION_MULTI) && is_over_query_limit(session, input.len)) {
         return input.len;

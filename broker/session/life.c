@@ -10,6 +10,7 @@
 #include "session/bar.h"
 #include "session/limits.h"
 #include "session/transaction.h"
+#include "session/users.h"
 #include "session/wait.h"
 
 /* The least a client costs matters: there are very many of them. */
@@ -32,8 +33,9 @@ void session_open(struct sessions *sessions, int fd)
     session->active_s = sessions->now_s;
     session->command = SESSION_NO_COMMAND;
     limits_refresh(sessions);
-    session->flags = (sessions->limits.needs_password ? 0 : SESSION_AUTHENTICATED) |
-                     (is_unix_socket(fd) ? SESSION_UNIX : 0);
+    users_refresh(sessions);
+    session->flags = is_unix_socket(fd) ? SESSION_UNIX : 0;
+    session_logout(session);
     list_push_back(&sessions->all, &session->link);
     metric_add(METRIC_redis_connections_received_total, 1);
     metric_add(METRIC_redis_connected_clients, 1);
@@ -76,6 +78,7 @@ static void extra_free(struct session *session)
     struct session_extra *extra = session->extra;
     if (extra == NULL) { return; }
     resp_parser_free(extra->parser);
+    acl_user_unref(extra->user);
     mem_free(extra->name);
     mem_free(extra->lib_name);
     mem_free(extra->lib_version);
@@ -105,7 +108,7 @@ bool session_reset(struct session *session)
 {
     enum {
         FORGOTTEN = SESSION_REPLY_OFF | SESSION_REPLY_SKIP | SESSION_REPLY_SKIPPING |
-                    SESSION_NO_EVICT | SESSION_NO_TOUCH | SESSION_READONLY | SESSION_AUTHENTICATED
+                    SESSION_NO_EVICT | SESSION_NO_TOUCH | SESSION_READONLY
     };
     struct sessions *sessions = sessions_of(session);
     transaction_discard(session);
@@ -113,7 +116,7 @@ bool session_reset(struct session *session)
     session_count_subscriptions(session);
     subscriber_set_version(sessions->fanout, &session->subscriber, 2);
     session->flags &= ~(uint32_t)FORGOTTEN;
-    session->flags |= sessions->limits.needs_password ? 0 : SESSION_AUTHENTICATED;
+    session_logout(session);
     session->database = 0;
     transaction_unwatch(session);
     if (session->extra != NULL) {

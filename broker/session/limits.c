@@ -25,10 +25,9 @@ void limits_refresh(struct sessions *sessions)
         .args_count_max = INT32_MAX,
     };
     limits->query_bytes_max = (uint64_t)config_number(config, CONFIG_query_buffer_limit);
-    limits->watch_bytes = BACKLOG_WATCH_BYTES;
+    limits->lag_bytes = BACKLOG_LAG_BYTES;
     for (enum config_client_class class = 0; class < CONFIG_CLIENT_CLASSES; class ++) {
         limits->output[class] = config_output_limit(config, class);
-        limits->watch_bytes = lowest_limit(&limits->output[class], limits->watch_bytes);
+        limits->lag_bytes = lowest_limit(&limits->output[class], limits->lag_bytes);
     }
-    limits->needs_password = !config_text_is_empty(config, CONFIG_requirepass);
 }

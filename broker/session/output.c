@@ -14,7 +14,7 @@ enum {
 
 static bool is_over_watch(const struct session *session)
 {
-    return UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.watch_bytes);
+    return UNLIKELY(session_backlog_bytes(session) > sessions_of(session)->limits.lag_bytes);
 }
 
 /* By exchange of buffers if it is long. */

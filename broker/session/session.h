@@ -3,7 +3,21 @@
  * of their answers, and is read no further while there is a reason (enum session_bar). It knows no command.
  * Thread: its worker, for every call; no locks.
  * A session is small on purpose: a broker holds very many idle subscribers. What few clients need hangs off
- * `extra`, and what a worker's sessions share is found by the conn's ops (sessions_of). */
+ * `extra`, and what a worker's sessions share is found by the conn's ops (sessions_of).
+ *
+ * The words of this module, each with one meaning:
+ *   request      what a client sends as one: a command's name and arguments
+ *   bar          the one reason for which a session is not read; its input goes on when that ends
+ *   wait         a command that has no answer yet, whatever it is for
+ *   ticket       publishes, or a data command, that are answered later; it outlives its session
+ *   settled      the publishes before it are ordered, so that the next command may run
+ *   backlog      what was written to a client and is not read by it
+ *   to lag       to have so much of it that limits are looked at
+ *   watched      a key that WATCH has named
+ *   congestion   others have more to deliver than they keep up with
+ *   to postpone  to keep a client's deliveries until its command has been confirmed
+ *   to leave     to begin nothing more, and close when all is answered
+ */
 #ifndef FANFARE_SESSION_SESSION_H
 #define FANFARE_SESSION_SESSION_H
 
@@ -20,6 +34,9 @@
 #include "pubsub/fanout.h"
 #include "resp/resp_parse.h"
 
+struct acl;
+struct acl_user;
+struct acl_users;
 struct call;
 struct cluster;
 struct commands;
@@ -33,7 +50,7 @@ enum session_flag {
     SESSION_UNIX = 1 << 1,
     SESSION_PUBLISHED = 1 << 2, /* publishes may be in flight: settle before anything else */
     SESSION_LOADS = 1 << 3,     /* it has published since it was asked whether others keep up */
-    SESSION_WATCHED = 1 << 4,   /* in the list of those with a backlog */
+    SESSION_LAGS = 1 << 4,      /* in the list of those with a backlog */
     SESSION_REPLY_OFF = 1 << 5,
     SESSION_REPLY_SKIP = 1 << 6,     /* the next command is not answered */
     SESSION_REPLY_SKIPPING = 1 << 7, /* the present one is not */
@@ -47,6 +64,7 @@ enum session_flag {
     SESSION_POSTPONES = 1 << 15,  /* deliveries are kept until the command has been confirmed */
     SESSION_ASKED =
         1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
+    SESSION_NAMED = 1 << 17, /* its user is another than `default`: extra->user */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
@@ -112,10 +130,11 @@ struct session_extra {
     struct wait wait;
     struct answers answers;
     struct buf postponed;     /* deliveries, while SESSION_POSTPONES */
-    struct list backlog_link; /* while SESSION_WATCHED */
+    struct list backlog_link; /* while SESSION_LAGS */
     uint64_t over_soft_since_ns;
-    char *name;     /* CLIENT SETNAME */
-    char *lib_name; /* CLIENT SETINFO */
+    struct acl_user *user; /* a reference, while SESSION_NAMED */
+    char *name;            /* CLIENT SETNAME */
+    char *lib_name;        /* CLIENT SETINFO */
     char *lib_version;
     struct watched *watched;
     uint32_t watch_count;
@@ -157,8 +176,7 @@ struct session_limits {
     struct resp_limits resp;
     uint64_t query_bytes_max;
     struct config_output_limit output[CONFIG_CLIENT_CLASSES];
-    uint64_t watch_bytes; /* the backlog from which a session is watched */
-    bool needs_password;
+    uint64_t lag_bytes; /* the backlog from which a session lags */
 };
 
 /* What the sessions of one worker share. */
@@ -177,9 +195,14 @@ struct sessions {
     struct list all;
     struct list barred[BARS]; /* by reason */
     struct list over;         /* of BAR_COMMAND: they go on at the end of the turn */
-    struct list watched;      /* with a backlog */
+    struct list lagging;      /* with a backlog */
     struct session_limits limits;
-    uint32_t now_s; /* monotonic, as of this turn */
+    struct acl *acl;
+    struct acl_users *users; /* a reference to those of acl_version */
+    uint64_t acl_version;
+    bool needs_login;     /* `default` is off, or has a password */
+    bool default_is_free; /* and may do everything once it is in */
+    uint32_t now_s;       /* monotonic, as of this turn */
 };
 
 static inline struct sessions *sessions_of(const struct session *session)

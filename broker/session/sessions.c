@@ -12,6 +12,7 @@
 #include "session/life.h"
 #include "session/limits.h"
 #include "session/output.h"
+#include "session/users.h"
 #include "session/wait.h"
 
 enum { TICKS_PER_WALK = 10 }; /* every session is looked at about once a second */
@@ -43,11 +44,12 @@ void sessions_init(struct sessions *sessions)
     sessions->now_s = (uint32_t)(clock_mono_ns() / NS_PER_S);
     list_init(&sessions->all);
     list_init(&sessions->over);
-    list_init(&sessions->watched);
+    list_init(&sessions->lagging);
     for (unsigned bar = 0; bar < BARS; bar++) {
         list_init(&sessions->barred[bar]);
     }
     limits_refresh(sessions);
+    users_refresh(sessions);
 }
 
 void sessions_fini(struct sessions *sessions)
@@ -55,6 +57,7 @@ void sessions_fini(struct sessions *sessions)
     CHECK(list_is_empty(&sessions->all));
     resp_parser_free(sessions->parser);
     buf_fini(&sessions->reply);
+    acl_users_unref(sessions->users);
 }
 
 /* ---- the turn ---- */
@@ -105,6 +108,7 @@ void sessions_tick(struct sessions *sessions, uint32_t count)
 {
     sessions->now_s = (uint32_t)(worker_now_ns(sessions->worker) / NS_PER_S);
     limits_refresh(sessions);
+    users_refresh(sessions);
     backlog_tick(sessions);
     walk(sessions, count);
 }

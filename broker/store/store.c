@@ -53,7 +53,8 @@ static void counters_encode(const struct store_txn *txn, struct store_key_bytes 
 
 static bool counters_decode(struct store_txn *txn, struct slice in, uint64_t hash_seed[2])
 {
-    if (in.len != COUNTERS_BYTES || in.data[0] != STORE_FORMAT) { return false; }
+    bool is_known = in.len == COUNTERS_BYTES && in.data[0] >= 1 && in.data[0] <= STORE_FORMAT;
+    if (!is_known) { return false; }
     const char *at = in.data + 1;
     txn->applied = read_u64(at);
     txn->clock_ms = read_u64(at + 8);

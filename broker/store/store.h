@@ -10,7 +10,7 @@
  * Errors in a transaction stick: after the first one reads find nothing, writes do nothing, and store_commit returns it.
  * So a handler checks no put, and a full disk undoes the whole batch.
  *
- * Layout, format 1. One tree; a key is a tag and big-endian numbers. `space` (4 bytes) stands for a database, which
+ * Layout, format 2 (1 is the same without deadlines of fields, and is taken for it). One tree; a key is a tag and big-endian numbers. `space` (4 bytes) stands for a database, which
  * FLUSHDB and SWAPDB exchange at once; `slot` (2) is 0 where a database is whole; `oid` (8) is given to each object once.
  *
  *   !                         the partition's counters
@@ -20,13 +20,14 @@
  *   v oid chunk4              4,080 bytes of a long value
  *   l oid position8           an element of a list
  *   h oid mix4 field          a field of a hash
+ *   e oid at8 field           a field's deadline; who looks for fields that are past theirs walks here
  *   s oid mix4 member         a member of a set
  *   z oid mix4 member         score8: a member of a sorted set
  *   y oid score8 member       the same in the order of the scores
  *   c oid level1 boundary     elements8 children4: store_ladder.h
  *   x oid ms8 seq8            entries of a stream: store_stream.h
  *   g oid group, n oid gid4 consumer, p oid gid4 ms8 seq8, j oid gid4 cid4 ms8 seq8: store_group.h
- *   t at8 kind1 space slot oid   something that happens at a time
+ *   t at8 kind1 space slot oid   something that happens at a time: a key's deadline, the first one of a hash's fields
  *   f sha20, F order8         texts of scripts: store_script.h
  *   b kind1 id                what is unlinked and not removed yet: store_unlink.h
  *   u lane, r lane seq8       numbers of origins and what they were answered: store_lane.h
@@ -44,7 +45,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 2 };
 
 struct store;
 struct store_txn;

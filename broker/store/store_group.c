@@ -5,7 +5,8 @@
 #include "store/store_unlink.h"
 #include "store/store_value.h"
 
-enum { GROUP_BYTES = 16 + 8 + 8 + 4 + 4, CONSUMER_BYTES = 8 * 3, PENDING_BYTES = 4 + 8 + 8 };
+enum { GROUP_BYTES = 16 + 8 + 8 + 4 + 4, OLDEST_BYTES = 8 };
+enum { CONSUMER_BYTES = 8 * 3, PENDING_BYTES = 4 + 8 + 8 };
 enum { CONSUMER_BY_NAME = 0, CONSUMER_BY_ID = 1 };
 
 static struct store_id read_id(const char *at)
@@ -52,7 +53,7 @@ static struct store_group group_decode(struct store_txn *txn, struct slice value
 {
     struct buf none = {0};
     struct slice in = value_bytes(txn, value, &none);
-    if (in.len != GROUP_BYTES) {
+    if (in.len != GROUP_BYTES && in.len != GROUP_BYTES + OLDEST_BYTES) {
         txn_fail(txn, ERR_CORRUPT);
         return (struct store_group){0};
     }
@@ -62,6 +63,7 @@ static struct store_group group_decode(struct store_txn *txn, struct slice value
         .pending = read_u64(in.data + 24),
         .gid = read_u32(in.data + 32),
         .consumers = read_u32(in.data + 36),
+        .oldest_ms = in.len > GROUP_BYTES ? read_u64(in.data + GROUP_BYTES) : 0,
     };
 }
 
@@ -86,6 +88,7 @@ void store_group_save(struct store_txn *txn, const struct store_object *stream, 
     key_u64(&value, group->pending);
     key_u32(&value, group->gid);
     key_u32(&value, group->consumers);
+    if (group->oldest_ms != 0) { key_u64(&value, group->oldest_ms); }
     group_key(txn, stream, name, &key);
     value_put(txn, &key, name, key_slice(&value));
 }
@@ -330,6 +333,7 @@ static void consumer_less(struct store_txn *txn, const struct store_object *stre
                           const struct store_group *group, uint32_t cid, struct store_id id)
 {
     struct store_key_bytes key;
+    if (cid == 0) { return; } /* nobody's */
     owned_key(stream, group, cid, id, &key);
     (void)txn_delete(txn, key_slice(&key));
     struct slice value;
@@ -340,6 +344,21 @@ static void consumer_less(struct store_txn *txn, const struct store_object *stre
     buf_append(&name, slice_of(value.data + CONSUMER_BYTES, value.len - CONSUMER_BYTES));
     store_consumer_save(txn, stream, group, buf_slice(&name), &consumer);
     buf_fini(&name);
+}
+
+static void row_put(struct store_txn *txn, const struct store_object *stream,
+                    struct store_group *group, const struct store_pending *pending, bool is_new)
+{
+    uint64_t at_ms = pending->delivered_ms;
+    if (group->pending == 0 || at_ms < group->oldest_ms) { group->oldest_ms = at_ms; }
+    if (is_new) { group->pending++; }
+    struct store_key_bytes key;
+    struct store_key_bytes value = {0};
+    key_u32(&value, pending->cid);
+    key_u64(&value, at_ms);
+    key_u64(&value, pending->count);
+    pending_key(stream, group, pending->id, &key);
+    txn_put(txn, key_slice(&key), key_slice(&value));
 }
 
 void store_pending_put(struct store_txn *txn, const struct store_object *stream,
@@ -358,13 +377,17 @@ void store_pending_put(struct store_txn *txn, const struct store_object *stream,
         txn_put(txn, key_slice(&key), SLICE(""));
         consumer->pending++;
     }
-    if (is_new) { group->pending++; }
-    struct store_key_bytes value = {0};
-    key_u32(&value, pending->cid);
-    key_u64(&value, pending->delivered_ms);
-    key_u64(&value, pending->count);
-    pending_key(stream, group, pending->id, &key);
-    txn_put(txn, key_slice(&key), key_slice(&value));
+    row_put(txn, stream, group, pending, is_new);
+}
+
+void store_pending_release(struct store_txn *txn, const struct store_object *stream,
+                           struct store_group *group, struct store_id id, uint64_t count)
+{
+    struct store_pending old;
+    bool is_new = !store_pending_find(txn, stream, group, id, &old);
+    const struct store_pending pending = {.id = id, .count = count};
+    if (!is_new) { consumer_less(txn, stream, group, old.cid, id); }
+    row_put(txn, stream, group, &pending, is_new);
 }
 
 bool store_pending_delete(struct store_txn *txn, const struct store_object *stream,

@@ -1,10 +1,10 @@
 /* store_group: consumer groups of streams over one transaction: groups, consumers, and entries that were delivered and not
  * acknowledged.
  *
- *   g content group              last16 read8 pending8 gid4 consumers4
+ *   g content group              last16 read8 pending8 gid4 consumers4 [oldest8]
  *   n content gid4 0 consumer    cid4
  *   n content gid4 1 cid4        seen8 active8 pending8 name
- *   p content gid4 ms8 seq8      cid4 delivered8 count8
+ *   p content gid4 ms8 seq8      cid4 delivered8 count8; cid 0: nobody's, given back
  *   j content gid4 cid4 ms8 seq8 -
  *
  * What a call changes in `stream`, `group` or `consumer` the caller saves. Thread: the transaction's. */
@@ -21,6 +21,7 @@ struct store_group {
     struct store_id last; /* delivered */
     uint64_t read;        /* how many entries of the stream are up to `last` */
     uint64_t pending;
+    uint64_t oldest_ms; /* nothing that is pending was delivered before; 0: that is not known */
 };
 
 struct store_consumer {
@@ -91,6 +92,10 @@ bool store_pending_find(struct store_txn *txn, const struct store_object *stream
 void store_pending_put(struct store_txn *txn, const struct store_object *stream,
                        struct store_group *group, struct store_consumer *consumer,
                        const struct store_pending *pending);
+/* It is pending for nobody, as if delivered at the beginning of time: given back, or new. Changes the group, and the
+ * consumer that it was pending for in the store. */
+void store_pending_release(struct store_txn *txn, const struct store_object *stream,
+                           struct store_group *group, struct store_id id, uint64_t count);
 /* Acknowledged. False: it was not pending. Changes the group, and the consumer in the store. */
 bool store_pending_delete(struct store_txn *txn, const struct store_object *stream,
                           struct store_group *group, struct store_id id);

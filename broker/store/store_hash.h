@@ -1,4 +1,5 @@
-/* store_hash: hashes over one transaction. Write calls change the object; the caller saves it, or removes it when its count
+/* store_hash: hashes over one transaction. A field may have a deadline, and is hidden and removed as keys are (store_key.h):
+ * no call finds one that is past it. Write calls change the object; the caller saves it, or removes it when its count
  * is 0. Thread: the transaction's. */
 #ifndef FANFARE_STORE_STORE_HASH_H
 #define FANFARE_STORE_STORE_HASH_H
@@ -14,6 +15,15 @@ bool store_hash_has(struct store_txn *txn, const struct store_object *hash, stru
 /* True: the field is new. */
 bool store_hash_put(struct store_txn *txn, struct store_object *hash, struct slice field,
                     struct slice value);
+/* The same with a deadline; 0: none. store_hash_put takes the field's deadline away. */
+bool store_hash_put_until(struct store_txn *txn, struct store_object *hash, struct slice field,
+                          struct slice value, uint64_t expire_ms);
+/* When the field ends; 0: never. False: there is no such field. */
+bool store_hash_expiry(struct store_txn *txn, const struct store_object *hash, struct slice field,
+                       uint64_t *expire_ms);
+/* False: there is no such field. */
+bool store_hash_set_expiry(struct store_txn *txn, struct store_object *hash, struct slice field,
+                           uint64_t expire_ms);
 /* False: there was none. */
 bool store_hash_delete(struct store_txn *txn, struct store_object *hash, struct slice field);
 

@@ -2,16 +2,18 @@
 #include "store/store_key.h"
 
 #include "base/mem.h"
+#include "store/store_fields.h"
 #include "store/store_unlink.h"
 #include "store/store_value.h"
 
 /* Bits of a head's flags. */
-enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4 };
+enum { HEAD_EXPIRES = 1, HEAD_LADDER = 2, HEAD_CONTENT = 4, HEAD_FIELDS = 8 };
 
 enum {
     HEAD_BYTES = 1 + 1 + 1 + 8 + 8 + 8,
     STREAM_BYTES = 3 * 16 + 8 + 8, /* of it */
-    TIMER_EXPIRY = 1,              /* kinds of `t` */
+    TIMER_EXPIRY = 1,              /* kinds of `t`: the key's deadline */
+    TIMER_FIELDS = 2,              /* the first one of a hash's fields */
     TIMER_BYTES = 1 + 8 + 1 + 4 + 2 + 8,
 };
 
@@ -34,15 +36,37 @@ static void name_key(struct store_key_bytes *key, uint32_t space, uint16_t slot,
     key_u64(key, oid);
 }
 
-static void timer_key(struct store_key_bytes *key, uint64_t at_ms, uint32_t space, uint16_t slot,
-                      uint64_t oid)
+static void timer_key_of(struct store_key_bytes *key, uint64_t at_ms, uint8_t kind, uint32_t space,
+                         uint16_t slot, uint64_t oid)
 {
     key_begin(key, 't');
     key_u64(key, at_ms);
-    key_u8(key, TIMER_EXPIRY);
+    key_u8(key, kind);
     key_u32(key, space);
     key_u16(key, slot);
     key_u64(key, oid);
+}
+
+static void timer_key(struct store_key_bytes *key, uint64_t at_ms, uint32_t space, uint16_t slot,
+                      uint64_t oid)
+{
+    timer_key_of(key, at_ms, TIMER_EXPIRY, space, slot, oid);
+}
+
+/* The row of a hash's fields, from one moment (0: none) to another. */
+static void fields_timer_move(struct store_txn *txn, uint32_t space, uint16_t slot,
+                              const struct store_object *object, uint64_t from_ms, uint64_t to_ms)
+{
+    struct store_key_bytes key;
+    if (from_ms == to_ms) { return; }
+    if (from_ms != 0) {
+        timer_key_of(&key, from_ms, TIMER_FIELDS, space, slot, object->oid);
+        (void)txn_delete(txn, key_slice(&key));
+    }
+    if (to_ms != 0) {
+        timer_key_of(&key, to_ms, TIMER_FIELDS, space, slot, object->oid);
+        txn_put(txn, key_slice(&key), SLICE(""));
+    }
 }
 
 /* ---- heads ---- */
@@ -79,7 +103,8 @@ static uint8_t head_flags(const struct store_object *object)
 {
     bool expires = object->expire_ms != 0 || object->timer_ms != 0;
     return (uint8_t)((expires ? HEAD_EXPIRES : 0) | (object->levels > 0 ? HEAD_LADDER : 0) |
-                     (object->content != object->oid ? HEAD_CONTENT : 0));
+                     (object->content != object->oid ? HEAD_CONTENT : 0) |
+                     (object->fields.next_ms != 0 ? HEAD_FIELDS : 0));
 }
 
 static void head_encode(const struct store_object *object, struct slice name, struct buf *out)
@@ -89,13 +114,14 @@ static void head_encode(const struct store_object *object, struct slice name, st
     buf_append(out, slice_of(begin, sizeof begin));
     append_u64(out, object->version);
     append_u64(out, object->oid);
-    append_u64(out, object->count);
+    append_u64(out, object->count + object->fields.hidden);
     if ((begin[1] & HEAD_EXPIRES) != 0) {
         append_u64(out, object->expire_ms);
         append_u64(out, object->timer_ms);
     }
     if ((begin[1] & HEAD_CONTENT) != 0) { append_u64(out, object->content); }
     if ((begin[1] & HEAD_LADDER) != 0) { buf_append(out, slice_of(&object->levels, 1)); }
+    if ((begin[1] & HEAD_FIELDS) != 0) { append_u64(out, object->fields.next_ms); }
     if (object->type == STORE_LIST) {
         append_u64(out, object->first);
         append_u64(out, object->last);
@@ -115,8 +141,8 @@ static size_t head_bytes(struct slice in, bool is_long)
     uint8_t flags = (uint8_t)in.data[1];
     return HEAD_BYTES + ((flags & HEAD_EXPIRES) != 0 ? 16 : 0) +
            ((flags & HEAD_CONTENT) != 0 ? 8 : 0) + ((flags & HEAD_LADDER) != 0 ? 1 : 0) +
-           (in.data[0] == STORE_LIST ? 16 : 0) + (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) +
-           (is_long ? 4 : 0);
+           ((flags & HEAD_FIELDS) != 0 ? 8 : 0) + (in.data[0] == STORE_LIST ? 16 : 0) +
+           (in.data[0] == STORE_STREAM ? STREAM_BYTES : 0) + (is_long ? 4 : 0);
 }
 
 /* `name`, where not NULL, is set if the name is long: to the one the head belongs to. False: it is damaged. */
@@ -144,6 +170,11 @@ static bool head_decode(struct slice in, bool is_long, struct store_object *obje
         at += 8;
     }
     if ((flags & HEAD_LADDER) != 0) { object->levels = (uint8_t)in.data[at++]; }
+    if ((flags & HEAD_FIELDS) != 0) {
+        object->fields.next_ms = read_u64(in.data + at);
+        object->fields.timer_ms = object->fields.next_ms;
+        at += 8;
+    }
     if (object->type == STORE_LIST) {
         object->first = read_u64(in.data + at);
         object->last = read_u64(in.data + at + 8);
@@ -229,12 +260,21 @@ static bool is_past(struct store_txn *txn, const struct store_object *object)
     return true;
 }
 
+/* Leave fields that are past their deadline out of the count. False: there are no others, and so there is no key. */
+static bool fields_hide(struct store_txn *txn, struct store_object *object)
+{
+    if (object->fields.next_ms == 0 || txn->now_ms <= object->fields.next_ms) { return true; }
+    object->fields.hidden = hash_count_past(txn, object);
+    object->count -= object->fields.hidden;
+    return object->count > 0;
+}
+
 /* ---- keys ---- */
 
 bool store_key_find(struct store_txn *txn, const struct store_ref *ref, struct store_object *out)
 {
     if (!head_get(txn, txn_space(txn, ref->db)->space, ref, out)) { return false; }
-    if (!is_past(txn, out)) { return true; }
+    if (!is_past(txn, out) && fields_hide(txn, out)) { return true; }
     if (txn->is_write) { store_key_remove(txn, ref, out); }
     *out = (struct store_object){0};
     return false;
@@ -257,6 +297,7 @@ static void leads_put(struct store_txn *txn, struct store_space *space, const st
         timer_key(&key, object->timer_ms, space->space, ref->slot, object->oid);
         txn_put(txn, key_slice(&key), SLICE(""));
     }
+    fields_timer_move(txn, space->space, ref->slot, object, 0, object->fields.next_ms);
     space->keys++;
     if (object->expire_ms != 0) { space->expiring++; }
     space->is_dirty = true;
@@ -272,6 +313,7 @@ static void leads_delete(struct store_txn *txn, struct store_space *space,
         timer_key(&key, object->timer_ms, space->space, ref->slot, object->oid);
         (void)txn_delete(txn, key_slice(&key));
     }
+    fields_timer_move(txn, space->space, ref->slot, object, object->fields.timer_ms, 0);
     space->keys--;
     if (object->expire_ms != 0) { space->expiring--; }
     space->is_dirty = true;
@@ -294,7 +336,13 @@ void store_key_save(struct store_txn *txn, const struct store_ref *ref, struct s
     bool is_new = object->version == 0;
     object->version = ++txn->write_seq;
     head_put(txn, space->space, ref, object);
-    if (is_new) { leads_put(txn, space, ref, object); }
+    if (is_new) {
+        leads_put(txn, space, ref, object);
+    } else {
+        fields_timer_move(txn, space->space, ref->slot, object, object->fields.timer_ms,
+                          object->fields.next_ms);
+    }
+    object->fields.timer_ms = object->fields.next_ms;
 }
 
 void store_key_remove(struct store_txn *txn, const struct store_ref *ref,
@@ -313,6 +361,8 @@ void store_key_empty(struct store_txn *txn, struct store_object *object)
     unlink_content(txn, object);
     object->content = txn->next_oid++;
     object->count = 0;
+    object->fields.hidden = 0;
+    object->fields.next_ms = 0;
     object->levels = 0;
     object->first = 0;
     object->last = 0;
@@ -375,6 +425,15 @@ struct store_count store_db_count(struct store_txn *txn, uint16_t db)
 {
     const struct store_space *space = txn_space(txn, db);
     return (struct store_count){space->keys, space->expiring};
+}
+
+void store_db_counts(const struct store_txn *txn,
+                     void (*each)(void *arg, uint16_t db, struct store_count count), void *arg)
+{
+    for (uint32_t i = 0; i < txn->space_count; i++) {
+        const struct store_space *space = &txn->space[i];
+        each(arg, space->db, (struct store_count){space->keys, space->expiring});
+    }
 }
 
 void store_db_flush(struct store_txn *txn, uint16_t db)
@@ -441,7 +500,8 @@ uint64_t store_key_scan(struct store_txn *txn, uint16_t db, uint64_t cursor, uin
         const struct store_ref ref = {db, read_u16(at.key.data + 5), at.value};
         next = (uint64_t)ref.slot << STORE_SCAN_OID_BITS | read_u64(at.key.data + 7);
         struct store_object object;
-        if (head_get(txn, space, &ref, &object) && !is_past(txn, &object)) {
+        if (head_get(txn, space, &ref, &object) && !is_past(txn, &object) &&
+            fields_hide(txn, &object)) {
             visit(arg, at.value, &object);
         }
     }
@@ -497,6 +557,7 @@ uint64_t store_key_next_expiry(struct store_txn *txn)
 
 struct expiry {
     uint64_t at_ms;
+    uint8_t kind;
     uint32_t space;
     uint16_t slot;
     uint64_t oid;
@@ -510,50 +571,98 @@ static bool take_due(struct store_txn *txn, struct expiry *due)
     bool is_due = cursor_first(&cursor) && cursor.key.len == TIMER_BYTES &&
                   read_u64(cursor.key.data + 1) < txn->now_ms;
     if (is_due) {
-        *due = (struct expiry){read_u64(cursor.key.data + 1), read_u32(cursor.key.data + 10),
-                               read_u16(cursor.key.data + 14), read_u64(cursor.key.data + 16)};
+        *due = (struct expiry){read_u64(cursor.key.data + 1), (uint8_t)cursor.key.data[9],
+                               read_u32(cursor.key.data + 10), read_u16(cursor.key.data + 14),
+                               read_u64(cursor.key.data + 16)};
         cursor_delete(&cursor);
     }
     cursor_end(&cursor);
     return is_due;
 }
 
-static void expire_one(struct store_txn *txn, const struct expiry *due,
-                       void (*removed)(void *arg, uint16_t db, struct slice name), void *arg)
+struct expire {
+    struct store_txn *txn;
+    void (*removed)(void *arg, uint16_t db, struct slice name, enum store_expired what);
+    void *arg;
+};
+
+/* A row of a key's deadline. */
+static void expire_key(const struct expire *expire, const struct expiry *due,
+                       const struct store_ref *ref, struct store_object *object)
 {
+    struct store_txn *txn = expire->txn;
+    if (object->timer_ms != due->at_ms) { return; }
+    object->timer_ms = 0;
+    if (is_past(txn, object)) {
+        expire->removed(expire->arg, ref->db, ref->name, STORE_EXPIRED_KEY);
+        store_key_remove(txn, ref, object);
+    } else if (object->expire_ms != 0) { /* it was put off meanwhile */
+        struct store_key_bytes key;
+        object->timer_ms = object->expire_ms;
+        timer_key(&key, object->timer_ms, due->space, due->slot, due->oid);
+        txn_put(txn, key_slice(&key), SLICE(""));
+        head_put(txn, due->space, ref, object);
+    }
+}
+
+/* A row of a hash's fields. Gives: how many went. */
+static uint64_t expire_fields(const struct expire *expire, const struct expiry *due,
+                              const struct store_ref *ref, struct store_object *object,
+                              uint64_t count)
+{
+    struct store_txn *txn = expire->txn;
+    if (object->fields.timer_ms != due->at_ms) { return 0; }
+    object->fields.timer_ms = 0;
+    uint64_t gone = hash_remove_past(txn, object, count);
+    if (object->count == 0) {
+        expire->removed(expire->arg, ref->db, ref->name, STORE_EXPIRED_LAST);
+        store_key_remove(txn, ref, object);
+    } else if (gone > 0) {
+        store_key_save(txn, ref, object);
+        expire->removed(expire->arg, ref->db, ref->name, STORE_EXPIRED_FIELDS);
+    } else { /* they were put off meanwhile */
+        head_put(txn, due->space, ref, object);
+        fields_timer_move(txn, due->space, due->slot, object, 0, object->fields.next_ms);
+    }
+    return gone;
+}
+
+/* Gives: how much that was, a row of `t` at the least. */
+static uint64_t expire_one(const struct expire *expire, const struct expiry *due, uint64_t count)
+{
+    struct store_txn *txn = expire->txn;
     struct store_ref ref = {.slot = due->slot};
-    if (!db_of_space(txn, due->space, &ref.db)) { return; } /* flushed: its purge goes on */
+    if (!db_of_space(txn, due->space, &ref.db)) { return 1; } /* flushed: its purge goes on */
     struct store_key_bytes key;
     name_key(&key, due->space, due->slot, due->oid);
     struct slice name;
-    if (!txn_get(txn, key_slice(&key), &name)) { return; }
+    if (!txn_get(txn, key_slice(&key), &name)) { return 1; }
     struct buf kept = {0};
     buf_append(&kept, name);
     ref.name = buf_slice(&kept);
     struct store_object object;
-    if (head_get(txn, due->space, &ref, &object) && object.timer_ms == due->at_ms) {
-        object.timer_ms = 0;
-        if (is_past(txn, &object)) {
-            removed(arg, ref.db, ref.name);
-            store_key_remove(txn, &ref, &object);
-        } else if (object.expire_ms != 0) { /* it was put off meanwhile */
-            object.timer_ms = object.expire_ms;
-            timer_key(&key, object.timer_ms, due->space, due->slot, due->oid);
-            txn_put(txn, key_slice(&key), SLICE(""));
-            head_put(txn, due->space, &ref, &object);
-        }
+    uint64_t gone = 0;
+    if (!head_get(txn, due->space, &ref, &object)) {
+        gone = 1;
+    } else if (due->kind == TIMER_FIELDS) {
+        gone = expire_fields(expire, due, &ref, &object, count);
+    } else {
+        expire_key(expire, due, &ref, &object);
     }
     buf_fini(&kept);
+    return gone > 0 ? gone : 1;
 }
 
 uint64_t store_key_expire(struct store_txn *txn, uint64_t count,
-                          void (*removed)(void *arg, uint16_t db, struct slice name), void *arg)
+                          void (*removed)(void *arg, uint16_t db, struct slice name,
+                                          enum store_expired what),
+                          void *arg)
 {
+    const struct expire expire = {txn, removed, arg};
     uint64_t taken = 0;
     struct expiry due;
     while (taken < count && take_due(txn, &due)) {
-        taken++;
-        expire_one(txn, &due, removed, arg);
+        taken += expire_one(&expire, &due, count - taken);
     }
     return taken;
 }
@@ -582,6 +691,7 @@ static uint64_t purge_space(struct store_txn *txn, uint32_t space, uint64_t coun
             (void)txn_delete(txn, key_slice(&key));
             timer_key(&key, object.timer_ms, space, slot, object.oid);
             if (object.timer_ms != 0) { (void)txn_delete(txn, key_slice(&key)); }
+            fields_timer_move(txn, space, slot, &object, object.fields.timer_ms, 0);
         }
         cursor_end(&cursor);
         if (!any) { break; }

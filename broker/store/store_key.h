@@ -1,7 +1,7 @@
 /* store_key: the keyspace: names, their objects' heads, deadlines, and what is unlinked.
  *
  * A head (key `k space slot name`): type1 flags1 encoding1 version8 oid8 count8, then as the flags say expire8 timer8 (it
- * expires), content8 (it was emptied once), levels1 (it has a ladder), of a list first8 last8, of a stream first16
+ * expires), content8 (it was emptied once), levels1 (it has a ladder), fields8 (its fields' next deadline), of a list first8 last8, of a stream first16
  * last16 max_deleted16 added8 groups4 next_group4, of a name above STORE_NAME_MAX length4 and the name, and last a short
  * string's text.
  *
@@ -50,6 +50,11 @@ struct store_object {
     uint64_t timer_ms;  /* where its row of `t` stands; 0: none */
     uint64_t first;     /* of a list: the positions of its ends */
     uint64_t last;
+    struct {               /* of a hash whose fields have deadlines */
+        uint64_t next_ms;  /* at or before the first one; 0: none has any */
+        uint64_t timer_ms; /* where its row of `t` stands: there, since it was saved */
+        uint64_t hidden; /* fields that are past theirs and not removed: `count` is without them */
+    } fields;
     struct {                   /* of a stream */
         struct store_id first; /* its lowest entry, while it has one: what is below is trimmed */
         struct store_id last;  /* the highest id that it ever had, or was given */
@@ -95,6 +100,9 @@ struct store_count {
     uint64_t expiring;
 };
 struct store_count store_db_count(struct store_txn *txn, uint16_t db);
+/* Of each database that the transaction has had to do with. */
+void store_db_counts(const struct store_txn *txn,
+                     void (*each)(void *arg, uint16_t db, struct store_count count), void *arg);
 
 /* All keys of the database go at once; their content through store_purge. */
 void store_db_flush(struct store_txn *txn, uint16_t db);
@@ -115,10 +123,15 @@ bool store_key_random(struct store_txn *txn, uint16_t db, uint64_t random, struc
 /* When the next key expires, by its row; 0: none. */
 uint64_t store_key_next_expiry(struct store_txn *txn);
 
-/* Remove keys that are past their deadline by the transaction's time, at most so many rows. `removed` hears of each
- * before it goes; the name is good inside it only. Gives: the rows taken; below `count`: there are no more. */
+/* What is removed at its deadline: a key, fields of a hash, or the last ones of it, and so the key. */
+enum store_expired { STORE_EXPIRED_KEY, STORE_EXPIRED_FIELDS, STORE_EXPIRED_LAST };
+
+/* Remove keys and fields that are past their deadline by the transaction's time, at most so many. `removed` hears of each
+ * key, and of each hash that lost some; the name is good inside it only. Gives: how many; below `count`: there are no more. */
 uint64_t store_key_expire(struct store_txn *txn, uint64_t count,
-                          void (*removed)(void *arg, uint16_t db, struct slice name), void *arg);
+                          void (*removed)(void *arg, uint16_t db, struct slice name,
+                                          enum store_expired what),
+                          void *arg);
 
 /* Is anything unlinked and not removed? */
 bool store_purge_is_due(struct store_txn *txn);

@@ -18,7 +18,7 @@ static bool seek_mix(struct store_walk *walk, uint32_t mix)
     struct store_key_bytes from = walk->prefix;
     key_u32(&from, mix);
     walk->is_there = cursor_seek(&walk->cursor, key_slice(&from));
-    return walk->is_there;
+    return walk_settle(walk);
 }
 
 bool named_walk(struct store_walk *walk, struct store_txn *txn, char tag, uint64_t content,

@@ -10,7 +10,7 @@ const char *content_tags(enum store_type type)
     case STORE_LIST: return "lc";
     case STORE_SET: return "s";
     case STORE_ZSET: return "zyc";
-    case STORE_HASH: return "h";
+    case STORE_HASH: return "he";
     case STORE_STREAM: return "xgnpj";
     case STORE_NONE: return "";
     }
@@ -88,7 +88,8 @@ void unlink_content(struct store_txn *txn, const struct store_object *object)
 {
     const struct unlinked unlinked = {
         .kind = UNLINKED_OBJECT, .id = object->content, .type = object->type};
-    uint64_t rows = object->count;
+    uint64_t rows = object->count + object->fields.hidden;
+    if (object->fields.next_ms != 0) { rows *= 2; } /* as many deadlines, at the most */
     if (object->type == STORE_STREAM) {
         stream_flush(txn);
         if (object->stream.groups > 0) { rows = UINT64_MAX; } /* who knows what they have */

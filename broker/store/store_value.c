@@ -3,7 +3,7 @@
 
 #include "store/store_score.h"
 
-enum { VALUE_LONG = 1, VALUE_NAMED = 2, LONG_BYTES = 16 };
+enum { VALUE_LONG = 1, VALUE_NAMED = 2, VALUE_EXPIRES = 4, LONG_BYTES = 16 };
 
 enum { NAME_KEPT = 466 }; /* with the hash: two bytes more than the longest whole name */
 
@@ -116,12 +116,23 @@ uint64_t chunks_remove(struct store_txn *txn, uint64_t oid, uint64_t count)
 void value_put(struct store_txn *txn, const struct store_key_bytes *key, struct slice name,
                struct slice bytes)
 {
+    value_put_until(txn, key, name, bytes, 0);
+}
+
+void value_put_until(struct store_txn *txn, const struct store_key_bytes *key, struct slice name,
+                     struct slice bytes, uint64_t expire_ms)
+{
     bool is_long = bytes.len > STORE_INLINE_MAX;
     bool is_named = name_is_long(name);
     struct buf *value = &txn->scratch;
     value->len = 0;
-    char flags = (char)((is_long ? VALUE_LONG : 0) | (is_named ? VALUE_NAMED : 0));
+    char flags = (char)((is_long ? VALUE_LONG : 0) | (is_named ? VALUE_NAMED : 0) |
+                        (expire_ms != 0 ? VALUE_EXPIRES : 0));
     buf_append(value, slice_of(&flags, 1));
+    if (expire_ms != 0) {
+        uint64_t at = htobe64(expire_ms);
+        buf_append(value, slice_of(&at, sizeof at));
+    }
     if (is_named) {
         uint32_t len = htobe32((uint32_t)name.len);
         buf_append(value, slice_of(&len, sizeof len));
@@ -146,11 +157,19 @@ void name_put(struct store_txn *txn, const struct store_key_bytes *key, struct s
     }
 }
 
-/* What follows the flags and the name. */
+/* Where what follows the flags and the deadline begins. */
+static size_t value_head(struct slice value)
+{
+    return value.len > 0 && (value.data[0] & VALUE_EXPIRES) != 0 ? 9 : 1;
+}
+
+/* What follows the flags, the deadline and the name. */
 static struct slice value_rest(struct store_txn *txn, struct slice value)
 {
-    size_t at = 1;
-    if (value.len >= 5 && (value.data[0] & VALUE_NAMED) != 0) { at = 5 + read_u32(value.data + 1); }
+    size_t at = value_head(value);
+    if (value.len >= at + 4 && (value.data[0] & VALUE_NAMED) != 0) {
+        at += 4 + read_u32(value.data + at);
+    }
     if (value.len < at) {
         txn_fail(txn, ERR_CORRUPT);
         return SLICE("");
@@ -180,11 +199,47 @@ void value_set_chunks(struct buf *value, uint64_t oid)
 struct slice value_name(struct store_txn *txn, struct slice key_end, struct slice value)
 {
     if (!name_is_long(key_end)) { return key_end; }
-    if (value.len < 5 || value.len - 5 < read_u32(value.data + 1)) {
+    size_t at = value_head(value);
+    if (value.len < at + 4 || value.len - at - 4 < read_u32(value.data + at)) {
         txn_fail(txn, ERR_CORRUPT);
         return SLICE("");
     }
-    return slice_of(value.data + 5, read_u32(value.data + 1));
+    return slice_of(value.data + at + 4, read_u32(value.data + at));
+}
+
+uint64_t value_expiry(struct store_txn *txn, struct slice value)
+{
+    if (value_head(value) == 1) { return 0; }
+    if (value.len >= 9) { return read_u64(value.data + 1); }
+    txn_fail(txn, ERR_CORRUPT);
+    return 0;
+}
+
+bool value_is_past(struct store_txn *txn, struct slice value)
+{
+    uint64_t expire_ms = value_expiry(txn, value);
+    if (expire_ms == 0 || txn->now_ms <= expire_ms) { return false; }
+    if (txn->clock_ms <= expire_ms) { txn->hid = true; }
+    return true;
+}
+
+void value_set_expiry(struct store_txn *txn, struct buf *value, uint64_t expire_ms)
+{
+    bool had = value_expiry(txn, buf_slice(value)) != 0;
+    uint64_t at = htobe64(expire_ms);
+    if (had && expire_ms == 0) {
+        value->data[0] &= ~VALUE_EXPIRES;
+        memmove(value->data + 1, value->data + 9, value->len - 9);
+        value->len -= sizeof at;
+    } else if (expire_ms != 0) {
+        if (!had) {
+            (void)buf_reserve(value, sizeof at);
+            memmove(value->data + 9, value->data + 1, value->len - 1);
+            value->len += sizeof at;
+            value->data[0] |= VALUE_EXPIRES;
+        }
+        memcpy(value->data + 1, &at, sizeof at);
+    }
 }
 
 void value_read(struct store_txn *txn, struct slice value, struct buf *out)

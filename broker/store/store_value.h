@@ -1,7 +1,8 @@
 /* store_value: bytes beside a key: short ones inline, long ones in chunks of their own; and the parts of a key that stand
  * for a name. Inside the store.
  *
- * A value: flags1, then of a long name length4 and the name, then the bytes, or oid8 length8 of a long value. */
+ * A value: flags1, then if it has a deadline expire8, then of a long name length4 and the name, then the bytes, or oid8
+ * length8 of a long value. */
 #ifndef FANFARE_STORE_STORE_VALUE_H
 #define FANFARE_STORE_STORE_VALUE_H
 
@@ -28,6 +29,15 @@ uint64_t chunks_remove(struct store_txn *txn, uint64_t oid, uint64_t count);
 /* A value of an element. `name` is the element's, kept if it is long. */
 void value_put(struct store_txn *txn, const struct store_key_bytes *key, struct slice name,
                struct slice bytes);
+/* The same with a deadline; 0: none. */
+void value_put_until(struct store_txn *txn, const struct store_key_bytes *key, struct slice name,
+                     struct slice bytes, uint64_t expire_ms);
+/* The deadline; 0: none. */
+uint64_t value_expiry(struct store_txn *txn, struct slice value);
+/* Is it past by the transaction's time? A reader that hides it notes whether others know that time. */
+bool value_is_past(struct store_txn *txn, struct slice value);
+/* Let the value have another deadline, or none. */
+void value_set_expiry(struct store_txn *txn, struct buf *value, uint64_t expire_ms);
 /* A row that says no more than that the name is there: empty, but for a long name. */
 void name_put(struct store_txn *txn, const struct store_key_bytes *key, struct slice name);
 /* The score in a sorted set's value. */

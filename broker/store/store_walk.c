@@ -15,13 +15,25 @@ void walk_begin(struct store_walk *walk, struct store_txn *txn, char tag, uint64
     cursor_begin(&walk->cursor, txn, key_slice(&walk->prefix));
 }
 
-bool store_walk_next(struct store_walk *walk)
+static void step(struct store_walk *walk)
 {
-    if (walk->is_there) {
-        walk->is_there =
-            walk->way == STORE_UP ? cursor_next(&walk->cursor) : cursor_previous(&walk->cursor);
+    walk->is_there =
+        walk->way == STORE_UP ? cursor_next(&walk->cursor) : cursor_previous(&walk->cursor);
+}
+
+bool walk_settle(struct store_walk *walk)
+{
+    bool may_hide = walk->prefix.bytes[0] == 'h';
+    while (may_hide && walk->is_there && value_is_past(walk->cursor.txn, walk->cursor.value)) {
+        step(walk);
     }
     return walk->is_there;
+}
+
+bool store_walk_next(struct store_walk *walk)
+{
+    if (walk->is_there) { step(walk); }
+    return walk_settle(walk);
 }
 
 void store_walk_end(struct store_walk *walk)

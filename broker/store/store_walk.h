@@ -21,6 +21,9 @@ struct store_walk {
 void walk_begin(struct store_walk *walk, struct store_txn *txn, char tag, uint64_t content,
                 enum store_walk_way way);
 
+/* From a field that is past its deadline to the next one that is not. False: there is none. */
+bool walk_settle(struct store_walk *walk);
+
 /* To the next element. False: there is none. */
 bool store_walk_next(struct store_walk *walk);
 void store_walk_end(struct store_walk *walk);

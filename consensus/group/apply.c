@@ -16,7 +16,7 @@ enum {
 
 /* The commands of a batch are in engine->apply_commands. */
 struct collected {
-    struct engine *engine;
+    struct groups *all;
     size_t count;
     size_t bytes;
     size_t entry_bytes;
@@ -25,12 +25,13 @@ struct collected {
 
 static void collect(struct collected *c, const struct fsm_command *command)
 {
-    struct engine *e = c->engine;
-    if (c->count == e->apply_cap) {
-        e->apply_cap = e->apply_cap > 0 ? e->apply_cap * 2 : 64;
-        e->apply_commands = mem_resize(e->apply_commands, e->apply_cap * sizeof *e->apply_commands);
+    struct groups *all = c->all;
+    if (c->count == all->apply_cap) {
+        all->apply_cap = all->apply_cap > 0 ? all->apply_cap * 2 : 64;
+        all->apply_commands =
+            mem_resize(all->apply_commands, all->apply_cap * sizeof *all->apply_commands);
     }
-    e->apply_commands[c->count++] = *command;
+    all->apply_commands[c->count++] = *command;
     c->bytes += command->data.len;
 }
 
@@ -86,7 +87,7 @@ static void end_origins(const struct fsm_batch *batch)
 /* Entries from `index` on are to be applied and were forgotten; what is read stays until they are. */
 static void read_back(struct group *g, uint64_t index)
 {
-    struct wal *wal = g->engine->wal;
+    struct wal *wal = g->all->wal;
     if (wal_is_reading(g->log)) { return; }
     uint64_t upto = index - 1;
     size_t bytes = 0;
@@ -125,9 +126,9 @@ static uint64_t collect_all(struct group *g, struct collected *c, uint64_t limit
 /* What the machine has not taken yet waits in memory, but for all groups together no more than that. */
 void apply_forget(struct group *g)
 {
-    struct wal *wal = g->engine->wal;
+    struct wal *wal = g->all->wal;
     uint64_t upto = guard_apply_durable(g);
-    if (wal_cached_bytes(wal) > g->engine->opts.cache_bytes * UNAPPLIED_CACHE_FACTOR) {
+    if (wal_cached_bytes(wal) > g->all->opts.cache_bytes * UNAPPLIED_CACHE_FACTOR) {
         wal_evict(wal, g->log, upto < g->raft.last_stored ? upto : g->raft.last_stored);
     }
 }
@@ -146,7 +147,7 @@ bool apply_drain(struct group *g)
 
 bool apply_lags(const struct group *g)
 {
-    const struct engine_opts *opts = &g->engine->opts;
+    const struct engine_opts *opts = &g->all->opts;
     bool is_late =
         apply_is_busy(g) && group_now_ms(g) >= g->batch_ms + (uint64_t)opts->unapplied_ms_max;
     return is_late || g->unapplied_bytes > opts->unapplied_bytes_max;
@@ -166,15 +167,15 @@ static void advance(struct group *g)
         buf_append(&g->applied_conf, slice_of(entry->data, entry->len));
     }
     g->batch = (struct fsm_batch){0};
-    wal_pin(g->engine->wal, g->log, 0, 0);
-    wal_evict(g->engine->wal, g->log, g->applied);
+    wal_pin(g->all->wal, g->log, 0, 0);
+    wal_evict(g->all->wal, g->log, g->applied);
 }
 
 /* The machine keeps the commands: the engine makes itself others. */
-static void give_commands(struct engine *e)
+static void give_commands(struct groups *all)
 {
-    e->apply_commands = NULL;
-    e->apply_cap = 0;
+    all->apply_commands = NULL;
+    all->apply_cap = 0;
 }
 
 void apply_done(struct group *g, uint64_t index)
@@ -201,19 +202,19 @@ static bool may_hand_over(struct group *g)
 /* False: there is nothing, or the machine has it now. */
 static bool hand_over(struct group *g)
 {
-    struct engine *e = g->engine;
-    struct collected c = {.engine = e};
+    struct groups *all = g->all;
+    struct collected c = {.all = all};
     uint64_t last = collect_all(g, &c, guard_apply_durable(g));
     if (g->state != GROUP_RUNNING || last == g->applied) { return false; }
-    match_origins(g, e->apply_commands, c.count);
+    match_origins(g, all->apply_commands, c.count);
     end_overtaken(g, last);
-    g->batch = (struct fsm_batch){e->apply_commands, c.count, last};
+    g->batch = (struct fsm_batch){all->apply_commands, c.count, last};
     g->batch_bytes = c.entry_bytes;
     g->batch_conf_index = c.conf_index;
     g->batch_ms = group_now_ms(g);
-    wal_pin(e->wal, g->log, g->applied + 1, last);
+    wal_pin(all->wal, g->log, g->applied + 1, last);
     if (g->fsm_ops->apply(g->fsm, &g->batch) == FSM_TAKEN) {
-        give_commands(e);
+        give_commands(all);
         return false;
     }
     struct fsm_batch done = g->batch;

@@ -24,56 +24,56 @@ struct beat_peer {
     struct beats replies;
 };
 
-static void flush(struct engine *e, const char *name, struct beats *beats)
+static void flush(struct groups *all, const char *name, struct beats *beats)
 {
     if (beats->count == 0) { return; }
-    e->frame.len = 0;
-    beats_encode(&e->frame, beats);
+    all->frame.len = 0;
+    beats_encode(&all->frame, beats);
     beats->count = 0;
-    e->world.send(e->world.arg, name, buf_slice(&e->frame), false);
+    all->world.send(all->world.arg, name, buf_slice(&all->frame), false);
 }
 
-void beat_flush(struct engine *e)
+void beat_flush(struct groups *all)
 {
-    for (size_t i = 0; i < e->beat_peer_count; i++) {
-        struct beat_peer *peer = e->beat_peers[i];
-        flush(e, peer->name, &peer->calls);
-        flush(e, peer->name, &peer->replies);
+    for (size_t i = 0; i < all->beat_peer_count; i++) {
+        struct beat_peer *peer = all->beat_peers[i];
+        flush(all, peer->name, &peer->calls);
+        flush(all, peer->name, &peer->replies);
     }
 }
 
-void beat_end(struct engine *e)
+void beat_end(struct groups *all)
 {
-    for (size_t i = 0; i < e->beat_peer_count; i++) {
-        mem_free(e->beat_peers[i]);
+    for (size_t i = 0; i < all->beat_peer_count; i++) {
+        mem_free(all->beat_peers[i]);
     }
-    e->beat_peer_count = 0;
+    all->beat_peer_count = 0;
 }
 
 /* A place for a node that has none: a new one, or that of a node for which nothing is gathered. */
-static struct beat_peer *place(struct engine *e)
+static struct beat_peer *place(struct groups *all)
 {
-    if (e->beat_peer_count < ENGINE_PEERS_MAX) {
+    if (all->beat_peer_count < ENGINE_PEERS_MAX) {
         struct beat_peer *peer = mem_new0(sizeof *peer);
         peer->replies.is_reply = true;
-        e->beat_peers[e->beat_peer_count++] = peer;
+        all->beat_peers[all->beat_peer_count++] = peer;
         return peer;
     }
-    for (size_t i = 0; i < e->beat_peer_count; i++) {
-        struct beat_peer *peer = e->beat_peers[i];
+    for (size_t i = 0; i < all->beat_peer_count; i++) {
+        struct beat_peer *peer = all->beat_peers[i];
         if (peer->calls.count == 0 && peer->replies.count == 0) { return peer; }
     }
     return NULL;
 }
 
 /* NULL: there are too many, or the name is too long. */
-static struct beat_peer *peer_of(struct engine *e, const char *name)
+static struct beat_peer *peer_of(struct groups *all, const char *name)
 {
-    for (size_t i = 0; i < e->beat_peer_count; i++) {
-        if (strcmp(e->beat_peers[i]->name, name) == 0) { return e->beat_peers[i]; }
+    for (size_t i = 0; i < all->beat_peer_count; i++) {
+        if (strcmp(all->beat_peers[i]->name, name) == 0) { return all->beat_peers[i]; }
     }
     size_t bytes = strlen(name) + 1;
-    struct beat_peer *peer = bytes <= ENGINE_NAME_BYTES ? place(e) : NULL;
+    struct beat_peer *peer = bytes <= ENGINE_NAME_BYTES ? place(all) : NULL;
     if (peer != NULL) { memcpy(peer->name, name, bytes); }
     return peer;
 }
@@ -82,7 +82,7 @@ static struct beat_peer *peer_of(struct engine *e, const char *name)
 static bool may_leave(const struct group *g)
 {
     return list_is_empty(&g->awaiting_flush) &&
-           guard_term_gate(g) <= wal_batch_flushed(g->engine->wal);
+           guard_term_gate(g) <= wal_batch_flushed(g->all->wal);
 }
 
 /* ---- the leader ---- */
@@ -91,10 +91,10 @@ static bool may_leave(const struct group *g)
 static bool gather(struct group *g, uint64_t to, const char *to_name, uint64_t index,
                    uint64_t index_term)
 {
-    struct beat_peer *peer = peer_of(g->engine, to_name);
+    struct beat_peer *peer = peer_of(g->all, to_name);
     if (peer == NULL) { return false; }
     struct beats *calls = &peer->calls;
-    if (calls->count == BEATS_MAX) { flush(g->engine, peer->name, calls); }
+    if (calls->count == BEATS_MAX) { flush(g->all, peer->name, calls); }
     if (calls->count == 0) { calls->stamp_ms = group_now_ms(g); }
     calls->list[calls->count++] =
         (struct beat){g->id, g->self, to, raft_current_term(&g->raft), index, index_term, 0};
@@ -130,7 +130,7 @@ bool beat_tick(struct group *g, uint64_t now_ms)
     uint64_t last = wal_log_last_index(g->log);
     const struct raft_configuration *conf = &g->raft.configuration;
     bool is_quiet = g->beat_ms != 0 && is_at_rest(g, last) &&
-                    now_ms < g->asked_ms + g->engine->opts.election_ms / 2;
+                    now_ms < g->asked_ms + g->all->opts.election_ms / 2;
     for (unsigned i = 0; is_quiet && i < conf->n; i++) {
         const struct raft_server *server = &conf->servers[i];
         is_quiet =
@@ -183,13 +183,13 @@ static bool is_known(const struct group *g, const struct message *m)
 bool beat_send_reply(struct group *g, uint64_t to, const char *to_name, uint64_t index,
                      uint64_t stamp_ms)
 {
-    struct engine *e = g->engine;
-    struct beat_peer *peer = index != 0 && may_leave(g) ? peer_of(e, to_name) : NULL;
+    struct groups *all = g->all;
+    struct beat_peer *peer = index != 0 && may_leave(g) ? peer_of(all, to_name) : NULL;
     if (peer == NULL) { return false; }
     struct beats *replies = &peer->replies;
-    bool is_ailing = yield_is_ailing(e);
+    bool is_ailing = yield_is_ailing(all);
     if (replies->count == BEATS_MAX || replies->is_ailing != is_ailing) {
-        flush(e, peer->name, replies);
+        flush(all, peer->name, replies);
     }
     replies->is_ailing = is_ailing;
     replies->list[replies->count++] =

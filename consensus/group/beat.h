@@ -3,7 +3,7 @@
 #ifndef FANFARE_CONSENSUS_BEAT_H
 #define FANFARE_CONSENSUS_BEAT_H
 
-#include "consensus/engine_int.h"
+#include "consensus/group/shared.h"
 #include "consensus/link/message.h"
 
 struct group;
@@ -23,7 +23,7 @@ bool beat_tick(struct group *g, uint64_t now_ms);
 bool beat_receive(struct group *g, const char *from_name, const struct message *m);
 bool beat_receive_reply(struct group *g, const struct message *m);
 
-void beat_flush(struct engine *e); /* the turn ends: what was gathered leaves */
-void beat_end(struct engine *e);   /* the engine ends */
+void beat_flush(struct groups *all); /* the turn ends: what was gathered leaves */
+void beat_end(struct groups *all);   /* the engine ends */
 
 #endif

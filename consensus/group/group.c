@@ -9,13 +9,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/unconst.h"
 #include "consensus/group/apply.h"
 #include "consensus/group/beat.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
 #include "consensus/group/yield.h"
-#include "consensus/snapshot/snapshot.h"
+#include "consensus/group/snapshot/snapshot.h"
 
 enum {
     INSTALL_TIMEOUT_FACTOR = 20, /* election timeouts until the library offers a snapshot again */
@@ -25,7 +26,7 @@ enum {
 
 uint64_t group_now_ms(const struct group *g)
 {
-    return g->engine->world.now_ms(g->engine->world.arg);
+    return g->all->world.now_ms(g->all->world.arg);
 }
 
 bool group_is_leader(const struct group *g)
@@ -68,11 +69,7 @@ void group_conf_encode(const struct raft_configuration *conf, struct buf *out)
 
 struct raft_buffer group_borrow(struct slice bytes)
 {
-    union {
-        const char *in;
-        void *out;
-    } pointer = {bytes.data};
-    return (struct raft_buffer){pointer.out, bytes.len};
+    return (struct raft_buffer){unconst(bytes.data), bytes.len};
 }
 
 bool group_conf_decode(struct slice bytes, struct raft_configuration *conf)
@@ -106,7 +103,7 @@ void group_stop(struct group *g, const char *reason)
 
 void group_touch(struct group *g)
 {
-    if (!list_is_linked(&g->busy)) { list_push_back(&g->engine->busy, &g->busy); }
+    if (!list_is_linked(&g->busy)) { list_push_back(&g->all->busy, &g->busy); }
 }
 
 bool group_is_waiting(const struct group *g)
@@ -121,8 +118,8 @@ bool group_is_waiting(const struct group *g)
 void group_put_ballot(struct group *g)
 {
     struct wal_ballot ballot = {raft_current_term(&g->raft), raft_voted_for(&g->raft)};
-    wal_put_ballot(g->engine->wal, g->log, ballot);
-    g->ballot_batch = wal_batch(g->engine->wal);
+    wal_put_ballot(g->all->wal, g->log, ballot);
+    g->ballot_batch = wal_batch(g->all->wal);
 }
 
 /* Entries from `index` on were replaced; the newest is now `last`. */
@@ -131,7 +128,7 @@ static void note_write(struct group *g, uint64_t index, uint64_t last)
     for (size_t i = 0; i < COUNT_OF(g->writes); i++) {
         if (g->writes[i].last_index >= index) { g->writes[i].last_index = index - 1; }
     }
-    uint64_t batch = wal_batch(g->engine->wal);
+    uint64_t batch = wal_batch(g->all->wal);
     if (g->writes[1].batch != batch) {
         g->writes[0] = g->writes[1];
         g->writes[1].batch = batch;
@@ -153,7 +150,7 @@ static void take_entries(struct group *g, const struct raft_update *update)
     group_end_proposed(g, index, ERR_INDOUBT);
     for (unsigned i = 0; i < update->entries.n; i++) {
         const struct raft_entry *entry = &update->entries.batch[i];
-        wal_put_entry(g->engine->wal, g->log, index + i, entry->term, (uint8_t)entry->type,
+        wal_put_entry(g->all->wal, g->log, index + i, entry->term, (uint8_t)entry->type,
                       slice_of(entry->buf.base, entry->buf.len));
     }
     note_write(g, index, index + update->entries.n - 1);
@@ -217,7 +214,7 @@ static void on_state(struct group *g, int before)
     if (was_leader) {
         group_end_queued(g, ERR_NOT_LEADER);
         read_end(g, ERR_NOT_LEADER);
-        g->orphaned_until_ms = group_now_ms(g) + 2 * (uint64_t)g->engine->opts.election_ms;
+        g->orphaned_until_ms = group_now_ms(g) + 2 * (uint64_t)g->all->opts.election_ms;
     }
     read_show(g);
     g->fsm_ops->on_leader(g->fsm, is_leader, raft_current_term(&g->raft));
@@ -347,7 +344,7 @@ static void renew_term(struct group *g)
         return;
     }
     if (guard_sole_voter_in(&conf, g->self)) {
-        wal_put_ballot(g->engine->wal, g->log,
+        wal_put_ballot(g->all->wal, g->log,
                        (struct wal_ballot){wal_log_ballot(g->log).term + 1, 0});
     }
     raft_configuration_close(&conf);
@@ -366,7 +363,7 @@ static bool recall_commit(struct group *g)
 
 static bool try_start(struct group *g)
 {
-    bool is_durable = g->start_batch <= wal_batch_flushed(g->engine->wal);
+    bool is_durable = g->start_batch <= wal_batch_flushed(g->all->wal);
     if (g->state != GROUP_STARTING || !is_durable || g->restore != NULL || g->restore_is_due) {
         return false;
     }
@@ -411,14 +408,14 @@ enum err group_open(struct group *g)
     }
     group_touch(g);
     renew_term(g);
-    g->start_batch = wal_batch_last(g->engine->wal);
+    g->start_batch = wal_batch_last(g->all->wal);
     if (g->applied < base) {
         g->restore_is_due = true;
         g->install_batch = g->start_batch;
     } else {
         buf_append(&g->applied_conf, group_conf_at(g, g->applied, &g->applied_conf_index));
     }
-    group_flushed(g, wal_batch_flushed(g->engine->wal));
+    group_flushed(g, wal_batch_flushed(g->all->wal));
     return ERR_OK;
 }
 
@@ -490,19 +487,19 @@ bool group_bump_term(struct group *g, uint64_t term)
 /* The heartbeats of all leaders of a node leave together, and each to all of its followers: at a
  * multiple of the interval. The library takes a follower for lost that did not answer between two of
  * its leader's ticks, so that ticks with a phase for each follower would give up snapshots. */
-static uint64_t on_grid(const struct engine *e, uint64_t due_ms)
+static uint64_t on_grid(const struct groups *all, uint64_t due_ms)
 {
-    uint64_t grid_ms = e->opts.heartbeat_ms;
+    uint64_t grid_ms = all->opts.heartbeat_ms;
     return due_ms > UINT64_MAX - grid_ms ? due_ms : (due_ms + grid_ms - 1) / grid_ms * grid_ms;
 }
 
 uint64_t group_next_ms(const struct group *g)
 {
     if (g->state != GROUP_RUNNING) { return UINT64_MAX; }
-    uint64_t spaced = g->tick_ms + 1 + g->engine->opts.heartbeat_ms / 10;
+    uint64_t spaced = g->tick_ms + 1 + g->all->opts.heartbeat_ms / 10;
     uint64_t due = raft_timeout(&g->raft);
     if (g->raft.state == RAFT_LEADER) {
-        due = on_grid(g->engine, due > g->tick_ms ? due : g->tick_ms + 1);
+        due = on_grid(g->all, due > g->tick_ms ? due : g->tick_ms + 1);
     }
     if (g->orphaned_until_ms != 0 && g->orphaned_until_ms < due) { due = g->orphaned_until_ms; }
     return due > spaced ? due : spaced;
@@ -528,16 +525,17 @@ void group_tick(struct group *g, uint64_t now_ms)
 
 /* ---- life ---- */
 
-struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_ops *ops, void *fsm)
+struct group *group_new(struct groups *all, struct wal_log *log, const struct fsm_ops *ops,
+                        void *fsm)
 {
     struct group *g = mem_new0(sizeof *g);
-    g->engine = e;
+    g->all = all;
     g->id = wal_log_group(log);
     g->self = wal_log_self(log);
     g->log = log;
     g->fsm_ops = ops;
     g->fsm = fsm;
-    g->guards_off = e->guards_off;
+    g->guards_off = all->guards_off;
     list_init(&g->busy);
     list_init(&g->reader);
     list_init(&g->awaiting_flush);
@@ -546,14 +544,14 @@ struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_
     list_init(&g->queued);
     list_init(&g->proposed);
     list_init(&g->reads);
-    CHECK(raft_init(&g->raft, NULL, NULL, g->self, e->opts.node_name) == 0);
+    CHECK(raft_init(&g->raft, NULL, NULL, g->self, all->opts.node_name) == 0);
     g->raft.tracer = NULL;
-    e->random = e->random * 6364136223846793005ULL + 1442695040888963407ULL;
-    raft_seed(&g->raft, (unsigned)(e->random >> 33));
-    raft_set_election_timeout(&g->raft, e->opts.election_ms);
+    all->random = all->random * 6364136223846793005ULL + 1442695040888963407ULL;
+    raft_seed(&g->raft, (unsigned)(all->random >> 33));
+    raft_set_election_timeout(&g->raft, all->opts.election_ms);
     raft_set_heartbeat_timeout(&g->raft, 1); /* the grid says when: on_grid */
-    raft_set_install_snapshot_timeout(&g->raft, e->opts.election_ms * INSTALL_TIMEOUT_FACTOR);
-    raft_set_max_catch_up_round_duration(&g->raft, e->opts.election_ms * CATCH_UP_FACTOR);
+    raft_set_install_snapshot_timeout(&g->raft, all->opts.election_ms * INSTALL_TIMEOUT_FACTOR);
+    raft_set_max_catch_up_round_duration(&g->raft, all->opts.election_ms * CATCH_UP_FACTOR);
     raft_set_max_inflight_entries(&g->raft, IN_FLIGHT_MAX);
     raft_set_pre_vote(&g->raft, true);
     return g;

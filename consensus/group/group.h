@@ -3,7 +3,7 @@
 #ifndef FANFARE_CONSENSUS_GROUP_H
 #define FANFARE_CONSENSUS_GROUP_H
 
-#include "consensus/engine_int.h"
+#include "consensus/group/shared.h"
 #include "consensus/group/fsm.h"
 #include "consensus/link/message.h"
 #include "consensus/log/wal.h"
@@ -11,7 +11,7 @@
 struct group;
 
 /* A group over `log`, not yet started. */
-struct group *group_new(struct engine *e, struct wal_log *log, const struct fsm_ops *ops,
+struct group *group_new(struct groups *all, struct wal_log *log, const struct fsm_ops *ops,
                         void *fsm);
 /* What waits ends with an error, and nothing is done any more. With a batch in flight it must live on
  * until that has come back. */

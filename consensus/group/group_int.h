@@ -6,7 +6,7 @@
 #include <raft.h>
 
 #include "base/map.h"
-#include "consensus/engine_int.h"
+#include "consensus/group/shared.h"
 #include "consensus/group/fsm.h"
 #include "consensus/link/message.h"
 #include "consensus/log/wal.h"
@@ -46,9 +46,9 @@ struct group_peer {
 
 struct group {
     struct map_node node;
-    struct list link; /* engine->groups */
-    struct list busy; /* engine->busy */
-    struct engine *engine;
+    struct list link; /* groups.open */
+    struct list busy; /* groups.busy */
+    struct groups *all;
     uint64_t id;
     uint64_t self;
     enum group_state state;
@@ -85,7 +85,7 @@ struct group {
     uint64_t tick_ms;
     uint64_t beat_ms;  /* leader: its last heartbeats were due then; 0: there were none */
     uint64_t asked_ms; /* leader: and the library was asked then */
-    uint64_t due_ms;   /* filed in engine->due under this, at this place */
+    uint64_t due_ms;   /* filed in groups.due under this, at this place */
     size_t due_at;
 
     /* proposals */
@@ -104,7 +104,7 @@ struct group {
     uint64_t heard_from;
     uint64_t heard_stamp_ms;
     struct list reads;  /* struct read_request, waiting */
-    struct list reader; /* engine->readers, while there are any */
+    struct list reader; /* groups.readers, while there are any */
 
     /* state machine */
     const struct fsm_ops *fsm_ops;

@@ -45,9 +45,9 @@ static size_t packed_bytes(const struct proposal *p)
 /* May the group take this command? */
 static enum err judge(const struct group *g, const struct proposal *p)
 {
-    const struct engine_opts *opts = &g->engine->opts;
+    const struct engine_opts *opts = &g->all->opts;
     if (!group_is_leader(g) || g->transferee != 0) { return ERR_NOT_LEADER; }
-    if (g->engine->space.is_low) { return ERR_FULL; }
+    if (g->all->space.is_low) { return ERR_FULL; }
     bool is_too_much = p->data.len > opts->command_bytes_max || apply_lags(g) ||
                        g->queued_bytes + packed_bytes(p) > opts->queued_bytes_max;
     return is_too_much ? ERR_SLOW : ERR_OK;
@@ -64,7 +64,7 @@ void group_propose(struct group *g, struct proposal *p)
     metric_add(METRIC_raft_commands_proposed_total, 1);
     p->index = 0;
     group_touch(g);
-    g->engine->turn_is_due = true;
+    g->all->turn_is_due = true;
     list_push_back(&g->queued, &p->link);
     g->queued_bytes += packed_bytes(p);
 }
@@ -72,15 +72,13 @@ void group_propose(struct group *g, struct proposal *p)
 /* Everything that waits, up to a size, becomes one entry. */
 static void submit_queued(struct group *g)
 {
-    struct buf *data = &g->engine->entry_data;
+    struct buf *data = &g->all->entry_data;
     struct list taken;
     data->len = 0;
     list_init(&taken);
     while (!list_is_empty(&g->queued)) {
         struct proposal *p = CONTAINER_OF(g->queued.next, struct proposal, link);
-        if (data->len > 0 && data->len + packed_bytes(p) > g->engine->opts.entry_bytes_max) {
-            break;
-        }
+        if (data->len > 0 && data->len + packed_bytes(p) > g->all->opts.entry_bytes_max) { break; }
         fsm_command_encode(data, p->data);
         list_remove(&p->link);
         list_push_back(&taken, &p->link);
@@ -178,7 +176,7 @@ void group_service(struct group *g)
     if (g->transferee != 0 && group_is_leader(g)) { service_transfer(g); }
     bool may_submit = g->transferee == 0 && raft_transferee(&g->raft) == 0;
     while (group_is_leader(g) && may_submit && !list_is_empty(&g->queued) &&
-           entries_in_flight(g) < g->engine->opts.entries_in_flight_max) {
+           entries_in_flight(g) < g->all->opts.entries_in_flight_max) {
         submit_queued(g);
     }
 }
@@ -207,6 +205,6 @@ enum err group_transfer(struct group *g, uint64_t id)
     }
     group_touch(g);
     g->transferee = id;
-    g->transfer_until_ms = group_now_ms(g) + g->engine->opts.election_ms;
+    g->transfer_until_ms = group_now_ms(g) + g->all->opts.election_ms;
     return ERR_OK;
 }

@@ -10,7 +10,7 @@
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
 #include "consensus/group/yield.h"
-#include "consensus/snapshot/snapshot.h"
+#include "consensus/group/snapshot/snapshot.h"
 
 enum {
     AWAITING_READ_MAX = 64,    /* messages of a group that wait for entries from the disk */
@@ -33,7 +33,7 @@ static void awaiting_flush_free(struct group *g, struct awaiting_flush *item)
 {
     g->awaiting_flush_count--;
     g->awaiting_flush_bytes -= item->frame.len;
-    g->engine->awaiting_flush_bytes -= item->frame.len;
+    g->all->awaiting_flush_bytes -= item->frame.len;
     buf_fini(&item->frame);
     mem_free(item);
 }
@@ -43,10 +43,10 @@ static void awaiting_flush_free(struct group *g, struct awaiting_flush *item)
 static void await_flush(struct group *g, const char *to_name, const struct message *message,
                         uint64_t gate)
 {
-    struct engine *e = g->engine;
+    struct groups *all = g->all;
     if (g->awaiting_flush_count >= AWAITING_FLUSH_MAX ||
         g->awaiting_flush_bytes >= AWAITING_FLUSH_BYTES_MAX ||
-        e->awaiting_flush_bytes >= e->opts.awaiting_flush_bytes_max) {
+        all->awaiting_flush_bytes >= all->opts.awaiting_flush_bytes_max) {
         metric_add(METRIC_raft_held_dropped_messages_total, 1);
         return;
     }
@@ -58,34 +58,34 @@ static void await_flush(struct group *g, const char *to_name, const struct messa
     list_push_back(&g->awaiting_flush, &item->link);
     g->awaiting_flush_count++;
     g->awaiting_flush_bytes += item->frame.len;
-    e->awaiting_flush_bytes += item->frame.len;
+    all->awaiting_flush_bytes += item->frame.len;
 }
 
 void group_send(struct group *g, uint64_t to, const char *to_name, struct message *message,
                 uint64_t gate)
 {
-    struct engine *e = g->engine;
+    struct groups *all = g->all;
     message->group = g->id;
     message->from = g->self;
     message->to = to;
-    if (gate > wal_batch_flushed(e->wal) || !list_is_empty(&g->awaiting_flush)) {
+    if (gate > wal_batch_flushed(all->wal) || !list_is_empty(&g->awaiting_flush)) {
         await_flush(g, to_name, message, gate);
         return;
     }
-    e->frame.len = 0;
-    message_encode(&e->frame, message);
-    e->world.send(e->world.arg, to_name, buf_slice(&e->frame), false);
+    all->frame.len = 0;
+    message_encode(&all->frame, message);
+    all->world.send(all->world.arg, to_name, buf_slice(&all->frame), false);
 }
 
 void group_send_flushed(struct group *g)
 {
-    uint64_t flushed = wal_batch_flushed(g->engine->wal);
+    uint64_t flushed = wal_batch_flushed(g->all->wal);
     while (!list_is_empty(&g->awaiting_flush)) {
         struct awaiting_flush *item =
             CONTAINER_OF(g->awaiting_flush.next, struct awaiting_flush, link);
         if (item->gate > flushed) { return; }
         list_remove(&item->link);
-        g->engine->world.send(g->engine->world.arg, item->to_name, buf_slice(&item->frame), false);
+        g->all->world.send(g->all->world.arg, item->to_name, buf_slice(&item->frame), false);
         awaiting_flush_free(g, item);
     }
 }
@@ -105,7 +105,7 @@ struct awaiting_read {
 static bool send_append(struct group *g, uint64_t to, const char *to_name,
                         const struct raft_append_entries *append, uint64_t *missing)
 {
-    struct raft_entry *entries = g->engine->entries_out;
+    struct raft_entry *entries = g->all->entries_out;
     CHECK(append->n_entries <= MESSAGE_ENTRIES_MAX);
     for (unsigned i = 0; i < append->n_entries; i++) {
         *missing = append->prev_log_index + 1 + i;
@@ -130,8 +130,7 @@ static bool send_append(struct group *g, uint64_t to, const char *to_name,
 static void fetch(struct group *g, uint64_t missing)
 {
     if (!wal_is_reading(g->log)) {
-        wal_read(g->engine->wal, g->log, missing, g->engine->opts.append_bytes_max, group_on_read,
-                 g);
+        wal_read(g->all->wal, g->log, missing, g->all->opts.append_bytes_max, group_on_read, g);
     }
 }
 
@@ -192,7 +191,7 @@ static unsigned append_count(const struct group *g, uint64_t first, unsigned cou
     for (; fit < count && fit < MESSAGE_ENTRIES_MAX; fit++) {
         const struct wal_entry *entry = wal_log_entry(g->log, first + fit);
         bytes += entry != NULL ? entry->len : 0;
-        if (fit > 0 && bytes > g->engine->opts.append_bytes_max) { break; }
+        if (fit > 0 && bytes > g->all->opts.append_bytes_max) { break; }
     }
     return fit;
 }
@@ -247,7 +246,7 @@ void group_take_message(struct group *g, const struct raft_message *from)
                                       result->last_log_index, message.stamp_ms)) {
         return;
     }
-    message.is_ailing = is_reply && yield_is_ailing(g->engine);
+    message.is_ailing = is_reply && yield_is_ailing(g->all);
     if (from->type == RAFT_TIMEOUT_NOW) { void_lease(g); }
     group_send(g, from->server_id, from->server_address, &message, guard_term_gate(g));
 }

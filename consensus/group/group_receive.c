@@ -8,7 +8,7 @@
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 #include "consensus/group/read.h"
-#include "consensus/snapshot/snapshot.h"
+#include "consensus/group/snapshot/snapshot.h"
 
 /* Step a message that the library takes as it is. */
 static bool step_message(struct group *g, const char *from_name, const struct message *m)
@@ -35,7 +35,7 @@ static bool step_append(struct group *g, const char *from_name, const struct mes
     if (piece->count == 0) { return step_message(g, from_name, &copy); }
     CHECK(piece->count <= MESSAGE_ENTRIES_MAX);
     void *batch = raft_malloc(1);
-    a->entries = g->engine->entries_in;
+    a->entries = g->all->entries_in;
     for (unsigned i = 0; i < piece->count; i++) {
         a->entries[i] = piece->entries[i];
         a->entries[i].batch = batch;

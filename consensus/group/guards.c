@@ -85,7 +85,7 @@ uint64_t guard_change_gate(const struct group *g, const struct raft_entry *entri
     for (unsigned i = 0; i < count; i++) {
         if (entries[i].type == RAFT_CHANGE && first + i > g->raft.last_stored &&
             guard_is_on(g, GUARD_CHANGE_GATE)) {
-            return wal_batch_last(g->engine->wal);
+            return wal_batch_last(g->all->wal);
         }
     }
     return 0;
@@ -123,7 +123,7 @@ static bool keeps_quorum(const struct group *g, const struct raft_server *remove
         if (server->role != RAFT_VOTER || server == removed) { continue; }
         const struct group_peer *peer = group_peer(g, server->id);
         bool answers = peer != NULL && peer->heard_ms != 0 &&
-                       now_ms < peer->heard_ms + g->engine->opts.election_ms;
+                       now_ms < peer->heard_ms + g->all->opts.election_ms;
         voters++;
         live += server->id == g->self || answers;
     }
@@ -200,7 +200,7 @@ bool guard_unaware_voter(const struct group *g, const struct raft_request_vote *
         g->raft.state != RAFT_FOLLOWER) {
         return false;
     }
-    if (group_now_ms(g) < g->heard_ms + g->engine->opts.election_ms) { return false; }
+    if (group_now_ms(g) < g->heard_ms + g->all->opts.election_ms) { return false; }
     uint64_t last = wal_log_last_index(g->log);
     uint64_t last_term = last > 0 ? wal_log_term(g->log, last) : 0;
     bool is_as_new = vote->last_log_term > last_term ||
@@ -238,7 +238,7 @@ bool guard_prevote_stale(const struct group *g, const struct raft_message *messa
 bool guard_restart_hold(const struct group *g, const struct raft_request_vote *vote)
 {
     return guard_is_on(g, GUARD_RESTART_HOLD) && !vote->disrupt_leader && !guard_sole_voter(g) &&
-           group_now_ms(g) < g->started_ms + g->engine->opts.election_ms;
+           group_now_ms(g) < g->started_ms + g->all->opts.election_ms;
 }
 
 /* A transfer lets another server be elected at any later time in this term, lease or not. */

@@ -6,7 +6,7 @@
 #ifndef FANFARE_CONSENSUS_GUARDS_H
 #define FANFARE_CONSENSUS_GUARDS_H
 
-#include "consensus/engine_types.h"
+#include "consensus/group/engine_types.h"
 #include "consensus/link/message.h"
 
 struct group;

@@ -85,7 +85,7 @@ static uint64_t round_of(const struct group_peer *peer)
 
 uint64_t read_lease_until_ms(const struct group *g)
 {
-    const struct engine_opts *opts = &g->engine->opts;
+    const struct engine_opts *opts = &g->all->opts;
     uint64_t since = majority_value(g, group_now_ms(g), stamp_of);
     if (since == 0 || guard_transfer_lease(g)) { return 0; }
     return since + (uint64_t)opts->election_ms * (100 - opts->lease_margin_percent) / 100;
@@ -135,20 +135,20 @@ void read_end(struct group *g, enum err err)
 
 void read_begin(struct group *g, struct read_request *request)
 {
-    struct engine *e = g->engine;
+    struct groups *all = g->all;
     request->index = 0;
     request->round = 0;
     if (!group_is_leader(g)) {
         request->on_done(request, ERR_NOT_LEADER);
         return;
     }
-    e->turn_is_due = true;
-    if (list_is_empty(&g->reads)) { list_push_back(&e->readers, &g->reader); }
+    all->turn_is_due = true;
+    if (list_is_empty(&g->reads)) { list_push_back(&all->readers, &g->reader); }
     list_push_back(&g->reads, &request->link);
 }
 
 /* Serve the requests of one group. */
-static void serve(struct engine *e, struct group *g)
+static void serve(struct groups *all, struct group *g)
 {
     if (!group_owns_term(g)) { return; }
     bool has_lease = group_now_ms(g) < read_lease_until_ms(g);
@@ -160,7 +160,7 @@ static void serve(struct engine *e, struct group *g)
         } else if (request->index == 0 && request->round != 0 && request->round <= confirmed) {
             request->index = request->round_index;
         }
-        if (request->index == 0 && request->round == 0) { e->round_is_wanted = true; }
+        if (request->index == 0 && request->round == 0) { all->round_is_wanted = true; }
         if (request->index != 0 && g->applied >= request->index) {
             request_end(g, request, ERR_OK);
         }
@@ -184,32 +184,32 @@ static void targets_add(struct targets *targets, const char *name)
 }
 
 /* Everything without an index joins the new round. */
-static bool join_round(struct engine *e, struct group *g)
+static bool join_round(struct groups *all, struct group *g)
 {
     bool joined = false;
     LIST_EACH (at, &g->reads) {
         struct read_request *request = CONTAINER_OF(at, struct read_request, link);
         if (request->index == 0 && group_owns_term(g)) {
             if (request->round == 0) { request->round_index = group_commit_index(g); }
-            request->round = e->round.number;
+            request->round = all->round.number;
             joined = true;
         }
     }
     return joined;
 }
 
-static void start_round(struct engine *e, uint64_t now_ms)
+static void start_round(struct groups *all, uint64_t now_ms)
 {
     uint64_t *groups = mem_new(MESSAGE_GROUPS_MAX * sizeof *groups);
     struct targets targets = {.count = 0};
     struct message query = {.kind = MESSAGE_TERM_QUERY, .groups = groups};
-    e->round.number++;
-    e->round.sent_ms = now_ms;
-    e->round_is_wanted = false;
-    query.round = e->round.number;
-    LIST_EACH (at, &e->readers) {
+    all->round.number++;
+    all->round.sent_ms = now_ms;
+    all->round_is_wanted = false;
+    query.round = all->round.number;
+    LIST_EACH (at, &all->readers) {
         struct group *g = CONTAINER_OF(at, struct group, reader);
-        if (query.group_count == MESSAGE_GROUPS_MAX || !join_round(e, g)) { continue; }
+        if (query.group_count == MESSAGE_GROUPS_MAX || !join_round(all, g)) { continue; }
         groups[query.group_count++] = g->id;
         for (unsigned i = 0; i < g->raft.configuration.n; i++) {
             const struct raft_server *server = &g->raft.configuration.servers[i];
@@ -221,16 +221,16 @@ static void start_round(struct engine *e, uint64_t now_ms)
     struct buf frame = {0};
     message_encode(&frame, &query);
     for (size_t i = 0; i < targets.count && query.group_count > 0; i++) {
-        e->world.send(e->world.arg, targets.names[i], buf_slice(&frame), false);
+        all->world.send(all->world.arg, targets.names[i], buf_slice(&frame), false);
     }
     buf_fini(&frame);
     mem_free(groups);
 }
 
 /* Does a request wait for the round in flight? */
-static bool round_is_open(const struct engine *e)
+static bool round_is_open(const struct groups *all)
 {
-    LIST_EACH (at, &e->readers) {
+    LIST_EACH (at, &all->readers) {
         const struct group *g = CONTAINER_OF(at, struct group, reader);
         LIST_EACH (link, &g->reads) {
             const struct read_request *request = CONTAINER_OF(link, struct read_request, link);
@@ -240,27 +240,27 @@ static bool round_is_open(const struct engine *e)
     return false;
 }
 
-void read_service(struct engine *e)
+void read_service(struct groups *all)
 {
-    LIST_EACH (at, &e->readers) {
-        serve(e, CONTAINER_OF(at, struct group, reader));
+    LIST_EACH (at, &all->readers) {
+        serve(all, CONTAINER_OF(at, struct group, reader));
     }
-    if (list_is_empty(&e->readers)) { return; }
-    uint64_t now_ms = e->world.now_ms(e->world.arg);
-    bool is_open = round_is_open(e);
-    if ((e->round_is_wanted && !is_open) ||
-        (is_open && now_ms >= e->round.sent_ms + e->opts.heartbeat_ms)) {
-        start_round(e, now_ms);
+    if (list_is_empty(&all->readers)) { return; }
+    uint64_t now_ms = all->world.now_ms(all->world.arg);
+    bool is_open = round_is_open(all);
+    if ((all->round_is_wanted && !is_open) ||
+        (is_open && now_ms >= all->round.sent_ms + all->opts.heartbeat_ms)) {
+        start_round(all, now_ms);
     }
 }
 
-void read_on_query(struct engine *e, const char *from_name, const struct message *m)
+void read_on_query(struct groups *all, const char *from_name, const struct message *m)
 {
     size_t bytes = (m->group_count > 0 ? m->group_count : 1) * sizeof(uint64_t);
     uint64_t *terms = mem_new0(bytes);
     uint64_t *replicas = mem_new0(bytes);
     for (size_t i = 0; i < m->group_count; i++) {
-        const struct group *g = engine_group(e, m->groups[i]);
+        const struct group *g = groups_find(all, m->groups[i]);
         if (g != NULL && g->state == GROUP_RUNNING) {
             terms[i] = raft_current_term(&g->raft);
             replicas[i] = g->self;
@@ -272,23 +272,23 @@ void read_on_query(struct engine *e, const char *from_name, const struct message
     reply.replicas = replicas;
     struct buf frame = {0};
     message_encode(&frame, &reply);
-    e->world.send(e->world.arg, from_name, buf_slice(&frame), false);
+    all->world.send(all->world.arg, from_name, buf_slice(&frame), false);
     buf_fini(&frame);
     mem_free(terms);
     mem_free(replicas);
 }
 
-void read_on_reply(struct engine *e, const char *from_name, const struct message *m)
+void read_on_reply(struct groups *all, const char *from_name, const struct message *m)
 {
     for (size_t i = 0; i < m->group_count; i++) {
-        struct group *g = engine_group(e, m->groups[i]);
+        struct group *g = groups_find(all, m->groups[i]);
         if (g == NULL || !group_is_leader(g) || m->terms[i] == 0 ||
             m->terms[i] > raft_current_term(&g->raft) ||
             !group_is_host(g, m->replicas[i], from_name)) {
             continue;
         }
         struct group_peer *peer = peer_of(g, m->replicas[i]);
-        if (peer != NULL && m->round > peer->round && m->round <= e->round.number) {
+        if (peer != NULL && m->round > peer->round && m->round <= all->round.number) {
             peer->round = m->round;
         }
     }

@@ -3,7 +3,7 @@
 #ifndef FANFARE_CONSENSUS_READ_H
 #define FANFARE_CONSENSUS_READ_H
 
-#include "consensus/engine_int.h"
+#include "consensus/group/shared.h"
 #include "consensus/link/message.h"
 
 struct group;
@@ -16,8 +16,8 @@ uint64_t read_lease_until_ms(const struct group *g);
 void read_end(struct group *g, enum err err); /* all that wait */
 void read_show(struct group *g);              /* to who looks from other threads */
 void read_show_lease(struct group *g);        /* the same where only the lease has changed */
-void read_service(struct engine *e); /* serve what can be, start a round if one is wanted */
-void read_on_query(struct engine *e, const char *from_name, const struct message *m);
-void read_on_reply(struct engine *e, const char *from_name, const struct message *m);
+void read_service(struct groups *all); /* serve what can be, start a round if one is wanted */
+void read_on_query(struct groups *all, const char *from_name, const struct message *m);
+void read_on_reply(struct groups *all, const char *from_name, const struct message *m);
 
 #endif

@@ -1,17 +1,18 @@
-/* shared: what groups and snapshots ask of the state that all groups of a node share (engine_int.h).
- * Owns: nothing. Thread: the raft thread. */
+/* shared: which groups are open, and the end of all. */
+#include "consensus/group/shared.h"
+
 #include "consensus/group/group_int.h"
 
-struct group *engine_group(const struct engine *e, uint64_t id)
+void groups_fail(struct groups *all, const char *what)
 {
-    struct slice key = slice_of(&id, sizeof id);
-    struct map_node *node = map_find(&e->groups_by_id, key, slice_hash(key));
-    return node != NULL ? CONTAINER_OF(node, struct group, node) : NULL;
+    if (all->is_broken) { return; }
+    all->is_broken = true;
+    all->world.on_fatal(all->world.arg, what);
 }
 
-void engine_fail(struct engine *e, const char *what)
+struct group *groups_find(const struct groups *all, uint64_t id)
 {
-    if (e->is_broken) { return; }
-    e->is_broken = true;
-    e->world.on_fatal(e->world.arg, what);
+    struct slice key = slice_of(&id, sizeof id);
+    struct map_node *node = map_find(&all->by_id, key, slice_hash(key));
+    return node != NULL ? CONTAINER_OF(node, struct group, node) : NULL;
 }

@@ -4,6 +4,9 @@
  * to anybody. */
 #include "consensus/link/link.h"
 
+#include <netdb.h>
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/link/link_int.h"
@@ -55,16 +58,18 @@ static void ignore_closed(void *arg)
     (void)arg;
 }
 
+/* Of a name with several addresses the first is taken. It is looked up here and now: nothing runs yet. */
 static int listen_on(struct link *link)
 {
-    struct sockaddr_storage address;
-    int rv =
-        uv_ip4_addr(link->opts.listen_host, link->opts.listen_port, (struct sockaddr_in *)&address);
-    if (rv != 0) {
-        rv = uv_ip6_addr(link->opts.listen_host, link->opts.listen_port,
-                         (struct sockaddr_in6 *)&address);
-    }
-    if (rv == 0) { rv = uv_tcp_bind(&link->listener, (const struct sockaddr *)&address, 0); }
+    char port[8];
+    snprintf(port, sizeof port, "%u", link->opts.listen_port);
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    uv_getaddrinfo_t request;
+    int rv = uv_getaddrinfo(link->opts.loop, &request, NULL, link->opts.listen_host, port, &hints);
+    if (rv != 0) { return rv; }
+    rv = uv_tcp_bind(&link->listener, request.addrinfo->ai_addr, 0);
+    uv_freeaddrinfo(request.addrinfo);
     return rv != 0 ? rv
                    : uv_listen((uv_stream_t *)&link->listener, LISTEN_BACKLOG, link_on_connection);
 }

@@ -27,7 +27,7 @@ struct link_opts {
     uint64_t cluster_id; /* 0: none yet; then nobody but contacts */
     uint64_t node_id;
     const char *node_name;
-    const char *listen_host; /* NULL: a node alone, to which nobody connects */
+    const char *listen_host; /* a name or digits; NULL: a node alone, to which nobody connects */
     uint16_t listen_port;    /* 0: any, see link_port */
     size_t peer_bytes_max;   /* queued for one peer and connection; more is dropped */
     uint32_t silence_ms_max; /* a peer that says nothing for so long is taken for stopped */
@@ -40,7 +40,7 @@ struct link_opts {
     void *arg;
 };
 
-/* Bind and listen, if there is where. Borrows opts' strings. Errors: ERR_SYSTEM (logged). */
+/* Bind and listen, if there is where; blocks while a name is looked up. Borrows opts' strings. Errors: ERR_SYSTEM (logged). */
 MUST_USE enum err link_open(struct link **out, const struct link_opts *opts);
 uint16_t link_port(const struct link *link);
 /* Begin to close everything; on_closed(arg) when the loop holds no handle of the link any more, and

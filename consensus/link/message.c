@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/unconst.h"
 #include "consensus/link/beats_int.h"
 
 enum {
@@ -183,15 +184,6 @@ static void encode_damaged(struct buf *out, Fanfare__Raft__Message *wire, const 
     pack_message(out, wire);
 }
 
-static uint64_t *numbers(const uint64_t *from)
-{
-    union {
-        const uint64_t *in;
-        uint64_t *out;
-    } pointer = {from};
-    return pointer.out;
-}
-
 static void encode_terms(struct buf *out, Fanfare__Raft__Message *wire, const struct message *m)
 {
     CHECK(m->group_count <= MESSAGE_GROUPS_MAX);
@@ -199,7 +191,7 @@ static void encode_terms(struct buf *out, Fanfare__Raft__Message *wire, const st
         Fanfare__Raft__TermQuery body = FANFARE__RAFT__TERM_QUERY__INIT;
         body.round = m->round;
         body.n_groups = m->group_count;
-        body.groups = numbers(m->groups);
+        body.groups = unconst(m->groups);
         wire->body_case = FANFARE__RAFT__MESSAGE__BODY_TERM_QUERY;
         wire->term_query = &body;
         pack_message(out, wire);
@@ -208,11 +200,11 @@ static void encode_terms(struct buf *out, Fanfare__Raft__Message *wire, const st
     Fanfare__Raft__TermReply body = FANFARE__RAFT__TERM_REPLY__INIT;
     body.round = m->round;
     body.n_groups = m->group_count;
-    body.groups = numbers(m->groups);
+    body.groups = unconst(m->groups);
     body.n_terms = m->group_count;
-    body.terms = numbers(m->terms);
+    body.terms = unconst(m->terms);
     body.n_replicas = m->group_count;
-    body.replicas = numbers(m->replicas);
+    body.replicas = unconst(m->replicas);
     wire->body_case = FANFARE__RAFT__MESSAGE__BODY_TERM_REPLY;
     wire->term_reply = &body;
     pack_message(out, wire);

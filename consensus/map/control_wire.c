@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/unconst.h"
 #include "consensus/map/control_int.h"
 #include "proto/control.pb-c.h"
 
@@ -17,16 +18,6 @@ static void pack(struct buf *out, const ProtobufCMessage *message)
     out->len += protobuf_c_message_pack(message, (uint8_t *)buf_reserve(out, bytes));
 }
 
-/* protobuf-c wants pointers to text that it will not write. */
-static char *text(const char *from)
-{
-    union {
-        const char *in;
-        char *out;
-    } pointer = {from};
-    return pointer.out;
-}
-
 /* A node's message and the ones inside it, in the caller's memory. */
 struct wire_node {
     Fanfare__Control__Node node;
@@ -37,7 +28,7 @@ static Fanfare__Control__Address *fill_address(Fanfare__Control__Address *wire,
                                                const struct pmap_address *address)
 {
     fanfare__control__address__init(wire);
-    wire->host = text(address->host);
+    wire->host = unconst(address->host);
     wire->port = address->port;
     return wire;
 }
@@ -45,8 +36,8 @@ static Fanfare__Control__Address *fill_address(Fanfare__Control__Address *wire,
 static Fanfare__Control__Node *fill_node(struct wire_node *wire, const struct pmap_node *node)
 {
     fanfare__control__node__init(&wire->node);
-    wire->node.name = text(node->name);
-    wire->node.zone = text(node->zone);
+    wire->node.name = unconst(node->name);
+    wire->node.zone = unconst(node->zone);
     wire->node.client = fill_address(&wire->client, &node->client);
     wire->node.peer = fill_address(&wire->peer, &node->peer);
     wire->node.raft = fill_address(&wire->raft, &node->raft);

@@ -4,8 +4,6 @@
  * a move that only balances leaves two counts nearer to each other, so there is a last one. */
 #include "consensus/map/placement.h"
 
-#include <string.h>
-
 /* What the map amounts to. Zones are numbered by their lowest node; a node without one is alone. */
 struct counts {
     const struct pmap *map;
@@ -14,21 +12,11 @@ struct counts {
     uint32_t zone_owned[PMAP_NODES_MAX]; /* partitions of a zone */
 };
 
-static uint32_t zone_of(const struct pmap *map, uint32_t index)
-{
-    const char *zone = map->node[index].zone;
-    if (zone[0] == '\0') { return index; }
-    for (uint32_t i = 0; i < index; i++) {
-        if (map->node[i].id != 0 && strcmp(map->node[i].zone, zone) == 0) { return i; }
-    }
-    return index;
-}
-
 static void count(struct counts *counts, const struct pmap *map)
 {
     *counts = (struct counts){.map = map};
     for (uint32_t i = 0; i < map->node_count; i++) {
-        counts->zone[i] = zone_of(map, i);
+        counts->zone[i] = pmap_zone(map, i);
     }
     for (uint32_t p = 0; p < map->partition_count; p++) {
         uint32_t owner = map->partition[p].owner;

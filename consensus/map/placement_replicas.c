@@ -4,8 +4,6 @@
  * the move was about, or one as good: the sum of the squares of what nodes have has become less, or fewer share a zone. */
 #include "consensus/map/placement_replicas.h"
 
-#include <string.h>
-
 /* What the map amounts to. Zones are numbered by their lowest node; a node without one is alone. */
 struct tally {
     const struct pmap *map;
@@ -15,16 +13,6 @@ struct tally {
     uint32_t held[PMAP_NODES_MAX]; /* replicas of a node */
     uint32_t zone[PMAP_NODES_MAX]; /* of a node */
 };
-
-static uint32_t zone_of(const struct pmap *map, uint32_t index)
-{
-    const char *zone = map->node[index].zone;
-    if (zone[0] == '\0') { return index; }
-    for (uint32_t i = 0; i < index; i++) {
-        if (map->node[i].id != 0 && strcmp(map->node[i].zone, zone) == 0) { return i; }
-    }
-    return index;
-}
 
 /* Has it a replica that does not vote yet, and are its voters up for the most part, so that it can? */
 static bool is_adding(const struct pmap *map, const struct pmap_partition *partition)
@@ -44,7 +32,7 @@ static void count(struct tally *tally, const struct pmap *map)
     *tally = (struct tally){.map = map};
     for (uint32_t i = 0; i < map->node_count; i++) {
         tally->members += map->node[i].id != 0;
-        tally->zone[i] = zone_of(map, i);
+        tally->zone[i] = pmap_zone(map, i);
     }
     for (uint32_t p = 0; p < map->partition_count; p++) {
         const struct pmap_partition *partition = &map->partition[p];

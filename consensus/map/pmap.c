@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/slot.h"
+#include "base/unconst.h"
 
 struct pmap *pmap_new(uint32_t node_count, uint32_t partition_count)
 {
@@ -41,11 +41,7 @@ struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count)
 /* The count is the one thing that changes in a frozen map. */
 static struct pmap *counted(const struct pmap *map)
 {
-    union {
-        const struct pmap *frozen;
-        struct pmap *counted;
-    } pointer = {map};
-    return pointer.counted;
+    return unconst(map);
 }
 
 struct pmap *pmap_ref(const struct pmap *map)
@@ -66,21 +62,6 @@ void pmap_unref(const struct pmap *map)
     mem_free(counted(map));
 }
 
-/* The last partition whose first slot is not behind `slot`. */
-uint32_t pmap_partition_of_slot(uint32_t partition_count, uint32_t slot)
-{
-    CHECK(partition_count >= 1 && partition_count <= PMAP_PARTITIONS_MAX);
-    CHECK(slot < SLOT_COUNT);
-    return ((slot + 1) * partition_count - 1) / SLOT_COUNT;
-}
-
-uint32_t pmap_first_slot(uint32_t partition_count, uint32_t partition)
-{
-    CHECK(partition_count >= 1 && partition_count <= PMAP_PARTITIONS_MAX);
-    CHECK(partition <= partition_count);
-    return partition * SLOT_COUNT / partition_count;
-}
-
 uint32_t pmap_find_name(const struct pmap *map, struct slice name)
 {
     for (uint32_t i = 0; i < map->node_count; i++) {
@@ -96,14 +77,6 @@ uint32_t pmap_find_id(const struct pmap *map, uint64_t id)
         if (id != 0 && map->node[i].id == id) { return i; }
     }
     return PMAP_NOBODY;
-}
-
-bool pmap_life_is_over(const struct pmap *map, uint64_t node_id, uint64_t incarnation)
-{
-    if (incarnation > map->incarnation_last) { return false; }
-    uint32_t index = pmap_find_id(map, node_id);
-    return index == PMAP_NOBODY || !map->node[index].is_up ||
-           map->node[index].incarnation != incarnation;
 }
 
 const struct pmap_replica *pmap_replica_on(const struct pmap_partition *partition, uint32_t node)
@@ -142,4 +115,14 @@ void pmap_drop_replica(struct pmap_partition *partition, uint64_t id)
     partition->replica_count = kept;
     partition->change++;
     partition->is_settled = false;
+}
+
+uint32_t pmap_zone(const struct pmap *map, uint32_t index)
+{
+    const char *zone = map->node[index].zone;
+    if (zone[0] == '\0') { return index; }
+    for (uint32_t i = 0; i < index; i++) {
+        if (map->node[i].id != 0 && strcmp(map->node[i].zone, zone) == 0) { return i; }
+    }
+    return index;
 }

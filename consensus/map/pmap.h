@@ -92,18 +92,12 @@ MUST_USE struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count);
 struct pmap *pmap_ref(const struct pmap *map);
 void pmap_unref(const struct pmap *map); /* NULL is allowed */
 
-/* The partition of a slot: contiguous ranges, as even as they get. And a partition's first slot;
- * pmap_first_slot(count, count) is SLOT_COUNT. */
-uint32_t pmap_partition_of_slot(uint32_t partition_count, uint32_t slot);
-uint32_t pmap_first_slot(uint32_t partition_count, uint32_t partition);
-
 /* Index of the member with that name or id, or PMAP_NOBODY. */
 uint32_t pmap_find_name(const struct pmap *map, struct slice name);
 uint32_t pmap_find_id(const struct pmap *map, uint64_t id);
 
-/* Has that life of a node certainly ended? It comes up no more, and nothing that it asked for is waited for. False also for
- * one that began after this map. */
-MUST_USE bool pmap_life_is_over(const struct pmap *map, uint64_t node_id, uint64_t incarnation);
+/* A number for the member's zone, the same for all in it; one that has none is a zone of its own. */
+uint32_t pmap_zone(const struct pmap *map, uint32_t index);
 
 /* The partition's replica on that node, or with that id; NULL: there is none. */
 const struct pmap_replica *pmap_replica_on(const struct pmap_partition *partition, uint32_t node);

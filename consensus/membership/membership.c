@@ -29,17 +29,8 @@ enum {
     REPLICAS = 3, /* where nothing else is said */
 };
 
-/* What other threads may read, put in one piece. */
-struct shown {
-    struct membership_status status;
-    uint64_t node_count;
-    struct {
-        uint64_t id;
-        uint64_t heard_ms;
-    } node[PMAP_NODES_MAX];
-};
-
-enum { SHOWN_WORDS = (sizeof(struct shown) + 7) / 8 };
+/* What other threads may read. */
+enum { SHOWN_WORDS = (sizeof(struct membership_status) + 7) / 8 };
 
 struct membership {
     struct membership_opts opts;
@@ -197,13 +188,13 @@ static void world_set_lease(void *arg, uint64_t until_ms, uint64_t incarnation)
 static void show(struct membership *m)
 {
     union {
-        struct shown shown;
+        struct membership_status shown;
         uint64_t words[SHOWN_WORDS];
     } copy;
     struct core_status status;
     memset(&copy, 0, sizeof copy);
     core_status(m->core, &status);
-    copy.shown.status = (struct membership_status){
+    copy.shown = (struct membership_status){
         .unready_because = status.unready_because,
         .cluster_id = status.cluster_id,
         .term = status.raft.term,
@@ -212,12 +203,7 @@ static void show(struct membership *m)
         .last = status.raft.last,
         .is_leader = status.raft.is_leader,
     };
-    memcpy(copy.shown.status.leader, status.leader, sizeof status.leader);
-    for (uint32_t i = 0; status.map != NULL && i < status.map->node_count; i++) {
-        copy.shown.node[i].id = status.map->node[i].id;
-        copy.shown.node[i].heard_ms = core_heard_ms(m->core, status.map->node[i].id);
-        copy.shown.node_count++;
-    }
+    memcpy(copy.shown.leader, status.leader, sizeof status.leader);
     uint64_t version = atomic_load_explicit(&m->shown_version, memory_order_relaxed);
     atomic_store_explicit(&m->shown_version, version + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
@@ -227,10 +213,10 @@ static void show(struct membership *m)
     atomic_store_explicit(&m->shown_version, version + 2, memory_order_release);
 }
 
-static struct shown look(struct membership *m)
+static struct membership_status look(struct membership *m)
 {
     union {
-        struct shown shown;
+        struct membership_status shown;
         uint64_t words[SHOWN_WORDS];
     } copy;
     uint64_t before;
@@ -248,21 +234,9 @@ static struct shown look(struct membership *m)
 
 void membership_status(struct membership *m, struct membership_status *out)
 {
-    *out = look(m).status;
+    *out = look(m);
     uint64_t until_ms = atomic_load_explicit(&m->lease, memory_order_acquire) >> INCARNATION_BITS;
     out->has_lease = now_ms() < until_ms;
-}
-
-uint64_t membership_silence_ms(struct membership *m, uint64_t node_id)
-{
-    struct shown shown = look(m);
-    if (node_id == m->opts.node_id) { return 0; }
-    for (uint64_t i = 0; i < shown.node_count; i++) {
-        if (shown.node[i].id != node_id || shown.node[i].heard_ms == 0) { continue; }
-        uint64_t now = now_ms();
-        return now > shown.node[i].heard_ms ? now - shown.node[i].heard_ms : 0;
-    }
-    return UINT64_MAX;
 }
 
 bool membership_has_lease(const struct membership *m, uint64_t incarnation)

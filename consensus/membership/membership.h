@@ -102,8 +102,4 @@ struct membership_status {
 };
 void membership_status(struct membership *m, struct membership_status *out);
 
-/* For how long that member was not heard by this node, in ms; UINT64_MAX: never heard. Only voters of
- * the control group hear all. Thread: any. */
-uint64_t membership_silence_ms(struct membership *m, uint64_t node_id);
-
 #endif

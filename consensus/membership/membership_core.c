@@ -543,14 +543,6 @@ void core_status(const struct core *core, struct core_status *out)
     }
 }
 
-uint64_t core_heard_ms(const struct core *core, uint64_t node_id)
-{
-    for (size_t i = 0; i < CORE_NODES_MAX; i++) {
-        if (core->nodes[i].id == node_id) { return core->nodes[i].heard_ms; }
-    }
-    return 0;
-}
-
 /* ---- life ---- */
 
 uint64_t core_tick_ms(const struct core *core)

@@ -86,7 +86,5 @@ struct core_status {
     const struct pmap *map; /* as published last; borrowed; may be NULL */
 };
 void core_status(const struct core *core, struct core_status *out);
-/* When that node was last heard, or 0. */
-uint64_t core_heard_ms(const struct core *core, uint64_t node_id);
 
 #endif

@@ -6,19 +6,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/unconst.h"
 #include "proto/membership.pb-c.h"
 
 /* ---- out ---- */
-
-/* protobuf-c wants pointers to text that it will not write. */
-static char *text(const char *from)
-{
-    union {
-        const char *in;
-        char *out;
-    } pointer = {from};
-    return pointer.out;
-}
 
 /* A discovery's arrays, and the parts of any note. */
 struct wire {
@@ -49,7 +40,7 @@ static Fanfare__Membership__Address *fill_address(Fanfare__Membership__Address *
 {
     if (address->port == 0) { return NULL; }
     fanfare__membership__address__init(wire);
-    wire->host = text(address->host);
+    wire->host = unconst(address->host);
     wire->port = address->port;
     return wire;
 }
@@ -94,7 +85,7 @@ static void fill_join(Fanfare__Membership__Note *out, struct wire *wire, const s
     fanfare__membership__join__init(&wire->join);
     wire->join.boot = join->boot;
     wire->join.challenge = join->challenge;
-    wire->join.zone = text(join->zone);
+    wire->join.zone = unconst(join->zone);
     wire->join.client = fill_address(&wire->client, &join->client);
     wire->join.peer = fill_address(&wire->peer, &join->peer);
     wire->join.level = join->level;
@@ -113,7 +104,7 @@ static void fill_join_reply(Fanfare__Membership__Note *out, struct wire *wire,
     wire->join_reply.version = reply->version;
     wire->join_reply.challenge = reply->challenge;
     wire->join_reply.leader = fill_address(&wire->leader, &reply->leader);
-    wire->join_reply.refusal = text(reply->refusal);
+    wire->join_reply.refusal = unconst(reply->refusal);
     out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_JOIN_REPLY;
     out->join_reply = &wire->join_reply;
 }
@@ -169,7 +160,7 @@ static void fill_forget(Fanfare__Membership__Note *out, struct wire *wire, const
 {
     fanfare__membership__forget__init(&wire->forget);
     wire->forget.request = note->forget.request;
-    wire->forget.name = text(note->forget.name);
+    wire->forget.name = unconst(note->forget.name);
     out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_FORGET;
     out->forget = &wire->forget;
 }
@@ -180,7 +171,7 @@ static void fill_forget_reply(Fanfare__Membership__Note *out, struct wire *wire,
     fanfare__membership__forget_reply__init(&wire->forget_reply);
     wire->forget_reply.request = note->forget_reply.request;
     wire->forget_reply.is_over = note->forget_reply.is_over;
-    wire->forget_reply.error = text(note->forget_reply.error);
+    wire->forget_reply.error = unconst(note->forget_reply.error);
     out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_FORGET_REPLY;
     out->forget_reply = &wire->forget_reply;
 }
@@ -218,7 +209,7 @@ void note_encode(struct buf *out, const struct note *note)
     fanfare__membership__note__init(&head);
     head.cluster_id = note->cluster_id;
     head.node_id = note->node_id;
-    head.name = text(note->name);
+    head.name = unconst(note->name);
     head.raft = fill_address(&wire.raft, &note->raft);
     fill_of[note->kind](&head, &wire, note);
     size_t bytes = fanfare__membership__note__get_packed_size(&head);

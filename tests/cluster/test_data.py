@@ -259,3 +259,53 @@ def test_who_leaves_in_the_middle_of_a_long_answer_takes_nothing_with_him(start_
         with node.client(timeout_s=PATIENCE_S) as client:
             assert client.call("INCR", "counter") > 0
             assert len(client.call("LRANGE", "long", 0, -1)) == 80_000
+
+
+def test_fields_end_at_their_deadline_on_whoever_leads_and_do_not_come_back(start_data):
+    cluster = start_data()
+    victim = leader_of(cluster)
+    others = [n for n in cluster if n is not victim]
+    with others[0].client(timeout_s=PATIENCE_S) as client, others[1].client(timeout_s=PATIENCE_S) as other:
+        for i in range(20):
+            fields = [word for n in range(50) for word in (f"f{n}", n)]
+            assert client.call("HSET", f"hash{i}", *fields) == 50
+            assert client.call("HPEXPIRE", f"hash{i}", 1500, "FIELDS", 25, *(f"f{n}" for n in range(25))) == [1] * 25
+        assert client.call("HSETEX", "all", "PX", 1500, "FIELDS", 2, "a", 1, "b", 2) == 1
+        assert client.call("HSETEX", "later", "EX", 1000, "FIELDS", 1, "a", 1) == 1
+        victim.kill()
+        seen = [int(client.call("HLEN", "hash19"))]
+        while seen[-1] != 25:
+            seen += [int(client.call("HLEN", "hash19")), int(other.call("HLEN", "hash19"))]
+        assert seen == sorted(seen, reverse=True), "what has gone stays away"
+        for i in range(20):
+            assert len(other.call("HGETALL", f"hash{i}")) == 50
+            assert client.call("HMGET", f"hash{i}", "f0", "f24", "f25") == [None, None, b"25"]
+        wait_until(lambda: client.call("EXISTS", "all") == 0, PATIENCE_S, "the key goes with its last field")
+        assert 0 < client.call("HTTL", "later", "FIELDS", 1, "a")[0] <= 1000
+    victim.begin()
+    cluster.wait_settled()
+    wait_until(lambda: are_replicated(cluster), PATIENCE_S, "all replicas are there again")
+    for node in cluster:
+        assert [int(node.ask("HLEN", f"hash{i}")) for i in range(20)] == [25] * 20
+        assert int(node.ask("EXISTS", "all")) == 0
+
+
+def test_who_waits_with_claim_gets_what_a_consumer_left_also_from_the_next_leader(start_data):
+    cluster = start_data()
+    victim = leader_of(cluster)
+    one, other = (n for n in cluster if n is not victim)
+    with one.client(timeout_s=PATIENCE_S) as waiting, other.client(timeout_s=PATIENCE_S) as client:
+        client.call("XGROUP", "CREATE", "jobs", "g", "0", "MKSTREAM")
+        entry = client.call("XADD", "jobs", "*", "job", 1)
+        assert client.call("XREADGROUP", "GROUP", "g", "left", "STREAMS", "jobs", ">") == [
+            [b"jobs", [[entry, [b"job", b"1"]]]]]
+        waiting.send("XREADGROUP", "GROUP", "g", "heir", "BLOCK", 0, "CLAIM", 1500, "STREAMS", "jobs", ">")
+        victim.kill()
+        [[key, [[claimed, fields, idle, count]]]] = waiting.recv()
+        assert (key, claimed, fields, int(count)) == (b"jobs", entry, [b"job", b"1"], 1)
+        assert int(idle) >= 1500
+        waiting.send("XREADGROUP", "GROUP", "g", "left", "BLOCK", 0, "CLAIM", 100000, "STREAMS", "jobs", ">")
+        assert int(client.call("XNACK", "jobs", "g", "FAIL", "IDS", 1, entry)) == 1
+        assert waiting.recv()[0][1][0][0] == entry
+        assert client.call("XACKDEL", "jobs", "g", "ACKED", "IDS", 1, entry) == [1]
+        assert int(client.call("XLEN", "jobs")) == 0

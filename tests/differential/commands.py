@@ -21,6 +21,49 @@ UNORDERED = {b"SMEMBERS", b"SUNION", b"SINTER", b"SDIFF", b"HKEYS", b"HVALS", b"
 # In any order, unless one is asked for.
 AROUND = {b"GEOSEARCH", b"GEORADIUS", b"GEORADIUS_RO", b"GEORADIUSBYMEMBER", b"GEORADIUSBYMEMBER_RO"}
 PAIRS = {b"HGETALL"}
+
+CALLER = b"""
+local out, at = {}, 1
+while at <= #ARGV do
+    local count = tonumber(ARGV[at])
+    out[#out + 1] = redis.pcall(unpack(ARGV, at + 1, at + count))
+    at = at + count + 1
+end
+return out"""
+"""Calls the commands that it is given, each behind the number of its words, and tells all answers."""
+
+PURE = [b"""return %s""" % text for text in (
+    b"ARGV[1] + ARGV[2]", b"tostring(ARGV[1] / ARGV[2])", b"tostring(ARGV[1] * 1.1)", b"ARGV[1] .. ARGV[2]",
+    b"tonumber(ARGV[1])", b"tostring(tonumber(ARGV[1]))", b"{ARGV[1], tonumber(ARGV[2]), true, false, ARGV[1]}",
+    b"#ARGV[1]", b"string.format('%5.2f|%s|%d|%q', ARGV[1], ARGV[2], ARGV[1], ARGV[2])", b"string.rep(ARGV[1], 3)",
+    b"{string.find(ARGV[1], ARGV[2])}", b"{string.match(ARGV[1], '(.-)(%d*)$')}", b"{string.gsub(ARGV[1], '%w', '<%0>')}",
+    b"string.upper(ARGV[1]) .. string.reverse(ARGV[2])", b"string.sub(ARGV[1], 2, -2)", b"{string.byte(ARGV[1], 1, 4)}",
+    b"cjson.encode({ARGV[1], tonumber(ARGV[2]), {a = ARGV[1]}, {}, cjson.null})", b"cjson.encode({1.5, 1e20, 0.1, -3, 1e14, 1/3})",
+    b"cjson.encode(cjson.decode(ARGV[1]))", b"cjson.decode('[' .. ARGV[1] .. ']')[1]", b"cjson.encode({[1] = 1, [1000] = 2})",
+    b"cjson.encode({[tonumber(ARGV[1])] = 1})", b"cjson.encode({[1.5] = 1})", b"cjson.decode(ARGV[2])",
+    b"bit.band(ARGV[1], ARGV[2])", b"bit.tohex(ARGV[1], 4)", b"{bit.bnot(7), bit.lshift(1, ARGV[1]), bit.arshift(-8, 1)}",
+    b"math.floor(ARGV[1])", b"tostring(math.fmod(ARGV[1], 7))", b"tostring(math.huge)", b"tostring(-math.huge)", b"0/0 ~= 0/0",
+    b"{map = {a = ARGV[1]}}", b"{double = tonumber(ARGV[1])}", b"{set = {a = true}}", b"{big_number = '-12345678901234567890'}",
+    b"{verbatim_string = {format = 'txt', string = ARGV[1]}}", b"{err = ARGV[1]}", b"{ok = ARGV[1]}",
+    b"redis.error_reply(ARGV[1])", b"redis.status_reply(ARGV[1])", b"redis.sha1hex(ARGV[1])", b"error(ARGV[1])",
+    b"error({err = ARGV[1]})", b"{pcall(error, ARGV[1])}", b"{pcall(redis.call, 'nosuch')}", b"redis.call(ARGV[1])",
+    b"redis.call('set', KEYS[1])", b"redis.pcall('get')", b"redis.call('get', {})", b"nosuch", b"{unpack({1, 2, 3}, 2)}",
+    b"table.concat({1, ARGV[1], 2.5}, ',')", b"select('#', unpack(ARGV))", b"type(redis.call('get', KEYS[1]))", b"-ARGV[1]",
+    b"{1, 2, nil, 4}", b"{{1, {2, {}}}, 'x'}", b"3.99", b"-3.99", b"2^53", b"2^53 * 1000", b"1e100", b"KEYS", b"nil", b"",
+    b"1 +", b"(", b"loadstring('return ' .. ARGV[1])()", b"{xpcall(function() return nosuch end, function(e) return e end)}",
+    b"tostring(string.dump == nil)", b"{tostring(nil), tostring(true)}", b"ARGV[1] == ARGV[2]", b"ARGV[1] < ARGV[2]",
+    b"redis.setresp(ARGV[1])", b"{redis.call('set', KEYS[1], ARGV[1]), redis.call('get', KEYS[1])}",
+    b"redis.call('echo', ARGV[1])", b"redis.call('ping')", b"redis.call('select', ARGV[1])", b"redis.call('multi')",
+    b"redis.log(redis.LOG_DEBUG, 'x')", b"redis.replicate_commands()", b"redis.set_repl(redis.REPL_ALL)",
+    b"redis.acl_check_cmd('set', 'x', 'y')", b"redis.acl_check_cmd('nosuch')", b"rawequal(ARGV, ARGV)", b"next({})",
+    b"(function(...) return select(2, ...) end)(1, ARGV[1])", b"coroutine.wrap(function() coroutine.yield(ARGV[1]) end)()")]
+PURE += [b"""x = 1""", b"""string.sub = 1""", b"""local t = {} for k, v in pairs({a = 1, b = 2, c = 3}) do t[#t + 1] = k end
+table.sort(t) return t""", b"""redis.setresp(3) return redis.call('hgetall', KEYS[1])""", b"""redis.setresp(3) return true""",
+         b"""redis.setresp(3) return redis.call('zscore', KEYS[1], ARGV[1])""",
+         b"""redis.call('set', KEYS[1], ARGV[1]) error('late')""", b"""#!lua flags=no-writes
+return redis.call('set', KEYS[1], 1)""", b"""#!lua flags=nosuch
+return 1""", b"""#!lua
+return ARGV[1]"""]
 # Scans of small collections: a cursor of 0 and the elements in any order.
 SCANS = {b"SSCAN": 1, b"HSCAN": 2, b"ZSCAN": 2, b"SCAN": 1}
 
@@ -33,7 +76,7 @@ class World:
         self.size = 0
         self.families = [self.string, self.string, self.bits, self.keys, self.list, self.list, self.hash, self.set,
                          self.zset, self.zset, self.zrange, self.stream, self.group,
-                         self.large, self.geo, self.counters]
+                         self.large, self.geo, self.counters, self.script]
 
     def pick(self, choices):
         return self.random.choice(choices)
@@ -395,3 +438,31 @@ class World:
             lambda: [b"XAUTOCLAIM", k(), g(), c(), b"0", self.pick([b"0", b"-", self.id()])] +
             self.maybe(40, b"COUNT", self.int()) + self.maybe(30, b"JUSTID"),
         ])()
+
+    def script(self):
+        """Of what it answers to several commands the order is told as for each of them: comparable."""
+        if self.chance(50):
+            return [self.pick([b"EVAL", b"EVAL", b"EVAL_RO"]), self.pick(PURE), b"1", self.key(), self.value(),
+                    self.pick([self.value(), self.int(), self.float()])]
+        words = []
+        name = self.pick([b"EVAL", b"EVAL", b"EVAL_RO"])
+        for _ in range(self.random.randint(1, 5)):
+            command = self.script_call(name == b"EVAL_RO")
+            words += [b"%d" % len(command)] + command
+        return [name, CALLER, b"0"] + words
+
+    def script_call(self, is_read_only):
+        """A command that a script may call; not one that the family of scripts makes. PFCOUNT writes in Redis, XGROUP here."""
+        barred = [self.script] + ([self.counters, self.group] if is_read_only else [])
+        return self.pick([f for f in self.families if f not in barred])()
+
+
+def calls_of(command):
+    """The commands that a CALLER is to call; none that can be told if it was given something else."""
+    at, calls = 3, []
+    while at < len(command):
+        if not command[at].isdigit() or command[2] != b"0":
+            return []
+        calls.append(command[at + 1:at + 1 + int(command[at])])
+        at += 1 + int(command[at])
+    return calls

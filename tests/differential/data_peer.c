@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "data/data_call.h"
+#include "data/data_script.h"
 #include "resp/resp_parse.h"
+#include "script/script.h"
 
 enum { REPLICA_BATCH = 16 };
 
@@ -22,6 +23,9 @@ struct peer {
     struct store_txn *replica_txn; /* NULL: none is open */
     struct store_txn *replica_reader;
     unsigned batched;
+    struct data_scripting scripting; /* the store's */
+    struct data_scripting
+        replica_scripting; /* and the replica's, whose states run only some scripts */
     struct buf discarded;
     struct resp_parser *parser;
     uint64_t seed;
@@ -45,8 +49,9 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void ignore(void *arg, uint16_t db, struct slice name)
+static void ignore(void *arg, uint16_t db, struct slice name, enum store_expired what)
 {
+    (void)what;
     (void)arg;
     (void)db;
     (void)name;
@@ -77,6 +82,9 @@ static void apply_on_replica(struct peer *peer, uint64_t at_ms, const struct dat
     struct reply discarded = {.out = &peer->discarded, .version = 2};
     peer->discarded.len = 0;
     call.reply = &discarded;
+    call.scripting = &peer->replica_scripting;
+    call.scripting->is_alone = peer->seed % 3 == 0 || peer->scripting.is_alone;
+    call.scripting->publishes.len = 0;
     if (peer->replica_txn == NULL && store_begin(peer->replica, &peer->replica_txn) != ERR_OK) {
         die("store_begin");
     }
@@ -95,9 +103,21 @@ static void run_write(struct peer *peer, const struct data_command *command, str
 {
     struct store_txn *txn;
     uint64_t at_ms = now_ms();
-    if (store_begin(peer->store, &txn) != ERR_OK) { die("store_begin"); }
-    apply(txn, at_ms, ++peer->seed, command, call);
-    if (store_commit(txn) != ERR_OK) { die("store_commit"); }
+    peer->seed++;
+    call->scripting = &peer->scripting;
+    call->scripting->is_alone = false;
+    do { /* again, if a script needs a state of its own */
+        call->scripting->is_alone = call->scripting->again;
+        call->scripting->again = false;
+        call->scripting->publishes.len = 0;
+        if (store_begin(peer->store, &txn) != ERR_OK) { die("store_begin"); }
+        apply(txn, at_ms, peer->seed, command, call);
+        if (call->scripting->again) {
+            store_abort(txn);
+        } else if (store_commit(txn) != ERR_OK) {
+            die("store_commit");
+        }
+    } while (call->scripting->again);
     apply_on_replica(peer, at_ms, command, *call);
 }
 
@@ -214,6 +234,8 @@ int main(int argc, char **argv)
     }
     open_store(argv[2], &peer.store, &peer.reader);
     open_store(replica, &peer.replica, &peer.replica_reader);
+    peer.scripting.scripts = scripts_new();
+    peer.replica_scripting.scripts = scripts_new();
     peer.parser = resp_parser_new();
     int listener = listen_on(argv[1]);
     while ((peer.fd = accept(listener, NULL, NULL)) >= 0) {

@@ -32,7 +32,7 @@ function refuse(what) {
 function module_of(path,    part, count) {
     count = split(path, part, "/")
     if (part[1] == "broker") { return count == 2 ? "app" : part[2] }
-    return count == 3 && (part[1] "/" part[2]) in is_module ? part[1] "/" part[2] : part[1]
+    return count >= 3 && (part[1] "/" part[2]) in is_module ? part[1] "/" part[2] : part[1]
 }
 
 # One row of layers.txt.

@@ -91,7 +91,7 @@ layer broker/resp/lib.c '#include <event2/event.h>' 'resp may not include <event
 layer broker/net/thread.c '#include <pthread.h>' 'net may not include <pthread.h>'
 layer consensus/up.c '#include "cluster/peer.h"' 'consensus may not include "cluster/peer.h"'
 layer consensus/log/up.c '#include "consensus/engine.h"' 'consensus/log may not include "consensus/engine.h"'
-layer consensus/group/up.c '#include "consensus/map/pmap.h"' 'consensus may not include "consensus/map/pmap.h"'
+layer consensus/group/up.c '#include "consensus/engine_int.h"' 'consensus/group may not include "consensus/engine_int.h"'
 layer consensus/bare.c '#include "group.h"' 'consensus may not include "group.h"'
 layer broker/extra/new.c '#include <stdio.h>' 'module extra is not in layers.txt'
 layer broker/base/utils.c '#include <stdio.h>' 'a file is named after what it owns'

@@ -117,7 +117,7 @@ void promise_note_leader(struct sim_node *node, const struct group *g)
 static void check_replica(struct sim_node *node, uint64_t group, struct sim_promise *p)
 {
     struct sim *sim = node->sim;
-    const struct wal_log *log = wal_log_find(node->e->wal, group);
+    const struct wal_log *log = wal_log_find(node->e->groups.wal, group);
     if (log == NULL || wal_log_self(log) != p->by) {
         sim_fail(sim, "%s has forgotten replica %lu of group %lu, which had spoken", node->name,
                  (unsigned long)p->by, (unsigned long)group);

@@ -66,8 +66,8 @@ static void dump(struct sim *sim)
                 (unsigned long)g->raft.last_stored, (unsigned long)wal_log_first_index(g->log),
                 (unsigned long)wal_log_last_index(g->log), g->raft.configuration.n,
                 (int)g->is_installing, g->restore != NULL, g->fetch != NULL,
-                (unsigned long)wal_batch(g->engine->wal),
-                (unsigned long)wal_batch_flushed(g->engine->wal), (int)wal_is_full(g->engine->wal));
+                (unsigned long)wal_batch(g->all->wal),
+                (unsigned long)wal_batch_flushed(g->all->wal), (int)wal_is_full(g->all->wal));
         }
     }
 }

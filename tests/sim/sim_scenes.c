@@ -38,7 +38,7 @@ static void fill(struct script *s, int node)
 {
     struct sim_disk *sd = &s->sim.nodes[node].sd;
     sd->capacity_bytes = sim_disk_used_bytes(sd) + 100;
-    s->sim.nodes[node].e->space.opts.reserve_bytes = 1000;
+    s->sim.nodes[node].e->groups.space.opts.reserve_bytes = 1000;
 }
 
 /* Its heartbeats go on; what it is asked to do never gets done. */
@@ -156,7 +156,7 @@ static void the_word_of_who_hosts_no_replica_proves_nothing(struct script *s)
     uint64_t reads = s->sim.stats.reads;
     script_read(s, 1);
     struct message terms = {.kind = MESSAGE_TERM_REPLY,
-                            .round = g->engine->round.number,
+                            .round = g->all->round.number,
                             .group_count = 1,
                             .groups = &group,
                             .terms = &term,

@@ -1,7 +1,7 @@
 /* sim_storm: everything that can go wrong. */
 #include <stdio.h>
 
-#include "consensus/snapshot/snapshot_int.h"
+#include "consensus/group/snapshot/snapshot_int.h"
 #include "sim/sim.h"
 
 void storm_begin(struct sim *sim)

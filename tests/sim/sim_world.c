@@ -162,7 +162,7 @@ static void world_fatal(void *arg, const char *what)
 
 struct group *sim_group(struct sim_node *node, uint64_t group)
 {
-    return node->e != NULL ? engine_group(node->e, group) : NULL;
+    return node->e != NULL ? groups_find(&node->e->groups, group) : NULL;
 }
 
 /* Whoever may campaign does so hardly later than it may; each at its own time. */

@@ -50,3 +50,19 @@ Test(base_slot, only_the_first_tag_counts_and_only_if_it_is_not_empty)
     cr_assert_neq(slot_of(SLICE("foo{bar")), slot_of(SLICE("bar")));
     cr_assert_eq(slot_of(slice_of(NULL, 0)), 0);
 }
+
+Test(base_slot, partitions_are_contiguous_ranges_of_slots_as_even_as_they_get)
+{
+    for (uint32_t count = 1; count <= 1024; count++) {
+        uint32_t least = SLOT_COUNT / count;
+        cr_assert_eq(slot_partition_begin(count, 0), 0);
+        cr_assert_eq(slot_partition_begin(count, count), SLOT_COUNT);
+        for (uint32_t p = 0; p < count; p++) {
+            uint32_t begin = slot_partition_begin(count, p);
+            uint32_t end = slot_partition_begin(count, p + 1);
+            cr_assert(end - begin == least || end - begin == least + 1);
+            cr_assert_eq(slot_partition(count, begin), p);
+            cr_assert_eq(slot_partition(count, end - 1), p);
+        }
+    }
+}

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cmd/pipeline.h"
 #include "cmd/service.h"
+#include "cmd/user_file.h"
 #include "pubsub/directory.h"
 #include "session/answers.h"
 
@@ -35,6 +36,7 @@ static void start(void)
     broker.worker_count = WORKERS;
     broker.pipeline = &pipeline_ops;
     broker.directory = directory_new(WORKERS);
+    cr_assert_eq(user_file_begin(&broker), ERR_OK);
     service_begin(&broker);
     for (uint32_t i = 0; i < WORKERS; i++) {
         service_new(&broker, i);
@@ -76,6 +78,7 @@ static void stop(void)
         service_free(broker.service[i]);
     }
     service_end(&broker);
+    user_file_end(&broker);
     directory_free(broker.directory);
     config_free(broker.config);
 }

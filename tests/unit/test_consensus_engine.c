@@ -354,7 +354,7 @@ Test(consensus_engine, a_group_is_not_created_with_servers_beyond_the_bounds)
 Test(consensus_engine, who_is_no_member_takes_no_place_among_those_that_a_lease_counts)
 {
     struct fixture *f = fixture_new();
-    struct group *g = engine_group(f->e, GROUP);
+    struct group *g = groups_find(&f->e->groups, GROUP);
     for (uint64_t id = 100; id < 100 + 2 * GROUP_SERVERS_MAX; id++) {
         read_note_reply(g, &(struct message){.from = id, .stamp_ms = 7});
     }
@@ -485,18 +485,20 @@ Test(consensus_engine, what_a_machine_lags_behind_is_on_the_disk_and_not_all_in_
     static char data[500];
     struct request requests[40];
     uint64_t longest = 0;
-    f->e->opts.cache_bytes = f->e->wal->opts.cache_bytes = 2000;
+    f->e->groups.opts.cache_bytes = f->e->groups.wal->opts.cache_bytes = 2000;
     f->takes_batches = true;
     for (size_t i = 0; i < COUNT_OF(requests); i++) {
         propose(f, &requests[i], slice_of(data, sizeof data));
         engine_turn(f->e);
         sim_disk_drain(&f->sd);
         engine_turn(f->e);
-        longest = wal_cached_bytes(f->e->wal) > longest ? wal_cached_bytes(f->e->wal) : longest;
+        longest = wal_cached_bytes(f->e->groups.wal) > longest ? wal_cached_bytes(f->e->groups.wal)
+                                                               : longest;
     }
     cr_assert_leq(longest, 2 * 2000 + 2 * 510, "and those that were not flushed");
     cr_assert_eq(f->batch->count, 1);
-    cr_assert_not_null(wal_log_entry(engine_group(f->e, GROUP)->log, f->batch->last_index)->data);
+    cr_assert_not_null(
+        wal_log_entry(groups_find(&f->e->groups, GROUP)->log, f->batch->last_index)->data);
     for (int i = 0; i < 100 && !requests[COUNT_OF(requests) - 1].is_done; i++) {
         if (f->batch != NULL) {
             cr_assert_eq(f->batch->commands[0].data.len, sizeof data);
@@ -510,7 +512,7 @@ Test(consensus_engine, what_a_machine_lags_behind_is_on_the_disk_and_not_all_in_
     }
     f->takes_batches = false;
     settle(f);
-    cr_assert_leq(wal_cached_bytes(f->e->wal), 2000);
+    cr_assert_leq(wal_cached_bytes(f->e->groups.wal), 2000);
     fixture_free(f);
 }
 

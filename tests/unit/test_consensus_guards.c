@@ -102,7 +102,7 @@ static void open_engine(struct fixture *f)
 
 static struct group *group(struct fixture *f)
 {
-    return engine_group(f->e, GROUP);
+    return groups_find(&f->e->groups, GROUP);
 }
 
 static void turn(struct fixture *f)
@@ -486,13 +486,13 @@ Test(consensus_guards,
     cr_assert_eq(group(f)->awaiting_flush_count, 1024);
     settle(f);
     cr_assert_eq(group(f)->awaiting_flush_count, 0);
-    cr_assert_eq(f->e->awaiting_flush_bytes, 0);
-    f->e->opts.awaiting_flush_bytes_max = 500;
+    cr_assert_eq(f->e->groups.awaiting_flush_bytes, 0);
+    f->e->groups.opts.awaiting_flush_bytes_max = 500;
     for (unsigned i = 0; i < 100; i++) {
         receive_vote(f, 3, 5, false);
         turn(f);
     }
-    cr_assert_leq(f->e->awaiting_flush_bytes, 500 + 100, "a message more");
+    cr_assert_leq(f->e->groups.awaiting_flush_bytes, 500 + 100, "a message more");
     cr_assert_lt(group(f)->awaiting_flush_count, 100);
     f->sent_count = 0;
     settle(f);

@@ -191,7 +191,14 @@ Test(consensus_link, it_listens_and_connects_over_ipv6)
     fixture_free(f);
 }
 
-Test(consensus_link, an_address_that_is_not_a_number_is_refused)
+Test(consensus_link, a_name_may_be_listened_on)
+{
+    struct fixture *f = fixture_on("localhost", "localhost", 1);
+    cr_assert(gets_through(f));
+    fixture_free(f);
+}
+
+Test(consensus_link, a_name_that_nobody_has_is_refused)
 {
     uv_loop_t loop;
     struct link *link = NULL;

@@ -1,39 +1,8 @@
-/* test_consensus_pmap: every slot has one partition, and a map is found in, shared and freed. */
+/* test_consensus_pmap: a map is found in, shared and freed. */
 #include "consensus/map/pmap.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
-
-#include "base/slot.h"
-
-Test(consensus_pmap, partitions_are_contiguous_ranges_of_slots_as_even_as_they_get)
-{
-    for (uint32_t count = 1; count <= PMAP_PARTITIONS_MAX; count++) {
-        uint32_t least = SLOT_COUNT / count;
-        cr_assert_eq(pmap_first_slot(count, 0), 0);
-        cr_assert_eq(pmap_first_slot(count, count), SLOT_COUNT);
-        for (uint32_t p = 0; p < count; p++) {
-            uint32_t first = pmap_first_slot(count, p);
-            uint32_t next = pmap_first_slot(count, p + 1);
-            cr_assert(next - first == least || next - first == least + 1);
-            cr_assert_eq(pmap_partition_of_slot(count, first), p);
-            cr_assert_eq(pmap_partition_of_slot(count, next - 1), p);
-        }
-    }
-}
-
-Test(consensus_pmap, each_slot_lies_in_its_partition)
-{
-    static const uint32_t counts[] = {1, 3, 7, 64, 1000, 1024};
-    for (size_t i = 0; i < COUNT_OF(counts); i++) {
-        for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-            uint32_t p = pmap_partition_of_slot(counts[i], slot);
-            cr_assert_lt(p, counts[i]);
-            cr_assert_leq(pmap_first_slot(counts[i], p), slot);
-            cr_assert_gt(pmap_first_slot(counts[i], p + 1), slot);
-        }
-    }
-}
 
 Test(consensus_pmap, a_new_map_has_no_members_and_no_owners)
 {

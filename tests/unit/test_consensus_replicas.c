@@ -238,20 +238,6 @@ Test(consensus_replicas, how_keys_are_divided_is_said_once_with_the_level)
     control_free(control);
 }
 
-Test(consensus_replicas, a_life_is_over_when_the_map_has_another_or_none)
-{
-    struct control *control = three_members();
-    cr_assert_not(pmap_life_is_over(control_map(control), 1, 1));
-    cr_assert_not(pmap_life_is_over(control_map(control), 4, 4), "younger than the map");
-    cr_assert(pmap_life_is_over(control_map(control), 4, 3), "nobody has it");
-    cr_assert(join(control, 1, "a", ""));
-    cr_assert(pmap_life_is_over(control_map(control), 1, 1));
-    cr_assert_not(pmap_life_is_over(control_map(control), 1, 4));
-    cr_assert(about(control, CONTROL_DOWN, 1));
-    cr_assert(pmap_life_is_over(control_map(control), 1, 4));
-    control_free(control);
-}
-
 /* ---- placement, in a cluster where things happen ---- */
 
 struct world {

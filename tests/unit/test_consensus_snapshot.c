@@ -295,7 +295,7 @@ static struct node *leader_in_time(struct world *w)
 
 static struct group *group_of(struct node *node)
 {
-    return engine_group(node->e, GROUP);
+    return groups_find(&node->e->groups, GROUP);
 }
 
 static struct world *world_with(const struct fsm_ops *fsm_ops, int node_count, size_t body_bytes,

@@ -56,9 +56,9 @@ static struct buf entry_of(struct sample *s)
                                     .digest_index = 99,
                                     .digest = 0xdeadbeef};
     entry_begin(&out, &head);
-    entry_add_request(&out, ENTRY_WRITE, &s->request);
+    entry_add_request(&out, ENTRY_WRITE, &s->request, entry_request_bytes(&s->request));
     entry_add_count(&out, ENTRY_EXPIRE, 1000);
-    entry_add_request(&out, ENTRY_SERVE, &s->request);
+    entry_add_request(&out, ENTRY_SERVE, &s->request, entry_request_bytes(&s->request));
     entry_add_forget(&out, 5, 6);
     entry_add_count(&out, ENTRY_TICK, 0);
     return out;

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
 #include "base/clock.h"
 #include "pubsub/directory.h"
 #include "resp/resp_write.h"
@@ -171,6 +172,8 @@ static void await(atomic_uint *count, unsigned at_least)
     }
 }
 
+static const struct acl_catalogue catalogue; /* no commands */
+
 static void start(void)
 {
     char program[] = "fanfare";
@@ -185,6 +188,7 @@ static void start(void)
         .ops = &ops,
         .worker = world.worker,
         .config = world.config,
+        .acl = acl_new(&catalogue, false),
         .cluster = &world.cluster,
         .next_id = &world.next_id,
         .worker_count = 1,
@@ -203,6 +207,7 @@ static void stop(void)
     worker_stop(world.worker);
     worker_join(world.worker);
     sessions_fini(&world.sessions);
+    acl_free(world.sessions.acl);
     fanout_free(world.sessions.fanout);
     worker_free(world.worker);
     directory_free(world.directory);

@@ -109,9 +109,10 @@ Test(store_key, texts_grow_shrink_and_have_holes)
     scratch_fini(&s);
 }
 
-static void note_removed(void *arg, uint16_t db, struct slice name)
+static void note_removed(void *arg, uint16_t db, struct slice name, enum store_expired what)
 {
     cr_assert_eq(db, 0);
+    cr_assert_eq(what, STORE_EXPIRED_KEY);
     buf_append(arg, name);
 }
 

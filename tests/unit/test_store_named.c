@@ -145,3 +145,160 @@ Test(store_set, a_random_walk_begins_anywhere)
     scratch_expect_empty(&s);
     scratch_fini(&s);
 }
+
+/* ---- deadlines of fields ---- */
+
+static uint64_t expired_hashes;
+
+static void note_expired(void *arg, uint16_t db, struct slice name, enum store_expired what)
+{
+    (void)db;
+    cr_assert(slice_equal(name, SLICE("hash")));
+    *(bool *)arg = what == STORE_EXPIRED_LAST;
+    expired_hashes++;
+}
+
+struct model {
+    unsigned version[FIELDS]; /* 0: not there */
+    uint64_t until[FIELDS];
+};
+
+static void model_pass(struct model *model, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < FIELDS; i++) {
+        if (model->until[i] != 0 && model->until[i] < now_ms) { model->version[i] = 0; }
+        if (model->version[i] == 0) { model->until[i] = 0; }
+    }
+}
+
+static void expect_model(struct scratch *s, const struct store_ref *ref, const struct model *model)
+{
+    struct store_object hash;
+    char field[700];
+    uint64_t count = 0;
+    uint64_t walked = 0;
+    for (unsigned i = 0; i < FIELDS; i++) {
+        count += model->version[i] != 0;
+    }
+    cr_assert_eq(store_key_find(s->txn, ref, &hash), count > 0);
+    if (count == 0) { return; }
+    cr_assert_eq(hash.count, count);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        uint64_t until = 0;
+        bool has = store_hash_expiry(s->txn, &hash, field_text(field, sizeof field, i), &until);
+        cr_assert_eq(has, model->version[i] != 0);
+        cr_assert(!has || until == model->until[i]);
+    }
+    struct store_walk walk;
+    for (bool any = store_hash_walk(&walk, s->txn, &hash, 0); any; any = store_walk_next(&walk)) {
+        cr_assert_neq(model->version[number_in(slice_of(store_walk_name(&walk).data, 10))], 0);
+        walked++;
+    }
+    store_walk_end(&walk);
+    cr_assert_eq(walked, count);
+}
+
+/* One change of one field, in the store and in the model. */
+static void change_field(struct scratch *s, struct store_object *hash, struct model *model,
+                         unsigned version)
+{
+    char field[700];
+    char value[6000];
+    unsigned i = (unsigned)(scratch_random(s) % FIELDS);
+    struct slice name = field_text(field, sizeof field, i);
+    uint64_t until = scratch_random(s) % 3 == 0 ? 0 : s->now_ms + scratch_random(s) % 300;
+    switch (scratch_random(s) % 4) {
+    case 0:
+        cr_assert_eq(store_hash_delete(s->txn, hash, name), model->version[i] != 0);
+        model->version[i] = 0;
+        model->until[i] = 0;
+        break;
+    case 1:
+        cr_assert_eq(store_hash_set_expiry(s->txn, hash, name, until), model->version[i] != 0);
+        model->until[i] = model->version[i] != 0 ? until : 0;
+        break;
+    default:
+        cr_assert_eq(store_hash_put_until(s->txn, hash, name,
+                                          value_text(value, sizeof value, i, version), until),
+                     model->version[i] == 0);
+        model->version[i] = version;
+        model->until[i] = until;
+    }
+}
+
+Test(store_hash, fields_end_at_their_deadlines_whatever_is_done_meanwhile)
+{
+    struct scratch s;
+    scratch_init(&s, 5);
+    static struct model model;
+    const struct store_ref ref = {0, 0, SLICE("hash")};
+    bool is_last;
+    for (unsigned round = 1; round <= 400; round++) {
+        struct store_object hash;
+        if (!store_key_find(s.txn, &ref, &hash)) { store_key_create(s.txn, STORE_HASH, &hash); }
+        for (unsigned i = 0; i < 30; i++) {
+            change_field(&s, &hash, &model, round);
+        }
+        if (hash.count > 0) {
+            store_key_save(s.txn, &ref, &hash);
+        } else if (hash.version > 0) {
+            store_key_remove(s.txn, &ref, &hash);
+        }
+        expect_model(&s, &ref, &model);
+        s.now_ms += scratch_random(&s) % 40;
+        scratch_next(&s);
+        model_pass(&model, s.now_ms);
+        expect_model(&s, &ref, &model);
+        if (round % 3 == 0) { (void)store_key_expire(s.txn, 5, note_expired, &is_last); }
+        if (round % 7 == 0) {
+            while (store_key_expire(s.txn, 100, note_expired, &is_last) == 100) {}
+            cr_assert(store_key_next_expiry(s.txn) == 0 ||
+                      store_key_next_expiry(s.txn) >= s.now_ms);
+        }
+        expect_model(&s, &ref, &model);
+    }
+    cr_assert_gt(expired_hashes, 50);
+    s.now_ms += 1000;
+    scratch_next(&s);
+    model_pass(&model, s.now_ms);
+    expect_model(&s, &ref, &model);
+    struct store_object hash;
+    if (store_key_find(s.txn, &ref, &hash)) { store_key_remove(s.txn, &ref, &hash); }
+    while (store_key_expire(s.txn, 100, note_expired, &is_last) > 0) {}
+    scratch_expect_empty(&s);
+    scratch_fini(&s);
+}
+
+Test(store_hash, all_fields_due_at_once_go_in_pieces_and_the_last_takes_the_key)
+{
+    struct scratch s;
+    scratch_init(&s, 6);
+    const struct store_ref ref = {0, 0, SLICE("hash")};
+    struct store_object hash;
+    char field[700];
+    bool is_last = false;
+    expired_hashes = 0;
+    store_key_create(s.txn, STORE_HASH, &hash);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        (void)store_hash_put_until(s.txn, &hash, field_text(field, sizeof field, i), SLICE("v"),
+                                   2000);
+    }
+    store_key_save(s.txn, &ref, &hash);
+    cr_assert_eq(store_key_next_expiry(s.txn), 2000);
+    s.now_ms = 2001;
+    scratch_next(&s);
+    struct store_txn *reader;
+    cr_assert_eq(store_reader_new(s.store, &reader), ERR_OK);
+    cr_assert_eq(store_reader_begin(reader, 2001, 1), ERR_OK);
+    cr_assert_not(store_key_find(reader, &ref, &hash), "it has no field that anybody sees");
+    cr_assert(store_reader_hid(reader), "by a clock that no entry has told yet");
+    store_reader_end(reader);
+    store_reader_free(reader);
+    while (store_key_expire(s.txn, 100, note_expired, &is_last) > 0) {
+        scratch_next(&s);
+    }
+    cr_assert_eq(expired_hashes, FIELDS / 100);
+    cr_assert(is_last);
+    scratch_expect_empty(&s);
+    scratch_fini(&s);
+}

@@ -135,3 +135,34 @@ Test(store, one_history_has_one_digest)
     cr_assert_eq(digest_of(100, false), digest_of(7, false),
                  "how entries were batched is no part of the history");
 }
+
+Test(store, an_older_format_is_taken_and_a_newer_one_refused)
+{
+    struct scratch s;
+    scratch_init(&s, 1);
+    push(&s, SLICE("kept"));
+    for (char format = 1; format <= STORE_FORMAT + 1; format++) {
+        scratch_commit(&s);
+        MDB_txn *txn;
+        MDB_val key = {1, (char[]){'!'}};
+        MDB_val counters;
+        char changed[256];
+        cr_assert_eq(mdb_txn_begin(s.store->env, NULL, 0, &txn), 0);
+        cr_assert_eq(mdb_get(txn, s.store->dbi, &key, &counters), 0);
+        memcpy(changed, counters.mv_data, counters.mv_size);
+        changed[0] = format;
+        counters.mv_data = changed;
+        cr_assert_eq(mdb_put(txn, s.store->dbi, &key, &counters, 0), 0);
+        cr_assert_eq(mdb_txn_commit(txn), 0);
+        store_close(s.store);
+        if (format > STORE_FORMAT) { break; }
+        cr_assert_eq(scratch_open(&s, 1ULL << 30), ERR_OK);
+        scratch_begin(&s);
+        cr_assert_eq(count(&s), 1);
+    }
+    cr_assert_eq(scratch_open(&s, 1ULL << 30), ERR_CORRUPT);
+    unlink(s.path);
+    cr_assert_eq(scratch_open(&s, 1ULL << 30), ERR_OK);
+    scratch_begin(&s);
+    scratch_fini(&s);
+}

@@ -1,0 +1,55 @@
+/* acl: who may do what on this node, now. The users are those of the node (its file, its options, what was set here),
+ * and above them those that the cluster has agreed on.
+ * Owns: the table in force, what was refused (acl_log). Thread: any; changes take a lock, readers keep a table until the version moves. */
+#ifndef FANFARE_ACL_ACL_H
+#define FANFARE_ACL_ACL_H
+
+#include "acl/acl_log.h"
+#include "acl/acl_users.h"
+#include "base/err.h"
+
+struct acl;
+
+/* As acl_users_new. */
+MUST_USE struct acl *acl_new(const struct acl_catalogue *catalogue, bool hear_all);
+void acl_free(struct acl *acl); /* NULL is allowed */
+
+const struct acl_catalogue *acl_catalogue(const struct acl *acl);
+struct acl_log *acl_log(struct acl *acl);
+
+/* Gives: a reference to the table in force. */
+MUST_USE struct acl_users *acl_users_now(struct acl *acl);
+/* Moves with each change of it. */
+uint64_t acl_version(const struct acl *acl);
+
+/* ---- the node's own users ---- */
+
+/* Change or make a user. False: *why, as acl_users_set. */
+MUST_USE bool acl_set_user(struct acl *acl, struct slice name, const struct slice *rule,
+                           uint32_t count, struct buf *why);
+/* False: there is none of this name. Not for `default`. */
+bool acl_delete_user(struct acl *acl, struct slice name);
+
+/* The password of `default` where no file says otherwise (requirepass); empty: none. If it is another one than before it takes effect
+ * at once. */
+void acl_set_standard_password(struct acl *acl, struct slice password);
+
+/* Take the text of an ACL file instead of the node's users. False: *why, and nothing has changed. */
+MUST_USE bool acl_replace(struct acl *acl, struct slice text, struct buf *why);
+
+/* ---- the cluster's ---- */
+
+/* The rules that the named user would have after a change: what the cluster is to agree on. False: *why. */
+MUST_USE bool acl_plan_user(struct acl *acl, struct slice name, const struct slice *rule,
+                            uint32_t count, struct buf *rules, struct buf *why);
+
+/* What it has agreed on, all of it: users and those that there are not. In force when this returns. Rules that this program does not
+ * know make a user who is off (logged). */
+struct acl_agreed {
+    struct slice name;
+    struct slice rules;
+    bool is_deleted;
+};
+void acl_agree(struct acl *acl, const struct acl_agreed *agreed, uint32_t count);
+
+#endif

@@ -1,0 +1,27 @@
+/* permission: may the client's user run this call? What the rules of users are about: the commands as a catalogue, and where in a call
+ * its keys and channels stand. Thread: the session's worker; permission_catalogue: any. */
+#ifndef FANFARE_CMD_PERMISSION_H
+#define FANFARE_CMD_PERMISSION_H
+
+#include "acl/acl_user.h"
+#include "cmd/call.h"
+
+/* The command table as rules see it. Gives: memory that the caller frees; it refers to constants only. */
+MUST_USE struct acl_catalogue *permission_catalogue(void);
+
+/* What a call of this command does, for acl_user_may. False: its arguments do not fit the command (which will say so itself). */
+MUST_USE bool permission_question(const struct command *command, const struct slice *argv,
+                                  uint32_t argc, struct acl_question *out);
+
+/* Is it refused? Then the reply says so, and ACL LOG notes it. `context`: "toplevel", "multi". */
+MUST_USE bool permission_lacks(struct call *call, const char *context);
+
+/* The text for what acl_user_may says, as in Redis: with the user's and the object's name, for who asks about others. */
+void permission_say(struct buf *out, const struct acl_user *user, enum acl_verdict verdict,
+                    const char *command, const struct slice *object);
+
+/* Note a refusal in ACL LOG. */
+void permission_note(const struct call *call, enum acl_verdict verdict, const char *context,
+                     struct slice object, struct slice user);
+
+#endif

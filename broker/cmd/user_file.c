@@ -1,0 +1,151 @@
+/* user_file: a file of "user NAME rule ..." lines. */
+#include "cmd/user_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "acl/acl.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/permission.h"
+
+enum { FILE_BYTES_MAX = 64 << 20 };
+
+static void path_of(const struct broker *broker, struct buf *out)
+{
+    config_text(broker->config, CONFIG_aclfile, out);
+    buf_append(out, slice_of("", 1));
+}
+
+bool user_file_is_set(const struct broker *broker)
+{
+    return !config_text_is_empty(broker->config, CONFIG_aclfile);
+}
+
+/* ---- load ---- */
+
+static bool read_all(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) { return false; }
+    ssize_t n;
+    while ((n = read(fd, buf_reserve(out, 65536), 65536)) > 0 && out->len <= FILE_BYTES_MAX) {
+        out->len += (size_t)n;
+    }
+    int error = n < 0 ? errno : out->len > FILE_BYTES_MAX ? EFBIG : 0;
+    CHECK(close(fd) == 0);
+    errno = error;
+    return error == 0;
+}
+
+bool user_file_load(struct broker *broker, struct buf *why)
+{
+    struct buf path = {0};
+    struct buf text = {0};
+    path_of(broker, &path);
+    bool is_good = read_all(path.data, &text);
+    if (!is_good) {
+        buf_appendf(why, "Error loading ACLs, opening file '%s': %s", path.data, strerror(errno));
+    } else {
+        struct buf fault = {0};
+        is_good = acl_replace(broker->acl, buf_slice(&text), &fault);
+        if (!is_good) {
+            buf_appendf(why, "%s: ", path.data);
+            buf_append(why, buf_slice(&fault));
+            buf_append(why, SLICE(". WARNING: ACL errors detected, no change to the previously "
+                                  "active ACL rules was performed"));
+        }
+        buf_fini(&fault);
+    }
+    buf_fini(&text);
+    buf_fini(&path);
+    return is_good;
+}
+
+/* ---- save ---- */
+
+static bool write_all(int fd, struct slice text)
+{
+    while (text.len > 0) {
+        ssize_t n = write(fd, text.data, text.len);
+        if (n < 0 && errno == EINTR) { continue; }
+        if (n < 0) { return false; }
+        text = slice_of(text.data + n, text.len - (size_t)n);
+    }
+    return fsync(fd) == 0;
+}
+
+/* Readable by the owner only: hashes can be guessed at. */
+static bool write_file(const char *path, struct slice text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) { return false; }
+    bool is_good = write_all(fd, text);
+    int error = errno;
+    is_good = close(fd) == 0 && is_good;
+    if (!is_good) { errno = error; }
+    return is_good;
+}
+
+bool user_file_save(struct broker *broker, struct buf *why)
+{
+    struct buf path = {0};
+    struct buf temporary = {0};
+    struct buf text = {0};
+    path_of(broker, &path);
+    buf_appendf(&temporary, "%s.%d.tmp", path.data, (int)getpid());
+    buf_append(&temporary, slice_of("", 1));
+    struct acl_users *users = acl_users_now(broker->acl);
+    acl_users_print(users, &text);
+    acl_users_unref(users);
+    bool is_good =
+        write_file(temporary.data, buf_slice(&text)) && rename(temporary.data, path.data) == 0;
+    if (!is_good) {
+        LOG_ERROR("cannot write the ACL file", LOG_STR("file", path.data),
+                  LOG_STR("why", strerror(errno)));
+        buf_append(why, SLICE("There was an error trying to save the ACLs. Please check the server "
+                              "logs for more information"));
+        (void)unlink(temporary.data);
+    }
+    buf_fini(&text);
+    buf_fini(&temporary);
+    buf_fini(&path);
+    return is_good;
+}
+
+/* ---- life ---- */
+
+void user_file_refresh(struct broker *broker)
+{
+    acl_log_limit(acl_log(broker->acl),
+                  (uint32_t)config_number(broker->config, CONFIG_acllog_max_len));
+    struct buf password = {0};
+    config_text(broker->config, CONFIG_requirepass, &password);
+    acl_set_standard_password(broker->acl, buf_slice(&password));
+    buf_fini(&password);
+}
+
+enum err user_file_begin(struct broker *broker)
+{
+    bool hear_all = config_number(broker->config, CONFIG_acl_pubsub_default);
+    broker->acl_catalogue = permission_catalogue();
+    broker->acl = acl_new(broker->acl_catalogue, hear_all);
+    user_file_refresh(broker);
+    if (!user_file_is_set(broker)) { return ERR_OK; }
+    struct buf why = {0};
+    bool is_good = user_file_load(broker, &why);
+    if (!is_good) { LOG_ERROR("the users cannot be read", LOG_SLICE("why", buf_slice(&why))); }
+    buf_fini(&why);
+    return is_good ? ERR_OK : ERR_INVALID;
+}
+
+void user_file_end(struct broker *broker)
+{
+    acl_free(broker->acl);
+    broker->acl = NULL;
+    mem_free(broker->acl_catalogue);
+    broker->acl_catalogue = NULL;
+}

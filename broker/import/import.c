@@ -1,0 +1,327 @@
+/* import: a survey, the keys, and what the source executes afterwards. */
+#include "import/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "import/import_follow.h"
+#include "import/import_options.h"
+#include "import/import_progress.h"
+#include "import/import_source.h"
+#include "import/import_survey.h"
+#include "import/import_write.h"
+
+enum { CAUGHT_UP_MS = 200, IDLE_MS = 100 };
+
+struct import {
+    struct import_options options;
+    struct import_source source;
+    bool has_source;
+    struct import_target target;
+    struct import_idle idle;
+    struct import_write write;
+    struct import_follow follow;
+    struct import_progress progress;
+    struct slice file; /* mapped */
+    int stop_fd;       /* SIGINT and SIGTERM */
+    bool is_stopping;
+    bool is_following;
+    bool is_source_gone;
+};
+
+static int complain(const char *what, const char *why, int exit)
+{
+    fprintf(stderr, "fanfare import: %s%s%s\n", what, *why != 0 ? ": " : "", why);
+    return exit;
+}
+
+/* ---- besides ---- */
+
+static bool is_asked_to_stop(struct import *import)
+{
+    struct signalfd_siginfo info;
+    if (!import->is_stopping && read(import->stop_fd, &info, sizeof info) == sizeof info) {
+        import->is_stopping = true;
+    }
+    return import->is_stopping;
+}
+
+/* While the target is waited for: the source is read on, so that it does not give us up. */
+static bool on_idle(void *arg, bool is_readable)
+{
+    struct import *import = arg;
+    (void)is_readable;
+    if (import->has_source && !import->is_source_gone) {
+        import->is_source_gone = !import_source_turn(&import->source);
+        import->idle.fd = import->source.fd;
+    }
+    if (import->is_following) {
+        progress_follow(&import->progress, import->follow.commands,
+                        import->source.received_at - import->follow.applied.at);
+    } else {
+        progress_keys(&import->progress, import->write.keys, rdb_file_at(&import->write.file));
+    }
+    return !is_asked_to_stop(import) || import->is_following;
+}
+
+static bool on_transfer(void *arg, uint64_t bytes)
+{
+    struct import *import = arg;
+    progress_transfer(&import->progress, bytes);
+    return !is_asked_to_stop(import);
+}
+
+static void signals_take(struct import *import)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    import->stop_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    CHECK(import->stop_fd >= 0);
+}
+
+/* ---- the file ---- */
+
+static bool map_file(struct import *import, int fd)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) { return false; }
+    if (st.st_size == 0) {
+        errno = ENODATA;
+        return false;
+    }
+    void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (at == MAP_FAILED) { return false; }
+    (void)madvise(at, (size_t)st.st_size, MADV_SEQUENTIAL);
+    import->file = slice_of(at, (size_t)st.st_size);
+    return true;
+}
+
+static int open_file(struct import *import)
+{
+    int fd = open(import->options.file, O_RDONLY | O_CLOEXEC);
+    bool is_mapped = map_file(import, fd);
+    int error = errno;
+    if (fd >= 0) { close(fd); }
+    return is_mapped ? IMPORT_DONE
+                     : complain(import->options.file, strerror(error), IMPORT_BAD_SOURCE);
+}
+
+static int take_source(struct import *import)
+{
+    import->has_source = true;
+    if (!import_source_open(&import->source, &import->options.source, import->options.spool_dir) ||
+        !import_source_take_keys(&import->source, on_transfer, import)) {
+        return complain(import->source.why, "", IMPORT_BAD_SOURCE);
+    }
+    progress_end(&import->progress);
+    return map_file(import, import->source.keys.fd)
+               ? IMPORT_DONE
+               : complain("the transfer", strerror(errno), IMPORT_BAD_SOURCE);
+}
+
+/* ---- before anything is written ---- */
+
+static int survey(struct import *import)
+{
+    struct import_survey found;
+    const char *why;
+    uint64_t at;
+    int only_db = import->options.has_source ? import->options.source.db : -1;
+    int exit = IMPORT_DONE;
+    if (!import_survey_read(&found, import->file, only_db, &why, &at)) {
+        fprintf(stderr, "fanfare import: at byte %lu: %s\n", at, why);
+        exit = IMPORT_BAD_SOURCE;
+    } else {
+        import_survey_print(&found, stdout);
+        fflush(stdout);
+        bool is_left = import_survey_left_out(&found) > 0;
+        if (is_left && !import->options.skips) {
+            fprintf(stderr, "fanfare import: nothing was written; --skip goes on without these\n");
+            exit = IMPORT_LEFT_OUT;
+        }
+        import->progress.keys = found.keys;
+        import->progress.bytes = import->file.len;
+        import->write.looks = is_left || found.empty > 0;
+    }
+    import_survey_fini(&found);
+    return exit;
+}
+
+/* Is the target empty? */
+static int check_target(struct import *import)
+{
+    struct buf ask = {0};
+    struct buf replies = {0};
+    struct slice error;
+    int exit = IMPORT_DONE;
+    const struct slice size[] = {SLICE("DBSIZE")};
+    for (char db = 0; db < IMPORT_DATABASES; db++) {
+        char text[4];
+        snprintf(text, sizeof text, "%d", db);
+        const struct slice select[] = {SLICE("SELECT"), slice_of_str(text)};
+        import_command_words(&ask, select, 2);
+        import_command_words(&ask, size, 1);
+    }
+    enum target_state state =
+        target_ask(&import->target, buf_slice(&ask), 2 * IMPORT_DATABASES, &replies);
+    import->target.db = IMPORT_DATABASES - 1;
+    struct slice rest = buf_slice(&replies);
+    uint64_t keys = 0;
+    while (state == TARGET_GOOD && rest.len > 0 && exit == IMPORT_DONE) {
+        struct slice reply = slice_of(rest.data, import_reply_bytes(rest));
+        if (import_reply_error(reply, &error)) {
+            fprintf(stderr, "fanfare import: the target answers: %.*s\n", SLICE_ARG(error));
+            exit = IMPORT_FAILED;
+        }
+        keys += *reply.data == ':' ? (uint64_t)import_reply_read(reply).number : 0;
+        rest = slice_of(rest.data + reply.len, rest.len - reply.len);
+    }
+    if (state != TARGET_GOOD) {
+        exit = complain("the target", import->target.why.data, IMPORT_FAILED);
+    }
+    if (exit == IMPORT_DONE && keys > 0 && !import->options.replaces) {
+        fprintf(stderr,
+                "fanfare import: the target has %lu keys; --replace goes on, and replaces "
+                "those of the same name\n",
+                keys);
+        exit = IMPORT_FAILED;
+    }
+    buf_fini(&ask);
+    buf_fini(&replies);
+    return exit;
+}
+
+/* ---- writing ---- */
+
+static int write_keys(struct import *import)
+{
+    bool looks = import->write.looks;
+    int only_db = import->options.has_source ? import->options.source.db : -1;
+    if (!import_write_begin(&import->write, import->file, &import->target, only_db)) {
+        return complain("the file changed", "", IMPORT_BAD_SOURCE);
+    }
+    import->write.looks = looks;
+    enum target_state state = import_write_all(&import->write);
+    progress_end(&import->progress);
+    if (state == TARGET_ENDED) {
+        return complain("stopped; run it again with --replace", "", IMPORT_FAILED);
+    }
+    if (state != TARGET_GOOD) {
+        fprintf(stderr, "fanfare import: the target: %s (at byte %lu of the keys)\n",
+                import->target.why.data, import->target.refused_at.at);
+        return IMPORT_FAILED;
+    }
+    printf("%lu keys written\n", import->write.keys);
+    if (import->target.answers_short > 0) {
+        printf("%lu entries of large streams were pending and are deleted: they are not pending "
+               "here\n",
+               import->target.answers_short);
+    }
+    fflush(stdout);
+    return IMPORT_DONE;
+}
+
+/* Has the target all that the source has? */
+static bool is_caught_up(struct import *import)
+{
+    uint64_t end;
+    return import->options.until_caught_up && import_source_end(&import->source, &end) &&
+           import->follow.applied.at >= end;
+}
+
+static int follow_on(struct import *import)
+{
+    struct import_follow *follow = &import->follow;
+    uint64_t asked_ns = 0;
+    for (;;) {
+        enum follow_state state = import_follow_turn(follow);
+        if (state == FOLLOW_STOPPED) {
+            fprintf(stderr, "fanfare import: at offset %lu: %s\n", follow->here.at,
+                    follow->why.data);
+            return IMPORT_STOPPED;
+        }
+        if (state == FOLLOW_LOST) {
+            return complain("the target", import->target.why.data, IMPORT_FAILED);
+        }
+        if (!on_idle(import, false) || state == FOLLOW_BUSY) { continue; }
+        if (import->is_source_gone) { return complain(import->source.why, "", IMPORT_BAD_SOURCE); }
+        if (follow->here.at < import->source.received_at && !follow->here.is_in_transaction &&
+            follow->in.len == 0) {
+            continue;
+        }
+        if (import->is_stopping) { return IMPORT_DONE; }
+        uint64_t now_ns = clock_mono_ns();
+        if (now_ns - asked_ns > CAUGHT_UP_MS * NS_PER_MS) {
+            if (is_caught_up(import)) { return IMPORT_DONE; }
+            asked_ns = now_ns;
+        }
+        struct pollfd wait[] = {{.fd = import->source.fd, .events = POLLIN},
+                                {.fd = import->stop_fd, .events = POLLIN}};
+        (void)poll(wait, 2, IDLE_MS);
+    }
+}
+
+static int follow(struct import *import)
+{
+    int exit = IMPORT_FAILED;
+    int only_db = import->options.source.db;
+    if (import_follow_begin(&import->follow, &import->source, &import->target, only_db)) {
+        import->follow.skips = import->options.skips;
+        import->is_following = true;
+        printf("following\n");
+        fflush(stdout);
+        exit = follow_on(import);
+        if (exit != IMPORT_FAILED) { import_follow_end(&import->follow); }
+        progress_end(&import->progress);
+        printf("%lu commands executed, up to offset %lu of the source\n", import->follow.commands,
+               import->follow.applied.at);
+    } else {
+        exit = complain("the target", import->target.why.data, IMPORT_FAILED);
+    }
+    import_follow_fini(&import->follow);
+    return exit;
+}
+
+/* ---- all of it ---- */
+
+static int run(struct import *import)
+{
+    int exit = import->options.file != NULL ? open_file(import) : take_source(import);
+    if (exit == IMPORT_DONE) { exit = survey(import); }
+    if (exit != IMPORT_DONE || import->options.is_dry) { return exit; }
+    if (!target_connect(&import->target)) {
+        return complain("the target", import->target.why.data, IMPORT_FAILED);
+    }
+    exit = check_target(import);
+    if (exit == IMPORT_DONE) { exit = write_keys(import); }
+    if (exit == IMPORT_DONE && import->options.follows) { exit = follow(import); }
+    return exit;
+}
+
+int import_main(int argc, char **argv)
+{
+    struct import import = {.stop_fd = -1};
+    if (!import_options_read(&import.options, argc, argv)) { return IMPORT_USAGE; }
+    import.idle = (struct import_idle){.fd = -1, .run = on_idle, .arg = &import};
+    target_init(&import.target, &import.options.target, &import.idle);
+    signals_take(&import);
+    progress_begin(&import.progress);
+    int exit = run(&import);
+    if (import.write.target != NULL) { import_write_end(&import.write); }
+    target_fini(&import.target);
+    if (import.has_source) { import_source_close(&import.source); }
+    if (import.file.len > 0) { (void)munmap((void *)(uintptr_t)import.file.data, import.file.len); }
+    close(import.stop_fd);
+    return exit;
+}
