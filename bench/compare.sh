@@ -12,6 +12,7 @@ bench/compare.sh [option ...]
   --servers LIST          the others, default redis,nats (known: redis valkey nats)
   --rows GLOB             only the scenarios whose name matches, e.g. 'np*' (may be repeated)
   --rounds N              repetitions, of which the median counts (default 3)
+  --tls                   all connections encrypted: the rows of scenarios-tls, beside redis alone
   --quick                 fewer rows, one round: about a minute
   --no-pin                let the kernel place server and load generator
   --load PATH             the load generator (default build/bench/load, built if missing)
@@ -21,7 +22,10 @@ END
 }
 
 fanfare_builds=()
-other_servers=redis,nats
+other_servers=
+scenarios=bench/scenarios
+goals=bench/goals
+tls=no
 row_globs=()
 rounds=3
 set_wanted=full
@@ -39,6 +43,7 @@ while [ $# -gt 0 ]; do
     case $option in
     --quick) set_wanted=quick rounds=1 ;;
     --no-pin) pin=no ;;
+    --tls) tls=yes scenarios=bench/scenarios-tls goals=bench/goals-tls ;;
     --help) usage && exit 0 ;;
     --fanfare | --servers | --rows | --rounds | --load | --out)
         [ $# -ge 2 ] || bad_option "$option lacks its value"
@@ -57,6 +62,12 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ "$tls" = yes ]; then
+    [ -n "$other_servers" ] || other_servers=redis
+    [[ ,$other_servers, != *,nats,* ]] || bad_option "--tls: nats begins its TLS otherwise, the generator does not speak it"
+else
+    [ -n "$other_servers" ] || other_servers=redis,nats
+fi
 [[ $rounds =~ ^[1-9][0-9]?$ ]] || bad_option "--rounds $rounds: a number from 1 to 99"
 
 # --- the servers: one row each ------------------------------------------------------------------
@@ -70,6 +81,9 @@ server_command() {
         command=("$name-server" --port "$port" --bind 127.0.0.1 --save '' --appendonly no
             --dir "$scratch" --loglevel warning --maxclients 20000
             --client-output-buffer-limit 'pubsub 0 0 0')
+        if [ "$tls" = yes ]; then
+            command+=(--port 0 --tls-port "$port" "${tls_options[@]}" --tls-ca-cert-file "$scratch/tls.crt")
+        fi
         ;;
     nats)
         proto=nats
@@ -80,6 +94,9 @@ server_command() {
         command=("${fanfare_path[$name]}" --listen "127.0.0.1:$port" --http-listen off
             --threads "$threads" --dir "$scratch/$name" --log-level warn --max-clients 20000
             --output-buffer-limit 'pubsub 0 0 0')
+        if [ "$tls" = yes ]; then
+            command+=(--listen "tls://127.0.0.1:$port" "${tls_options[@]}")
+        fi
         ;;
     esac
 }
@@ -91,6 +108,14 @@ server_version() {
     nats) nats-server --version | sed 's/: v/ /' ;;
     *) echo "$1 = ${fanfare_path[$1]}: $("${fanfare_path[$1]}" --version | head -n 1)" ;;
     esac
+}
+
+# A certificate that nobody looks at, with the usual kind of key.
+write_certificate() {
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$scratch/tls.key" -out "$scratch/tls.crt" -days 2 \
+        -subj /CN=localhost 2>/dev/null
+    tls_options=(--tls-cert-file "$scratch/tls.crt" --tls-key-file "$scratch/tls.key" --tls-auth-clients no)
+    load_options=(--tls)
 }
 
 # As redis above: no limit on what may wait for a subscriber, no time limit on writing it.
@@ -147,7 +172,7 @@ measure() {
     if ! server_start "$server" "$threads" "$pin_run" ||
         ! timeout 90 "${pinning[@]}" "$load" --json --label "$label" \
             --proto "$proto" --port "$port" --pid "$server_pid" \
-            --warmup-ms 150 --measure-ms 500 "$@" >"$scratch/line"; then
+            --warmup-ms 150 --measure-ms 500 "${load_options[@]}" "$@" >"$scratch/line"; then
         echo "compare.sh: $label: failed" >&2
         failures=$((failures + 1))
         echo "{\"label\":\"$label\",\"failed\":1}" >"$scratch/line"
@@ -249,7 +274,7 @@ run_round() {
             measure "$scenario/$server/$round" "$server" "$threads" "$pin_row" $options </dev/null
         done
         [ ! -t 2 ] || printf '\rround %d of %d: %-20s' "$round" "$rounds" "$scenario" >&2
-    done < <(grep -v -e '^#' -e '^$' bench/scenarios)
+    done < <(grep -v -e '^#' -e '^$' "$scenarios")
 }
 
 find_fanfare
@@ -268,6 +293,8 @@ mkdir -p "$out"
 : >"$out/results.jsonl"
 ulimit -n 40000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 write_nats_conf
+load_options=()
+[ "$tls" = no ] || write_certificate
 failures=0
 read -r load_average _ </proc/loadavg
 
@@ -280,7 +307,7 @@ done
     write_head
     echo
     bench/table --subjects "$(by_comma "${subjects[@]}")" --others "$(by_comma "${others[@]}")" \
-        --summary "$out/summary.json" bench/goals "$out/results.jsonl"
+        --summary "$out/summary.json" "$goals" "$out/results.jsonl"
 } | tee "$out/table.txt"
 bench/plot "$out/summary.json" "$out/plot.svg"
 echo

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -32,10 +33,11 @@
 #include "pubsub/directory.h"
 #include "server_cluster.h"
 #include "server_data.h"
+#include "server_tls.h"
 
-/* Descriptors besides clients: per worker epoll, wake-up and timers; listeners, log, lock, admin
+/* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and timers; listeners, log, lock, admin
  * and its viewers. */
-enum { LISTENERS_MAX = 16, FILES_PER_WORKER = 8, FILES_OTHER = 64 };
+enum { LISTENERS_MAX = 32, FILES_PER_WORKER = 8, FILES_OTHER = 64 };
 
 /* A counter, as of the last tick, whose rate the broker tells. */
 struct rate {
@@ -192,6 +194,8 @@ void server_tick(struct server *server)
     (void)unready_because(server);
     (void)broker_peak_memory(&server->broker, process_memory().used_bytes);
     server_data_tick(server->data);
+    server_tls_tick(server->broker.tls);
+    server_cluster_tick(server->cluster);
     keyspace_events_set(&server->broker); /* options that were read again */
     user_file_refresh(&server->broker);
     for (unsigned i = 0; i < RATES; i++) {
@@ -210,17 +214,18 @@ void server_tick(struct server *server)
  * clients. Left alone, the kernel takes 2.5 MB. */
 enum { CLIENT_UNSENT_BYTES_MAX = 256 << 10 };
 
-/* One address of `listen`. An optional one that cannot be had is logged and left out. */
+/* One address. An optional one that cannot be had is logged and left out. */
 static enum err listen_on(struct server *server, struct slice address, bool is_optional)
 {
     char text[160];
+    bool is_tls = config_address_plain(&address, SERVER_TLS_SCHEME);
     snprintf(text, sizeof text, "%.*s", SLICE_ARG(address));
     const struct listener_opts opts = {
         .address = text,
         .backlog = (int)config_number(server->config, CONFIG_tcp_backlog),
         .unix_mode = (mode_t)config_number(server->config, CONFIG_unix_socket_mode),
         .unsent_bytes_max = CLIENT_UNSENT_BYTES_MAX,
-        .on_accept = service_on_accept,
+        .on_accept = is_tls ? service_on_accept_tls : service_on_accept,
         .arg = &server->broker,
     };
     const char *why = "";
@@ -238,6 +243,22 @@ static enum err listen_on(struct server *server, struct slice address, bool is_o
     return err;
 }
 
+/* tls-port: beside a TCP address of `listen`, where Redis would bind both ports. */
+static enum err listen_beside(struct server *server, struct slice address, bool is_optional)
+{
+    struct slice host;
+    uint16_t port;
+    int64_t tls_port = config_number(server->config, CONFIG_tls_port);
+    if (tls_port == 0 || !address_split(address, &host, &port)) { return ERR_OK; }
+    bool is_ipv6 = memchr(host.data, ':', host.len) != NULL;
+    struct buf beside = {0};
+    buf_appendf(&beside, is_ipv6 ? "tls://[%.*s]:%u" : "tls://%.*s:%u", SLICE_ARG(host),
+                (unsigned)tls_port);
+    enum err err = listen_on(server, buf_slice(&beside), is_optional);
+    buf_fini(&beside);
+    return err;
+}
+
 static enum err listen_on_all(struct server *server)
 {
     struct buf listen = {0};
@@ -248,6 +269,7 @@ static enum err listen_on_all(struct server *server)
     enum err err = ERR_OK;
     while (err == ERR_OK && config_list_next(&rest, &address, &is_optional)) {
         err = listen_on(server, address, is_optional);
+        if (err == ERR_OK) { err = listen_beside(server, address, is_optional); }
     }
     buf_fini(&listen);
     if (err == ERR_OK && server->listener_count == 0) {
@@ -300,6 +322,7 @@ static void print_extra_metrics(void *arg, struct buf *out)
     admin_print_gauge(out, "redis_config_maxclients", "the option max-clients",
                       (uint64_t)config_number(server->config, CONFIG_max_clients));
     print_disk(server, out);
+    server_tls_print_metrics(broker->tls, out);
     server_data_print_metrics(broker, broker_partitions(broker), server->config, out);
     if (broker->cluster != NULL) {
         admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
@@ -308,13 +331,21 @@ static void print_extra_metrics(void *arg, struct buf *out)
     }
 }
 
+static struct bufferevent *viewer_new(void *arg, struct event_base *base)
+{
+    struct server *server = arg;
+    return tls_server_bufferevent(server->broker.tls, base);
+}
+
 static enum err start_admin(struct server *server)
 {
     struct buf listen = {0};
     config_text(server->config, CONFIG_http_listen, &listen);
     bool is_off = slice_equal(buf_slice(&listen), SLICE("off"));
     buf_append(&listen, slice_of("", 1));
-    const char *address = listen.data;
+    struct slice rest = buf_slice(&listen);
+    bool is_tls = config_address_plain(&rest, SERVER_TLS_HTTP_SCHEME);
+    const char *address = rest.data;
     const struct admin_opts opts = {
         .listen = &address,
         .listen_count = 1,
@@ -324,6 +355,7 @@ static enum err start_admin(struct server *server)
         .worker_count = server->broker.worker_count,
         .extra_metrics = print_extra_metrics,
         .unready_because = unready_because,
+        .connection_new = is_tls ? viewer_new : NULL,
         .arg = server,
     };
     const char *why = "";
@@ -384,6 +416,8 @@ enum err server_start(struct server **out, struct config *config)
     enum err err = files_reserve(server);
     if (err != ERR_OK) { goto fail; }
     err = open_dir(server);
+    if (err != ERR_OK) { goto fail; }
+    err = server_tls_open(&server->broker.tls, config);
     if (err != ERR_OK) { goto fail; }
     err = listen_on_all(server);
     if (err != ERR_OK) { goto fail; }
@@ -506,6 +540,7 @@ void server_free(struct server *server)
         service_end(broker);
         directory_free(broker->directory);
     }
+    tls_server_free(server->broker.tls);
     user_file_end(broker);
     if (server->lock_fd >= 0) { close(server->lock_fd); }
     buf_fini(&server->dir);

@@ -11,6 +11,7 @@
 #include "consensus/membership/membership_file.h"
 #include "server_data.h"
 #include "session/sessions.h"
+#include "trust/trust.h"
 
 enum {
     JOIN_MAX = 64,
@@ -28,6 +29,7 @@ struct server_cluster {
     struct buf dir;
     struct buf zone;
     struct buf peer_listen;
+    struct trust *trust; /* NULL: none is asked for */
     char keys_dir[SERVER_DATA_PATH_BYTES];
     char raft_host[PMAP_HOST_BYTES];
 };
@@ -127,6 +129,58 @@ static void read_options(struct server_cluster *sc, const char *dir)
     opts->link_bytes_max = (uint64_t)config_number(config, CONFIG_link_bytes);
 }
 
+/* ---- who the other nodes are ---- */
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
+           strncmp(address, "localhost:", 10) == 0;
+}
+
+/* With a secret, or where nobody else can come: else whoever reaches these addresses is a node. */
+static enum err check_reach(struct server_cluster *sc)
+{
+    struct buf raft_listen = {0};
+    bool is_safe = (is_loopback(sc->opts.peer_listen) &&
+                    is_loopback(text_of(sc->config, CONFIG_raft_listen, &raft_listen))) ||
+                   config_number(sc->config, CONFIG_cluster_trust_network) != 0;
+    buf_fini(&raft_listen);
+    if (is_safe) { return ERR_OK; }
+    LOG_ERROR("whoever reaches peer-listen or raft-listen would be a node of the cluster: give all "
+              "nodes one secret (cluster-secret-file), listen on this machine only, or, where "
+              "nobody else reaches them, say cluster-trust-network yes");
+    return ERR_SYSTEM;
+}
+
+static enum err read_secret(struct server_cluster *sc)
+{
+    if (config_text_is_empty(sc->config, CONFIG_cluster_secret_file)) { return check_reach(sc); }
+    struct buf path = {0};
+    struct buf why = {0};
+    enum err err =
+        trust_new(&sc->trust, text_of(sc->config, CONFIG_cluster_secret_file, &path), &why);
+    if (err != ERR_OK) { LOG_ERROR("no secret", LOG_SLICE("why", buf_slice(&why))); }
+    buf_fini(&path);
+    buf_fini(&why);
+    sc->opts.membership.trust = sc->trust;
+    return err == ERR_OK ? ERR_OK : ERR_SYSTEM;
+}
+
+void server_cluster_tick(struct server_cluster *sc)
+{
+    if (sc == NULL || sc->trust == NULL) { return; }
+    struct buf why = {0};
+    switch (trust_refresh(sc->trust, &why)) {
+    case TRUST_SAME: break;
+    case TRUST_TAKEN: LOG_INFO("the cluster's secret was read again"); break;
+    case TRUST_REFUSED:
+        LOG_ERROR("the cluster's secret cannot be read, the old one stays",
+                  LOG_SLICE("why", buf_slice(&why)));
+        break;
+    }
+    buf_fini(&why);
+}
+
 /* ---- life ---- */
 
 /* Do the options, or the node's past, say that it belongs to a cluster? */
@@ -171,7 +225,10 @@ enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
     sc->broker = broker;
     sc->config = config;
     read_options(sc, dir);
-    err = server_data_opts(&sc->opts.data, sc->keys_dir, broker, config, dir);
+    err = read_secret(sc);
+    if (err == ERR_OK) {
+        err = server_data_opts(&sc->opts.data, sc->keys_dir, broker, config, dir);
+    }
     if (err == ERR_OK) { err = cluster_new(&broker->cluster, &sc->opts); }
     if (err != ERR_OK) {
         server_cluster_free(sc);
@@ -213,5 +270,6 @@ void server_cluster_free(struct server_cluster *sc)
     buf_fini(&sc->dir);
     buf_fini(&sc->zone);
     buf_fini(&sc->peer_listen);
+    trust_free(sc->trust);
     mem_free(sc);
 }

@@ -22,6 +22,9 @@ MUST_USE enum err server_cluster_new(struct server_cluster **out, struct broker 
 void server_cluster_stop(struct server_cluster *sc);
 
 /* The workers have ended, and their fan-outs are still there. NULL is allowed. */
+/* Look whether the secret's file has changed; about every second. */
+void server_cluster_tick(struct server_cluster *sc); /* NULL is allowed */
+
 void server_cluster_free(struct server_cluster *sc);
 
 /* Find or found the cluster. NULL is allowed. Errors: those of cluster_start, logged. */

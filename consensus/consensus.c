@@ -86,6 +86,7 @@ static enum err open_parts(struct consensus *c, struct wal_report *report)
         .listen_port = opts->listen_port,
         .peer_bytes_max = opts->peer_bytes_max,
         .silence_ms_max = opts->silence_ms_max,
+        .trust = opts->trust,
         .address_of = address_of,
         .on_frame = on_frame,
         .arg = c,

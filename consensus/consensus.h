@@ -16,6 +16,7 @@ struct consensus_opts {
     uint16_t listen_port;
     size_t peer_bytes_max;
     uint32_t silence_ms_max;
+    struct trust *trust; /* as link_opts.trust */
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
                        uint16_t *port); /* NULL: of a node alone */
     /* A note came: what is not Raft's between two nodes. `from_name` NULL: from a contact, who may

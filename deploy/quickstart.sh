@@ -219,14 +219,23 @@ answers() {
     [[ $(redis-cli -h "$host" -p "$1" PING 2>/dev/null) == PONG ]]
 }
 
+# The secret of a cluster that is founded; one that runs without it goes on so.
+make_secret() {
+    [[ ! -s $state/secret ]] || return 0
+    [[ ! -d $state/${nodes[0]} ]] || return 0 # it is one that was founded without
+    (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$state/secret")
+}
+
 launch_node() {
-    local name=$1 port other join=()
+    local name=$1 port other join=() secret=()
+    [[ ! -s $state/secret ]] || secret=(--cluster-secret-file "$state/secret")
     port=$(client_port "$name")
     for other in "${nodes[@]}"; do join+=("$host:$(($(client_port "$other") + 30))"); done
     launch "$name" "$build/fanfare" --name "$name" --dir "$state/$name" --threads 2 \
         --listen "$host:$port" --http-listen "$host:$((port + 10))" \
         --peer-listen "$host:$((port + 20))" --raft-listen "$host:$((port + 30))" \
-        --advertise "$host" --join "${join[*]}" --expect "${#nodes[@]}" --partitions 16
+        --advertise "$host" --join "${join[*]}" --expect "${#nodes[@]}" --partitions 16 \
+        "${secret[@]}"
 }
 
 launch_balancer() {
@@ -461,6 +470,7 @@ start() {
     choose_node_port
     choose_lb_port
     if gone fanfare-1 || gone fanfare-2 || gone fanfare-3; then build_broker; fi
+    make_secret
     launch_all
     echo "fanfare is running: three nodes behind $host:$lb_port."
     show_running

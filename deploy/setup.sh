@@ -16,6 +16,7 @@ packages_of() {
     case $1 in
     run) # what the broker itself loads; libraft is a part of it
         echo 'libevent-core-2.1-7t64|libevent-core-2.1-7 libevent-extra-2.1-7t64|libevent-extra-2.1-7'
+        echo 'libevent-openssl-2.1-7t64|libevent-openssl-2.1-7 libssl3t64|libssl3'
         echo 'libuv1t64|libuv1 libprotobuf-c1 liblmdb0 liblzf1 libjemalloc2'
         ;;
     demo) # redis-cli, the load balancer
@@ -31,7 +32,7 @@ packages_of() {
         ;;
     test)
         echo 'libcriterion-dev clang libclang-rt-dev llvm clang-format shellcheck' # unit, fuzz, lint
-        echo 'python3 python3-pytest python3-redis libhiredis-dev' # clients
+        echo 'python3 python3-pytest python3-redis libhiredis-dev openssl' # clients
         echo 'python3-celery python3-socketio python3-aiohttp python3-rq ruby-sidekiq' # applications
         echo 'python3-channels-redis python3-django-redis'
         echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2 nftables'

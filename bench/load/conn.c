@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fatal.h"
+#include "link.h"
 #include "wire.h"
 
 #define ANSWER_MAX_S 60
@@ -38,7 +39,7 @@ static void set_option(int fd, int level, int name, const void *value, socklen_t
 static void send_all(int fd, const char *bytes, size_t size)
 {
     while (size > 0) {
-        ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+        ssize_t sent = link_send(fd, bytes, size, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) { continue; }
         if (sent < 0) { fatal("send: %s", strerror(errno)); }
         bytes += sent;
@@ -49,7 +50,7 @@ static void send_all(int fd, const char *bytes, size_t size)
 static size_t receive_some(int fd, char *bytes, size_t size)
 {
     for (;;) {
-        ssize_t received = recv(fd, bytes, size, 0);
+        ssize_t received = link_recv(fd, bytes, size, 0);
         if (received > 0) { return (size_t)received; }
         if (received == 0) { fatal("the server closed a connection during setup"); }
         if (errno != EINTR) { fatal("no answer during setup: %s", strerror(errno)); }
@@ -101,6 +102,7 @@ int conn_open(const struct opts *opts, uint32_t port)
     if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         fatal("connect to %s:%u: %s", opts->host, port, strerror(errno));
     }
+    if (opts->tls) { link_secure(fd); }
     const char *greeting = wire_greeting(opts->proto);
     send_all(fd, greeting, strlen(greeting));
     receive_until(fd, wire_greeting_answer(opts->proto));

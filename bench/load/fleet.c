@@ -1,9 +1,8 @@
 /* fleet: opening, the final checks over all streams, closing. */
 #include "fleet.h"
 
-#include <unistd.h>
-
 #include "fatal.h"
+#include "link.h"
 
 #define CELLS_MAX ((uint64_t)1 << 27) /* 1 GiB of sequence numbers */
 
@@ -80,7 +79,7 @@ void fleet_open(struct fleet *fleet, const struct opts *opts, struct tally *tall
 void fleet_close(struct fleet *fleet)
 {
     for (uint32_t i = 0; i < fleet->subscriber_count; i++) {
-        close(fleet->subscribers[i].conn.fd);
+        link_close(fleet->subscribers[i].conn.fd);
         stream_fini(&fleet->subscribers[i].stream);
     }
     for (uint32_t i = 0; i < fleet->publisher_count; i++) {

@@ -15,6 +15,8 @@ int main(int argc, char **argv)
     struct report report = {0};
     if (opts.idle) {
         run_idle(&opts, tally, &report);
+    } else if (opts.handshakes) {
+        run_handshakes(&opts, &report);
     } else {
         run_load(&opts, tally, &report);
     }

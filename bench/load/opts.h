@@ -53,6 +53,8 @@ struct opts {
     uint32_t settle_ms;   /* idle: how long to wait for the server's memory to stand still */
     uint32_t idle;        /* 1: subscribe, publish nothing, measure memory per connection */
     uint32_t loose;       /* 1: a publish may count some receivers only, and orders may differ */
+    uint32_t handshakes;  /* 1: connect and leave, again and again; each counts as a publish */
+    uint32_t tls;         /* 1: every connection is encrypted */
     uint32_t json;        /* 1: one JSON object per run in place of the line for people */
     uint32_t self_test;   /* 1: feed planted faults to the checks, no server needed */
     const char *label;

@@ -2,9 +2,9 @@
 #include "publisher.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "fatal.h"
+#include "link.h"
 #include "plan.h"
 
 #define OPEN_LOOP_OUT_MAX ((size_t)16 << 20)
@@ -30,7 +30,7 @@ void publisher_init(struct publisher *pub, const struct opts *opts, uint32_t ind
 
 void publisher_fini(struct publisher *pub)
 {
-    close(pub->conn.fd);
+    link_close(pub->conn.fd);
     free(pub->out);
 }
 
@@ -67,8 +67,8 @@ void publisher_await(struct publisher *pub)
 bool publisher_flush(struct publisher *pub)
 {
     while (pub->out_at < pub->out_size) {
-        ssize_t sent =
-            send(pub->conn.fd, pub->out + pub->out_at, pub->out_size - pub->out_at, MSG_NOSIGNAL);
+        ssize_t sent = link_send(pub->conn.fd, pub->out + pub->out_at, pub->out_size - pub->out_at,
+                                 MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) { continue; }
         if (sent < 0) { return errno == EAGAIN; }
         pub->out_at += (size_t)sent;

@@ -14,6 +14,7 @@
 
 #include "fatal.h"
 #include "fleet.h"
+#include "link.h"
 
 #define EVENTS_MAX 128
 #define INBOX_BYTES ((size_t)256 << 10)
@@ -162,14 +163,14 @@ static void publish_due(struct run *run, uint64_t now_ns)
 static void answer_pings(int fd, uint32_t *ping_count)
 {
     for (; *ping_count > 0; (*ping_count)--) {
-        if (send(fd, "PONG\r\n", 6, MSG_NOSIGNAL) != 6) { return; } /* the server asks again */
+        if (link_send(fd, "PONG\r\n", 6, MSG_NOSIGNAL) != 6) { return; } /* the server asks again */
     }
 }
 
 /* Returns how much was read; 0 for nothing yet, and tells in is_lost if there will be no more. */
 static size_t receive(struct run *run, int fd, int flags, bool *is_lost)
 {
-    ssize_t received = recv(fd, run->inbox, INBOX_BYTES, flags);
+    ssize_t received = link_recv(fd, run->inbox, INBOX_BYTES, flags);
     *is_lost = received == 0 || (received < 0 && errno != EAGAIN && errno != EINTR);
     return received > 0 ? (size_t)received : 0;
 }

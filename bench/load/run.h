@@ -10,4 +10,7 @@ void run_load(const struct opts *opts, struct tally *tally, struct report *repor
 /* Subscribe, publish nothing, wait until the server's memory stands still; fills `report`. */
 void run_idle(const struct opts *opts, struct tally *tally, struct report *report);
 
+/* Connect, ask once and leave, again and again for measure_ms; fills `report`. */
+void run_handshakes(const struct opts *opts, struct report *report);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
@@ -155,7 +156,12 @@ static void on_request(struct evhttp_request *req, void *arg)
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
     struct admin *admin = arg;
-    return viewers_add(&admin->viewers, base);
+    struct bufferevent *bev = admin->opts.connection_new != NULL
+                                  ? admin->opts.connection_new(admin->opts.arg, base)
+                                  : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    CHECK(bev != NULL);
+    viewers_add(&admin->viewers, bev);
+    return bev;
 }
 
 /* Out of descriptors, most likely: the socket would stay readable and the loop spin. The tick tries

@@ -15,6 +15,8 @@
 #include "base/err.h"
 
 struct admin;
+struct bufferevent;
+struct event_base;
 
 /* What the app says about itself. Written by any thread at any time. */
 struct admin_status {
@@ -41,6 +43,9 @@ struct admin_opts {
      * second, so it may take a lock or two. */
     void (*extra_metrics)(void *arg, struct buf *out);
     void *arg;
+
+    /* Gives: what a new connection is read and written by: a bufferevent without a socket. NULL: a plain one. Thread: admin. */
+    struct bufferevent *(*connection_new)(void *arg, struct event_base *base);
 
     uint32_t connections_max; /* 0: 64. One more closes the one that has been slow the longest. */
     uint32_t request_ms_max;  /* 0: 30,000. From the connection, or the last answer, to the next. */

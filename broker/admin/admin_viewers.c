@@ -61,19 +61,17 @@ void viewers_init(struct viewers *viewers, uint32_t count_max, uint64_t patience
     list_init(&viewers->list);
 }
 
-struct bufferevent *viewers_add(struct viewers *viewers, struct event_base *base)
+void viewers_add(struct viewers *viewers, struct bufferevent *bev)
 {
     forget_gone(viewers);
     if (viewers->count == viewers->count_max) { shed(viewers, viewer_of(viewers->list.next)); }
     struct viewer *viewer = mem_new0(sizeof *viewer);
-    viewer->bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    CHECK(viewer->bev != NULL);
+    viewer->bev = bev;
     bufferevent_setwatermark(viewer->bev, EV_READ, 0, INPUT_BYTES_MAX);
     bufferevent_incref(viewer->bev);
     viewer->since_ns = clock_mono_ns();
     list_push_back(&viewers->list, &viewer->link);
     viewers->count++;
-    return viewer->bev;
 }
 
 void viewers_answered(struct viewers *viewers, struct bufferevent *bev)

@@ -11,7 +11,6 @@
 #include "base/list.h"
 
 struct bufferevent;
-struct event_base;
 
 struct viewers {
     struct list list; /* the one that has waited longest first */
@@ -23,9 +22,9 @@ struct viewers {
 
 void viewers_init(struct viewers *viewers, uint32_t count_max, uint64_t patience_ns);
 
-/* A bufferevent for a connection that was just accepted: evhttp takes it. If there are count_max
+/* Takes: `bev`, for a connection that was just accepted; evhttp takes it. If there are count_max
  * already, the one that has gone without a finished request for longest is closed. */
-struct bufferevent *viewers_add(struct viewers *viewers, struct event_base *base);
+void viewers_add(struct viewers *viewers, struct bufferevent *bev);
 
 /* A request of this connection is answered, all bytes handed to the kernel. */
 void viewers_answered(struct viewers *viewers, struct bufferevent *bev);

@@ -193,6 +193,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
         .arg = cw,
         .silence_ms_max = PATIENCE * c->opts.membership.node_timeout_ms,
         .dial_ms_max = c->opts.membership.node_timeout_ms,
+        .trust = c->opts.membership.trust,
     };
     cw->hub = peer_hub_new(&hub);
     cw->self = PMAP_NOBODY;

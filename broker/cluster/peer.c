@@ -142,15 +142,54 @@ void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
                     const struct conn_ops *ops)
 {
     *link = (struct peer_link){.hub = hub};
-    conn_open(&link->conn, hub->opts.worker, fd, ops);
+    conn_open(&link->conn, hub->opts.worker, fd, ops, NULL);
     tick_start(link);
     hub->count++;
 }
 
 void peer_link_fini(struct peer_link *link)
 {
+    mem_free(link->proof);
+    link->proof = NULL;
     worker_timer_cancel(&link->tick);
     link->hub->count--;
+}
+
+/* ---- proof ---- */
+
+void peer_link_prove(struct peer_link *link, bool has_dialled)
+{
+    struct trust *trust = link->hub->opts.trust;
+    struct buf out = {0};
+    link->proof = mem_new0(sizeof *link->proof);
+    if (has_dialled) {
+        trust_dial(link->proof, trust, TRUST_PEER);
+    } else {
+        trust_accept(link->proof, trust, TRUST_PEER, &out);
+        peer_link_send(link, buf_slice(&out), NULL);
+    }
+    buf_fini(&out);
+}
+
+/* Take what is part of the proof off the start of *input. */
+static void prove(struct peer_link *link, struct slice *input)
+{
+    enum trust_step step = TRUST_GOES_ON;
+    struct buf out = {0};
+    for (size_t before = SIZE_MAX; step == TRUST_GOES_ON && input->len < before;) {
+        before = input->len;
+        step = trust_take(link->proof, input, &out);
+    }
+    if (out.len > 0) { peer_link_send(link, buf_slice(&out), NULL); }
+    buf_fini(&out);
+    if (step == TRUST_GOES_ON) { return; }
+    mem_free(link->proof);
+    link->proof = NULL;
+    if (step == TRUST_FAILED) {
+        peer_link_fail(link, "it does not know the cluster's secret");
+    } else if (link->on_proven != NULL) {
+        link->on_proven(link);
+    }
 }
 
 /* ---- in ---- */
@@ -186,8 +225,11 @@ static size_t take_frame(struct peer_link *link, struct slice input)
 size_t peer_link_on_data(struct conn *conn, struct slice input)
 {
     struct peer_link *link = CONTAINER_OF(conn, struct peer_link, conn);
+    struct slice rest = input;
+    if (link->proof != NULL) { prove(link, &rest); }
+    if (link->proof != NULL) { return input.len - rest.len; }
     link->has_heard = !link->is_hello_only;
-    size_t used = 0;
+    size_t used = input.len - rest.len;
     while (used < input.len && conn_is_open(conn) && !conn->is_paused) {
         size_t bytes = take_frame(link, slice_of(input.data + used, input.len - used));
         if (bytes == 0) { break; }

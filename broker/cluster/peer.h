@@ -25,6 +25,7 @@ enum {
 
 struct peer_hub;
 struct peer_in;
+struct trust;
 
 struct peer_in_ops {
     /* The first frame; its version is ours. Returns the caller's object for this connection, or NULL to refuse
@@ -50,6 +51,8 @@ struct peer_hub_opts {
      * own loop did not turn counts for next to nothing. */
     uint32_t silence_ms_max;
     uint32_t dial_ms_max; /* to connect */
+    struct trust
+        *trust; /* NULL: nobody has to prove anything; else both ends do so before the hello */
 };
 
 /* Thread: of new and free, any, while the worker does not run. */

@@ -141,6 +141,7 @@ void peer_in_open(struct peer_hub *hub, int fd)
     peer_link_open(&in->link, hub, fd, &ops);
     in->link.on_frame = on_frame;
     in->link.is_hello_only = true;
+    if (hub->opts.trust != NULL) { peer_link_prove(&in->link, false); }
     in->is_stranger = true;
     hub->stranger_count++;
     list_push_back(&hub->strangers, &in->in_hub);

@@ -4,6 +4,7 @@
 
 #include "cluster/peer.h"
 #include "net/conn.h"
+#include "trust/trust.h"
 
 struct peer_hub {
     struct peer_hub_opts opts;
@@ -21,6 +22,9 @@ struct peer_link {
     struct peer_hub *hub;
     /* Any frame. False: garbage, or out of place. */
     bool (*on_frame)(struct peer_link *link, const struct wire_frame *frame);
+    /* While both ends prove what they know: nothing else is read. */
+    struct trust_proof *proof;
+    void (*on_proven)(struct peer_link *link); /* the other end has; may be NULL */
     struct worker_timer tick;
     uint64_t ticked_ns;
     uint32_t quiet_ms;          /* nothing has come for so long, not counting pauses */
@@ -39,6 +43,9 @@ struct peer_link {
 /* Takes: fd. The rest of the struct is zeroed; flags and on_frame are set by the caller afterwards. */
 void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
                     const struct conn_ops *ops);
+
+/* Begin to prove, as the end that has dialled or accepted. Only with hub->opts.trust. */
+void peer_link_prove(struct peer_link *link, bool has_dialled);
 
 /* In conn_ops.on_close. */
 void peer_link_fini(struct peer_link *link);

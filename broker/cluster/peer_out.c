@@ -8,18 +8,27 @@
 #include "cluster/peer_int.h"
 #include "net/dial.h"
 
-enum out_state { OUT_RESTING, OUT_RESOLVING, OUT_DIALLING, OUT_UP, OUT_FREED, OUT_STATES };
+enum out_state {
+    OUT_RESTING,
+    OUT_RESOLVING,
+    OUT_DIALLING,
+    OUT_PROVING,
+    OUT_UP,
+    OUT_FREED,
+    OUT_STATES
+};
 
 static const uint8_t out_moves[OUT_STATES] = {
     [OUT_RESTING] = 1 << OUT_RESOLVING | 1 << OUT_DIALLING,
     [OUT_RESOLVING] = 1 << OUT_RESTING | 1 << OUT_DIALLING,
-    [OUT_DIALLING] = 1 << OUT_RESTING | 1 << OUT_UP,
+    [OUT_DIALLING] = 1 << OUT_RESTING | 1 << OUT_PROVING | 1 << OUT_UP,
+    [OUT_PROVING] = 1 << OUT_RESTING | 1 << OUT_UP | 1 << OUT_FREED,
     [OUT_UP] = 1 << OUT_RESTING | 1 << OUT_FREED,
     [OUT_FREED] = 0,
 };
 
 struct peer_out {
-    struct peer_link link; /* while up, and freed but not done */
+    struct peer_link link; /* while proving and up, and freed but not done */
     struct peer_out_opts opts;
     enum out_state state;
     struct worker_timer retry;
@@ -90,6 +99,11 @@ static void on_close(struct conn *conn)
         return;
     }
     const char *why = peer_link_why(&out->link);
+    if (out->state == OUT_PROVING) {
+        bool has_left = out->link.why == NULL && conn->has_ended;
+        dial_failed(out, has_left ? "it left while the cluster's secret was proved" : why);
+        return;
+    }
     enum log_level level = out->link.why != NULL ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
     LOG_LIMITED(level, "peer link down", LOG_STR("peer", out->name),
                 LOG_UINT("node", out->opts.hello.to_node_id),
@@ -120,17 +134,9 @@ static void say_hello(struct peer_out *out)
     buf_fini(&frame);
 }
 
-static void on_dialled(struct dial *dial, int fd, int error)
+static void come_up(struct peer_out *out)
 {
-    static const struct conn_ops ops = {.on_data = peer_link_on_data, .on_close = on_close};
-    struct peer_out *out = CONTAINER_OF(dial, struct peer_out, dial);
-    if (error != 0) {
-        dial_failed(out, strerrordesc_np(error));
-        return;
-    }
     out_move(out, OUT_UP);
-    peer_link_open(&out->link, out->opts.hub, fd, &ops);
-    out->link.on_frame = on_frame;
     out->link.hears = !out->opts.hello.is_lane;
     out->link.speaks = true;
     out->is_down_told = false;
@@ -140,6 +146,32 @@ static void on_dialled(struct dial *dial, int fd, int error)
                 LOG_UINT("node", out->opts.hello.to_node_id),
                 LOG_UINT("lane", out->opts.hello.is_lane));
     out->opts.on_up(out->opts.arg);
+}
+
+static void on_proven(struct peer_link *link)
+{
+    link->is_hello_only = false;
+    come_up(CONTAINER_OF(link, struct peer_out, link));
+}
+
+static void on_dialled(struct dial *dial, int fd, int error)
+{
+    static const struct conn_ops ops = {.on_data = peer_link_on_data, .on_close = on_close};
+    struct peer_out *out = CONTAINER_OF(dial, struct peer_out, dial);
+    if (error != 0) {
+        dial_failed(out, strerrordesc_np(error));
+        return;
+    }
+    peer_link_open(&out->link, out->opts.hub, fd, &ops);
+    out->link.on_frame = on_frame;
+    if (out->opts.hub->opts.trust == NULL) {
+        come_up(out);
+        return;
+    }
+    out_move(out, OUT_PROVING);
+    out->link.is_hello_only = true; /* it has as long as a hello has */
+    out->link.on_proven = on_proven;
+    peer_link_prove(&out->link, true);
 }
 
 /* One that cannot hear learns of a dead peer from the kernel; one that can must not take the peer's pause in
@@ -203,7 +235,7 @@ struct peer_out *peer_out_new(const struct peer_out_opts *opts)
 
 void peer_out_free(struct peer_out *out, bool is_abrupt)
 {
-    if (out->state == OUT_UP) {
+    if (out->state == OUT_UP || out->state == OUT_PROVING) {
         out_move(out, OUT_FREED);
         peer_link_close(&out->link, is_abrupt);
         return;

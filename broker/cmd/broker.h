@@ -11,6 +11,7 @@
 #include "cmd/command.h"
 #include "config/config.h"
 #include "net/listener.h"
+#include "net/tls_server.h"
 #include "net/worker.h"
 #include "pubsub/directory.h"
 
@@ -28,6 +29,7 @@ struct broker {
     struct config *config;
     struct directory *directory;
     struct cluster *cluster;             /* NULL: this node is alone */
+    struct tls_server *tls;              /* NULL: no address is encrypted */
     struct acl *acl;                     /* who may do what: made by user_file_begin */
     struct acl_catalogue *acl_catalogue; /* what its rules are about */
     const struct session_ops *pipeline;  /* through which requests go */

@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "cluster/cluster.h"
 #include "cluster/commands.h"
+#include "net/tls.h"
 #include "session/bar.h"
 #include "session/error_stats.h"
 #include "session/life.h"
@@ -87,6 +88,7 @@ void service_await_pause_end(struct service *service)
 struct arrival {
     struct task task;
     struct service *service;
+    struct tls *tls; /* or NULL */
     int fd;
 };
 
@@ -106,14 +108,16 @@ static void on_arrival(struct task *task)
 {
     struct arrival *arrival = CONTAINER_OF(task, struct arrival, task);
     struct service *service = arrival->service;
+    struct tls *tls = arrival->tls;
     int fd = arrival->fd;
     mem_free(arrival);
     if (service->is_leaving) {
+        tls_free(tls);
         CHECK(close(fd) == 0);
         service_client_left(service);
         return;
     }
-    session_open(&service->sessions, fd);
+    session_open(&service->sessions, fd, tls);
 }
 
 /* Does the peer live on this machine: a unix socket or a loopback address? */
@@ -190,14 +194,13 @@ static struct service *least_busy(const struct broker *broker)
     return best;
 }
 
-void service_on_accept(void *broker_arg, int fd)
+static void take_in(struct broker *broker, int fd, bool is_tls)
 {
-    struct broker *broker = broker_arg;
     uint64_t clients =
         atomic_fetch_add_explicit(&broker->client_count, 1, memory_order_relaxed) + 1;
     const char *refusal = reason_to_refuse(broker, fd, clients);
     if (refusal != NULL) {
-        (void)!send(fd, refusal, strlen(refusal), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (!is_tls) { (void)!send(fd, refusal, strlen(refusal), MSG_NOSIGNAL | MSG_DONTWAIT); }
         metric_add(METRIC_redis_rejected_connections_total, 1);
         LOG_LIMITED(LOG_LEVEL_WARN, "client refused",
                     LOG_SLICE("answer", slice_of(refusal, strlen(refusal) - 2)));
@@ -209,8 +212,21 @@ void service_on_accept(void *broker_arg, int fd)
     struct service *service = least_busy(broker);
     atomic_fetch_add_explicit(&service->session_count, 1, memory_order_relaxed);
     struct arrival *arrival = mem_new(sizeof *arrival);
-    *arrival = (struct arrival){.task.run = on_arrival, .service = service, .fd = fd};
+    *arrival = (struct arrival){.task.run = on_arrival,
+                                .service = service,
+                                .tls = is_tls ? tls_new(broker->tls) : NULL,
+                                .fd = fd};
     mailbox_post(worker_mailbox(service->worker), &arrival->task);
+}
+
+void service_on_accept(void *broker, int fd)
+{
+    take_in(broker, fd, false);
+}
+
+void service_on_accept_tls(void *broker, int fd)
+{
+    take_in(broker, fd, true);
 }
 
 /* ---- life ---- */

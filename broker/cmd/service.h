@@ -91,9 +91,10 @@ void service_stop(struct service *service);
 void service_free(struct service *service);
 
 /* listener_opts.on_accept; `broker` is the struct broker. Takes: fd, for the worker with the fewest
- * clients; or closes it, saying why, if there are too many or if protected mode forbids it. Thread:
- * any worker. */
+ * clients; or closes it, saying why, if there are too many or if protected mode forbids it. The other one is for encrypted
+ * connections, which are closed without a word. Thread: any worker. */
 void service_on_accept(void *broker, int fd);
+void service_on_accept_tls(void *broker, int fd);
 
 /* CLIENT UNPAUSE, or the pause is over: the paused sessions of this worker go on; those still held pause
  * again. */

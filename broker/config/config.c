@@ -271,13 +271,55 @@ static bool stage_all(const struct config *config, const struct slice *name,
     return true;
 }
 
+struct slice settings_text(const struct settings *settings, enum config_option option)
+{
+    return buf_slice(&settings->value[option].text);
+}
+
+int64_t settings_number(const struct settings *settings, enum config_option option)
+{
+    return settings->value[option].number;
+}
+
+bool config_guard(struct config *config, config_take *take, void *arg, struct buf *why)
+{
+    config->take = take;
+    config->take_arg = arg;
+    pthread_mutex_lock(&config->lock);
+    bool is_good = take(arg, &config->settings, why);
+    pthread_mutex_unlock(&config->lock);
+    return is_good;
+}
+
+/* Can the one who lives by the options of the group TLS do so, if one of these is to be set? */
+static bool is_taken(struct config *config, const struct slice *name, uint32_t count,
+                     const struct settings *staged, struct buf *why)
+{
+    for (uint32_t i = 0; config->take != NULL && i < count; i++) {
+        enum config_option option = option_find(name[i]);
+        if (option == CONFIG_COUNT || option_rows[option].group != GROUP_TLS) { continue; }
+        struct buf reason = {0};
+        bool is_good = config->take(config->take_arg, staged, &reason);
+        if (!is_good) {
+            buf_append_str(why, "CONFIG SET failed (possibly related to argument '");
+            buf_append(why, name[i]);
+            buf_append_str(why, "') - Unable to update TLS configuration: ");
+            buf_append(why, buf_slice(&reason));
+        }
+        buf_fini(&reason);
+        return is_good;
+    }
+    return true;
+}
+
 bool config_set(struct config *config, const struct slice *name, const struct slice *value,
                 uint32_t count, struct buf *why)
 {
     struct settings staged = {0};
     pthread_mutex_lock(&config->lock);
     settings_copy(&staged, &config->settings);
-    bool is_good = stage_all(config, name, value, count, &staged, why);
+    bool is_good = stage_all(config, name, value, count, &staged, why) &&
+                   is_taken(config, name, count, &staged, why);
     if (is_good) {
         settings_fini(&config->settings);
         config->settings = staged;
@@ -330,8 +372,12 @@ enum err config_reload(struct config *config)
     struct buf problem = {0};
     enum err err = ERR_OK;
     pthread_mutex_lock(&config->lock);
-    if (settings_load(&loaded, &line, &problem)) {
+    bool is_good = settings_load(&loaded, &line, &problem);
+    if (is_good) {
         keep_fixed(config, &loaded);
+        is_good = config->take == NULL || config->take(config->take_arg, &loaded, &problem);
+    }
+    if (is_good) {
         settings_fini(&config->settings);
         config->settings = loaded;
         publish(config);

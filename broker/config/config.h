@@ -57,6 +57,9 @@ bool config_text_is_empty(const struct config *config, enum config_option option
  * False at the end. */
 bool config_list_next(struct slice *rest, struct slice *item, bool *is_optional);
 
+/* Take `scheme` ("tls://") off the start of *address. False: it has none, and is plain as it is. */
+bool config_address_plain(struct slice *address, struct slice scheme);
+
 /* Split "host", "[ipv6]", or one of them with ":port", as in advertise and join; without a port *port is
  * 0. False if it is none of them. */
 MUST_USE bool config_host_split(struct slice text, struct slice *host, uint16_t *port);
@@ -81,6 +84,17 @@ void config_each(struct config *config, const struct slice *pattern, uint32_t pa
  * that cannot change while running are refused. */
 MUST_USE bool config_set(struct config *config, const struct slice *name, const struct slice *value,
                          uint32_t count, struct buf *why);
+
+/* Seam: the one who must be able to work by the options of the group TLS before they take effect. `take` is called by
+ * config_set when it names one of them, and by every config_reload, under the config's lock, with what the values are to
+ * be, which it reads by settings_text and settings_number. False: nothing changes, and *why has the reason appended.
+ * Thread of `take`: any. config_guard calls it at once, with what the values are, and returns what it does; thread: main, before
+ * the workers start. */
+struct settings;
+struct slice settings_text(const struct settings *settings, enum config_option option);
+int64_t settings_number(const struct settings *settings, enum config_option option);
+typedef bool config_take(void *arg, const struct settings *settings, struct buf *why);
+MUST_USE bool config_guard(struct config *config, config_take *take, void *arg, struct buf *why);
 
 /* max-clients never passes `count` from now on; one that is set above is lowered. True: it was. */
 bool config_cap_clients(struct config *config, uint64_t count);

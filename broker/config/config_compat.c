@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-/* The hosts of listen, as Redis's bind shows them. */
+/* The hosts of listen's plain addresses, as Redis's bind shows them. */
 static void bind_print(const struct settings *settings, struct buf *out)
 {
     struct slice rest = buf_slice(&settings->value[CONFIG_listen].text);
@@ -20,7 +20,7 @@ static void bind_print(const struct settings *settings, struct buf *out)
     }
 }
 
-/* The port of the first TCP address; 0 if there is none. */
+/* The port of the first plain TCP address; 0 if there is none. */
 static void port_print(const struct settings *settings, struct buf *out)
 {
     struct slice rest = buf_slice(&settings->value[CONFIG_listen].text);
@@ -76,7 +76,6 @@ const struct compat_row compat_rows[] = {
     {"set-max-listpack-value", "64", NULL},
     {"slave-read-only", "yes", NULL},
     {"slaveof", "", NULL},
-    {"tls-port", "0", NULL},
     {"zset-max-listpack-entries", "128", NULL},
     {"zset-max-listpack-value", "64", NULL},
     {"zset-max-ziplist-entries", "128", NULL},

@@ -9,6 +9,7 @@
 
 enum option_group {
     GROUP_NETWORK,
+    GROUP_TLS,
     GROUP_NODE,
     GROUP_DATA,
     GROUP_CLUSTER,

@@ -13,6 +13,8 @@ struct config {
     struct settings settings;
     struct command_line line;
     int64_t clients_max;
+    config_take *take; /* NULL: nobody asked to be */
+    void *take_arg;
     /* Published copies of the settings. */
     atomic_int_fast64_t number[CONFIG_COUNT];
     atomic_bool is_empty[CONFIG_COUNT];

@@ -46,9 +46,9 @@ const struct option_row option_rows[CONFIG_COUNT] = {
 };
 
 const char *const option_group_names[GROUP_COUNT] = {
-    [GROUP_NETWORK] = "Network", [GROUP_NODE] = "Node",         [GROUP_DATA] = "Data",
-    [GROUP_CLUSTER] = "Cluster", [GROUP_SECURITY] = "Security", [GROUP_LIMITS] = "Limits",
-    [GROUP_LOGGING] = "Logging",
+    [GROUP_NETWORK] = "Network", [GROUP_TLS] = "TLS",         [GROUP_NODE] = "Node",
+    [GROUP_DATA] = "Data",       [GROUP_CLUSTER] = "Cluster", [GROUP_SECURITY] = "Security",
+    [GROUP_LIMITS] = "Limits",   [GROUP_LOGGING] = "Logging",
 };
 
 /* The classes as Redis orders and prints them. */
@@ -212,6 +212,13 @@ static bool choice_parse(const struct option_row *row, struct slice text, int64_
     return false;
 }
 
+bool config_address_plain(struct slice *address, struct slice scheme)
+{
+    if (!slice_starts_with(*address, scheme)) { return false; }
+    *address = slice_of(address->data + scheme.len, address->len - scheme.len);
+    return true;
+}
+
 static bool address_is_valid(struct slice address)
 {
     if (slice_starts_with(address, SLICE("unix:"))) {
@@ -220,6 +227,7 @@ static bool address_is_valid(struct slice address)
     }
     struct slice host;
     uint16_t port;
+    (void)config_address_plain(&address, SLICE("tls://"));
     return address_split(address, &host, &port);
 }
 
@@ -289,6 +297,16 @@ static bool name_check(struct slice text, struct buf *why)
     return is_good || fail(why, "argument must be at most 63 letters, digits, '.', '_' or '-'");
 }
 
+static bool address_or_off_check(struct slice text, struct buf *why)
+{
+    struct slice host;
+    uint16_t port;
+    bool is_off = slice_equal(text, SLICE("off"));
+    (void)config_address_plain(&text, SLICE("https://"));
+    return is_off || address_split(text, &host, &port) ||
+           fail(why, "argument must be an address or 'off'");
+}
+
 static bool text_check(const struct option_row *row, struct slice text, struct buf *why)
 {
     struct slice host;
@@ -298,9 +316,7 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     }
     switch (row->kind) {
     case KIND_ADDRESSES: return addresses_check(text, why);
-    case KIND_ADDRESS_OR_OFF:
-        return slice_equal(text, SLICE("off")) || address_split(text, &host, &port) ||
-               fail(why, "argument must be an address or 'off'");
+    case KIND_ADDRESS_OR_OFF: return address_or_off_check(text, why);
     case KIND_ADDRESS:
         return (address_split(text, &host, &port) && port > 0) ||
                fail(why, "argument must be an address");
@@ -482,11 +498,12 @@ void option_allowed(const struct option_row *row, struct buf *out)
     case KIND_TEXT_OR_NONE:
     case KIND_SECRET: buf_append_str(out, "a text"); return;
     case KIND_ADDRESSES:
-        buf_append_str(
-            out, "up to 16 of host:port, [ipv6]:port, *:port, unix:/path; ports from 0 to 65535");
+        buf_append_str(out, "up to 16 of host:port, [ipv6]:port, *:port, one of them behind "
+                            "tls://, unix:/path; ports from 0 to 65535");
         return;
     case KIND_ADDRESS_OR_OFF:
-        buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 0 to 65535, or off");
+        buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 0 to 65535, also "
+                            "behind https://; or off");
         return;
     case KIND_ADDRESS:
         buf_append_str(out, "host:port, [ipv6]:port, *:port with a port from 1 to 65535");

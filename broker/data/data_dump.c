@@ -13,6 +13,7 @@ struct dump {
     struct store_txn *txn;
     const struct store_object *object;
     struct buf out;
+    uint16_t version; /* the first that reads it */
 };
 
 static bool is_too_long(const struct dump *dump)
@@ -54,12 +55,46 @@ static void dump_set(struct dump *dump)
     store_walk_end(&walk);
 }
 
+/* The first deadline of its fields; 0: none has one. */
+static uint64_t lowest_deadline(const struct dump *dump)
+{
+    uint64_t lowest_ms = 0;
+    uint64_t at_ms;
+    struct store_walk walk;
+    if (dump->object->fields.next_ms == 0) { return 0; }
+    bool any = store_hash_walk(&walk, dump->txn, dump->object, 0);
+    for (uint64_t i = 0; any && i < dump->object->count; i++) {
+        bool has = store_hash_expiry(dump->txn, dump->object, store_walk_name(&walk), &at_ms);
+        if (has && at_ms != 0 && (lowest_ms == 0 || at_ms < lowest_ms)) { lowest_ms = at_ms; }
+        any = store_walk_next(&walk);
+    }
+    store_walk_end(&walk);
+    return lowest_ms;
+}
+
+/* 0: the field has none; else 1 and how much it is above the lowest. */
+static void dump_deadline(struct dump *dump, struct slice field, uint64_t lowest_ms)
+{
+    uint64_t at_ms = 0;
+    bool has = store_hash_expiry(dump->txn, dump->object, field, &at_ms) && at_ms != 0;
+    rdb_put_length(&dump->out, has ? at_ms - lowest_ms + 1 : 0);
+}
+
 static void dump_hash(struct dump *dump)
 {
     struct store_walk walk;
-    dump_head(dump, RDB_TYPE_HASH);
+    uint64_t lowest_ms = lowest_deadline(dump);
+    if (lowest_ms == 0) {
+        dump_head(dump, RDB_TYPE_HASH);
+    } else {
+        dump->version = RDB_VERSION_FIELD_DEADLINES;
+        rdb_put_u8(&dump->out, RDB_TYPE_HASH_EXPIRING);
+        rdb_put_u64(&dump->out, lowest_ms);
+        rdb_put_length(&dump->out, dump->object->count);
+    }
     bool any = store_hash_walk(&walk, dump->txn, dump->object, 0);
     for (uint64_t i = 0; any && i < dump->object->count && !is_too_long(dump); i++) {
+        if (lowest_ms != 0) { dump_deadline(dump, store_walk_name(&walk), lowest_ms); }
         rdb_put_text(&dump->out, store_walk_name(&walk));
         rdb_put_text(&dump->out, store_walk_value(&walk));
         any = store_walk_next(&walk);
@@ -114,39 +149,76 @@ static void dump_entries(struct dump *dump)
     mem_free(part);
 }
 
-/* Of a consumer only the ids, for the group has told the rest. */
-static void dump_pending(struct dump *dump, const struct store_group *group, uint32_t cid)
+enum pending_of { OF_GROUP, OF_CONSUMER, OF_NOBODY };
+
+/* Of a group all that there is to tell; of a consumer only the ids. Gives: how many. */
+static uint64_t dump_pending(struct dump *dump, const struct store_group *group,
+                             enum pending_of whose, uint32_t cid)
 {
+    uint64_t count = 0;
     struct store_walk walk;
     bool any =
         store_pending_walk(&walk, dump->txn, dump->object, group, cid, (struct store_id){0, 0});
     for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
         struct store_pending pending = store_pending_of(&walk, dump->object, group);
+        if (whose == OF_NOBODY && pending.cid != 0) { continue; }
+        count++;
         rdb_put_raw_id(&dump->out, rdb_id_of(pending.id));
-        if (cid != 0) { continue; }
+        if (whose != OF_GROUP) { continue; }
         rdb_put_u64(&dump->out, pending.delivered_ms);
         rdb_put_length(&dump->out, pending.count);
     }
     store_walk_end(&walk);
+    return count;
+}
+
+/* What XNACK has released is nobody's; Redis 7.0 knows no such thing, and gets it as this consumer's. */
+static const struct slice released = {"fanfare:released", 16};
+
+/* Append it, put together beforehand. Gives: how many are its own. */
+static uint64_t released_ids(struct dump *dump, const struct store_group *group, struct buf *ids)
+{
+    struct dump part = {.txn = dump->txn, .object = dump->object};
+    uint64_t count = dump_pending(&part, group, OF_NOBODY, 0);
+    *ids = part.out;
+    return count;
+}
+
+static void dump_consumer(struct dump *dump, struct slice name, uint64_t seen_ms, uint64_t pending)
+{
+    rdb_put_text(&dump->out, name);
+    rdb_put_u64(&dump->out, seen_ms);
+    rdb_put_length(&dump->out, pending);
 }
 
 static void dump_group(struct dump *dump, const struct store_group *group)
 {
     struct store_walk walk;
+    struct store_consumer found;
+    struct buf ids;
+    uint64_t nobodys = released_ids(dump, group, &ids);
+    bool has_own =
+        nobodys > 0 && !store_consumer_find(dump->txn, dump->object, group, released, &found);
     rdb_put_id(&dump->out, rdb_id_of(group->last));
     rdb_put_length(&dump->out, group->read);
     rdb_put_length(&dump->out, group->pending);
-    dump_pending(dump, group, 0);
-    rdb_put_length(&dump->out, group->consumers);
+    (void)dump_pending(dump, group, OF_GROUP, 0);
+    rdb_put_length(&dump->out, group->consumers + has_own);
     bool any = store_consumers_walk(&walk, dump->txn, dump->object, group);
     for (; any && !is_too_long(dump); any = store_walk_next(&walk)) {
-        rdb_put_text(&dump->out, store_consumers_name(&walk));
+        struct slice name = store_consumers_name(&walk);
         struct store_consumer consumer = store_consumers_consumer(&walk);
-        rdb_put_u64(&dump->out, consumer.seen_ms);
-        rdb_put_length(&dump->out, consumer.pending);
-        dump_pending(dump, group, consumer.cid);
+        bool gets = nobodys > 0 && slice_equal(name, released);
+        dump_consumer(dump, name, consumer.seen_ms, consumer.pending + (gets ? nobodys : 0));
+        (void)dump_pending(dump, group, OF_CONSUMER, consumer.cid);
+        if (gets) { buf_append(&dump->out, buf_slice(&ids)); }
     }
     store_walk_end(&walk);
+    if (has_own) {
+        dump_consumer(dump, released, 0, nobodys);
+        buf_append(&dump->out, buf_slice(&ids));
+    }
+    buf_fini(&ids);
 }
 
 static void dump_stream(struct dump *dump)
@@ -174,7 +246,7 @@ static void dump_stream(struct dump *dump)
 void data_dump(struct data_call *call)
 {
     struct data_key key = key_find(call, call->argv[1]);
-    struct dump dump = {.txn = call->txn, .object = &key.object};
+    struct dump dump = {.txn = call->txn, .object = &key.object, .version = RDB_VERSION_WRITTEN};
     switch (key.object.type) {
     case STORE_NONE: reply_null(call->reply); return;
     case STORE_STRING: dump_text(&dump, &key); break;
@@ -187,7 +259,7 @@ void data_dump(struct data_call *call)
     if (is_too_long(&dump)) {
         reply_error(call->reply, "ERR DUMP payload exceeds maximum allowed size (512 MB)");
     } else {
-        rdb_payload_end(&dump.out, RDB_VERSION_WRITTEN);
+        rdb_payload_end(&dump.out, dump.version);
         reply_bulk(call->reply, buf_slice(&dump.out));
     }
     buf_fini(&dump.out);

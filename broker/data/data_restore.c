@@ -32,27 +32,21 @@ static struct store_id store_id_of(struct rdb_id id)
 
 /* ---- looking ---- */
 
-/* Can this value be kept? */
 static bool on_look(void *arg, const struct rdb_event *event)
 {
-    bool *has_deadlines = arg;
-    if (event->kind == RDB_FIELD && event->expire_ms != 0) { *has_deadlines = true; }
+    (void)arg;
+    (void)event;
     return true;
 }
 
 /* False: the payload is no good, and the reply says so. */
 static bool look(struct data_call *call, struct slice value)
 {
-    bool has_deadlines = false;
-    const struct rdb_sink sink = {on_look, &has_deadlines};
+    const struct rdb_sink sink = {on_look, NULL};
     struct rdb_in in = rdb_in_of(slice_of(value.data + 1, value.len - 1));
     bool is_good = rdb_value_read(&in, (uint8_t)*value.data, &sink) && rdb_left(&in) == 0;
-    if (!is_good) {
-        reply_error(call->reply, "ERR Bad data format");
-    } else if (has_deadlines) {
-        reply_error(call->reply, "ERR fields with deadlines of their own are not kept here");
-    }
-    return is_good && !has_deadlines;
+    if (!is_good) { reply_error(call->reply, "ERR Bad data format"); }
+    return is_good;
 }
 
 /* ---- writing ---- */
@@ -125,6 +119,16 @@ static void restore_counters(struct restore *restore, const struct rdb_event *ev
     restore->object.stream.max_deleted = store_id_of(event->max_deleted);
 }
 
+/* A field that is past its deadline is left out. False: it comes twice. */
+static bool restore_field(struct restore *restore, const struct rdb_event *event)
+{
+    struct store_txn *txn = restore->call->txn;
+    if (event->expire_ms != 0 && event->expire_ms <= store_txn_now_ms(txn)) { return true; }
+    encoding_note(&restore->object, event->name);
+    encoding_note(&restore->object, event->value);
+    return store_hash_put_until(txn, &restore->object, event->name, event->value, event->expire_ms);
+}
+
 /* False: it comes twice. */
 static bool on_write(void *arg, const struct rdb_event *event)
 {
@@ -146,10 +150,7 @@ static bool on_write(void *arg, const struct rdb_event *event)
     case RDB_SCORED:
         encoding_note(object, event->name);
         return store_zset_put(txn, object, event->name, event->score);
-    case RDB_FIELD:
-        encoding_note(object, event->name);
-        encoding_note(object, event->value);
-        return store_hash_put(txn, object, event->name, event->value);
+    case RDB_FIELD: return restore_field(restore, event);
     case RDB_ENTRY:
         store_stream_add(txn, object, store_id_of(event->id), event->part, event->part_count);
         return true;
@@ -256,7 +257,10 @@ static void restore_save(struct data_call *call, struct restore *restore, uint64
 {
     struct data_key key = key_find(call, call->argv[1]);
     if (key.is_there) { store_key_remove(call->txn, &key.ref, &key.object); }
-    bool is_over = expire_ms != 0 && expire_ms <= store_txn_now_ms(call->txn);
+    const struct store_object *object = &restore->object;
+    bool is_over =
+        (expire_ms != 0 && expire_ms <= store_txn_now_ms(call->txn)) ||
+        (object->type == STORE_HASH && object->count == 0); /* all fields are past theirs */
     if (is_over) {
         store_key_empty(call->txn, &restore->object);
         if (key.is_there) { key_changed(call, call->argv[1], "del", EVENT_GENERIC); }

@@ -55,6 +55,21 @@ static bool element(struct parts *parts, const char *name, const struct slice *w
     return !is_full || elements_end(parts);
 }
 
+static bool field(struct parts *parts, const struct rdb_event *event)
+{
+    const struct slice word[] = {event->name, event->value};
+    if (event->expire_ms == 0) { return element(parts, "HSET", word, 2); }
+    if (!elements_end(parts)) { return false; }
+    struct import_command *command = begin(parts, "HSETEX");
+    import_command_str(command, "PXAT");
+    import_command_number(command, event->expire_ms);
+    import_command_str(command, "FIELDS");
+    import_command_number(command, 1);
+    import_command_word(command, event->name);
+    import_command_word(command, event->value);
+    return send_now(parts, 0);
+}
+
 static bool scored(struct parts *parts, const struct rdb_event *event)
 {
     char score[40];
@@ -187,13 +202,12 @@ static bool pending(struct parts *parts, const struct rdb_event *event)
 static bool on_event(void *arg, const struct rdb_event *event)
 {
     struct parts *parts = arg;
-    const struct slice field[] = {event->name, event->value};
     switch (event->kind) {
     case RDB_TEXT: return text(parts, event->value);
     case RDB_ELEMENT: return element(parts, "RPUSH", &event->value, 1);
     case RDB_MEMBER: return element(parts, "SADD", &event->name, 1);
     case RDB_SCORED: return scored(parts, event);
-    case RDB_FIELD: return element(parts, "HSET", field, 2);
+    case RDB_FIELD: return field(parts, event);
     case RDB_ENTRY: return entry(parts, event);
     case RDB_STREAM: return counters(parts, event);
     case RDB_GROUP: return claim_end(parts) && group(parts, event);

@@ -7,36 +7,29 @@ enum { NAMES_BYTES = 160, NAME_BYTES = 48 };
 
 /* ---- one value ---- */
 
-struct look {
-    bool has_deadlines;
-    bool is_large;
-};
-
 static bool on_event(void *arg, const struct rdb_event *event)
 {
-    struct look *look = arg;
+    bool *is_large = arg;
     size_t bytes = event->name.len + event->value.len;
     for (uint32_t i = 0; i < event->part_count; i++) {
         bytes += event->part[i].len;
     }
-    if (event->kind == RDB_FIELD && event->expire_ms > 0) { look->has_deadlines = true; }
     /* A string comes in parts, whatever its length. */
-    if (event->kind != RDB_TEXT && bytes > IMPORT_ELEMENT_BYTES_MAX) { look->is_large = true; }
+    if (event->kind != RDB_TEXT && bytes > IMPORT_ELEMENT_BYTES_MAX) { *is_large = true; }
     return true;
 }
 
 enum import_reason import_value_reason(struct rdb_in *in, uint8_t type, bool *is_bad)
 {
-    struct look look = {.is_large = false};
-    const struct rdb_sink sink = {on_event, &look};
+    bool is_large = false;
+    const struct rdb_sink sink = {on_event, &is_large};
     char module[RDB_MODULE_NAME_BYTES];
     if (type == RDB_TYPE_MODULE_2) {
         *is_bad = !rdb_module_skip(in, module);
         return REASON_MODULE;
     }
     *is_bad = !rdb_value_read(in, type, &sink);
-    if (look.has_deadlines) { return REASON_DEADLINES; }
-    return look.is_large ? REASON_LARGE : REASONS;
+    return is_large ? REASON_LARGE : REASONS;
 }
 
 /* ---- all of them ---- */
@@ -163,12 +156,9 @@ void import_survey_print(const struct import_survey *survey, FILE *out)
 {
     static const char *const kinds[] = {"unknown",     "strings", "lists",   "sets",
                                         "sorted sets", "hashes",  "streams", "of modules"};
-    static const char *const reasons[REASONS] = {"keys with values of modules",
-                                                 "hashes whose fields have deadlines of their own",
-                                                 "keys with an element above 15 MiB",
-                                                 "keys in databases above 15",
-                                                 "libraries of functions",
-                                                 "modules' data beside the keys"};
+    static const char *const reasons[REASONS] = {
+        "keys with values of modules", "keys with an element above 15 MiB",
+        "keys in databases above 15", "libraries of functions", "modules' data beside the keys"};
     fprintf(out, "RDB version %u%s%.*s: %lu keys, %lu with a deadline\n", survey->version,
             survey->made_by.len > 0 ? ", of " : "", SLICE_ARG(buf_slice(&survey->made_by)),
             survey->keys, survey->expiring);

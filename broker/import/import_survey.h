@@ -16,7 +16,6 @@ enum {
 /* Why something stays behind. */
 enum import_reason {
     REASON_MODULE,      /* a value of a module's type */
-    REASON_DEADLINES,   /* a hash whose fields have deadlines */
     REASON_LARGE,       /* an element above IMPORT_ELEMENT_BYTES_MAX */
     REASON_DATABASE,    /* in a database that is not there */
     REASON_FUNCTION,    /* a library of functions */

@@ -71,7 +71,7 @@ void import_command_words(struct buf *out, const struct slice *word, uint32_t co
 /* The line behind the first byte, without its end. 0: it is not whole; else the bytes up to what follows it. */
 static size_t line_bytes(struct slice in, struct slice *line)
 {
-    const char *end = in.len > 1 ? memchr(in.data, '\n', in.len) : NULL;
+    const char *end = in.len > 2 ? memchr(in.data + 2, '\n', in.len - 2) : NULL;
     if (end == NULL || end[-1] != '\r') { return 0; }
     size_t bytes = (size_t)(end + 1 - in.data);
     *line = slice_of(in.data + 1, bytes - 3);
@@ -82,9 +82,11 @@ static size_t reply_bytes(struct slice in, unsigned depth)
 {
     struct slice line;
     int64_t number = 0;
+    if (in.len == 0) { return 0; }
+    char kind = *in.data;
+    if (strchr("+-:$*", kind) == NULL || kind == 0) { return SIZE_MAX; }
     size_t bytes = line_bytes(in, &line);
     if (bytes == 0) { return 0; }
-    char kind = *in.data;
     if (kind == '+' || kind == '-' || kind == ':') { return bytes; }
     if ((kind != '$' && kind != '*') || !slice_to_int64(line, &number) || depth == DEPTH_MAX) {
         return SIZE_MAX;
@@ -104,7 +106,7 @@ static size_t reply_bytes(struct slice in, unsigned depth)
 
 size_t import_reply_bytes(struct slice in)
 {
-    return in.len == 0 ? 0 : reply_bytes(in, 0);
+    return reply_bytes(in, 0);
 }
 
 struct import_reply import_reply_read(struct slice reply)

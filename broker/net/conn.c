@@ -174,6 +174,22 @@ void conn_look_at_stalled(struct worker *worker)
 
 /* ---- reading ---- */
 
+/* The backlog of sealed bytes was `before`. */
+static void count_sealed(const struct conn *conn, size_t before)
+{
+    metric_add(METRIC_backlog_bytes, tls_unsent_bytes(conn->tls) - before);
+}
+
+/* Answers of the handshake may be left over, and what was queued before its end may go. */
+static ssize_t receive_tls(struct conn *conn, char *at, size_t room)
+{
+    size_t before = tls_unsent_bytes(conn->tls);
+    ssize_t n = tls_recv(conn->tls, conn->fd, at, room);
+    count_sealed(conn, before);
+    if (conn_backlog_bytes(conn) > 0) { mark_dirty(conn); }
+    return n;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -186,7 +202,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
     size_t room;
     char *at = read_target(conn, &room);
-    ssize_t n = recv(fd, at, room, 0);
+    ssize_t n = LIKELY(conn->tls == NULL) ? recv(fd, at, room, 0) : receive_tls(conn, at, room);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) { return; }
     if (n <= 0) {
         input_ended(conn, n < 0 ? errno : 0);
@@ -203,10 +219,15 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops)
+void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops,
+               struct tls *tls)
 {
     CHECK(worker_is_current(worker));
-    *conn = (struct conn){.worker = worker, .ops = ops, .fd = fd, .state = CONN_OPEN};
+    *conn = (struct conn){.worker = worker, .ops = ops, .tls = tls, .fd = fd, .state = CONN_OPEN};
+    if (tls != NULL) {
+        if (worker->tls == NULL) { worker->tls = tls_worker_new(); }
+        tls_begin(tls, worker->tls, conn, worker->now_ns);
+    }
     CHECK(event_assign(&conn->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable,
                        conn) == 0);
     CHECK(event_add(&conn->read_event, NULL) == 0);
@@ -231,11 +252,23 @@ void conn_reply_end(struct conn *conn)
     mark_dirty(conn);
 }
 
+/* All that is taken may have left but for some sealed bytes: they follow at the next flush. */
+static ssize_t send_tls(struct conn *conn, const struct iovec *iov, unsigned count)
+{
+    size_t before = tls_unsent_bytes(conn->tls);
+    ssize_t n = tls_send(conn->tls, conn->fd, iov, count);
+    count_sealed(conn, before);
+    if (tls_unsent_bytes(conn->tls) > 0) { mark_dirty(conn); }
+    return n;
+}
+
 /* One send. Returns the bytes taken; a dead socket closes the connection and takes none. */
 static size_t send_iov(struct conn *conn, const struct iovec *iov, unsigned count)
 {
     ssize_t n;
-    if (count == 1) {
+    if (UNLIKELY(conn->tls != NULL)) {
+        n = send_tls(conn, iov, count);
+    } else if (count == 1) {
         n = send(conn->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
     } else {
         struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count};
@@ -307,27 +340,33 @@ static void give_outbuf(struct conn *conn)
     }
 }
 
+/* Is there a use in the socket's taking more? Before a handshake's end only for what is of it. */
+static bool may_write(const struct conn *conn)
+{
+    return conn->tls == NULL || tls_is_established(conn->tls) || tls_unsent_bytes(conn->tls) > 0;
+}
+
 void conn_flush(struct conn *conn)
 {
     struct iovec iov[CONN_IOV_MAX];
     size_t budget = CONN_FLUSH_TURN_BYTES;
     while (conn->state != CONN_CLOSING && conn_backlog_bytes(conn) > 0) {
-        unsigned count = outbuf_peek(conn->out, iov, CONN_IOV_MAX);
+        unsigned count = conn->out != NULL ? outbuf_peek(conn->out, iov, CONN_IOV_MAX) : 0;
         size_t offered = 0;
         for (unsigned i = 0; i < count; i++) {
             offered += iov[i].iov_len;
         }
         size_t sent = send_iov(conn, iov, count);
-        outbuf_consume(conn->out, sent);
+        if (sent > 0) { outbuf_consume(conn->out, sent); }
         metric_sub(METRIC_backlog_bytes, sent);
-        if (sent < offered || sent >= budget) {
+        if (sent < offered || sent >= budget || count == 0) {
             break; /* the rest when the socket is writable again, after the other connections */
         }
         budget -= sent;
     }
     if (conn->state == CONN_CLOSING) { return; }
     bool is_empty = conn_backlog_bytes(conn) == 0;
-    want_write(conn, !is_empty);
+    want_write(conn, !is_empty && may_write(conn));
     if (is_empty) {
         give_outbuf(conn);
         if (conn->state == CONN_FLUSHING) { conn_close(conn); }
@@ -442,6 +481,23 @@ void conn_close_after_flush(struct conn *conn)
     mark_dirty(conn);
 }
 
+void conn_end_slow_handshakes(struct worker *worker)
+{
+    if (worker->tls == NULL) { return; }
+    struct conn *conn;
+    while ((conn = tls_worker_take_overdue(worker->tls, worker->now_ns)) != NULL) {
+        conn_close(conn);
+    }
+}
+
+/* The peer is told the end where all that was for it has left. */
+static void end_tls(struct conn *conn)
+{
+    if (conn->error == 0 && conn->lost_bytes == 0) { tls_say_goodbye(conn->tls, conn->fd); }
+    tls_free(conn->tls);
+    conn->tls = NULL;
+}
+
 void conn_end_closing(struct worker *worker)
 {
     struct conn_array *closing = &worker->closing;
@@ -451,6 +507,7 @@ void conn_end_closing(struct worker *worker)
         leave_arrays(conn);
         conn->lost_bytes = conn_backlog_bytes(conn);
         metric_sub(METRIC_backlog_bytes, conn->lost_bytes);
+        if (conn->tls != NULL) { end_tls(conn); }
         give_outbuf(conn);
         buf_fini(&conn->in);
         CHECK(close(conn->fd) == 0);

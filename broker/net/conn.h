@@ -16,6 +16,7 @@
 #include "base/block.h"
 #include "base/slice.h"
 #include "net/outbuf.h"
+#include "net/tls.h"
 #include "net/worker.h"
 
 struct conn;
@@ -45,6 +46,7 @@ struct conn {
     struct event *write_event; /* only while the socket does not take what is queued */
     struct buf in;             /* input kept between reads */
     struct outbuf *out;        /* NULL while nothing is queued and no reply is being written */
+    struct tls *tls;           /* NULL: what goes over the wire is what it means */
     union {
         size_t in_expected; /* size `in` for this many bytes: a hint by on_data */
         size_t lost_bytes;  /* in on_close: what was queued and the socket has not taken */
@@ -61,8 +63,9 @@ struct conn {
     uint8_t error;       /* closed because of this errno; 0: not because of one */
 };
 
-/* Takes: fd, a connected non-blocking stream socket. Reading begins with the next loop turn. */
-void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops);
+/* Takes: fd, a connected non-blocking stream socket; tls, if it is encrypted, else NULL. Reading begins with the next loop turn. */
+void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops,
+               struct tls *tls);
 
 /* Write replies between begin and end; they leave at conn_flush, in order with everything else
  * queued. */
@@ -81,7 +84,8 @@ void conn_queue(struct conn *conn, const struct span *span, unsigned count, size
 /* Bytes queued and not taken by the socket. */
 static inline size_t conn_backlog_bytes(const struct conn *conn)
 {
-    return conn->out != NULL ? conn->out->bytes : 0;
+    size_t sealed = UNLIKELY(conn->tls != NULL) ? tls_unsent_bytes(conn->tls) : 0;
+    return sealed + (conn->out != NULL ? conn->out->bytes : 0);
 }
 
 /* Write what is queued, as far as the socket takes it. Also done for every conn with queued bytes

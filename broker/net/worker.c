@@ -41,6 +41,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct worker *worker = arg;
     worker_begins(worker);
     conn_look_at_stalled(worker);
+    conn_end_slow_handshakes(worker);
     if (worker->opts.on_tick != NULL) { worker->opts.on_tick(worker->opts.arg); }
 }
 
@@ -91,6 +92,7 @@ static void count_turn(uint64_t ns)
 static void turn(struct worker *worker)
 {
     worker->is_at_work = false;
+    if (worker->tls != NULL) { tls_worker_turn(worker->tls); }
     mailbox_sleeping(&worker->mailbox, true);
     int flags = EVLOOP_ONCE | (may_sleep(worker) ? 0 : EVLOOP_NONBLOCK);
     CHECK(event_base_loop(worker->base, flags) >= 0);
@@ -138,6 +140,7 @@ void worker_free(struct worker *worker)
     event_base_free(worker->base);
     CHECK(close(worker->wake_fd) == 0);
     outbuf_pool_fini(&worker->outbufs);
+    tls_worker_free(worker->tls);
     mem_free(worker->dirty.conn);
     mem_free(worker->resumed.conn);
     mem_free(worker->closing.conn);

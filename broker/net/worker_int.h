@@ -41,6 +41,7 @@ struct worker {
     struct conn_array stalled; /* paused, with something to read; without gaps */
     uint32_t stalled_look_at;  /* the next one to look at */
     struct outbuf_pool outbufs;
+    struct tls_worker *tls; /* NULL: none of its connections was ever encrypted */
     char read_buffer[WORKER_READ_BYTES];
 };
 
@@ -55,10 +56,11 @@ static inline void worker_begins(struct worker *worker)
 
 uint32_t conn_array_push(struct conn_array *array, struct conn *conn);
 
-/* conn.c: present kept input of resumed connections; end those that are closing; look whether peers of
- * stalled ones have gone. */
+/* conn.c: present kept input of resumed connections; end those that are closing, and those whose handshake takes
+ * too long; look whether peers of stalled ones have gone. */
 void conn_present_resumed(struct worker *worker);
 void conn_look_at_stalled(struct worker *worker);
 void conn_end_closing(struct worker *worker);
+void conn_end_slow_handshakes(struct worker *worker);
 
 #endif

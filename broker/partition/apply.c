@@ -525,8 +525,9 @@ enum apply_end apply_some(struct partition *p)
     bool is_all = at == p->batch->count;
     p->pending.call_count += a.call_count;
     p->pending.worked_ns += clock_mono_ns() - began_ns;
-    uint64_t next_expiry_ms = store_key_next_expiry(a.txn);
-    bool purge_is_due = store_purge_is_due(a.txn);
+    bool has_timers = store_txn_take_timers(a.txn);
+    uint64_t next_expiry_ms = has_timers ? store_key_next_expiry(a.txn) : p->next_expiry_ms;
+    bool purge_is_due = has_timers ? store_purge_is_due(a.txn) : p->purge_is_due;
     err = keep(&a, at, is_all ? p->batch->last_index : p->batch->commands[at - 1].index, bytes);
     if (err != ERR_OK) {
         pending_abort(p);

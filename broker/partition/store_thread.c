@@ -80,9 +80,14 @@ void request_answer(struct partition_request *request, enum err err)
     mailbox_post(request->home, &request->task);
 }
 
-void store_thread_to_raft(struct partition *p, struct task *task)
+void store_thread_to_raft_later(struct partition *p, struct task *task)
 {
     consensus_push(p->all->opts.consensus, task);
+}
+
+void store_thread_to_raft(struct partition *p, struct task *task)
+{
+    store_thread_to_raft_later(p, task);
     p->thread->has_pushed = true;
 }
 

@@ -39,7 +39,8 @@ MUST_USE bool store_thread_keeps(struct partition *p, struct task *task);
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err);
 /* Answer a request from another thread. */
 void request_answer(struct partition_request *request, enum err err);
-/* A task for the raft thread. */
+/* A task for the raft thread; and one that has time until something else wakes it. */
 void store_thread_to_raft(struct partition *p, struct task *task);
+void store_thread_to_raft_later(struct partition *p, struct task *task);
 
 #endif

@@ -68,7 +68,8 @@ static void give_back(struct partition *p, void (*run)(struct task *task))
     p->batch = NULL;
     p->retry_ms = 0;
     p->applied_task.run = run;
-    store_thread_to_raft(p, &p->applied_task);
+    store_thread_to_raft_later(p, &p->applied_task);
+    if (run != on_applied || atomic_load(&p->view.is_awaited)) { p->thread->has_pushed = true; }
 }
 
 static void condemn(struct partition *p, bool is_unknown)

@@ -8,7 +8,8 @@
 #include "rdb/rdb_value.h"
 
 enum {
-    RDB_VERSION_WRITTEN = 10,  /* Redis 7.0's */
+    RDB_VERSION_WRITTEN = 10, /* Redis 7.0's */
+    RDB_VERSION_FIELD_DEADLINES = 12,
     RDB_VERSION_READ_MAX = 12, /* Redis 7.4's */
 };
 

@@ -4,8 +4,8 @@
 
 #include "session/session.h"
 
-/* Takes: fd, a connected socket that may be served. Gives it a session. */
-void session_open(struct sessions *sessions, int fd);
+/* Takes: fd, a connected socket that may be served; tls, or NULL, as conn_open. Gives it a session. */
+void session_open(struct sessions *sessions, int fd, struct tls *tls);
 
 /* Go back to the state of a fresh connection (RESET). False: it has many subscriptions; again in a later turn. */
 MUST_USE bool session_reset(struct session *session);

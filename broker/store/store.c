@@ -189,6 +189,7 @@ static void txn_fini(struct store_txn *txn)
     }
     txn->cursor_count = 0;
     mem_free(txn->found);
+    mem_free(txn->open_heads);
     buf_fini(&txn->scratch);
     buf_fini(&txn->open_block.bytes);
 }
@@ -232,6 +233,7 @@ void store_txn_entry(struct store_txn *txn, uint64_t now_ms, uint64_t seed)
 {
     CHECK(txn->is_write && now_ms >= txn->clock_ms);
     stream_flush(txn);
+    heads_flush(txn);
     if (txn->clock_ms == 0 && !txn->store->has_seed) { seed_hashes(txn->store, seed); }
     txn->now_ms = now_ms;
     txn->clock_ms = now_ms;
@@ -258,6 +260,7 @@ enum err store_commit(struct store_txn *txn)
 {
     CHECK(txn->is_write);
     stream_flush(txn);
+    heads_flush(txn);
     spaces_write(txn);
     struct store_key_bytes counters;
     counters_encode(txn, &counters);
@@ -332,6 +335,13 @@ void store_reader_end(struct store_txn *txn)
 bool store_reader_hid(const struct store_txn *txn)
 {
     return txn->hid;
+}
+
+bool store_txn_take_timers(struct store_txn *txn)
+{
+    bool has_timers = txn->has_timers;
+    txn->has_timers = false;
+    return has_timers;
 }
 
 enum err store_txn_err(const struct store_txn *txn)
@@ -416,9 +426,10 @@ bool txn_get(struct store_txn *txn, struct slice key, struct slice *value)
 
 /* The counters, and the databases' counts, are put once a transaction: they are left out, since replicas batch the
  * same entries differently. */
-static void digest(struct store_txn *txn, char what, struct slice key, struct slice value)
+static void note_change(struct store_txn *txn, char what, struct slice key, struct slice value)
 {
     if (key.data[0] == '!' || key.data[0] == 'D') { return; }
+    txn->has_timers |= key.data[0] == 't' || key.data[0] == 'b';
     uint32_t head[2] = {htobe32((uint32_t)key.len << 8 | (unsigned char)what),
                         htobe32((uint32_t)value.len)};
     txn->digest = crc32c(txn->digest, head, sizeof head);
@@ -431,7 +442,7 @@ void txn_put(struct store_txn *txn, struct slice key, struct slice value)
     CHECK(txn->is_write);
     store_txn_work(txn);
     if (txn->err != ERR_OK) { return; }
-    digest(txn, '+', key, value);
+    note_change(txn, '+', key, value);
     MDB_val k = val_of(key);
     MDB_val v = val_of(value);
     int rc = mdb_put(txn->mdb, txn->store->dbi, &k, &v, 0);
@@ -446,7 +457,7 @@ bool txn_delete(struct store_txn *txn, struct slice key)
     MDB_val k = val_of(key);
     int rc = mdb_del(txn->mdb, txn->store->dbi, &k, NULL);
     if (rc == MDB_SUCCESS) {
-        digest(txn, '-', key, SLICE(""));
+        note_change(txn, '-', key, SLICE(""));
         return true;
     }
     if (rc != MDB_NOTFOUND) { txn_fail(txn, store_err_of(rc)); }
@@ -551,7 +562,7 @@ void cursor_delete(struct store_cursor *cursor)
 {
     store_txn_work(cursor->txn);
     if (cursor->txn->err != ERR_OK) { return; }
-    digest(cursor->txn, '-', cursor->key, SLICE(""));
+    note_change(cursor->txn, '-', cursor->key, SLICE(""));
     int rc = mdb_cursor_del(cursor->mdb, 0);
     if (rc != MDB_SUCCESS) { txn_fail(cursor->txn, store_err_of(rc)); }
 }

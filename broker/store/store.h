@@ -107,6 +107,9 @@ void store_reader_end(struct store_txn *txn);
  * other replicas have not seen. */
 bool store_reader_hid(const struct store_txn *txn);
 
+/* May store_key_next_expiry and store_purge_is_due answer otherwise than when this was last called? */
+bool store_txn_take_timers(struct store_txn *txn);
+
 /* The first error that a call in the transaction met. */
 enum err store_txn_err(const struct store_txn *txn);
 uint64_t store_txn_now_ms(const struct store_txn *txn);

@@ -42,8 +42,9 @@ struct store_txn {
     size_t snapshot;           /* a reader: of which `space` and the counters are; 0: of none */
     struct store_found *found; /* a reader: the last head that it found; NULL: none ever */
     bool is_write;
-    bool hid;     /* a reader: a key whose deadline is not past by clock_ms */
-    enum err err; /* the first one; sticks */
+    bool has_timers; /* something at a time, or unlinked, was put or removed */
+    bool hid;        /* a reader: a key whose deadline is not past by clock_ms */
+    enum err err;    /* the first one; sticks */
     uint64_t now_ms;
     uint64_t random; /* state of the entry's generator */
     /* The counters, as read at the beginning; of a write transaction: as they will be. */
@@ -62,6 +63,8 @@ struct store_txn {
     void *work_arg;
     struct buf scratch; /* a value that is being put together */
     struct store_open_block open_block;
+    struct store_open_heads
+        *open_heads; /* that the log entry has put (store_head.h); NULL: none ever */
 };
 
 /* ---- reading and writing ---- */
@@ -91,8 +94,9 @@ bool cursor_previous(struct store_cursor *cursor);
 /* The pair under the cursor. Afterwards cursor_next goes to the one that followed it. */
 void cursor_delete(struct store_cursor *cursor);
 
-/* store_stream.c: the open block becomes a row. */
+/* store_stream.c: the open block becomes a row. store_head.c: so do open heads. */
 void stream_flush(struct store_txn *txn);
+void heads_flush(struct store_txn *txn);
 
 /* ---- databases ---- */
 

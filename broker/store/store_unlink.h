@@ -8,7 +8,7 @@
 #define FANFARE_STORE_STORE_UNLINK_H
 
 #include "store/store_int.h"
-#include "store/store_key.h"
+#include "store/store_object.h"
 
 enum unlinked_kind { UNLINKED_OBJECT = 1, UNLINKED_SPACE = 2, UNLINKED_GROUP = 3 };
 

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "store/store_int.h"
-#include "store/store_key.h"
+#include "store/store_object.h"
 
 /* A name in a key: whole, or its beginning and a hash that makes it longer than any whole one. */
 void key_name(const struct store_txn *txn, struct store_key_bytes *key, struct slice name);

@@ -138,10 +138,22 @@ bool apply_is_busy(const struct group *g)
     return g->batch.last_index != 0;
 }
 
+/* Sequentially consistent, as are the mailbox's own words: either the machine's thread sees this, or we see its task before we
+ * sleep. */
+void apply_show_awaited(struct group *g)
+{
+    uint64_t handed = apply_is_busy(g) ? g->batch.last_index : g->applied;
+    if (g->view == NULL) { return; }
+    bool is_awaited = g->state != GROUP_RUNNING || g->is_installing || g->drain_until_ms != 0 ||
+                      !list_is_empty(&g->reads) || group_commit_index(g) > handed;
+    atomic_store(&g->view->is_awaited, is_awaited);
+}
+
 bool apply_drain(struct group *g)
 {
     bool is_busy = apply_is_busy(g);
     g->drain_until_ms = is_busy ? group_now_ms(g) + DRAIN_MS : 0;
+    apply_show_awaited(g);
     return !is_busy;
 }
 
@@ -231,4 +243,5 @@ void apply_committed(struct group *g)
         is_changed = true;
     }
     if (is_changed) { read_show(g); }
+    apply_show_awaited(g);
 }

@@ -18,6 +18,8 @@ struct group;
 void apply_committed(struct group *group);
 /* More was committed: where the machine lags, what is on the disk need not wait in memory. */
 void apply_forget(struct group *group);
+/* Show whether it is waited for that the batch in flight is applied (engine_view). */
+void apply_show_awaited(struct group *group);
 /* The batch in flight was applied. */
 void apply_done(struct group *group, uint64_t index);
 /* Is a batch in flight? */

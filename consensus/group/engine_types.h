@@ -69,6 +69,9 @@ struct engine_view {
     atomic_uint_fast64_t commit; /* is here before a batch with it is handed over */
     atomic_uint_fast64_t lease_until_ms; /* 0: none; by engine_world's clock */
     atomic_uint_fast64_t applied;        /* as the engine knows */
+    /* Somebody waits for engine_applied, or it will be followed by another batch. Else the raft thread need not be woken for it:
+     * post it, then look here, and it hears of it when something else wakes it, before that. */
+    atomic_bool is_awaited;
 };
 
 /* A linearizable read point: on_done(ERR_OK) when the state machine holds everything that was

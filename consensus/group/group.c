@@ -561,6 +561,7 @@ void group_end(struct group *g)
 {
     g->state = GROUP_STOPPED;
     read_show(g);
+    apply_show_awaited(g);
     group_end_queued(g, ERR_NOT_LEADER);
     group_end_proposed(g, 0, ERR_INDOUBT);
     read_end(g, ERR_NOT_LEADER);

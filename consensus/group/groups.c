@@ -215,6 +215,7 @@ void groups_show(struct groups *all, uint64_t group, struct engine_view *view)
     CHECK(g != NULL);
     g->view = view;
     read_show(g);
+    apply_show_awaited(g);
 }
 
 /* ---- status ---- */

@@ -9,6 +9,7 @@
 #include "consensus/group/read.h"
 
 #include "base/mem.h"
+#include "consensus/group/apply.h"
 #include "consensus/group/group_int.h"
 #include "consensus/group/guards.h"
 
@@ -123,6 +124,7 @@ static void request_end(struct group *g, struct read_request *request, enum err 
 {
     list_remove(&request->link);
     if (list_is_empty(&g->reads)) { list_remove(&g->reader); }
+    apply_show_awaited(g);
     request->on_done(request, err);
 }
 
@@ -145,6 +147,7 @@ void read_begin(struct group *g, struct read_request *request)
     all->turn_is_due = true;
     if (list_is_empty(&g->reads)) { list_push_back(&all->readers, &g->reader); }
     list_push_back(&g->reads, &request->link);
+    apply_show_awaited(g);
 }
 
 /* Serve the requests of one group. */

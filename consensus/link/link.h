@@ -10,6 +10,7 @@
 #include "base/slice.h"
 
 struct link;
+struct trust;
 
 enum {
     LINK_VERSION = 1,
@@ -30,6 +31,8 @@ struct link_opts {
     const char *listen_host; /* a name or digits; NULL: a node alone, to which nobody connects */
     uint16_t listen_port;    /* 0: any, see link_port */
     size_t peer_bytes_max;   /* queued for one peer and connection; more is dropped */
+    struct trust
+        *trust; /* NULL: nobody has to prove anything; else both ends do so before the hello */
     uint32_t silence_ms_max; /* a peer that says nothing for so long is taken for stopped */
     /* Where does this node listen? False: not known. Asked at every connect; `host` is a name or an
      * address. */

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "consensus/link/link_int.h"
 #include "consensus/link/message.h"
+#include "trust/trust.h"
 
 enum { HELLO_CHECK_MS = 250 };
 
@@ -40,6 +41,8 @@ struct incoming {
     enum standing standing;
     bool is_closing;
     bool is_refused; /* its hello did not fit */
+    bool is_proving; /* nothing is read but its proof */
+    struct trust_proof proof;
     char name[LINK_NAME_BYTES];
     uint64_t accepted_ms;
     uint64_t heard_ms;
@@ -112,6 +115,54 @@ static void on_hello(void *arg, const struct hello *hello)
     count_stranger_gone(incoming->owner);
 }
 
+/* A few bytes, which a connection that has carried next to nothing takes at once. */
+static bool write_proof(struct incoming *incoming, const struct buf *out)
+{
+    uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
+    return out->len == 0 || uv_try_write((uv_stream_t *)&incoming->tcp, &bytes, 1) == (int)out->len;
+}
+
+static bool begin_proof(struct incoming *incoming)
+{
+    struct trust *trust = incoming->owner->opts.trust;
+    if (trust == NULL) { return true; }
+    struct buf out = {0};
+    incoming->is_proving = true;
+    trust_accept(&incoming->proof, trust, TRUST_RAFT, &out);
+    bool is_good = write_proof(incoming, &out);
+    buf_fini(&out);
+    return is_good;
+}
+
+/* Who is at the other end, for the log. */
+static void describe(const struct incoming *incoming, char text[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_storage from = {0};
+    int len = sizeof from;
+    if (uv_tcp_getpeername(&incoming->tcp, (struct sockaddr *)&from, &len) != 0 ||
+        uv_ip_name((const struct sockaddr *)&from, text, INET6_ADDRSTRLEN) != 0) {
+        strcpy(text, "?");
+    }
+}
+
+/* Take what is part of its proof off the start of *rest. False: it knows no secret of ours. */
+static bool prove(struct incoming *incoming, struct slice *rest)
+{
+    struct buf out = {0};
+    enum trust_step step = trust_take(&incoming->proof, rest, &out);
+    bool is_good = step != TRUST_FAILED && write_proof(incoming, &out);
+    incoming->is_proving = step == TRUST_GOES_ON;
+    buf_fini(&out);
+    if (!is_good) {
+        char from[INET6_ADDRSTRLEN];
+        describe(incoming, from);
+        LOG_LIMITED(LOG_LEVEL_WARN,
+                    "a raft peer was refused: it does not know the cluster's secret",
+                    LOG_STR("peer", from));
+    }
+    return is_good;
+}
+
 static bool take_frame(struct incoming *incoming, struct slice frame)
 {
     static const struct message_handler first = {on_hello, NULL, NULL}; /* it comes alone */
@@ -131,7 +182,11 @@ static void incoming_take(struct incoming *incoming)
     struct slice rest = buf_slice(&incoming->bytes);
     struct slice frame;
     bool is_garbage = false;
-    while (!incoming->is_closing &&
+    if (incoming->is_proving && !prove(incoming, &rest)) {
+        incoming_close(incoming);
+        return;
+    }
+    while (!incoming->is_closing && !incoming->is_proving &&
            link_frame_parse(&rest, frame_bytes_max[incoming->standing], &frame, &is_garbage)) {
         is_garbage = !take_frame(incoming, frame);
         if (is_garbage) { break; }
@@ -209,7 +264,7 @@ void link_on_connection(uv_stream_t *listener, int status)
     add_stranger(link);
     link->handle_count++;
     bool ok = uv_accept(listener, (uv_stream_t *)&incoming->tcp) == 0 && has_room;
-    if (!ok ||
+    if (!ok || !begin_proof(incoming) ||
         uv_read_start((uv_stream_t *)&incoming->tcp, on_incoming_alloc, on_incoming_read) != 0) {
         incoming_close(incoming);
     }

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "consensus/link/link_int.h"
 #include "consensus/link/message.h"
+#include "trust/trust.h"
 
 enum {
     BACKOFF_MS_MIN = 50,
@@ -30,6 +31,9 @@ struct socket {
     uv_tcp_t tcp;
     struct outgoing *outgoing; /* NULL: given up */
     struct link *link;
+    bool is_proving; /* it is connected, and its proof is under way */
+    struct trust_proof proof;
+    struct buf got; /* of the proof */
     char drain[64];
 };
 
@@ -66,6 +70,7 @@ static void on_socket_closed(uv_handle_t *handle)
     struct socket *socket = handle->data;
     struct link *link = socket->link;
     link->handle_count--;
+    buf_fini(&socket->got);
     mem_free(socket);
     link_maybe_free(link);
 }
@@ -193,12 +198,70 @@ static void on_drain_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
     *buf = uv_buf_init(socket->drain, sizeof socket->drain);
 }
 
-/* Nothing is sent back on these connections; reading shows at once when the peer closes. */
+static void come_up(struct outgoing *outgoing)
+{
+    outgoing->state = OUTGOING_UP;
+    outgoing->up_ms = link_now_ms(outgoing->peer->owner);
+    say_hello(outgoing);
+    if (outgoing->state == OUTGOING_UP && !outgoing->peer->is_contact &&
+        link_may_tell(outgoing->peer->owner, &outgoing->told_ms)) {
+        LOG_INFO("raft link up", LOG_STR("peer", outgoing->peer->name),
+                 LOG_UINT("bulk", outgoing->is_bulk));
+    }
+}
+
+/* A few bytes, which a new connection takes at once. */
+static bool write_proof(struct socket *socket, const struct buf *out)
+{
+    uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
+    return out->len == 0 || uv_try_write((uv_stream_t *)&socket->tcp, &bytes, 1) == (int)out->len;
+}
+
+static void refuse_proof(struct outgoing *outgoing, const char *why)
+{
+    if (link_may_tell(outgoing->peer->owner, &outgoing->told_ms)) {
+        LOG_WARN("no raft link: the cluster's secret was not proved",
+                 LOG_STR("peer", outgoing->peer->name), LOG_STR("why", why));
+    }
+    outgoing_down(outgoing);
+}
+
+/* What comes is the other end's proof, and no more than that. */
+static void prove(struct socket *socket, struct slice bytes)
+{
+    struct buf out = {0};
+    enum trust_step step = TRUST_GOES_ON;
+    buf_append(&socket->got, bytes);
+    struct slice rest = buf_slice(&socket->got);
+    for (size_t before = SIZE_MAX; step == TRUST_GOES_ON && rest.len < before;) {
+        before = rest.len;
+        step = trust_take(&socket->proof, &rest, &out);
+    }
+    bool is_good = step != TRUST_FAILED && write_proof(socket, &out);
+    buf_consume(&socket->got, socket->got.len - rest.len);
+    buf_fini(&out);
+    if (!is_good || (step == TRUST_PROVEN && rest.len > 0)) {
+        refuse_proof(socket->outgoing, "it does not know it");
+    } else if (step == TRUST_PROVEN) {
+        socket->is_proving = false;
+        come_up(socket->outgoing);
+    }
+}
+
+/* Nothing but a proof is sent back on these connections; reading shows at once when the peer closes. */
 static void on_drain(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct socket *socket = stream->data;
-    (void)buf;
-    if (n != 0 && socket->outgoing != NULL) { outgoing_down(socket->outgoing); }
+    if (n == 0 || socket->outgoing == NULL) { return; }
+    if (n > 0 && socket->is_proving) {
+        prove(socket, slice_of(buf->base, (size_t)n));
+    } else if (n > 0) {
+        refuse_proof(socket->outgoing, "it asks for one, and this node has none");
+    } else if (socket->is_proving) {
+        refuse_proof(socket->outgoing, "it has left: it takes another one for it, or wants none");
+    } else {
+        outgoing_down(socket->outgoing);
+    }
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -214,13 +277,12 @@ static void on_connected(uv_connect_t *request, int status)
     }
     uv_tcp_nodelay(&socket->tcp, 1);
     uv_read_start((uv_stream_t *)&socket->tcp, on_drain_alloc, on_drain);
-    outgoing->state = OUTGOING_UP;
-    outgoing->up_ms = link_now_ms(outgoing->peer->owner);
-    say_hello(outgoing);
-    if (!outgoing->peer->is_contact && link_may_tell(outgoing->peer->owner, &outgoing->told_ms)) {
-        LOG_INFO("raft link up", LOG_STR("peer", outgoing->peer->name),
-                 LOG_UINT("bulk", outgoing->is_bulk));
+    if (socket->link->opts.trust == NULL) {
+        come_up(outgoing);
+        return;
     }
+    socket->is_proving = true;
+    trust_dial(&socket->proof, socket->link->opts.trust, TRUST_RAFT);
 }
 
 static void outgoing_connect(struct outgoing *outgoing, const struct sockaddr *address)

@@ -406,6 +406,7 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.listen_host = m->raft_listen_host;
     opts.listen_port = m->opts.raft_listen_port;
     opts.silence_ms_max = 2 * m->opts.node_timeout_ms;
+    opts.trust = m->opts.trust;
     opts.address_of = address_of;
     opts.on_note = on_note;
     opts.arg = m;

@@ -34,6 +34,7 @@ struct membership_opts {
     struct pmap_address client, peer, raft; /* as others reach this node */
     const char *raft_listen_host;           /* where the raft link listens */
     uint16_t raft_listen_port;
+    struct trust *trust;             /* as link_opts.trust; of the peer links, too */
     const struct pmap_address *join; /* raft addresses of possible members */
     uint32_t join_count;
     uint32_t

@@ -25,6 +25,14 @@ GRACE_S = SPEC["template"]["spec"]["terminationGracePeriodSeconds"]
 PRE_STOP_S = int(container(STATEFUL_SET)["lifecycle"]["preStop"]["exec"]["command"][1])
 
 
+def secret_path():
+    """Where the container finds the key `secret` of the secret fanfare-cluster."""
+    (volume,) = [v["name"] for v in SPEC["template"]["spec"]["volumes"] if v.get("secret", {}).get("secretName") == "fanfare-cluster"]
+    (mount,) = [m for m in container(STATEFUL_SET)["volumeMounts"] if m["name"] == volume]
+    assert mount["readOnly"]
+    return f"{mount['mountPath']}/secret"
+
+
 def probe(kind):
     """The page that the kubelet asks for: startup, readiness, liveness."""
     return container(STATEFUL_SET)[f"{kind}Probe"]["httpGet"]["path"]
@@ -76,6 +84,8 @@ class Pod(Node):
         super().__init__(cluster, name, options)
         self.program = PodProgram(self.program.path)
         self.env = {"PATH": os.environ["PATH"], **environment(STATEFUL_SET, name, NAMESPACE)}
+        assert self.env["FANFARE_CLUSTER_SECRET_FILE"] == secret_path()
+        self.env["FANFARE_CLUSTER_SECRET_FILE"] = str(cluster.secret)
         self.is_new = True
 
     def begin(self):

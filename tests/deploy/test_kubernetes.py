@@ -123,7 +123,7 @@ def test_pods_keep_the_restricted_security_standard(documents):
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     assert spec["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-    assert all(volume.keys() <= {"name", "configMap"} for volume in spec["volumes"])
+    assert all(volume.keys() <= {"name", "configMap", "secret"} for volume in spec["volumes"])
 
 
 def test_a_service_called_fanfare_does_not_fill_the_environment(documents):

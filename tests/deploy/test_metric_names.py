@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 from lib import prometheus
+from lib.certificates import Authority
 from lib.cluster import FORM_DEADLINE_S, Cluster
 from lib.cluster_scene import publish
 from lib.wait import wait_until
@@ -42,10 +43,12 @@ def scrape(node):
 
 
 @pytest.fixture(scope="module")
-def scraped():
+def scraped(tmp_path_factory):
     """All samples of three nodes that have formed a cluster, and of one that has lost it: each code and each command
     has a series from its first occurrence on."""
-    cluster = Cluster(3, options={"cluster-node-timeout": 500, "cluster-timeout": 1000})
+    pair = Authority(tmp_path_factory.mktemp("certificates")).sign("node")
+    cluster = Cluster(3, options={"cluster-node-timeout": 500, "cluster-timeout": 1000, "tls-port": 6380, "tls-auth-clients": "no",
+                                  "tls-cert-file": pair.cert, "tls-key-file": pair.key})
     try:
         cluster.start()
         samples = {}

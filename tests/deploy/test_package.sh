@@ -24,7 +24,7 @@ done
 for script in postinst prerm postrm; do
     [[ -x $scratch/control/$script ]] || fail "no $script in the package"
 done
-for library in libc6 libevent-core-2.1-7 libuv1 liblmdb0 libjemalloc2 adduser; do
+for library in libc6 libevent-core-2.1-7 libssl3 libuv1 liblmdb0 libjemalloc2 adduser; do
     grep -q "^Depends:.*$library" "$scratch/control/control" || fail "does not depend on $library"
 done
 # libraft is a part of the binary, which no archive's package then has to match; its licence wants to be named.

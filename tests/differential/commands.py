@@ -216,7 +216,7 @@ class World:
             lambda: [b"HINCRBY", k(), f(), self.int()],
             lambda: [b"HINCRBYFLOAT", k(), f(), self.float()],
             lambda: [b"HRANDFIELD", k()] + self.maybe(70, self.int(), *self.maybe(40, b"WITHVALUES")),
-            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", self.pick([b"f[0-4]", b"*"])) + self.maybe(10, b"COUNT", self.int()),
+            lambda: [b"HSCAN", k(), b"0"] + self.maybe(30, b"MATCH", self.pick([b"f[0-4]", b"*"])) + self.maybe(10, b"COUNT", self.pick([b"0", b"-1", b"x", b"1000"])),
         ])()
 
     def set(self):
@@ -330,20 +330,23 @@ class World:
 
     def counters(self):
         """HyperLogLogs of few and of many elements, and what is none."""
-        k = lambda: self.pick([b"hll1", b"hll2", b"hll3", b"hll4", self.key()])
+        # Written under keys of their own only: Redis leaves a count in them, which commands on bits and texts would see.
+        own = lambda: self.pick([b"hll1", b"hll2", b"hll3", b"hll4"])
+        k = lambda: self.pick([own(), own(), self.key()])
         e = lambda: self.pick([b"", b"a", b"%d" % self.random.randint(0, 100000)])
         broken = lambda: self.pick([b"HYLL", b"HYLL\x01" + bytes(11), b"HYLL\x01" + bytes(10) + b"\x80\x80\x84",
                                     b"HYLL\x02" + bytes(11) + b"\x7f\xff",
                                     b"HYLL\x00" + bytes(12299), b"HYLL\x00" + bytes(100)])
         return self.pick([
-            lambda: [b"PFADD", k()] + self.many(e, 0, 5),
-            lambda: [b"PFADD", k()] + self.many(e, 50, 400),
+            lambda: [b"PFADD", own()] + self.many(e, 0, 5),
+            lambda: [b"PFADD", own()] + self.many(e, 50, 400),
             lambda: [b"PFCOUNT"] + self.many(k, 1, 3),
-            lambda: [b"PFMERGE", k()] + self.many(k, 0, 3),
+            lambda: [b"PFMERGE", own()] + self.many(k, 0, 3),
             lambda: [b"PFDEBUG", self.pick([b"ENCODING", b"TODENSE", b"FOO"]), k()],
             lambda: [b"PFDEBUG", self.pick([b"GETREG", b"DECODE"]), self.pick([b"hll1", b"hll2"])]
             if self.chance(10) else [b"PFCOUNT", k()],
             lambda: [b"GET", k()],
+            lambda: [b"LPUSH", own(), b"x"] if self.chance(20) else [b"DEL", k()],
             lambda: [b"SET", self.pick([b"hll3", b"hll4"]), broken()] if self.chance(30) else [b"DEL", k()],
         ])()
 

@@ -192,12 +192,43 @@ def test_what_newer_versions_dump_is_restored(servers):
         assert sorted(zip(flat[::2], flat[1::2])) == sorted(pairs)
 
 
-def test_fields_with_deadlines_are_refused(servers):
+def test_deadlines_of_fields_are_kept(servers):
+    """As Redis 7.4 has them; a field that is past its own is left out, and a hash of which nothing is left."""
     ours = servers[0].client(2)
-    body = struct.pack("<Q", 1900000000000) + forms.length(1) + forms.length(1) + forms.text(b"f") + forms.text(b"v")
-    reply = ours.call("RESTORE", b"k", "0", forms.payload(24, body, 12))
-    assert str(reply) == "ERR fields with deadlines of their own are not kept here"
-    assert ours.call("EXISTS", b"k") == 0
+    lowest = 4000000000000
+    fields = forms.length(3) + b"".join([b"\x01" + forms.text(b"a") + forms.text(b"1"), forms.length(0) + forms.text(b"b") +
+                                         forms.text(b"2"), forms.length(5001) + forms.text(b"c") + forms.text(b"3")])
+    dumped = forms.payload(24, struct.pack("<Q", lowest) + fields, 12)
+    packed = forms.payload(25, struct.pack("<Q", lowest) + forms.text(forms.listpack(
+        [b"a", b"1", lowest, b"c", b"3", lowest + 5000, b"b", b"2", 0])), 12)
+    for payload in (dumped, packed):
+        assert ours.call("RESTORE", "k", "0", payload, "REPLACE") == "OK"
+        for _ in range(2):
+            assert ours.call("HPEXPIRETIME", "k", "FIELDS", 3, "a", "b", "c") == [lowest, -1, lowest + 5000]
+            assert ours.call("HMGET", "k", "a", "b", "c") == [b"1", b"2", b"3"]
+            assert ours.call("RESTORE", "k", "0", ours.call("DUMP", "k"), "REPLACE") == "OK"
+    assert ours.call("HPERSIST", "k", "FIELDS", 2, "a", "c") == [1, 1]
+    assert servers[1].client(2).call("RESTORE", "k", "0", ours.call("DUMP", "k")) == "OK"
+    past = forms.payload(24, struct.pack("<Q", 1000) + fields, 12)
+    assert ours.call("RESTORE", "k", "0", past, "REPLACE") == "OK"
+    assert ours.call("HGETALL", "k") == [b"b", b"2"]
+    gone = forms.payload(24, struct.pack("<Q", 1000) + forms.length(1) + b"\x01" + forms.text(b"a") + forms.text(b"1"), 12)
+    assert ours.call("RESTORE", "k", "0", gone, "REPLACE") == "OK"
+    assert ours.call("EXISTS", "k") == 0
+
+
+def test_what_was_released_is_dumped_as_a_consumers(servers):
+    ours, theirs = [server.client(2) for server in servers]
+    for number in range(1, 5):
+        ours.call("XADD", "s", f"1-{number}", "f", "v")
+    ours.call("XGROUP", "CREATE", "s", "g", "0")
+    ours.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">")
+    assert ours.call("XNACK", "s", "g", "FAIL", "IDS", 2, "1-2", "1-3") == 2
+    for name in ("t", "u"):
+        assert theirs.call("RESTORE", name, "0", ours.call("DUMP", "s")) == "OK"
+        assert theirs.call("XPENDING", name, "g")[3] == [[b"c", b"2"], [b"fanfare:released", b"2"]]
+        ours.call("RESTORE", "s", "0", theirs.call("DUMP", name), "REPLACE")
+        assert ours.call("XNACK", "s", "g", "FAIL", "IDS", 1, "1-3") == 1
 
 
 # ---- mistakes ----

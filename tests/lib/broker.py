@@ -260,7 +260,8 @@ def _sanitizer_env():
     return {
         "ASAN_OPTIONS": f"exitcode={EXIT_SANITIZER}:detect_leaks=1:abort_on_error=0",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-        "TSAN_OPTIONS": f"exitcode={EXIT_SANITIZER}:halt_on_error=0:detect_deadlocks=0",  # it holds at most 64 locks
+        "TSAN_OPTIONS": f"exitcode={EXIT_SANITIZER}:halt_on_error=0:detect_deadlocks=0:"  # it holds at most 64 locks
+                        f"suppressions={ROOT}/tests/process/tsan.supp",
     }
 
 

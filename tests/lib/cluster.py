@@ -200,6 +200,8 @@ class Cluster:
     def __init__(self, count=3, world=None, partitions=PARTITIONS, options=None, zones=None, expect=None, plain=False):
         self.world = world or Loopback()
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cluster-test-"))
+        self.secret = self.directory / "secret"
+        self.secret.write_text("what the nodes of this test share\n")
         self.partitions = partitions
         self.expect = expect or count
         self.options = options or {}
@@ -234,7 +236,7 @@ class Cluster:
         options = {"advertise": self.world.host(node.name), "peer-listen": f"{node.bind_host}:{PEER_PORT}",
                    "raft-listen": f"{node.bind_host}:{RAFT_PORT}", "expect": self.expect, "partitions": self.partitions,
                    "join": " ".join(f"{self.world.host(n)}:{RAFT_PORT}" for n in known),
-                   "cluster-node-timeout": NODE_TIMEOUT_MS, "cluster-timeout": 5 * NODE_TIMEOUT_MS, **self.options}
+                   "cluster-secret-file": self.secret, "cluster-node-timeout": NODE_TIMEOUT_MS, "cluster-timeout": 5 * NODE_TIMEOUT_MS, **self.options}
         if node.name in self.zones:
             options["zone"] = self.zones[node.name]
         return options

@@ -1,68 +1,27 @@
 """fanfare import: a file, and a Redis that goes on being written to, into a broker; what cannot come over; lost connections."""
 
 import contextlib
-import os
 import pathlib
 import random
-import re
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-from lib import rdb_forms as forms  # noqa: E402
-from lib.broker import FanfareProgram, run_cli  # noqa: E402
-from lib.key_content import assert_same, databases  # noqa: E402
-from lib.ports import free_port  # noqa: E402
-from lib.resp import Client, Closed, RespError  # noqa: E402
-from lib.wait import wait_until  # noqa: E402
+from lib import rdb_forms as forms
+from lib.broker import run_cli
+from lib.import_work import RUN_S, Import, Redis, Writers, fill, fill_large, history_end, replica_offset
+from lib.key_content import assert_same, databases
+from lib.ports import free_port
+from lib.resp import Closed
+from lib.wait import wait_until
 
 pytestmark = pytest.mark.fanfare_only
 
 DONE, FAILED, BAD_SOURCE, LEFT_OUT, STOPPED, USAGE = 0, 1, 2, 3, 4, 64
-RUN_S = 180
-
-
-class Redis:
-    """A redis-server that is imported from."""
-
-    def __init__(self, directory, *options):
-        self.directory = pathlib.Path(directory)
-        self.port = free_port()
-        argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                "--repl-diskless-sync-delay", "0", "--loglevel", "warning", "--dir", str(directory), *options]
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until(self._answers, what="redis-server answers")
-
-    def _answers(self):
-        try:
-            self.client().close()
-        except OSError:
-            return False
-        return True
-
-    def client(self):
-        return Client(("127.0.0.1", self.port))
-
-    def save(self):
-        """The path of an RDB file of all that is there."""
-        with self.client() as client:
-            assert client.call("SAVE") == "OK"
-        return str(self.directory / "dump.rdb")
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(20)
-
-
 @pytest.fixture(name="redis_server")
 def _redis_server():
     """Makes redis-servers with options."""
@@ -82,48 +41,6 @@ def to(broker):
 
 def run(*args):
     return run_cli("import", *args, timeout_s=RUN_S)
-
-
-def fill(client, chance, names=40):
-    """Keys of every type, small ones; some with a deadline that is far."""
-    for number in range(names):
-        words = [b"%d" % chance.randint(-70000, 70000) if chance.random() < 0.5 else
-                 bytes(chance.choices(b"ab\0\xff", k=chance.choice([0, 1, 10, 70, 300]))) for _ in range(12)]
-        pairs = [word for pair in zip(words[::2], words[1::2]) for word in pair]
-        scores = [word for score, member in zip(range(6), words) for word in (b"%d.5" % score, member)]
-        client.call("SET", b"string:%d" % number, words[0])
-        client.call("RPUSH", b"list:%d" % number, *words)
-        client.call("SADD", b"set:%d" % number, *words)
-        client.call("SADD", b"ints:%d" % number, *range(number + 1))
-        client.call("HSET", b"hash:%d" % number, *pairs)
-        client.call("ZADD", b"zset:%d" % number, *scores)
-        client.call("XADD", b"stream:%d" % number, "%d-1" % (number + 1), *pairs)
-        for kind in chance.sample([b"string", b"list", b"set", b"hash", b"zset", b"stream"], 2):
-            client.call("PEXPIREAT", b"%b:%d" % (kind, number), 4000000000000 + number)
-
-
-def fill_large(client):
-    """Values above what goes over at once; a stream whose groups have something pending, and with deleted entries."""
-    client.calls([["RPUSH", "large:list", *[b"%d" % n * (n % 40 + 1) for n in range(s, s + 500)]] for s in range(0, 20000, 500)])
-    client.calls([["SADD", "large:set", *[b"m%d" % n for n in range(s, s + 500)]] for s in range(0, 20000, 500)])
-    client.calls([["HSET", "large:hash", *[b"f%d" % (n // 2) for n in range(s, s + 500)]] for s in range(0, 40000, 500)])
-    client.calls([["ZADD", "large:zset", *[word for n in range(s, s + 500) for word in (b"%.3f" % (n / 7), b"m%d" % n)]]
-                  for s in range(0, 20000, 500)])
-    client.call("SET", "large:string", random.Random(1).randbytes(11 << 20))
-    client.call("PEXPIREAT", "large:hash", 4000000000000)
-    client.calls([["XADD", "large:stream", "%d-%d" % (n // 9 + 1, n + 1), "n", n, *(["other", "x" * 50] if n % 11 == 0 else [])]
-                  for n in range(20000)])
-    client.call("XGROUP", "CREATE", "large:stream", "one", "0")
-    client.call("XGROUP", "CREATE", "large:stream", "two", "500-4500")
-    client.call("XGROUP", "CREATECONSUMER", "large:stream", "two", "idle")
-    for name, count in (("alice", 3000), ("bob", 40), ("alice", 7)):
-        client.call("XREADGROUP", "GROUP", "one", name, "COUNT", count, "STREAMS", "large:stream", ">")
-    client.call("XACK", "large:stream", "one", *["%d-%d" % (n // 9 + 1, n + 1) for n in range(0, 3000, 7)])
-    client.call("XDEL", "large:stream", *["%d-%d" % (n // 9 + 1, n + 1) for n in range(5000, 20000, 13)], "2223-20000")
-    client.call("XADD", "empty:stream", "5-5", "a", "b")
-    client.call("XGROUP", "CREATE", "empty:stream", "g", "0")
-    client.call("XREADGROUP", "GROUP", "g", "c", "STREAMS", "empty:stream", ">")
-    client.call("XDEL", "empty:stream", "5-5")
 
 
 def test_a_file_of_every_type_comes_over(redis_server, start_broker):
@@ -163,7 +80,7 @@ def test_what_cannot_come_over_is_listed_before_anything_is_written(tmp_path, st
     module_id = sum("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index(c) << 10 + 6 * (8 - i)
                     for i, c in enumerate("ReJSON-RL"))
     module = b"\x81" + struct.pack(">Q", module_id | 3) + forms.length(5) + forms.text(b"{}") + forms.length(0)
-    expiring = struct.pack("<Q", 1900000000000) + forms.length(1) + forms.length(1) + forms.text(b"f") + forms.text(b"v")
+    expiring = struct.pack("<Q", 4000000000000) + forms.length(1) + forms.length(1) + forms.text(b"f") + forms.text(b"v")
     key = lambda kind, name, value: bytes([kind]) + forms.text(name) + value
     body = b"REDIS0012" + b"\xfa" + forms.text(b"redis-ver") + forms.text(b"7.4.1")
     body += b"\xf5" + forms.text(b"#!lua name=mylib\nredis.register_function('f', function() end)")
@@ -175,13 +92,13 @@ def test_what_cannot_come_over_is_listed_before_anything_is_written(tmp_path, st
         for extra in ([], ["--dry-run"]):
             refused = run(str(path), *to(broker), *extra)
             assert refused.returncode == LEFT_OUT, refused.stderr
-            for text in ("1 keys with values of modules: doc(ReJSON-RL)", "fields have deadlines of their own: session",
-                         "databases above 15: far", "libraries of functions: mylib", "empty, not loaded: 1", "of redis 7.4.1"):
+            for text in ("1 keys with values of modules: doc(ReJSON-RL)", "databases above 15: far", "libraries of functions: mylib", "empty, not loaded: 1", "of redis 7.4.1"):
                 assert text in refused.stdout, refused.stdout
             assert target.call("DBSIZE") == 0
         done = run(str(path), *to(broker), "--skip")
         assert done.returncode == DONE, done.stderr
-        assert databases(target) == {(0, b"plain"): ["string", -1, b"value"]}
+        assert databases(target) == {(0, b"plain"): ["string", -1, b"value"], (0, b"session"): ["hash", -1, [(b"f", b"v")]]}
+        assert target.call("HPEXPIRETIME", "session", "FIELDS", 1, "f") == [4000000000000]
 
 
 def test_a_damaged_file_is_refused_before_anything_is_written(redis_server, tmp_path, start_broker):
@@ -210,69 +127,6 @@ def test_a_source_or_target_that_is_not_there_is_said(redis_server, start_broker
     redis, broker = redis_server(), start_broker()
     assert run("--from", nowhere, *to(broker)).returncode == BAD_SOURCE
     assert run(redis.save(), "--to", nowhere).returncode == FAILED
-
-
-class Import:
-    """A running `fanfare import`."""
-
-    def __init__(self, *args):
-        self.process = subprocess.Popen([FanfareProgram().path, "import", *args], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.output = b""
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        while data := os.read(self.process.stdout.fileno(), 4096):
-            self.output += data
-
-    def wait_for(self, text):
-        wait_until(lambda: text in self.output or self.process.poll() is not None, RUN_S, f"import says {text}")
-        assert text in self.output, self.process.stderr.read()
-
-    def end(self, number=None):
-        """The exit code; its output is in self.output, what it complains of in self.complaint."""
-        if number is not None:
-            self.process.send_signal(number)
-        code = self.process.wait(RUN_S)
-        self.complaint = self.process.stderr.read().decode()
-        self.reader.join()
-        return code
-
-
-class Writers:
-    """Clients that go on writing to the source what must not be executed twice, in several databases."""
-
-    def __init__(self, redis, count=3):
-        self.redis = redis
-        self.done = threading.Event()
-        self.commands = 0
-        self.threads = [threading.Thread(target=self._write, args=(number,)) for number in range(count)]
-        for thread in self.threads:
-            thread.start()
-
-    def _write(self, number):
-        chance = random.Random(number)
-        with self.redis.client() as client:
-            while not self.done.is_set():
-                client.call("SELECT", chance.choice([0, 0, 0, 1, 9]))
-                tag = b"%d" % chance.randrange(50)
-                commands = [["INCR", b"n:" + tag], ["RPUSH", b"q:" + tag, chance.randrange(1000)], ["LPOP", b"q:" + tag],
-                            ["ZINCRBY", b"z:" + tag, "1.5", chance.randrange(9)], ["HINCRBY", b"h:" + tag, "f", 3],
-                            ["XADD", b"x:" + tag, "*", "f", chance.randrange(1000)], ["SPOP", b"s:" + tag],
-                            ["SADD", b"s:" + tag, chance.randrange(100)], ["APPEND", b"a:" + tag, "x"],
-                            ["SET", b"e:" + tag, "v", "EX", 100000], ["DEL", b"a:" + tag], ["PUBLISH", "channel", "x"]]
-                chosen = chance.choices(commands, k=chance.randint(1, 20))
-                if chance.random() < 0.3:
-                    chosen = [["MULTI"], *chosen, ["EXEC"]]
-                replies = client.calls(chosen)
-                assert not any(isinstance(reply, RespError) for reply in replies), replies
-                self.commands += len(chosen)
-
-    def stop(self):
-        self.done.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.fixture(name="writers")
@@ -331,12 +185,12 @@ def test_a_lost_target_and_a_lost_source_double_nothing_and_lose_nothing(redis_s
             time.sleep(0.3)
             broker.kill()
             broker.start()
-            assert source.call("CLIENT", "KILL", "TYPE", "replica") == 1
+            wait_until(lambda: source.call("CLIENT", "KILL", "TYPE", "replica") == 1, what="the replica's connection is closed")
             before = writing.commands
             wait_until(lambda at=before: writing.commands > at + 500, what="the writers go on")
         writing.stop()
-        end = int(re.search(rb"master_repl_offset:(\d+)", source.call("INFO", "replication")).group(1))
-        wait_until(lambda: _replica_offset(source) >= end, RUN_S, "the target has it all")
+        end = history_end(source)
+        wait_until(lambda: replica_offset(source) >= end, RUN_S, "the target has it all")
         assert going.end(signal.SIGINT) == DONE, going.complaint
         with broker.client() as target:
             assert_same(source, target, is_replica=True)
@@ -348,11 +202,6 @@ def _keys(broker):
             return client.call("DBSIZE")
     except (OSError, Closed):
         return 0
-
-
-def _replica_offset(source):
-    found = re.search(rb"slave0:.*offset=(\d+)", source.call("INFO", "replication"))
-    return int(found.group(1)) if found else 0
 
 
 def test_what_cannot_be_followed_ends_it_with_all_before_it_executed(redis_server, start_broker):

@@ -19,6 +19,7 @@ ALONE = "test_partition_alone alone/"
 PARK = "test_partition_park park/"
 CLOCK = "test_partition_clock clock/"
 CRASH = "test_partition_crash crash/"
+PENDING = "test_partition_pending pending/"
 CLUSTER = "test_partition_cluster cluster/"
 LANE = "test_store_lane store_lane/"
 IMAGE = "test_store_image store_image/"
@@ -52,11 +53,16 @@ MUTATIONS = [
      [("broker/partition", "at = put_varint(at, request->acked[i]);", "at = put_varint(at, 0);")],
      PARK + "a_number_that_is_confirmed*"),
     ("the applied index is not stored with the data",
-     [("broker/partition", "store_set_applied(a.txn, applied);", "")],
+     [("broker/partition", "store_set_applied(a->txn, index);", "")],
      ALONE + "a_worker_reads_by_itself*"),
     ("what a transaction that failed has answered is answered",
-     [("broker/partition", "err = store_commit(a.txn);", "answer_all(p); err = store_commit(a.txn);")],
+     [("broker/partition", "p->executed = executed;", "p->executed = executed; answer_all(p);")],
      CRASH + "a_store_without_room*"),
+    ("what was answered and found no room is forgotten",
+     [("broker/partition", "return p->pending.commands.len > 0 ? execute_again(p) : ERR_OK;", "return ERR_OK;")],
+     PENDING + "without_room*"),
+    ("what is executed again is told again",
+     [("broker/partition", "a.is_again = true;", "")], PENDING + "without_room*"),
     ("a life that goes on is forgotten",
      [("broker/store", "read_u64(cursor.key.data + 9) < below) {", "read_u64(cursor.key.data + 9) <= below) {")],
      LANE + "a_life_that_goes_on*"),
@@ -125,8 +131,7 @@ MUTATIONS = [
       ("broker/partition", "bool is_done = store_applied(slot->reader) >= commit &&", "bool is_done =")],
      ALONE + "a_worker_reads_nothing_without*"),
     ("a read is answered before what is committed is applied",
-     [("broker/partition", "} else if (atomic_load(&p->applied) < commit) {",
-       "} else if (atomic_load(&p->applied) < commit && false) {")], ALONE + "a_read_waits_for*"),
+     [("broker/partition", "} else if (apply_show(p, commit)) {", "} else if (apply_show(p, commit) || true) {")], ALONE + "a_read_waits_for*"),
     # Time.
     ("time goes back with the clock",
      [("broker/partition", "if (wall_ms > p->clock_ms) { p->clock_ms = wall_ms; }", "p->clock_ms = wall_ms;"),

@@ -14,6 +14,7 @@
 #include "net/conn.h"
 #include "net/listener.h"
 #include "pubsub/msg.h"
+#include "unit/trust_rig.h"
 
 enum { WAIT_MS = 20000, SILENCE_MS = 1000, PATIENCE_MS = 2 * WAIT_MS, NODE = 7 };
 
@@ -25,6 +26,8 @@ struct fixture {
     struct peer_hub *accept_hub;
     struct listener *listener;
     struct peer_out *out;
+    struct trust *dial_trust;
+    struct trust *accept_trust;
     bool is_lane;
     uint16_t port;
     const char *host;
@@ -170,9 +173,13 @@ static void on_accept(void *arg, int fd)
     peer_in_open(((struct fixture *)arg)->accept_hub, fd);
 }
 
-static struct fixture *set_up_with(bool is_lane, uint32_t silence_ms_max)
+/* The secrets of both ends; NULL: none is asked for. */
+static struct fixture *set_up_trusting(bool is_lane, uint32_t silence_ms_max, const char *dialler,
+                                       const char *acceptor)
 {
     struct fixture *f = mem_new0(sizeof *f);
+    f->dial_trust = dialler != NULL ? trust_of(dialler) : NULL;
+    f->accept_trust = acceptor != NULL ? trust_of(acceptor) : NULL;
     f->is_lane = is_lane;
     f->host = "127.0.0.1";
     start_worker(&f->dialling, 0);
@@ -183,9 +190,11 @@ static struct fixture *set_up_with(bool is_lane, uint32_t silence_ms_max)
                                  .in_ops = &in_ops,
                                  .arg = f,
                                  .silence_ms_max = silence_ms_max,
-                                 .dial_ms_max = silence_ms_max};
+                                 .dial_ms_max = silence_ms_max,
+                                 .trust = f->dial_trust};
     f->dial_hub = peer_hub_new(&opts);
     opts.worker = f->accepting;
+    opts.trust = f->accept_trust;
     f->accept_hub = peer_hub_new(&opts);
     const struct listener_opts listen_opts = {
         .address = "127.0.0.1:0", .backlog = 16, .on_accept = on_accept, .arg = f};
@@ -196,6 +205,11 @@ static struct fixture *set_up_with(bool is_lane, uint32_t silence_ms_max)
     worker_start(f->dialling);
     worker_start(f->accepting);
     return f;
+}
+
+static struct fixture *set_up_with(bool is_lane, uint32_t silence_ms_max)
+{
+    return set_up_trusting(is_lane, silence_ms_max, NULL, NULL);
 }
 
 /* For what is about time. */
@@ -257,6 +271,8 @@ static void tear_down(struct fixture *f)
     worker_free(f->dialling);
     worker_free(f->accepting);
     buf_fini(&f->sending);
+    trust_free(f->dial_trust);
+    trust_free(f->accept_trust);
     mem_free(f);
 }
 
@@ -415,6 +431,51 @@ Test(peer, requests_arrive_and_their_answers_return)
     cr_assert_geq(atomic_load(&f->batch_count), 1);
     cr_assert_leq(atomic_load(&f->batch_count), 1000);
     cr_assert_eq(atomic_load(&f->down_count), 0);
+    tear_down(f);
+}
+
+Test(peer, ends_that_know_the_secret_carry_all_that_others_do)
+{
+    struct fixture *f = set_up_trusting(false, PATIENCE_MS, "the old secret of us",
+                                        "one more for later\nthe old secret of us");
+    run_on(f, f->dialling, dial);
+    WAIT_UNTIL(atomic_load(&f->up_count) == 1);
+    run_on(f, f->dialling, send_publishes);
+    WAIT_UNTIL(atomic_load(&f->answer_count) == 1000);
+    cr_assert_eq(atomic_load(&f->frame_count), 1000);
+    cr_assert_eq(atomic_load(&f->down_count), 0);
+    run_on(f, f->dialling, free_out_abruptly);
+    tear_down(f);
+}
+
+Test(peer, who_does_not_know_the_secret_is_told_nothing_and_tells_nothing)
+{
+    static const char *const secrets[][2] = {{"the secret of others", "the secret of us all"},
+                                             {"the secret of us all", NULL},
+                                             {NULL, "the secret of us all"}};
+    for (unsigned i = 0; i < COUNT_OF(secrets); i++) {
+        struct fixture *f = set_up_trusting(i % 2 == 0, SILENCE_MS, secrets[i][0], secrets[i][1]);
+        run_on(f, f->dialling, dial);
+        WAIT_UNTIL(atomic_load(&f->down_count) >= 1);
+        cr_assert_eq(atomic_load(&f->hello_count), 0);
+        cr_assert(secrets[i][0] == NULL || atomic_load(&f->up_count) == 0);
+        run_on(f, f->dialling, free_out_abruptly);
+        tear_down(f);
+    }
+}
+
+Test(peer, a_stranger_that_proves_nothing_costs_its_connection_and_its_time)
+{
+    struct fixture *f = set_up_trusting(false, PATIENCE_MS, NULL, "the secret of us all");
+    int silent = bare_connect(f);
+    int wrong = bare_connect(f);
+    char zeros[200] = {0};
+    bare_send(wrong, slice_of(zeros, sizeof zeros));
+    cr_assert(bare_wait_reset(wrong));
+    cr_assert(bare_wait_reset(silent));
+    cr_assert_eq(atomic_load(&f->hello_count), 0);
+    close(silent);
+    close(wrong);
     tear_down(f);
 }
 

@@ -453,3 +453,45 @@ Test(config_rewrite, a_file_that_went_away_is_an_error_with_errno)
     config_free(config);
     fixture_free(f);
 }
+
+/* ---- who must be able to work by the options ---- */
+
+/* Takes any file but "bad". */
+static bool take(void *arg, const struct settings *settings, struct buf *why)
+{
+    unsigned *asked = arg;
+    (*asked)++;
+    bool is_good = !slice_equal(settings_text(settings, CONFIG_tls_cert_file), SLICE("bad"));
+    if (!is_good) { buf_append_str(why, "it is bad"); }
+    return is_good;
+}
+
+Test(config_guard, options_of_tls_take_effect_only_when_they_can_be_worked_by)
+{
+    struct fixture *f = fixture_new(&(struct sources){.file_text = "tls-cert-file good\n"});
+    struct config *config = load(f);
+    struct buf why = {0};
+    unsigned asked = 0;
+    cr_assert(config_guard(config, take, &asked, &why));
+    cr_expect_eq(asked, 1);
+    SET(config, NULL, SLICE("timeout"), SLICE("3"));
+    cr_expect_eq(asked, 1, "it is not about those");
+    SET(config,
+        "CONFIG SET failed (possibly related to argument 'tls-cert-file') - Unable to update TLS "
+        "configuration: it is bad",
+        SLICE("timeout"), SLICE("4"), SLICE("tls-cert-file"), SLICE("bad"));
+    cr_expect_eq(asked, 2);
+    cr_expect_eq(config_number(config, CONFIG_timeout), 3, "all pairs or none");
+    GET(config, "tls-cert-file=good;", SLICE("tls-cert-file"));
+    write_file(f->path, "tls-cert-file bad\ntimeout 9\n");
+    cr_expect_eq(config_reload(config), ERR_INVALID);
+    GET(config, "tls-cert-file=good;", SLICE("tls-cert-file"));
+    cr_expect_eq(config_number(config, CONFIG_timeout), 3);
+    write_file(f->path, "tls-cert-file better\n");
+    cr_expect_eq(config_reload(config), ERR_OK);
+    GET(config, "tls-cert-file=better;", SLICE("tls-cert-file"));
+    cr_expect_eq(asked, 4);
+    buf_fini(&why);
+    config_free(config);
+    fixture_free(f);
+}

@@ -105,9 +105,9 @@ Test(config_value, file_modes_are_octal)
 
 Test(config_value, listen_takes_every_kind_of_address)
 {
-    static const char *const good[] = {"127.0.0.1:0",        "[::1]:6379",       "*:6379",
-                                       "host.example:65535", "unix:/run/f.sock", "-[::1]:1",
-                                       "a:1,b:2 c:3",        " a:1 , b:2 "};
+    static const char *const good[] = {
+        "127.0.0.1:0", "[::1]:6379",  "*:6379",      "host.example:65535",      "unix:/run/f.sock",
+        "-[::1]:1",    "a:1,b:2 c:3", " a:1 , b:2 ", "tls://a:1 -tls://[::1]:2"};
     for (unsigned i = 0; i < COUNT_OF(good); i++) {
         EXPECT(listen, good[i], good[i]);
     }
@@ -136,8 +136,10 @@ Test(config_value, what_others_connect_to_is_no_wildcard)
 
 Test(config_value, bad_addresses_are_refused)
 {
-    static const char *const bad[] = {"",    " , ",      "6379", ":6379", "a:", "a:65536", "a:-1",
-                                      "a:x", "::1:6379", "[]:1", "unix:", "-",  "a:1 b"};
+    static const char *const bad[] = {
+        "",      " , ",    "6379",          ":6379",   "a:",         "a:65536",
+        "a:-1",  "a:x",    "::1:6379",      "[]:1",    "unix:",      "-",
+        "a:1 b", "tls://", "tls://unix:/a", "tls://a", "https://a:1"};
     for (unsigned i = 0; i < COUNT_OF(bad); i++) {
         cr_expect(round_trip(CONFIG_listen, bad[i], PRINT_PLAIN)[0] == '!', "'%s'", bad[i]);
     }
@@ -151,6 +153,8 @@ Test(config_value, http_listen_can_be_off)
 {
     EXPECT(http_listen, "off", "off");
     EXPECT(http_listen, "[::]:9121", "[::]:9121");
+    EXPECT(http_listen, "https://*:9121", "https://*:9121");
+    EXPECT(http_listen, "https://off", "!argument must be an address or 'off'");
     EXPECT(http_listen, "no", "!argument must be an address or 'off'");
 }
 

@@ -406,6 +406,41 @@ Test(consensus_engine, one_batch_is_in_flight_and_what_is_committed_meanwhile_is
     fixture_free(f);
 }
 
+Test(consensus_engine, it_is_shown_whether_somebody_waits_for_a_batch)
+{
+    struct fixture *f = fixture_new();
+    struct engine_view view = {0};
+    struct request requests[2];
+    struct request reader = {.read = {.group = GROUP, .on_done = on_read}};
+    settle(f);
+    f->takes_batches = true;
+    engine_group_show(f->e, GROUP, &view);
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        propose(f, &requests[i], SLICE("command"));
+        engine_turn(f->e);
+        sim_disk_drain(&f->sd);
+        engine_turn(f->e);
+        cr_assert_eq(atomic_load(&view.is_awaited), i > 0, "there is another one behind it");
+    }
+    finish_batch(f);
+    engine_turn(f->e);
+    cr_assert(!atomic_load(&view.is_awaited), "the second is in hand");
+    engine_read(f->e, &reader.read);
+    cr_assert(atomic_load(&view.is_awaited));
+    finish_batch(f);
+    engine_turn(f->e);
+    cr_assert(!atomic_load(&view.is_awaited));
+    propose(f, &requests[0], SLICE("command"));
+    engine_turn(f->e);
+    sim_disk_drain(&f->sd);
+    engine_turn(f->e);
+    cr_assert(!atomic_load(&view.is_awaited));
+    engine_group_close(f->e, GROUP);
+    cr_assert(atomic_load(&view.is_awaited), "it closes when that has come back");
+    finish_batch(f);
+    fixture_free(f);
+}
+
 Test(consensus_engine, a_group_with_a_batch_in_flight_closes_when_it_comes_back_and_loses_nothing)
 {
     struct fixture *f = fixture_new();

@@ -13,10 +13,12 @@
 #include "base/metrics.h"
 #include "consensus/link/link.h"
 #include "consensus/link/message.h"
+#include "unit/trust_rig.h"
 
 struct end {
     struct link *link;
     struct fixture *f;
+    struct trust *trust; /* or NULL */
     char from[LINK_NAME_BYTES];
     uint64_t frame_count;
     uint64_t byte_count;
@@ -75,6 +77,7 @@ static void open_end(struct fixture *f, struct end *end, const char *name, uint6
         .silence_ms_max = 500,
         .address_of = address_of,
         .on_frame = on_frame,
+        .trust = end->trust,
         .arg = end,
     };
     end->f = f;
@@ -98,6 +101,19 @@ static struct fixture *fixture_new(uint64_t cluster_of_b)
     return fixture_on("127.0.0.1", "127.0.0.1", cluster_of_b);
 }
 
+/* The secrets of both ends; NULL: none is asked for. */
+static struct fixture *fixture_trusting(const char *secret_of_a, const char *secret_of_b)
+{
+    struct fixture *f = mem_new0(sizeof *f);
+    f->listen_host = f->dialled_host = "127.0.0.1";
+    f->a.trust = secret_of_a != NULL ? trust_of(secret_of_a) : NULL;
+    f->b.trust = secret_of_b != NULL ? trust_of(secret_of_b) : NULL;
+    cr_assert_eq(uv_loop_init(&f->loop), 0);
+    open_end(f, &f->a, "a", 1);
+    open_end(f, &f->b, "b", 1);
+    return f;
+}
+
 static void on_closed(void *arg)
 {
     ((struct fixture *)arg)->closed_count++;
@@ -110,6 +126,8 @@ static void fixture_free(struct fixture *f)
     cr_assert_eq(uv_run(&f->loop, UV_RUN_DEFAULT), 0);
     cr_assert_eq(f->closed_count, 2, "nothing of a link is left");
     cr_assert_eq(uv_loop_close(&f->loop), 0);
+    trust_free(f->a.trust);
+    trust_free(f->b.trust);
     mem_free(f);
 }
 
@@ -157,6 +175,33 @@ static bool gets_through(struct fixture *f)
         (void)arrives(f, &f->b, 1, 20);
     }
     return f->b.frame_count > 0;
+}
+
+Test(consensus_link, ends_that_know_the_secret_hear_each_other)
+{
+    struct fixture *f =
+        fixture_trusting("the old secret of us", "one more for later\nthe old secret of us");
+    link_send(f->a.link, "b", SLICE("one"), false);
+    cr_assert(arrives(f, &f->b, 1, 5000));
+    link_send(f->b.link, "a", SLICE("back"), true);
+    cr_assert(arrives(f, &f->a, 1, 5000));
+    fixture_free(f);
+}
+
+Test(consensus_link, who_does_not_know_the_secret_is_not_heard)
+{
+    static const char *const secrets[][2] = {{"the secret of others", "the secret of us all"},
+                                             {"the secret of us all", NULL},
+                                             {NULL, "the secret of us all"}};
+    for (unsigned i = 0; i < COUNT_OF(secrets); i++) {
+        struct fixture *f = fixture_trusting(secrets[i][0], secrets[i][1]);
+        for (int at = 0; at < 10; at++) {
+            link_send(f->a.link, "b", SLICE("hello?"), false);
+            link_send_contact(f->a.link, "127.0.0.1", link_port(f->b.link), SLICE("note"));
+            cr_assert_not(arrives(f, &f->b, 1, 30));
+        }
+        fixture_free(f);
+    }
 }
 
 Test(consensus_link, metrics_count_bytes_and_drops_and_show_what_waits)
@@ -374,5 +419,32 @@ Test(consensus_link, strangers_take_no_members_place_the_oldest_goes_first)
     for (int i = 0; i < LINK_INCOMING_MAX; i++) {
         close(fd[i]);
     }
+    fixture_free(f);
+}
+
+/* Read what comes and drop it, until the other end closes. */
+static bool ends_within(struct fixture *f, int fd, uint64_t ms)
+{
+    char bytes[64];
+    uint64_t until = clock_mono_ns() + ms * NS_PER_MS;
+    while (clock_mono_ns() < until) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+        ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN)) { return true; }
+    }
+    return false;
+}
+
+Test(consensus_link, a_stranger_that_proves_nothing_is_closed)
+{
+    struct fixture *f = fixture_trusting("the secret of us all", "the secret of us all");
+    int silent = dial(f);
+    int wrong = dial(f);
+    char zeros[200] = {0};
+    cr_assert_eq(write(wrong, zeros, sizeof zeros), sizeof zeros);
+    cr_assert(ends_within(f, wrong, 1000));
+    cr_assert(ends_within(f, silent, 5000));
+    close(silent);
+    close(wrong);
     fixture_free(f);
 }

@@ -76,7 +76,7 @@ static void on_turn_end(void *arg)
 static void on_open_task(struct task *task)
 {
     struct echo *echo = CONTAINER_OF(task, struct echo, task);
-    conn_open(&echo->conn, echo->worker, echo->fd, echo->ops);
+    conn_open(&echo->conn, echo->worker, echo->fd, echo->ops, NULL);
 }
 
 static void on_resume_task(struct task *task)

@@ -127,7 +127,7 @@ static void on_worker(void (*run)(struct visit *visit), int fd)
 
 static void open_session(struct visit *visit)
 {
-    session_open(&world.sessions, visit->fd);
+    session_open(&world.sessions, visit->fd, NULL);
 }
 
 static void end_waits(struct visit *visit)

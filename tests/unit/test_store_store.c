@@ -116,6 +116,7 @@ static uint32_t digest_of(unsigned batch, bool is_other)
     for (unsigned i = 0; i < 3000; i++) {
         char text[32];
         int len = snprintf(text, sizeof text, "element:%u", i == 1234 && is_other ? 0 : i);
+        store_txn_entry(s.txn, s.now_ms, i);
         push(&s, slice_of(text, (size_t)len));
         const struct store_ref ref = {0, 0, slice_of(text, (size_t)len)};
         struct store_object string;

@@ -2,8 +2,11 @@
 // fails ends it with status 1. Usage of every program: node <program>.js HOST PORT.
 'use strict';
 const assert = require('node:assert');
+const fs = require('node:fs');
 
 const [host, port] = [process.argv[2], Number(process.argv[3])];
+// With CHECK_TLS_CA in the environment, the file of an authority, the clients speak TLS.
+const ca = process.env.CHECK_TLS_CA ? fs.readFileSync(process.env.CHECK_TLS_CA) : undefined;
 const DEADLINE_MS = 20000;
 
 // Run the checks one after the other.
@@ -41,4 +44,4 @@ process.on('unhandledRejection', (error) => {
   process.exit(1);
 });
 
-module.exports = { assert, host, port, run, until, numbers };
+module.exports = { assert, ca, host, port, run, until, numbers };

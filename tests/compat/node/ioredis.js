@@ -1,9 +1,9 @@
 // ioredis: plain and in cluster mode.
 'use strict';
-const { assert, host, port, run, until, numbers } = require('./check');
+const { assert, ca, host, port, run, until, numbers } = require('./check');
 const Redis = require('ioredis');
 
-const connect = (options) => new Redis({ host, port, ...options });
+const connect = (options) => new Redis({ host, port, ...(ca && { tls: { ca } }), ...options });
 
 run({
   async 'messages reach a subscriber in order'() {

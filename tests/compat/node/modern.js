@@ -1,11 +1,12 @@
 // modern: what the promise-based node-redis versions 4 and 5 have in common. `redis` is the module under test.
 'use strict';
-const { assert, host, port, until, numbers } = require('./check');
+const { assert, ca, host, port, until, numbers } = require('./check');
 
 // The checks for one version; `options` go to every client.
 function checks(redis, prefix, options) {
   const connect = async (more) => {
-    const client = redis.createClient({ socket: { host, port, reconnectStrategy: () => 10 }, ...options, ...more });
+    const socket = { host, port, reconnectStrategy: () => 10, ...(ca && { tls: true, ca }) };
+    const client = redis.createClient({ socket, ...options, ...more });
     client.on('error', () => {});
     return client.connect();
   };

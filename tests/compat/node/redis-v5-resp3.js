@@ -1,6 +1,6 @@
 // redis 5 in RESP3, where a subscriber may also run commands.
 'use strict';
-const { assert, host, port, run, until } = require('./check');
+const { assert, ca, host, port, run, until } = require('./check');
 const { checks } = require('./modern');
 const redis = require('redis-v5');
 
@@ -8,7 +8,7 @@ run({
   ...checks(redis, 'v5r3', { RESP: 3 }),
 
   async 'one connection subscribes, publishes and runs commands'() {
-    const client = await redis.createClient({ socket: { host, port }, RESP: 3 }).connect();
+    const client = await redis.createClient({ socket: { host, port, ...(ca && { tls: true, ca }) }, RESP: 3 }).connect();
     const got = [];
     await client.subscribe('v5r3:one', (message) => got.push(message));
     assert.strictEqual(await client.publish('v5r3:one', 'x'), 1);
