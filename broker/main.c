@@ -90,7 +90,7 @@ static void drain(struct server *server, struct config *config, const sigset_t *
     }
     server_log_left_short(server);
     server_drain(server);
-    if (wait_until(has_no_clients, server, waited, timeout_ms)) { return; }
+    if (wait_until(server_is_settled, server, waited, timeout_ms)) { return; }
     LOG_WARN("closing clients that did not take their data in time",
              LOG_UINT("clients", server_client_count(server)));
     server_abort(server);

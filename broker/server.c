@@ -503,6 +503,16 @@ uint64_t server_client_count(const struct server *server)
     return count;
 }
 
+bool server_is_settled(const struct server *server)
+{
+    /* Clients first: one leaves its debt before it goes. */
+    bool is_settled = server_client_count(server) == 0;
+    for (uint32_t i = 0; i < server->broker.worker_count; i++) {
+        is_settled = is_settled && service_debt_count(server->broker.service[i]) == 0;
+    }
+    return is_settled;
+}
+
 bool server_shutdown_is_urgent(const struct server *server)
 {
     return atomic_load(&server->is_urgent);

@@ -41,6 +41,9 @@ void server_abort(struct server *server);
 /* Clients connected now. */
 uint64_t server_client_count(const struct server *server);
 
+/* Has everything of clients that were connected come to its end? */
+bool server_is_settled(const struct server *server);
+
 /* Has SHUTDOWN NOW been asked for? */
 bool server_shutdown_is_urgent(const struct server *server);
 

@@ -33,7 +33,8 @@ packages_of() {
     test)
         echo 'libcriterion-dev clang libclang-rt-dev llvm clang-format shellcheck' # unit, fuzz, lint
         echo 'python3 python3-pytest python3-redis libhiredis-dev openssl' # clients
-        echo 'python3-celery python3-socketio python3-aiohttp' # applications
+        echo 'python3-celery python3-socketio python3-aiohttp python3-rq ruby-sidekiq' # applications
+        echo 'python3-channels-redis python3-django-redis'
         echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2 nftables'
         echo 'haproxy prometheus kubernetes-client=kubectl python3-kubernetes' # what deploy/ is checked with
         ;;

@@ -15,7 +15,7 @@ struct blocked {
     struct partition_request request;
     struct partition_call *call;
     uint32_t *wait_key;
-    struct session *session; /* NULL: it has gone */
+    struct session *session; /* NULL: it has gone, and this is a debt of the service */
     struct service *service;
     struct worker_timer timer;
     uint64_t until_ns; /* 0: for ever */
@@ -27,6 +27,7 @@ struct blocked {
 
 static void blocked_free(struct blocked *blocked)
 {
+    if (blocked->session == NULL) { service_debt_left(blocked->service); }
     worker_timer_cancel(&blocked->timer);
     buf_fini(&blocked->request.reply);
     mem_free(blocked->request.reply_end);
@@ -156,6 +157,7 @@ static void forget(void *question)
 {
     struct blocked *blocked = question;
     blocked->session = NULL;
+    service_debt_came(blocked->service);
     if (blocked->is_answered) {
         put_back(blocked);
         return;

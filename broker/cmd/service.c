@@ -291,6 +291,21 @@ uint32_t service_client_count(const struct service *service)
     return atomic_load_explicit(&service->session_count, memory_order_acquire);
 }
 
+uint32_t service_debt_count(const struct service *service)
+{
+    return atomic_load_explicit(&service->debt_count, memory_order_acquire);
+}
+
+void service_debt_came(struct service *service)
+{
+    atomic_fetch_add_explicit(&service->debt_count, 1, memory_order_relaxed);
+}
+
+void service_debt_left(struct service *service)
+{
+    atomic_fetch_sub_explicit(&service->debt_count, 1, memory_order_release);
+}
+
 static void on_drain(struct task *task)
 {
     struct service *service = CONTAINER_OF(task, struct service, drain_task);

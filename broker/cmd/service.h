@@ -38,6 +38,7 @@ struct service {
     atomic_bool drain_asked;
     atomic_bool abort_asked;
     atomic_uint session_count; /* accepted for it and not yet gone; any thread */
+    atomic_uint debt_count;    /* commands of clients that have gone (below); any thread */
 };
 
 /* The service that sessions belong to. */
@@ -72,6 +73,13 @@ void service_abort(struct service *service);
 
 /* Clients connected now; 0 after a drain or an abort means that it is done. Any thread. */
 uint32_t service_client_count(const struct service *service);
+
+/* Commands of clients that have gone which may have taken something that is to be put back: a drain waits for them. Any
+ * thread. */
+uint32_t service_debt_count(const struct service *service);
+/* One more; one less. The worker. */
+void service_debt_came(struct service *service);
+void service_debt_left(struct service *service);
 
 /* One more thing counts as a client until it is gone: a session, or what one has left on its way between
  * workers. Any thread; the worker. */

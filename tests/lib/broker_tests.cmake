@@ -45,7 +45,7 @@ function(broker_tests)
       set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS ${label})
       set_property(TEST ${name} PROPERTY ENVIRONMENT "BROKER=${broker}" "FANFARE_BIN=$<TARGET_FILE:fanfare>"
         "TEST_SCALE=${scale}" "TEST_SANITIZED=${sanitized}" "PYTHONDONTWRITEBYTECODE=1" ${ARG_ENVIRONMENT})
-      if(name MATCHES "node|socketio|seed_document")
+      if(name MATCHES "node|socketio|seed_document|app_")
         set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED compat_clients)
       endif()
     endforeach()

@@ -1,0 +1,7 @@
+"""Socket.IO's sharded adapter while its broker is in trouble."""
+
+
+def test_what_is_said_is_heard_once_and_in_order(scene):
+    scene.node("app-socket-io")
+    scene.trouble(share=100)
+    scene.finish()
