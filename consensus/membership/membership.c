@@ -206,9 +206,8 @@ static void show(struct membership *m)
     memcpy(copy.shown.leader, status.leader, sizeof status.leader);
     uint64_t version = atomic_load_explicit(&m->shown_version, memory_order_relaxed);
     atomic_store_explicit(&m->shown_version, version + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    for (size_t i = 0; i < SHOWN_WORDS; i++) {
-        atomic_store_explicit(&m->shown[i], copy.words[i], memory_order_relaxed);
+    for (size_t i = 0; i < SHOWN_WORDS; i++) { /* who sees one of them sees the odd version, too */
+        atomic_store_explicit(&m->shown[i], copy.words[i], memory_order_release);
     }
     atomic_store_explicit(&m->shown_version, version + 2, memory_order_release);
 }
@@ -224,9 +223,8 @@ static struct membership_status look(struct membership *m)
     do {
         before = atomic_load_explicit(&m->shown_version, memory_order_acquire);
         for (size_t i = 0; i < SHOWN_WORDS; i++) {
-            copy.words[i] = atomic_load_explicit(&m->shown[i], memory_order_relaxed);
+            copy.words[i] = atomic_load_explicit(&m->shown[i], memory_order_acquire);
         }
-        atomic_thread_fence(memory_order_acquire);
         after = atomic_load_explicit(&m->shown_version, memory_order_relaxed);
     } while (before != after || before % 2 == 1);
     return copy.shown;
