@@ -209,7 +209,7 @@ static enum acl_fault apply_first_arg(struct acl_selector *selector,
     struct slice arg = slice_of(rule.data + bar + 1, rule.len - bar - 1);
     uint32_t command = find_command(catalogue, slice_of(rule.data + 1, bar - 1));
     if (command == catalogue->command_count) { return ACL_FAULT_UNKNOWN; }
-    if (memchr(arg.data, '|', arg.len) != NULL) { return ACL_FAULT_FIRST_ARG; }
+    if (catalogue->command[command].container != ACL_NO_CONTAINER) { return ACL_FAULT_FIRST_ARG; }
     if (arg.len == 0) { return ACL_FAULT_SYNTAX; }
     if (rule.data[0] == '-' || catalogue->command[command].has_subcommands) {
         return ACL_FAULT_UNKNOWN;
@@ -226,7 +226,7 @@ static enum acl_fault apply_command(struct acl_selector *selector,
     if (rule.data[1] == '@') { return apply_category(selector, catalogue, rule); }
     uint32_t command = find_command(catalogue, slice_of(rule.data + 1, rule.len - 1));
     if (command == catalogue->command_count) {
-        const char *bar = memchr(rule.data, '|', rule.len);
+        const char *bar = memrchr(rule.data, '|', rule.len);
         return bar == NULL ? ACL_FAULT_UNKNOWN
                            : apply_first_arg(selector, catalogue, rule, (size_t)(bar - rule.data));
     }

@@ -96,7 +96,8 @@ class TestRules:
         ("+client|nope", "Unknown command or category name in ACL"),
         ("-get|x", "Unknown command or category name in ACL"), ("nope", "Syntax error"), ("%X~a", "Syntax error"),
         ("%~a", "Syntax error"), ("", "Syntax error"), ("+", "Syntax error"), ("~a b", "Syntax error"),
-        ("+client|list|x", "Allowing first-arg of a subcommand is not supported")])
+        ("+client|list|x", "Allowing first-arg of a subcommand is not supported"),
+        ("+get|a|b", "Unknown command or category name in ACL")])
     def test_a_wrong_rule_changes_nothing(self, client, rule, why):
         client.call("ACL", "SETUSER", "al", "+get")
         before = client.call("ACL", "LIST")
