@@ -271,3 +271,40 @@ Test(script, the_first_line_has_flags)
     EXPECT_HAS(&b, "#!lua\nerror('x')", "user_script:2: x");
     bench_free(&b);
 }
+
+Test(script, what_ran_before_is_not_to_be_seen)
+{
+    static const char *const scripts[] = {
+        "local t = {} for i = 1, 40 do t['k' .. i * 7 % 41] = i end local s = '' "
+        "for k, v in pairs(t) do s = s .. k .. '=' .. v .. ';' end return s",
+        "local t = {} for i = 1, 20 do t[i / 3] = tostring({}) end return cjson.encode({t[1], #t, "
+        "t[2]})",
+        "return {tostring(math.random()), math.random(1000), tostring({}), tostring(print == nil)}",
+        "local t = {3, 1, 2, 9, 7} table.sort(t, function(a, b) return a > b end) return t",
+        "return cjson.encode({a = 1, b = {1, 2, {c = 'x'}}, [\"long key\"] = 0.1})",
+        "local s = {} for w in string.gmatch('the quick brown fox', '%a+') do s[w] = #w end return "
+        "cjson.encode(s)",
+        "local n = 0 while true do n = n + 1 redis.call('echo', n) end",
+        "cjson.encode_sparse_array(true) return cjson.encode({[1000] = 1})",
+        "return cmsgpack.pack({a = 1, b = 2, c = 3, [1] = 'x'})",
+    };
+    enum { COUNT = COUNT_OF(scripts) };
+    struct bench one = bench_new();
+    one.instructions_max = 200000;
+    for (size_t shift = 1; shift < COUNT;
+         shift++) { /* the other one has met them in another order */
+        struct bench other = bench_new();
+        other.instructions_max = 200000;
+        for (size_t i = 0; i < 2 * COUNT; i++) {
+            (void)run(&other, scripts[i * shift % COUNT]);
+        }
+        for (size_t i = 0; i < COUNT; i++) {
+            other.is_alone = i % 3 == 0;
+            cr_expect_eq(run(&one, scripts[i]), run(&other, scripts[i]));
+            cr_expect(slice_equal(buf_slice(&one.out), buf_slice(&other.out)), "%s\n%.*s\n%.*s",
+                      scripts[i], SLICE_ARG(buf_slice(&one.out)), SLICE_ARG(buf_slice(&other.out)));
+        }
+        bench_free(&other);
+    }
+    bench_free(&one);
+}
