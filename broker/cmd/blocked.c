@@ -9,6 +9,8 @@
 #include "cmd/blocked_undo.h"
 #include "cmd/caller.h"
 #include "cmd/data_wait.h"
+#include "cmd/permission.h"
+#include "session/users.h"
 
 /* Asked first for a command that parks, then for one that puts back what it took. */
 struct blocked {
@@ -128,12 +130,27 @@ static void on_due(struct worker_timer *timer)
     unpark(blocked);
 }
 
+static bool is_allowed(const struct blocked *blocked)
+{
+    return !permission_would_lack(session_user(blocked->session), &command_table[blocked->command],
+                                  blocked->call->argv, blocked->call->argc);
+}
+
 static void interrupt(void *question, enum wait_end why)
 {
     struct blocked *blocked = question;
     if (blocked->is_answered || blocked->is_unparked) { return; }
+    if (why == WAIT_REVIEWED && is_allowed(blocked)) { return; }
     blocked->why = why;
     unpark(blocked);
+}
+
+/* Allowed again meanwhile: as if its time were up. */
+static void answer_reviewed(const struct blocked *blocked, struct call *call)
+{
+    call->argv = blocked->call->argv;
+    call->argc = blocked->call->argc;
+    if (!permission_lacks(call, "toplevel")) { reply_null_array(call->reply); }
 }
 
 static void finish(void *question, struct call *call)
@@ -144,6 +161,8 @@ static void finish(void *question, struct call *call)
         data_write_error(call->reply, request->err);
     } else if (request->is_unparked && blocked->why == WAIT_UNBLOCKED) {
         reply_error(call->reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    } else if (request->is_unparked && blocked->why == WAIT_REVIEWED) {
+        answer_reviewed(blocked, call);
     } else if (request->is_unparked) {
         reply_null_array(call->reply);
     } else {

@@ -165,6 +165,15 @@ static bool runs_script(const struct call *call)
     return call->command->flags & CMD_LOGGED && !command_is_subcommand(call->command);
 }
 
+bool permission_would_lack(const struct acl_user *user, const struct command *command,
+                           const struct slice *argv, uint32_t argc)
+{
+    struct acl_question question;
+    uint32_t at;
+    return !acl_user_is_free(user) && permission_question(command, argv, argc, &question) &&
+           acl_user_may(user, &question, &at) != ACL_ALLOWED;
+}
+
 bool permission_lacks(struct call *call, const char *context)
 {
     const struct session *session = call->caller->session;

@@ -16,6 +16,10 @@ MUST_USE bool permission_question(const struct command *command, const struct sl
 /* Is it refused? Then the reply says so, and ACL LOG notes it. `context`: "toplevel", "multi". */
 MUST_USE bool permission_lacks(struct call *call, const char *context);
 
+/* Would it be? Nobody is told. */
+MUST_USE bool permission_would_lack(const struct acl_user *user, const struct command *command,
+                                    const struct slice *argv, uint32_t argc);
+
 /* The text for what acl_user_may says, as in Redis: with the user's and the object's name, for who asks about others. */
 void permission_say(struct buf *out, const struct acl_user *user, enum acl_verdict verdict,
                     const char *command, const struct slice *object);

@@ -1,7 +1,9 @@
-/* secret_args: AUTH, HELLO ... AUTH, CONFIG SET requirepass, ACL SETUSER ... >password. */
+/* secret_args: AUTH, HELLO ... AUTH, CONFIG SET of a secret, ACL SETUSER ... >password. */
 #include "cmd/secret_args.h"
 
 #include <string.h>
+
+#include "config/config.h"
 
 /* HELLO version [AUTH user password] ... */
 static bool is_hello_secret(const struct slice *argv, uint32_t argc, uint32_t i)
@@ -20,7 +22,7 @@ bool secret_arg(const struct command *command, const struct slice *argv, uint32_
         return i >= 3 && argv[i].len > 0 && memchr("><#!", argv[i].data[0], 4) != NULL;
     case COMMAND_hello: return is_hello_secret(argv, argc, i);
     case COMMAND_config_set: /* CONFIG SET name value [name value ...] */
-        return i >= 3 && i % 2 == 1 && slice_equal_nocase(argv[i - 1], SLICE("requirepass"));
+        return i >= 3 && i % 2 == 1 && config_is_secret(argv[i - 1]);
     default: return false;
     }
 }

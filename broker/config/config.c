@@ -331,6 +331,12 @@ bool config_set(struct config *config, const struct slice *name, const struct sl
     return is_good;
 }
 
+bool config_is_secret(struct slice name)
+{
+    enum config_option option = option_find(name);
+    return option != CONFIG_COUNT && option_rows[option].kind == KIND_SECRET;
+}
+
 bool config_cap_clients(struct config *config, uint64_t count)
 {
     pthread_mutex_lock(&config->lock);

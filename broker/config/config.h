@@ -96,6 +96,9 @@ int64_t settings_number(const struct settings *settings, enum config_option opti
 typedef bool config_take(void *arg, const struct settings *settings, struct buf *why);
 MUST_USE bool config_guard(struct config *config, config_take *take, void *arg, struct buf *why);
 
+/* Is the value of the option of this name a secret, not to be shown to anybody? Thread: any. */
+bool config_is_secret(struct slice name);
+
 /* max-clients never passes `count` from now on; one that is set above is lowered. True: it was. */
 bool config_cap_clients(struct config *config, uint64_t count);
 

@@ -83,6 +83,7 @@ enum session_bar {
 enum wait_end {
     WAIT_TIMED_OUT, /* as if its time were up */
     WAIT_UNBLOCKED, /* CLIENT UNBLOCK ... ERROR */
+    WAIT_REVIEWED,  /* only if its user may not run it any more */
 };
 
 /* What a command waits for that has no answer yet. */

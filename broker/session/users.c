@@ -86,7 +86,11 @@ static void judge(struct session *session)
         session->extra->user = acl_user_ref(now);
         user = now;
     }
-    if (!may_hear_all(session, user)) { close_session(session); }
+    if (!may_hear_all(session, user)) {
+        close_session(session);
+    } else if (session_is_blocked(session)) {
+        session->extra->wait.ops->interrupt(session->extra->wait.question, WAIT_REVIEWED);
+    }
 }
 
 void users_refresh(struct sessions *sessions)

@@ -7,7 +7,8 @@
 #include "session/session.h"
 
 /* Take over a change of users; costs next to nothing if there is none. Clients whose user is no more, or who listen to what
- * their user may hear no longer, are closed: at once, or behind the answer of the command that is at work. */
+ * their user may hear no longer, are closed: at once, or behind the answer of the command that is at work. A command that
+ * blocks ends if it is not allowed any more. */
 void users_refresh(struct sessions *sessions);
 
 /* Who the client is; before AUTH, too: then it may do only what needs no authentication. */

@@ -295,6 +295,19 @@ class TestChanges:
         assert client.call("LRANGE", "q", 0, -1) == [b"x"]
 
 
+    def test_a_blocked_client_that_loses_its_key_is_refused_and_another_goes_on(self, client, login):
+        loses, keeps = login("al", "+@all", "~q", "~r"), login("bo", "+@all", "~q")
+        loses.send("BLPOP", "q", 0)
+        keeps.send("BLPOP", "q", 0)
+        wait_until(lambda: client.call("CLIENT", "LIST").count(b" cmd=blpop ") == 2)
+        assert client.call("ACL", "SETUSER", "al", "resetkeys", "~r") == "OK"
+        assert loses.reply() == NO_KEY
+        client.call("ACL", "SETUSER", "bo", "~another")
+        assert client.call("RPUSH", "q", "x") == 1
+        assert keeps.reply() == [b"q", b"x"]
+        assert loses.call("PING") == "PONG"
+
+
 class TestLog:
     """ACL LOG."""
 

@@ -34,6 +34,9 @@ Test(cmd_secret_args, passwords_are_secret_and_nothing_else_is)
     assert_secrets(COMMAND_config_set, WORDS("CONFIG", "SET", "timeout", "1", "RequirePass", "pw"),
                    ".....s");
     assert_secrets(COMMAND_config_set, WORDS("CONFIG", "SET", "requirepass"), "...");
+    assert_secrets(COMMAND_config_set, WORDS("CONFIG", "SET", "tls-key-file-pass", "pw"), "...s");
+    assert_secrets(COMMAND_acl_setuser, WORDS("ACL", "SETUSER", ">al", "on", ">pw", "~>x", "<old"),
+                   "....s.s");
     assert_secrets(COMMAND_echo, WORDS("ECHO", "requirepass"), "..");
 }
 
