@@ -32,6 +32,16 @@ static bool fields_read(const struct data_call *call, uint32_t at, const char *b
 
 static const char not_positive[] = "ERR Number of fields must be a positive integer";
 
+/* KEY FIELDS numfields field ...: a reply for each field is to follow. False: the reply is there. */
+static bool fields_open(struct data_call *call, struct data_key *key)
+{
+    if (!key_open(call, call->argv[1], STORE_HASH, key) || !fields_read(call, 2, not_positive)) {
+        return false;
+    }
+    reply_array(call->reply, call->argc - 4);
+    return true;
+}
+
 /* ---- HEXPIRE ---- */
 
 enum condition { IF_ANY, IF_NONE, IF_SOME, IF_GREATER, IF_LESS };
@@ -142,9 +152,7 @@ void data_hpersist(struct data_call *call)
 {
     struct data_key key;
     bool is_changed = false;
-    if (!key_open(call, call->argv[1], STORE_HASH, &key)) { return; }
-    if (!fields_read(call, 2, not_positive)) { return; }
-    reply_array(call->reply, call->argc - 4);
+    if (!fields_open(call, &key)) { return; }
     for (uint32_t i = 4; i < call->argc; i++) {
         uint64_t old_ms;
         int result = FIELD_ABSENT;
@@ -165,10 +173,8 @@ void data_hpersist(struct data_call *call)
 static void time_left(struct data_call *call, bool is_seconds, bool is_at)
 {
     struct data_key key;
-    if (!key_open(call, call->argv[1], STORE_HASH, &key)) { return; }
-    if (!fields_read(call, 2, not_positive)) { return; }
     int64_t now_ms = is_at ? 0 : (int64_t)store_txn_now_ms(call->txn);
-    reply_array(call->reply, call->argc - 4);
+    if (!fields_open(call, &key)) { return; }
     for (uint32_t i = 4; i < call->argc; i++) {
         uint64_t at_ms;
         int64_t v = FIELD_ABSENT;
@@ -207,9 +213,7 @@ void data_hgetdel(struct data_call *call)
 {
     struct data_key key;
     bool is_changed = false;
-    if (!key_open(call, call->argv[1], STORE_HASH, &key)) { return; }
-    if (!fields_read(call, 2, not_positive)) { return; }
-    reply_array(call->reply, call->argc - 4);
+    if (!fields_open(call, &key)) { return; }
     for (uint32_t i = 4; i < call->argc; i++) {
         hash_reply(&key, call->argv[i]);
         bool is_gone = key.is_there && store_hash_delete(call->txn, &key.object, call->argv[i]);

@@ -252,6 +252,7 @@ static bool digest_fits(struct partition *p, const struct entry_head *head)
     if (!head->has_digest) { return true; }
     const struct digest_kept *kept = &p->digests[head->digest_index % DIGESTS_KEPT];
     if (kept->index != head->digest_index) { return true; }
+    metric_add(METRIC_partition_digests_total, 1);
     if (kept->digest == head->digest) {
         p->rebuilds = 0;
         return true;

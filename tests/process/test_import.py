@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import random
+import re
 import shutil
 import signal
 import struct
@@ -199,7 +200,7 @@ def test_a_lost_target_and_a_lost_source_double_nothing_and_lose_nothing(redis_s
             broker.start()
         going.wait_for(b"following")
         for _ in range(3):
-            time.sleep(0.3)
+            wait_until(lambda at=_executed(broker): _executed(broker) > at, what="the import goes on")
             broker.kill()
             broker.start()
             wait_until(lambda: source.call("CLIENT", "KILL", "TYPE", "replica") == 1, what="the replica's connection is closed")
@@ -211,6 +212,17 @@ def test_a_lost_target_and_a_lost_source_double_nothing_and_lose_nothing(redis_s
         assert going.end(signal.SIGINT) == DONE, going.complaint
         with broker.client() as target:
             assert_same(source, target, is_replica=True)
+
+
+def _executed(broker):
+    """Batches that the import had executed here since the broker's start."""
+    try:
+        with broker.client() as client:
+            stats = client.call("INFO", "commandstats").decode()
+    except (OSError, Closed):
+        return 0
+    found = re.search(r"cmdstat_exec:calls=(\d+)", stats)
+    return int(found[1]) if found else 0
 
 
 def _keys(broker):
