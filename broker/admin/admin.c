@@ -27,6 +27,11 @@ enum {
     REQUEST_MS_MAX = 30 * 1000,
     TICK_S = 1,
 };
+enum {
+    HTTP_UNAUTHORIZED = 401,
+    HTTP_FORBIDDEN = 403,
+    HTTP_TOO_MANY = 429
+}; /* libevent names few */
 
 struct door {
     struct evconnlistener *listener;
@@ -129,6 +134,37 @@ static void on_answered(struct evhttp_request *req, void *arg)
     viewers_answered(&admin->viewers, evhttp_connection_get_bufferevent(conn));
 }
 
+/* True: the visitor is refused. */
+static bool is_refused(struct admin *admin, struct evhttp_request *req, struct answer *answer)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } refusal[ADMIN_VERDICTS] = {
+        [ADMIN_UNKNOWN] = {HTTP_UNAUTHORIZED, "a user and a password are needed (http-auth)\n"},
+        [ADMIN_FORBIDDEN] = {HTTP_FORBIDDEN, "this user may not run INFO\n"},
+        [ADMIN_PROTECTED] = {HTTP_FORBIDDEN,
+                             "protected mode: no password is set, so this is for the broker's own "
+                             "machine only; set requirepass, http-auth yes or protected-mode no\n"},
+        [ADMIN_TOO_OFTEN] = {HTTP_TOO_MANY, "wrong passwords came from here; try again later\n"},
+    };
+    if (admin->opts.judge == NULL) { return false; }
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    const struct admin_visitor visitor = {
+        .fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn)),
+        .authorization = evhttp_find_header(evhttp_request_get_input_headers(req), "Authorization"),
+    };
+    enum admin_verdict verdict = admin->opts.judge(admin->opts.arg, &visitor);
+    if (verdict == ADMIN_SERVED) { return false; }
+    answer->code = refusal[verdict].code;
+    buf_append_str(&answer->text, refusal[verdict].text);
+    if (verdict == ADMIN_UNKNOWN) {
+        add_header(req, "WWW-Authenticate", "Basic realm=\"fanfare\", charset=\"UTF-8\"");
+    }
+    if (verdict == ADMIN_TOO_OFTEN) { add_header(req, "Retry-After", "1"); }
+    return true;
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
     struct admin *admin = arg;
@@ -145,7 +181,7 @@ static void on_request(struct evhttp_request *req, void *arg)
         buf_append_str(&answer.text, "only GET and HEAD\n");
     } else if (route->health != NULL) {
         route->health(&admin->opts, &answer);
-    } else {
+    } else if (!is_refused(admin, req, &answer)) {
         route->serve(admin, &answer);
     }
     evhttp_request_set_on_complete_cb(req, on_answered, admin);
