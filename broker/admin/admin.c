@@ -26,6 +26,8 @@ enum {
     LISTEN_BACKLOG = 64,
     REQUEST_MS_MAX = 30 * 1000,
     TICK_S = 1,
+    ACCEPTS_PER_TURN =
+        32, /* then what they have sent is read: a flood pushes nobody out before he was heard */
 };
 enum {
     HTTP_UNAUTHORIZED = 401,
@@ -45,6 +47,8 @@ struct admin {
     struct evhttp *http;
     struct event *stop; /* on stop_fd, which admin_stop writes */
     struct event *tick;
+    struct event *next_turn; /* due at once: accept again */
+    unsigned accepts;        /* of this turn */
     int stop_fd;
     unsigned door_count;
     struct door *doors;
@@ -191,6 +195,31 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 /* ---- connections ---- */
 
+/* Accept no more until what has come is read. */
+static void rest(struct admin *admin)
+{
+    static const struct timeval at_once = {0};
+    for (unsigned i = 0; i < admin->door_count; i++) {
+        evconnlistener_disable(admin->doors[i].listener);
+    }
+    CHECK(event_add(admin->next_turn, &at_once) == 0);
+}
+
+static void accept_again(struct admin *admin)
+{
+    admin->accepts = 0;
+    for (unsigned i = 0; i < admin->door_count; i++) {
+        evconnlistener_enable(admin->doors[i].listener);
+    }
+}
+
+static void on_next_turn(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    accept_again(arg);
+}
+
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
     struct admin *admin = arg;
@@ -199,6 +228,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
                                   : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     CHECK(bev != NULL);
     viewers_add(&admin->viewers, bev);
+    if (++admin->accepts == ACCEPTS_PER_TURN) { rest(admin); }
     return bev;
 }
 
@@ -217,9 +247,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct admin *admin = arg;
     viewers_tick(&admin->viewers);
-    for (unsigned i = 0; i < admin->door_count; i++) {
-        evconnlistener_enable(admin->doors[i].listener);
-    }
+    accept_again(admin);
 }
 
 /* ---- start and stop ---- */
@@ -253,6 +281,8 @@ static void make_server(struct admin *admin)
     const struct timeval tick_every = {.tv_sec = TICK_S};
     admin->tick = event_new(admin->base, -1, EV_PERSIST, on_tick, admin);
     CHECK(admin->tick != NULL && event_add(admin->tick, &tick_every) == 0);
+    admin->next_turn = event_new(admin->base, -1, 0, on_next_turn, admin);
+    CHECK(admin->next_turn != NULL);
     admin->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     CHECK(admin->stop_fd >= 0);
     admin->stop = event_new(admin->base, admin->stop_fd, EV_READ, on_stop, admin);
@@ -279,6 +309,7 @@ static void free_admin(struct admin *admin)
     evhttp_free(admin->http); /* closes the doors and the connections */
     viewers_fini(&admin->viewers);
     event_free(admin->tick);
+    event_free(admin->next_turn);
     event_free(admin->stop);
     close(admin->stop_fd);
     event_base_free(admin->base);
