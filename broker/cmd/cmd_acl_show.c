@@ -216,10 +216,9 @@ static void begin_log(void *arg, uint32_t count)
 static void write_entry(void *arg, const struct acl_log_entry *entry)
 {
     static const char *const reason[] = {
-        [ACL_NO_COMMAND] = "command",
-        [ACL_NO_KEY] = "key",
-        [ACL_NO_CHANNEL] = "channel",
-        [ACL_NO_AUTH] = "auth",
+        [ACL_NO_COMMAND] = "command",      [ACL_NO_KEY] = "key",
+        [ACL_NO_CHANNEL] = "channel",      [ACL_NO_AUTH] = "auth",
+        [ACL_NO_CERTIFICATE] = "tls-cert",
     };
     struct reply *reply = arg;
     uint64_t now_ms = clock_wall_us() / 1000;

@@ -128,6 +128,7 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
         [ACL_NO_KEY] = METRIC_redis_acl_access_denied_key_total,
         [ACL_NO_CHANNEL] = METRIC_redis_acl_access_denied_channel_total,
         [ACL_NO_AUTH] = METRIC_redis_acl_access_denied_auth_total,
+        [ACL_NO_CERTIFICATE] = METRIC_redis_acl_access_denied_tls_cert_total,
     };
     metric_add(counter[verdict], 1);
     struct buf client = {0};
