@@ -19,6 +19,12 @@ def refused(user, command):
     return RespError(f"NOPERM User {user} has no permissions to run the '{command}' command")
 
 
+def lost_for(what):
+    """What EXEC answers in the place of what was allowed when it was queued."""
+    return RespError("NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
+                     f"This command is no longer allowed for the following reason: no permission to {what}")
+
+
 def as_dict(flat):
     """A RESP2 map."""
     return dict(zip(flat[::2], flat[1::2]))
@@ -232,7 +238,7 @@ class TestPermissions:
         assert client.call("ACL", "DRYRUN", "nobody", "GET", "a") == RespError("ERR User 'nobody' not found")
         assert client.call("ACL", "DRYRUN", "al", "NOPE") == RespError("ERR Command 'NOPE' not found")
 
-    def test_a_transaction_is_refused_whole(self, client, login):
+    def test_what_a_transaction_may_not_do_any_more_is_an_error_in_its_place(self, client, login):
         user = login("al", "+@all", "~a*")
         assert user.call("MULTI") == "OK"
         assert user.call("SET", "b", 1) == NO_KEY
@@ -241,10 +247,13 @@ class TestPermissions:
         user.call("SET", "a1", 1)
         user.call("SET", "a2", 1)
         client.call("ACL", "SETUSER", "al", "resetkeys", "~a1")
-        assert user.call("EXEC") == RespError(
-            "EXECABORT Transaction discarded because of: NOPERM No permissions to access a key")
-        assert client.call("EXISTS", "a1", "a2") == 0
-        assert user.call("SET", "a1", 2) == "OK"
+        assert user.call("EXEC") == ["OK", lost_for("touch the specified keys")]
+        assert [client.call("EXISTS", key) for key in ("a1", "a2")] == [1, 0]
+        user.call("MULTI")
+        assert [user.call(*queued) for queued in (("ECHO", "x"), ("SELECT", 1), ("SET", "a1", 2))] == 3 * ["QUEUED"]
+        client.call("ACL", "SETUSER", "al", "-echo", "-set", "-select")
+        assert user.call("EXEC") == 3 * [lost_for("execute the command or subcommand")]
+        assert user.call("GET", "a1") == b"1", "and it is outside of EXEC again"
 
 
 class TestChanges:
