@@ -124,11 +124,12 @@ write_certificate() {
 
 # 1,000 users of 20 rules; what clients do here is allowed by the last but one of the user `default`.
 write_users() {
-    local i rules='~cache:* ~session:* ~queue:* %R~config:* %R~shared:* &alerts &news.* &jobs:*:done &user-? &[a-f]-*
-        &metrics.* &log.* -@all +@read +@write +@pubsub +@connection +@transaction'
-    echo "user default on nopass" $rules "&*[0-9a-z]" "+@fast"
+    local i rules
+    rules='~cache:* ~session:* ~queue:* %R~config:* %R~shared:* &alerts &news.* &jobs:*:done &user-? &[a-f]-*'
+    rules+=' &metrics.* &log.* -@all +@read +@write +@pubsub +@connection +@transaction'
+    echo "user default on nopass $rules &*[0-9a-z] +@fast"
     for ((i = 1; i < 1000; i++)); do
-        echo "user user$i on #$(printf '%064x' "$i")" $rules "&own:$i:*" "~own:$i:*"
+        printf 'user user%d on #%064x %s &own:%d:* ~own:%d:*\n' "$i" "$i" "$rules" "$i" "$i"
     done
 }
 
