@@ -122,7 +122,10 @@ static void write_category(struct reply *reply, uint32_t category)
 void cmd_acl_cat(struct call *call)
 {
     if (call->argc > 3) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'acl|cat' command");
+        reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ACL HELP.",
+            SLICE_ARG(call->argv[1]));
         return;
     }
     if (call->argc == 2) {
@@ -252,7 +255,10 @@ void cmd_acl_log(struct call *call)
     struct acl_log *log = acl_log(call->caller->broker->acl);
     int64_t count = ENTRIES_DEFAULT;
     if (call->argc > 3) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'acl|log' command");
+        reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ACL HELP.",
+            SLICE_ARG(call->argv[1]));
     } else if (call->argc == 3 && slice_equal_nocase(call->argv[2], SLICE("reset"))) {
         acl_log_clear(log);
         reply_ok(call->reply);

@@ -264,7 +264,7 @@ static bool lacks(struct call *call, const char *context, bool is_queued)
         const char *word = reaches_further(call, user);
         if (LIKELY(word == NULL)) { return false; }
         reply_errorf(call->reply,
-                     "ERR %s option of SORT denied due to insufficient ACL permissions", word);
+                     "ERR %s option of SORT denied due to insufficient ACL permissions.", word);
         return true;
     }
     struct slice object =
