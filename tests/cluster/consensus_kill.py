@@ -48,13 +48,13 @@ def run(args, work, nodes):
     for node in nodes:
         node.start("-k", str(args.outstanding))
     for node in nodes:
-        wait_until(lambda n=node: "ready" in n.output(), 20, f"n{node.number} is ready")
+        wait_until(lambda n=node: "ready" in n.output(), 90, f"n{node.number} is ready")
         node.is_created = True
-    wait_until(lambda: sum(acknowledged(nodes).values()) > 1000, 30, "commands are acknowledged")
+    wait_until(lambda: sum(acknowledged(nodes).values()) > 1000, 90, "commands are acknowledged")
     kills, pauses = storm(nodes, args, rng)
     before = sum(acknowledged(nodes).values())
-    wait_until(lambda: sum(acknowledged(nodes).values()) > before + 1000, 30, "progress after the storm")
-    settle(nodes, args.groups, 30)
+    wait_until(lambda: sum(acknowledged(nodes).values()) > before + 1000, 90, "progress after the storm")
+    settle(nodes, args.groups, 90)
     answered, applied = check_states(nodes)
     print(f"seed {args.seed}: {kills} kills, {pauses} pauses, {answered} acknowledged, {applied} applied, the same on all")
 
