@@ -4,9 +4,9 @@
 #include "partition/propose.h"
 #include "partition/apply.h"
 #include "partition/aside.h"
+#include "partition/damage.h"
 #include "partition/look.h"
 #include "partition/store_thread.h"
-#include "partition/turn.h"
 
 static void round_start(struct partition *p);
 
@@ -50,7 +50,7 @@ static void run_shown(struct partition *p, struct partition_request *request, bo
         store_reader_end(slot->reader);
         if (is_taken) { return; }
     }
-    if (end == LOOK_FAILED) { turn_found_damage(p, p->file); }
+    if (end == LOOK_FAILED) { damage_found(p, p->file); }
     if (end == LOOK_HID) {
         wait_for_tick(p, request);
     } else {
