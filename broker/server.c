@@ -187,6 +187,13 @@ static const char *unready_because(void *arg)
     return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
 }
 
+/* What is no reason to send clients elsewhere: other nodes cannot do it either. Thread: admin. */
+static const char *note(void *arg)
+{
+    struct server *server = arg;
+    return server->broker.cluster != NULL ? cluster_note(server->broker.cluster) : NULL;
+}
+
 void server_tick(struct server *server)
 {
     uint64_t now_ns = clock_mono_ns();
@@ -357,6 +364,7 @@ static enum err start_admin(struct server *server)
         .worker_count = server->broker.worker_count,
         .extra_metrics = print_extra_metrics,
         .unready_because = unready_because,
+        .note = note,
         .connection_new = is_tls ? viewer_new : NULL,
         .arg = server,
     };

@@ -132,6 +132,7 @@ struct cluster_status {
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
     uint32_t unled; /* partitions of whose keys no leader is known here that can be asked */
+    uint32_t lost;  /* those that nobody has a replica of any more */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
@@ -151,5 +152,7 @@ bool cluster_keys_are_single(struct cluster *cluster);
 
 /* Why this node is not ready to serve, static; NULL: it is. Thread: any. */
 const char *cluster_unready_because(struct cluster *cluster);
+/* What is wrong with it all the same, static; NULL: nothing. Thread: any. */
+const char *cluster_note(struct cluster *cluster);
 
 #endif

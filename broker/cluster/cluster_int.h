@@ -140,6 +140,11 @@ struct cluster {
     atomic_uint warming;
     atomic_uint unserved;      /* partitions that cannot be used here for too long, */
     atomic_uint unserved_here; /* and those of them of which this node is the reason, or may be */
+    uint64_t unled_since_ns
+        [PMAP_PARTITIONS_MAX]; /* nobody leads its keys; 0: somebody does. Worker 0's, */
+    uint64_t unled_told_ns;    /* like this */
+    atomic_uint unled_long;    /* how many for too long, */
+    atomic_uint lost;          /* and those that are lost */
     atomic_uint_fast64_t last_warmup_us;
     atomic_uint_fast64_t waiting_publishes;
     atomic_bool is_draining;

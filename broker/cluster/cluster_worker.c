@@ -10,6 +10,7 @@
 #include "cluster/dialled.h"
 #include "cluster/handovers.h"
 #include "cluster/interest.h"
+#include "cluster/keeping.h"
 #include "cluster/lanes.h"
 #include "cluster/publishes.h"
 
@@ -136,7 +137,10 @@ void cluster_tick(struct cluster *c, uint32_t worker)
     interest_tick(cw);
     ask_owners_tick(cw);
     accepted_tick(cw);
-    if (worker == 0) { handovers_tick(c); }
+    if (worker == 0) {
+        handovers_tick(c);
+        keeping_tick(c);
+    }
 }
 
 /* ---- life ---- */

@@ -177,6 +177,7 @@ struct wire_command {
     uint64_t ticket;
     const uint32_t *wait_key; /* each below the first call's argc */
     uint32_t wait_key_count;
+    bool is_lent;
     uint8_t resp_version;
     const struct partition_check *check;
     uint32_t check_count;

@@ -83,6 +83,7 @@ static void append_membership(struct buf *out, const struct cluster_status *stat
     buf_appendf(out, "fanfare_cluster_waiting_publishes:%" PRIu64 "\r\n",
                 status->waiting_publishes);
     buf_appendf(out, "fanfare_partitions_unled:%" PRIu32 "\r\n", status->unled);
+    buf_appendf(out, "fanfare_partitions_lost:%" PRIu32 "\r\n", status->lost);
 }
 
 static void append_link(struct buf *out, uint32_t index, const struct cluster_link_status *link)

@@ -50,7 +50,8 @@ static void on_asked(struct task *task) /* store */
     switch (request->ask) {
     case PARTITION_READ:
     case PARTITION_VERSIONS: reads_ask(p, request); break;
-    case PARTITION_WRITE: propose_write(p, request); break;
+    case PARTITION_WRITE:
+    case PARTITION_CONFIRM: propose_write(p, request); break;
     case PARTITION_PARK:
         (void)apply_show(p, p->executed);
         waiters_park(p, request);
