@@ -34,6 +34,7 @@
 #include "pubsub/directory.h"
 #include "server_cluster.h"
 #include "server_data.h"
+#include "server_pages.h"
 #include "server_tls.h"
 
 /* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and timers; listeners, log, lock, admin
@@ -346,6 +347,12 @@ static struct bufferevent *viewer_new(void *arg, struct event_base *base)
     return tls_server_bufferevent(server->broker.tls, base);
 }
 
+static enum admin_verdict judge_viewer(void *arg, const struct admin_visitor *visitor)
+{
+    struct server *server = arg;
+    return server_pages_judge(&server->broker, visitor);
+}
+
 static enum err start_admin(struct server *server)
 {
     struct buf listen = {0};
@@ -366,6 +373,7 @@ static enum err start_admin(struct server *server)
         .unready_because = unready_because,
         .note = note,
         .connection_new = is_tls ? viewer_new : NULL,
+        .judge = judge_viewer,
         .arg = server,
     };
     const char *why = "";

@@ -21,6 +21,7 @@ struct acl {
     struct acl_users *in_force;
     atomic_uint_fast64_t version;
     struct acl_log *log;
+    struct acl_failures *failures;
 };
 
 static void agreed_clear(struct acl *acl)
@@ -80,6 +81,7 @@ struct acl *acl_new(const struct acl_catalogue *catalogue, bool hear_all)
     acl->hear_all = hear_all;
     acl->own = acl_users_new(catalogue, hear_all);
     acl->log = acl_log_new();
+    acl->failures = acl_failures_new();
     put_in_force(acl);
     return acl;
 }
@@ -91,6 +93,7 @@ void acl_free(struct acl *acl)
     acl_users_unref(acl->own);
     agreed_clear(acl);
     acl_log_free(acl->log);
+    acl_failures_free(acl->failures);
     lock_fini(&acl->lock);
     mem_free(acl);
 }
@@ -103,6 +106,11 @@ const struct acl_catalogue *acl_catalogue(const struct acl *acl)
 struct acl_log *acl_log(struct acl *acl)
 {
     return acl->log;
+}
+
+struct acl_failures *acl_failures(struct acl *acl)
+{
+    return acl->failures;
 }
 
 struct acl_users *acl_users_now(struct acl *acl)

@@ -1,9 +1,10 @@
 /* acl: who may do what on this node, now. The users are those of the node (its file, its options, what was set here),
  * and above them those that the cluster has agreed on.
- * Owns: the table in force, what was refused (acl_log). Thread: any; changes take a lock, readers keep a table until the version moves. */
+ * Owns: the table in force, what was refused (acl_log), where it failed (acl_failures). Thread: any; changes take a lock, readers keep a table until the version moves. */
 #ifndef FANFARE_ACL_ACL_H
 #define FANFARE_ACL_ACL_H
 
+#include "acl/acl_failures.h"
 #include "acl/acl_log.h"
 #include "acl/acl_users.h"
 #include "base/err.h"
@@ -16,6 +17,7 @@ void acl_free(struct acl *acl); /* NULL is allowed */
 
 const struct acl_catalogue *acl_catalogue(const struct acl *acl);
 struct acl_log *acl_log(struct acl *acl);
+struct acl_failures *acl_failures(struct acl *acl);
 
 /* Gives: a reference to the table in force. */
 MUST_USE struct acl_users *acl_users_now(struct acl *acl);

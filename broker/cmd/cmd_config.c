@@ -8,6 +8,7 @@
 #include "cmd/caller.h"
 #include "cmd/encoding_limits.h"
 #include "cmd/keyspace_events.h"
+#include "cmd/permission.h"
 #include "cmd/user_file.h"
 
 /* One walk counts, the next writes: the set of names is constant. */
@@ -34,6 +35,20 @@ void cmd_config_get(struct call *call)
     config_each(config, call->argv + 2, call->argc - 2, write_option, call->reply);
 }
 
+/* Redis guards by enable-protected-configs what a client could write files with. */
+static bool is_protected(struct call *call, struct slice name)
+{
+    if (!slice_equal_nocase(name, SLICE("dir")) ||
+        permission_by_option(call, CONFIG_enable_protected_configs)) {
+        return false;
+    }
+    reply_errorf(call->reply,
+                 "ERR CONFIG SET failed (possibly related to argument '%.*s') - can't set "
+                 "protected config",
+                 SLICE_ARG(name));
+    return true;
+}
+
 void cmd_config_set(struct call *call)
 {
     enum { PAIRS_MAX = 64 };
@@ -51,6 +66,7 @@ void cmd_config_set(struct call *call)
     for (uint32_t i = 0; i < count; i++) {
         name[i] = call->argv[2 + 2 * i];
         value[i] = call->argv[3 + 2 * i];
+        if (is_protected(call, name[i])) { return; }
     }
     struct buf why = {0};
     buf_append_str(&why, "ERR ");

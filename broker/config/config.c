@@ -337,6 +337,7 @@ bool config_set(struct config *config, const struct slice *name, const struct sl
 bool config_is_secret(struct slice name)
 {
     enum config_option option = option_find(name);
+    if (slice_equal_nocase(name, SLICE("masterauth"))) { return true; } /* of a redis.conf */
     return option != CONFIG_COUNT &&
            (option_rows[option].kind == KIND_SECRET || option_rows[option].kind == KIND_USERS);
 }

@@ -152,8 +152,10 @@ struct session {
     struct subscriber subscriber;
     struct session_extra *extra; /* NULL while it has nothing to remember */
     struct list link;            /* in sessions->all */
+    struct list stranger_link;   /* in sessions->strangers, while it has to log in */
     uint64_t id;
-    uint32_t created_s; /* both on the monotonic clock */
+    uint32_t stranger_since_s;
+    uint32_t created_s; /* these on the monotonic clock */
     uint32_t active_s;
     uint32_t flags;         /* enum session_flag, or-ed */
     uint32_t request_bytes; /* length of the request at work; 0: none is */
@@ -202,6 +204,7 @@ struct sessions {
     struct list barred[BARS]; /* by reason */
     struct list over;         /* of BAR_COMMAND: they go on at the end of the turn */
     struct list lagging;      /* with a backlog */
+    struct list strangers;    /* who have to log in; the one that came first in front */
     struct list monitors;     /* SESSION_MONITOR */
     atomic_uint monitor_count;
     atomic_uint_fast64_t *monitor_total; /* of all workers */
