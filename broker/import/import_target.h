@@ -77,4 +77,7 @@ enum target_state target_drain(struct import_target *target);
 enum target_state target_ask(struct import_target *target, struct slice commands, uint32_t count,
                              struct buf *replies);
 
+/* How many keys it has, in all databases. Nothing is in flight. False: `why`. */
+MUST_USE bool target_keys(struct import_target *target, uint64_t *keys);
+
 #endif
