@@ -12,6 +12,7 @@
 #include "backup/backup_file.h"
 #include "backup/backup_options.h"
 #include "backup/backup_signals.h"
+#include "backup/restore_notes.h"
 #include "import/import_progress.h"
 #include "import/import_spool.h"
 #include "import/import_survey.h"
@@ -30,7 +31,7 @@ struct restore {
     struct import_progress progress;
     uint64_t keys; /* of the partitions that are written */
     uint64_t bytes;
-    uint64_t scripts;
+    struct restore_notes notes;
     bool looks;
     int stop_fd;
 };
@@ -184,46 +185,15 @@ static int check_target(struct restore *restore)
 
 /* ---- writing ---- */
 
-/* Texts of scripts stand before the keys. */
-static bool write_scripts(struct restore *restore, struct slice section)
-{
-    struct rdb_file file;
-    struct import_command command = {.count = 0};
-    bool is_good = rdb_file_begin(&file, section, false);
-    while (is_good && rdb_file_next(&file) == RDB_STEP_NOTE) {
-        if (!slice_equal(file.key, SLICE("fanfare-script"))) { continue; }
-        import_command_begin(&command, "SCRIPT");
-        import_command_str(&command, "LOAD");
-        import_command_word(&command, file.value);
-        restore->scripts++;
-        is_good = target_send(&restore->target, &command, import_mark_none, 0) == TARGET_GOOD;
-    }
-    is_good = is_good && target_drain(&restore->target) == TARGET_GOOD;
-    buf_fini(&command.words);
-    rdb_file_end(&file);
-    return is_good;
-}
-
-/* A connection that is lost meanwhile is made anew: they are loaded again. */
-static enum target_state scripts(struct restore *restore, struct slice section)
-{
-    uint64_t before = restore->scripts;
-    while (!write_scripts(restore, section)) {
-        restore->scripts = before;
-        if (restore->target.state != TARGET_LOST || !target_connect(&restore->target)) { break; }
-    }
-    return restore->target.state;
-}
-
 static enum target_state write_section(struct restore *restore, uint32_t partition)
 {
     struct slice section = section_bytes(restore, partition);
-    enum target_state state = scripts(restore, section);
-    if (state != TARGET_GOOD) { return state; }
     bool is_begun = import_write_begin(&restore->write, section, &restore->target, -1);
     CHECK(is_begun); /* the survey has read it */
     restore->write.looks = restore->looks;
-    state = import_write_all(&restore->write);
+    restore->write.on_note = restore_note;
+    restore->write.arg = &restore->notes;
+    enum target_state state = import_write_all(&restore->write);
     restore->keys += restore->write.keys;
     restore->bytes += section.len;
     import_write_end(&restore->write);
@@ -241,7 +211,7 @@ static int write_all(struct restore *restore)
     }
     progress_end(&restore->progress);
     if (state == TARGET_GOOD) {
-        printf("%lu keys and %lu scripts restored\n", restore->keys, restore->scripts);
+        printf("%lu keys and %lu scripts restored\n", restore->keys, restore->notes.scripts);
         if (restore->target.answers_short > 0) {
             printf("%lu entries of large streams were pending and are deleted: they are not "
                    "pending here\n",
@@ -278,6 +248,7 @@ int restore_main(int argc, char **argv)
     int exit = run(&restore);
     target_fini(&restore.target);
     backup_directory_fini(&restore.directory);
+    restore_notes_fini(&restore.notes);
     if (restore.file.len > 0) {
         (void)munmap((void *)(uintptr_t)restore.file.data, restore.file.len);
     }

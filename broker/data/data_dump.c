@@ -13,7 +13,7 @@
 #include "store/store_string.h"
 #include "store/store_zset.h"
 
-enum { PIECE_BYTES = 64 << 10, TEXT_PIECE_BYTES = 1 << 20 };
+enum { PIECE_BYTES = 64 << 10, TEXT_PIECE_BYTES = 1 << 20, LOOK_STEPS = 4096 };
 
 struct dump {
     struct store_txn *txn;
@@ -33,6 +33,14 @@ static bool is_over(struct dump *dump)
         dump->is_stopped = !dump->sink->take(dump->sink->arg, &dump->out);
     }
     return dump->is_stopped;
+}
+
+/* Of work that writes nothing: may it have its next step? */
+static bool goes_on(struct dump *dump, uint64_t step)
+{
+    if (dump->sink == NULL || step % LOOK_STEPS != 0) { return true; }
+    dump->is_stopped = dump->is_stopped || !dump->sink->go_on(dump->sink->arg);
+    return !dump->is_stopped;
 }
 
 static struct rdb_id rdb_id_of(struct store_id id)
@@ -77,14 +85,14 @@ static void dump_set(struct dump *dump)
 }
 
 /* The first deadline of its fields; 0: none has one. */
-static uint64_t lowest_deadline(const struct dump *dump)
+static uint64_t lowest_deadline(struct dump *dump)
 {
     uint64_t lowest_ms = 0;
     uint64_t at_ms;
     struct store_walk walk;
     if (dump->object->fields.next_ms == 0) { return 0; }
     bool any = store_hash_walk(&walk, dump->txn, dump->object, 0);
-    for (uint64_t i = 0; any && i < dump->object->count; i++) {
+    for (uint64_t i = 0; any && i < dump->object->count && goes_on(dump, i); i++) {
         bool has = store_hash_expiry(dump->txn, dump->object, store_walk_name(&walk), &at_ms);
         if (has && at_ms != 0 && (lowest_ms == 0 || at_ms < lowest_ms)) { lowest_ms = at_ms; }
         any = store_walk_next(&walk);
@@ -174,7 +182,7 @@ static uint64_t walk_entries(struct dump *dump, bool writes)
         if (dump->sink == NULL || out.nodes.len < PIECE_BYTES) { continue; }
         if (writes) { buf_append(&dump->out, buf_slice(&out.nodes)); }
         out.nodes.len = 0;
-        if (writes ? is_over(dump) : !dump->sink->go_on(dump->sink->arg)) { break; }
+        if (writes ? is_over(dump) : !goes_on(dump, 0)) { break; }
     }
     store_entries_end(&entries);
     if (dump->sink == NULL) {
@@ -221,6 +229,13 @@ static uint64_t dump_pending(struct dump *dump, const struct store_group *group,
 /* What XNACK has released is nobody's; Redis 7.0 knows no such thing, and gets it as this consumer's. */
 static const struct slice released = {"fanfare:released", 16};
 
+/* Does the consumer stand in the file only because nobody is none there? */
+static bool released_is_made_up(struct dump *dump, const struct store_group *group)
+{
+    struct store_consumer found;
+    return !store_consumer_find(dump->txn, dump->object, group, released, &found);
+}
+
 /* Append it, put together beforehand. Gives: how many are its own. */
 static uint64_t released_ids(struct dump *dump, const struct store_group *group, struct buf *ids)
 {
@@ -244,11 +259,9 @@ static void dump_consumer(struct dump *dump, struct slice name,
 static void dump_group(struct dump *dump, const struct store_group *group)
 {
     struct store_walk walk;
-    struct store_consumer found;
     struct buf ids;
     uint64_t nobodys = released_ids(dump, group, &ids);
-    bool has_own =
-        nobodys > 0 && !store_consumer_find(dump->txn, dump->object, group, released, &found);
+    bool has_own = nobodys > 0 && released_is_made_up(dump, group);
     rdb_put_id(&dump->out, rdb_id_of(group->last));
     rdb_put_length(&dump->out, group->read);
     rdb_put_length(&dump->out, group->pending);
@@ -294,6 +307,62 @@ static void dump_stream(struct dump *dump)
     store_walk_end(&walk);
 }
 
+/* ---- what Redis's form has no place for: notes behind the key ---- */
+
+static void note_released_begin(const struct dump *dump, struct slice group, struct buf *note)
+{
+    note->len = 0;
+    rdb_put_u8(note, 0);
+    rdb_put_text(note, dump->name);
+    rdb_put_text(note, group);
+}
+
+static void note_released(struct dump *dump, struct slice name, const struct store_group *group)
+{
+    struct store_walk walk;
+    struct buf note = {0};
+    uint32_t ids = 0;
+    note_released_begin(dump, name, &note);
+    bool any =
+        store_pending_walk(&walk, dump->txn, dump->object, group, 0, (struct store_id){0, 0});
+    for (; any && !is_over(dump); any = store_walk_next(&walk)) {
+        struct store_pending pending = store_pending_of(&walk, dump->object, group);
+        if (pending.cid != 0) { continue; }
+        if (ids == DUMP_NOTE_IDS_MAX) {
+            rdb_put_note(&dump->out, SLICE(DUMP_NOTE_RELEASED), buf_slice(&note));
+            note_released_begin(dump, name, &note);
+            ids = 0;
+        }
+        rdb_put_raw_id(&note, rdb_id_of(pending.id));
+        ids++;
+    }
+    store_walk_end(&walk);
+    if (ids > 0) {
+        note.data[0] = released_is_made_up(dump, group);
+        rdb_put_note(&dump->out, SLICE(DUMP_NOTE_RELEASED), buf_slice(&note));
+    }
+    buf_fini(&note);
+}
+
+static void dump_notes(struct dump *dump)
+{
+    struct store_walk walk;
+    const struct store_idmp *idmp = &dump->object->stream.idmp;
+    bool any = store_groups_walk(&walk, dump->txn, dump->object);
+    for (; any && !is_over(dump); any = store_walk_next(&walk)) {
+        const struct store_group group = store_groups_group(&walk);
+        note_released(dump, store_groups_name(&walk), &group);
+    }
+    store_walk_end(&walk);
+    if (idmp->duration_s == 0) { return; }
+    struct buf note = {0};
+    rdb_put_text(&note, dump->name);
+    rdb_put_length(&note, idmp->duration_s);
+    rdb_put_length(&note, idmp->maxsize);
+    rdb_put_note(&dump->out, SLICE(DUMP_NOTE_IDMP), buf_slice(&note));
+    buf_fini(&note);
+}
+
 static void dump_object(struct dump *dump)
 {
     switch (dump->object->type) {
@@ -303,7 +372,10 @@ static void dump_object(struct dump *dump)
     case STORE_SET: dump_set(dump); break;
     case STORE_ZSET: dump_zset(dump); break;
     case STORE_HASH: dump_hash(dump); break;
-    case STORE_STREAM: dump_stream(dump); break;
+    case STORE_STREAM:
+        dump_stream(dump);
+        if (dump->sink != NULL) { dump_notes(dump); }
+        break;
     }
 }
 

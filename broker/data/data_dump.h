@@ -6,6 +6,14 @@
 #include "base/buf.h"
 #include "store/store_key.h"
 
+/* Notes that may follow a stream's key: values are in RDB's forms of texts, lengths and ids.
+ * fanfare-released: 0 or 1, the key, a group, ids of 16 bytes each: they are pending for nobody, though the file has them as the
+ * consumer's fanfare:released (1: which is there for nothing else).
+ * fanfare-idmp: the key, and for how many seconds, and how many ids, of each producer are remembered. The ids are not told. */
+#define DUMP_NOTE_RELEASED "fanfare-released"
+#define DUMP_NOTE_IDMP "fanfare-idmp"
+enum { DUMP_NOTE_IDS_MAX = 1000 };
+
 /* Where it goes. After one `false` there is no more to come of it, and what has come of the key is not whole. */
 struct data_dump_sink {
     /* Take what is in `out`, which is then empty. */

@@ -81,7 +81,10 @@ static void reply_check(struct import_target *target, struct slice reply)
 {
     struct slice error;
     const struct target_sent *sent = oldest(target);
-    if (import_reply_error(reply, &error)) {
+    bool is_error = import_reply_error(reply, &error);
+    bool is_settled =
+        sent->expected == TARGET_MAY_REFUSE && !(is_error && import_error_passes(error));
+    if (is_error && !is_settled) {
         target->refused_at = sent->mark;
         target->lost_at = sent->mark;
         target->state = import_error_passes(error) ? TARGET_LOST : TARGET_REFUSED;
@@ -89,7 +92,7 @@ static void reply_check(struct import_target *target, struct slice reply)
         return;
     }
     const struct import_reply read = import_reply_read(reply);
-    if (sent->expected > 0 && read.number < (int64_t)sent->expected) {
+    if (sent->expected > 0 && !is_settled && read.number < (int64_t)sent->expected) {
         target->answers_short += sent->expected - (uint64_t)read.number;
     }
     target->bytes_in_flight -= sent->bytes;

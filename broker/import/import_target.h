@@ -64,7 +64,10 @@ void target_fini(struct import_target *target);
 /* Connect, and log in, again and again for TARGET_RETRY_S. False: `why`. */
 MUST_USE bool target_connect(struct import_target *target);
 
-/* Send a command; its answer is checked when it comes. `expected`: elements that the answer should have (0: any). Waits while
+#define TARGET_MAY_REFUSE UINT32_MAX
+
+/* Send a command; its answer is checked when it comes. `expected`: elements that the answer should have (0: any;
+ * TARGET_MAY_REFUSE: it may also be an error that stays one). Waits while
  * too much is in flight. Anything but TARGET_GOOD stays until target_connect. */
 enum target_state target_send(struct import_target *target, const struct import_command *command,
                               struct import_mark mark, uint32_t expected);
