@@ -38,8 +38,10 @@
 struct cluster;
 
 struct cluster_opts {
-    struct membership_opts membership; /* but on_map and arg, which are the cluster's */
-    const char *peer_listen;           /* "host:port", as listener_opts.address */
+    struct membership_opts
+        membership; /* but on_map and arg, which are the cluster's. What this node knew of the cluster's
+                                          users is told in cluster_new */
+    const char *peer_listen; /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
     /* The partitions' data on this node: dir (NULL: it keeps none), thread_count, map_bytes, sharded_databases, and
@@ -112,6 +114,12 @@ void cluster_ask_owners(struct cluster *cluster, uint32_t worker, struct cluster
 /* CLUSTER FORGET name or id. on_done(arg, NULL) or with an error reply's text; on that worker. */
 void cluster_forget(struct cluster *cluster, uint32_t worker, struct slice name_or_id,
                     void (*on_done)(void *arg, const char *error), void *arg);
+
+/* Change the cluster's users; on_done on that worker, not from inside: membership_change_users says what it tells. Takes: change. */
+void cluster_change_users(struct cluster *cluster, uint32_t worker, struct roster_change *change,
+                          uint32_t timeout_ms, users_on_done *on_done, void *arg);
+/* The roster of that version is in force on every worker: changes are answered once every node has said so. Thread: any. */
+void cluster_users_in_force(struct cluster *cluster, uint64_t version);
 
 /* For INFO, CLUSTER LINKS, metrics: one row per member but this node; counters since the start. Thread: any. */
 struct cluster_link_status {

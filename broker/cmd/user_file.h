@@ -17,6 +17,12 @@ void user_file_refresh(struct broker *broker);
 /* Does the node have a file? */
 bool user_file_is_set(const struct broker *broker);
 
+/* Append its text. False: *why. */
+MUST_USE bool user_file_read(const struct broker *broker, struct buf *text, struct buf *why);
+
+/* Append what is wrong with it, as acl_replace has told. */
+void user_file_say(const struct broker *broker, struct slice fault, struct buf *why);
+
 /* Take the file's users instead of those in force; write them into it, whole or not at all. False: *why. */
 MUST_USE bool user_file_load(struct broker *broker, struct buf *why);
 MUST_USE bool user_file_save(struct broker *broker, struct buf *why);
