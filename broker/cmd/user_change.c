@@ -62,19 +62,14 @@ static bool plan_rules(struct wanted *wanted, const struct roster *roster, struc
 static void plan_removals(struct wanted *wanted, const struct roster *roster,
                           struct roster_change *change)
 {
-    wanted->deleted = 0;
     for (uint32_t i = 0; i < wanted->count; i++) {
         const struct roster_user *user = roster_find(roster, wanted->word[i]);
-        bool is_again = false;
-        for (uint32_t j = 0; j < i; j++) {
-            is_again = is_again || slice_equal(wanted->word[i], wanted->word[j]);
-        }
-        if (user == NULL || is_again) { continue; }
+        if (user == NULL) { continue; }
         roster_change_add(
             change,
             &(struct roster_edit){.name = user->name, .base = user->version, .is_removal = true});
-        wanted->deleted++;
     }
+    wanted->deleted = change->count;
 }
 
 static bool plan_all(struct wanted *wanted, struct roster_change *change, struct buf *why)
