@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cluster/commands.h"
 #include "cmd/agreed.h"
+#include "cmd/refusals.h"
 #include "cmd/service.h"
 #include "consensus/membership/membership_file.h"
 #include "server_data.h"
@@ -126,6 +127,8 @@ static void read_options(struct server_cluster *sc, const char *dir)
     sc->broker->agreed = agreed_new(sc->broker);
     m->users = (struct membership_users){
         .arg = sc->broker->agreed, .on_roster = agreed_on_roster, .own = agreed_own};
+    opts->refusals = (struct cluster_refusals_ops){
+        .arg = sc->broker, .tell = refusals_tell, .forget = refusals_forget};
     opts->peer_listen = text_of(config, CONFIG_peer_listen, &sc->peer_listen);
     opts->directory = sc->broker->directory;
     opts->worker_count = sc->broker->worker_count;

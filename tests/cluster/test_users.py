@@ -91,6 +91,27 @@ def test_what_is_allowed_no_more_ends_on_every_node_at_once(start_cluster, login
     assert third.ask("LRANGE", "q", 0, -1) == [b"x"]
 
 
+def test_the_log_tells_of_all_nodes_and_is_forgotten_on_all(start_cluster, login):
+    cluster = start_cluster()
+    assert cluster[0].ask("ACL", "SETUSER", "al", "on", ">pw", "+get") == "OK"
+    for number, node in enumerate(cluster):
+        client = login(node, "al")
+        for _ in range(number + 1):
+            assert client.call("GET", f"k{number}") == NO_KEY
+    for node in cluster:
+        entries = [dict(zip(e[::2], e[1::2])) for e in node.ask("ACL", "LOG")]
+        assert sorted((e[b"object"], e[b"count"], e[b"node"].decode()) for e in entries) == [
+            (f"k{number}".encode(), number + 1, cluster[number].name) for number in range(3)]
+        times = [e[b"timestamp-last-updated"] for e in entries]
+        assert times == sorted(times, reverse=True)
+        assert all(e[b"username"] == b"al" and e[b"reason"] == b"key" and b" user=al " in e[b"client-info"] for e in entries)
+        assert len(node.ask("ACL", "LOG", 2)) == 2
+    assert cluster[1].ask("ACL", "LOG", "RESET") == "OK"
+    assert [node.ask("ACL", "LOG") for node in cluster] == [[], [], []]
+    cluster[2].kill()
+    wait_until(lambda: cluster[0].ask("ACL", "LOG") == [], PATIENCE_S, "who is down is not asked")
+
+
 def test_default_and_its_password_are_those_of_all(start_cluster):
     cluster = start_cluster()
     first, second, third = cluster
