@@ -150,6 +150,26 @@ void acl_set_standard_password(struct acl *acl, struct slice password)
     lock_release(&acl->lock);
 }
 
+void acl_print_lines(struct acl *acl, struct buf *out)
+{
+    struct buf plain = {0};
+    struct buf line = {0};
+    lock_take(&acl->lock);
+    struct acl_users *fresh = with_standard(acl, acl_users_new(acl->catalogue, acl->hear_all));
+    acl_users_print_one(acl_users_default(fresh), &plain);
+    for (uint32_t i = 0; i < acl_users_count(acl->in_force); i++) {
+        line.len = 0;
+        acl_users_print_one(acl_users_at(acl->in_force, i), &line);
+        if (slice_equal(buf_slice(&line), buf_slice(&plain))) { continue; }
+        buf_append(out, buf_slice(&line));
+        buf_append(out, SLICE("\n"));
+    }
+    acl_users_unref(fresh);
+    lock_release(&acl->lock);
+    buf_fini(&line);
+    buf_fini(&plain);
+}
+
 /* With the lock held. */
 static struct acl_users *parse(struct acl *acl, struct slice text, struct buf *why)
 {

@@ -34,6 +34,9 @@ bool acl_delete_user(struct acl *acl, struct slice name);
  * at once. */
 void acl_set_standard_password(struct acl *acl, struct slice password);
 
+/* Append the users in force in the form of an ACL file; `default` only where he is not what the standard password alone makes of him. */
+void acl_print_lines(struct acl *acl, struct buf *out);
+
 /* Take the text of an ACL file instead of the node's users. False: *why, and nothing has changed. */
 MUST_USE bool acl_replace(struct acl *acl, struct slice text, struct buf *why);
 

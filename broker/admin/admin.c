@@ -16,19 +16,21 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/tcp_listen.h"
 #include "base/thread.h"
 
 enum {
     HEADER_BYTES_MAX = 8 * 1024, /* request line and headers, each */
     BODY_BYTES_MAX = 1024,       /* nothing here reads a body */
     CONNECTIONS_MAX = 64,
+    LISTEN_BACKLOG = 64,
     REQUEST_MS_MAX = 30 * 1000,
     TICK_S = 1,
 };
 
 struct door {
     struct evconnlistener *listener;
-    char address[ADMIN_ADDRESS_BYTES];
+    char address[TCP_LISTEN_ADDRESS_BYTES];
 };
 
 struct admin {
@@ -224,10 +226,11 @@ static void make_server(struct admin *admin)
 static enum err open_door(struct admin *admin, const char *address, const char **why)
 {
     struct door *door = &admin->doors[admin->door_count];
-    int fd;
-    enum err err = admin_listen(address, &fd, door->address, why);
+    struct tcp_listen listening;
+    enum err err = tcp_listen(address, LISTEN_BACKLOG, &listening, why);
     if (err != ERR_OK) { return err; }
-    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(admin->http, fd);
+    memcpy(door->address, listening.address, sizeof door->address);
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(admin->http, listening.fd);
     CHECK(bound != NULL);
     door->listener = evhttp_bound_socket_get_listener(bound);
     evconnlistener_set_error_cb(door->listener, on_accept_error);

@@ -333,9 +333,9 @@ bool commands_read(struct commands *commands, struct partition_request *request)
     return partitions != NULL && partition_read(partitions, commands->opts.worker, request);
 }
 
-void commands_unpark(struct commands *commands, struct partition_request *request)
+void commands_unpark(struct commands *commands, struct partition_request *request, bool is_asked)
 {
-    errands_unpark(&commands->errands, request);
+    errands_unpark(&commands->errands, request, is_asked);
 }
 
 bool commands_are_congested(const struct commands *commands)

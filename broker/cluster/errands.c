@@ -189,7 +189,7 @@ static void give_up(struct errand *e)
     take_out(e);
     buf_fini(&e->request.reply);
     bool is_doubtful = (e->is_asked || e->is_doubtful) && !is_read(e);
-    if (!is_doubtful && e->is_unwanted) {
+    if (!is_doubtful && e->is_useless) {
         e->request.is_unparked = true;
         end(e, ERR_OK);
         return;
@@ -295,7 +295,7 @@ static void refuse(struct errand *e)
 static void go_again(struct errand *e)
 {
     e->is_asked = false;
-    bool is_useless = e->is_unwanted && !e->is_doubtful;
+    bool is_useless = e->is_useless && !e->is_doubtful;
     if (e->lane->errands->is_stopping || is_late(e) || is_useless || is_of_old_life(e)) {
         give_up(e);
     } else if (is_parking(e)) {
@@ -495,16 +495,22 @@ void errands_ask(struct errands *errands, struct partition_request *request)
     (void)flush(lane);
 }
 
-void errands_unpark(struct errands *errands, struct partition_request *request)
+void errands_unpark(struct errands *errands, struct partition_request *request, bool is_asked)
 {
     const struct errands_opts *opts = &errands->opts;
     struct errand *e = request->inner;
-    if (e == NULL || e->is_ended || e->is_unwanted) { return; }
+    if (e == NULL || e->is_ended) { return; }
+    bool is_again = e->is_unwanted;
+    e->is_useless = e->is_useless || !is_asked;
     e->is_unwanted = true;
-    e->lane->unwanted_count++;
-    e->since_ns = clock_mono_ns();
+    if (!is_again) {
+        e->lane->unwanted_count++;
+        e->since_ns = clock_mono_ns();
+    }
     if (!e->is_asked) {
-        if (!e->is_doubtful) { give_up(e); }
+        if (e->is_useless && !e->is_doubtful) { give_up(e); }
+    } else if (is_again) {
+        return;
     } else if (e->at.where == ERRAND_HERE) {
         opts->unpark_here(opts->arg, &e->request);
     } else {

@@ -44,6 +44,7 @@ struct errand {
     bool is_asked;           /* and not answered yet */
     bool is_doubtful;        /* it may have been executed */
     bool is_unwanted;        /* parking: taken back */
+    bool is_useless;         /* and nobody asks how it ended: unless it may have been executed */
     bool is_ended;
 };
 
@@ -122,7 +123,7 @@ void errands_fini(struct errands *errands); /* none is left */
 
 /* As commands.h says. */
 void errands_ask(struct errands *errands, struct partition_request *request);
-void errands_unpark(struct errands *errands, struct partition_request *request);
+void errands_unpark(struct errands *errands, struct partition_request *request, bool is_asked);
 void errands_tick(struct errands *errands);
 void errands_stop(struct errands *errands);
 

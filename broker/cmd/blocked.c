@@ -100,12 +100,13 @@ static void on_answer(struct partition_request *request)
     }
 }
 
-static void unpark(struct blocked *blocked)
+/* Whose time is up is told that it found nothing by whoever leads; others need not be told. */
+static void unpark(struct blocked *blocked, bool is_asked)
 {
-    if (blocked->is_answered || blocked->is_unparked) { return; }
+    if (blocked->is_answered) { return; }
     blocked->is_unparked = true;
     worker_timer_cancel(&blocked->timer);
-    commands_unpark(blocked->service->sessions.commands, &blocked->request);
+    commands_unpark(blocked->service->sessions.commands, &blocked->request, is_asked);
 }
 
 static void on_due(struct worker_timer *timer);
@@ -127,7 +128,7 @@ static void on_due(struct worker_timer *timer)
         return;
     }
     blocked->why = WAIT_TIMED_OUT;
-    unpark(blocked);
+    unpark(blocked, true);
 }
 
 static bool is_allowed(const struct blocked *blocked)
@@ -142,7 +143,7 @@ static void interrupt(void *question, enum wait_end why)
     if (blocked->is_answered || blocked->is_unparked) { return; }
     if (why == WAIT_REVIEWED && is_allowed(blocked)) { return; }
     blocked->why = why;
-    unpark(blocked);
+    unpark(blocked, why == WAIT_TIMED_OUT);
 }
 
 /* Allowed again meanwhile: as if its time were up. */
@@ -182,7 +183,7 @@ static void forget(void *question)
         return;
     }
     metric_sub(METRIC_redis_blocked_clients, 1);
-    unpark(blocked);
+    unpark(blocked, false);
 }
 
 /* Its place in the queue: later than all that this worker has given before. */

@@ -20,10 +20,9 @@ struct log_question {
 static const char *reason_of(uint64_t reason)
 {
     static const char *const word[] = {
-        [ACL_NO_COMMAND] = "command",
-        [ACL_NO_KEY] = "key",
-        [ACL_NO_CHANNEL] = "channel",
-        [ACL_NO_AUTH] = "auth",
+        [ACL_NO_COMMAND] = "command",      [ACL_NO_KEY] = "key",
+        [ACL_NO_CHANNEL] = "channel",      [ACL_NO_AUTH] = "auth",
+        [ACL_NO_CERTIFICATE] = "tls-cert",
     };
     return reason > ACL_ALLOWED && reason < COUNT_OF(word) ? word[reason] : "unknown";
 }

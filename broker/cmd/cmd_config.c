@@ -113,6 +113,7 @@ void cmd_config_resetstat(struct call *call)
 
 void cmd_config_rewrite(struct call *call)
 {
+    user_file_to_config(call->caller->broker);
     enum err err = config_rewrite(call->caller->broker->config);
     if (err == ERR_OK) {
         LOG_INFO("config file rewritten", LOG_STR("file", call->caller->broker->config_file));

@@ -16,6 +16,9 @@ MUST_USE bool permission_question(const struct command *command, const struct sl
 /* Is it refused? Then the reply says so, and ACL LOG notes it. `context`: "toplevel", "multi". */
 MUST_USE bool permission_lacks(struct call *call, const char *context);
 
+/* The same of a call that was allowed when it was queued, in EXEC. */
+MUST_USE bool permission_is_lost(struct call *call);
+
 /* Would it be? Nobody is told. */
 MUST_USE bool permission_would_lack(const struct acl_user *user, const struct command *command,
                                     const struct slice *argv, uint32_t argc);

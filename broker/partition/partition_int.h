@@ -158,8 +158,6 @@ struct partition {
 
     /* The raft thread. */
     bool is_open;
-    bool is_deleted; /* the store goes when the group is closed */
-    bool reopens;    /* and a new one is made */
     bool is_leader;
     uint64_t refused_round;
     struct read_request barrier; /* all that was acknowledged before this leadership is applied */
@@ -185,11 +183,12 @@ struct partition {
     uint64_t batch_retry_ms; /* the disk was full */
     struct task applied_task;
     struct pending pending;
-    bool is_broken; /* a commit failed for good: nothing is executed any more */
+    bool is_broken; /* a commit failed for good, or a read: nothing is executed any more */
     struct task broken_task;
     struct task close_task;
     bool close_removes;
     bool close_reopens;
+    bool reopen_is_due; /* it is closed, and a new one is made once nobody has the old one's file */
 
     /* Snapshots: what is asked, and the answer on its way back. */
     struct task image_task;

@@ -6,6 +6,7 @@
 #include "partition/aside.h"
 #include "partition/look.h"
 #include "partition/store_thread.h"
+#include "partition/turn.h"
 
 static void round_start(struct partition *p);
 
@@ -41,13 +42,15 @@ static void on_hid(struct task *task) /* store: from a thread aside */
 static void run_shown(struct partition *p, struct partition_request *request, bool by_entry)
 {
     struct reader_slot *slot = partition_own_slot(p);
-    enum look_end end = LOOK_FAILED;
-    if (look_begin(slot, by_entry) == ERR_OK) {
+    enum err err = look_begin(slot, by_entry);
+    enum look_end end = err == ERR_CORRUPT ? LOOK_FAILED : LOOK_NOT_NOW;
+    if (err == ERR_OK) {
         bool is_taken = aside_take(p, request, by_entry, on_hid);
         if (!is_taken) { end = look_run(p, slot, request); }
         store_reader_end(slot->reader);
         if (is_taken) { return; }
     }
+    if (end == LOOK_FAILED) { turn_found_damage(p, p->file); }
     if (end == LOOK_HID) {
         wait_for_tick(p, request);
     } else {

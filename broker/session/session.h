@@ -66,6 +66,7 @@ enum session_flag {
         1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
     SESSION_NAMED = 1 << 17,   /* its user is another than `default`: extra->user */
     SESSION_MONITOR = 1 << 18, /* it is shown the commands of others (monitors.h) */
+    SESSION_GREETED = 1 << 19, /* encrypted, and its certificate has been looked at */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
@@ -163,6 +164,8 @@ struct session {
 
 /* Seam: the pipeline (cmd/pipeline.c), and a test's. */
 struct session_ops {
+    /* The first bytes of an encrypted client are there, and it may have shown a certificate. NULL: nothing is made of that. */
+    void (*greet)(struct session *session);
     /* Run one request, or answer why not. Borrows argv. False: not now; it is presented again. */
     bool (*request)(struct session *session, const struct slice *argv, uint32_t argc);
     /* The input at hand has no more requests. */

@@ -166,7 +166,8 @@ class Broker:
     def _answers(self):
         try:
             with Client(self.address, timeout_s=1) as client:
-                return client.call("PING") is not None
+                answer = client.call("PING")
+                return answer is not None and not str(answer).startswith("LOADING")  # redis-server, for a moment
         except (OSError, Closed):
             return False
 

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "consensus/membership/membership_core.h"
 #include "sim/sim_disk.h"
+#include "sim/sim_packets.h"
 
 enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16, MSIM_USERS = 4 };
 
@@ -53,17 +54,6 @@ struct mnode {
 
 enum mkind { M_FRAME, M_NOTE, M_CONTACT };
 
-struct mpacket {
-    uint64_t due_ms;
-    uint64_t order;
-    enum mkind kind;
-    int from;
-    int to;
-    uint16_t to_port;
-    uint64_t cluster;
-    struct buf bytes;
-};
-
 struct mstats {
     uint64_t events, founded, kills, power_cuts, wipes, pauses, moves, forgets, drains, downs,
         lease_checks, acked, deletions, led, led_by_choice, forgotten_lives, users_changed;
@@ -76,10 +66,7 @@ struct msim {
     int node_count;
     int founder_count;
     struct mnode nodes[MSIM_NODES_MAX + 1]; /* from 1 */
-    struct mpacket *packets;                /* a heap */
-    size_t packet_count;
-    size_t packet_cap;
-    uint64_t packet_order;
+    struct sim_packets packets;
     bool blocked[MSIM_NODES_MAX + 1][MSIM_NODES_MAX + 1];
     uint32_t node_timeout_ms;
     uint64_t loss_per_mille;

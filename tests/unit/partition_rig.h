@@ -381,22 +381,27 @@ static inline void rig_free(struct rig_ask *ask)
     ask->request.reply_end = NULL;
 }
 
-/* Ask once and have the answer. */
+/* What was answered, as text that ends with a zero (a reply does not). Gives: it, until the next call. */
+static inline const char *rig_text(const struct rig_ask *ask)
+{
+    static char text[4096];
+    const struct buf *reply = &ask->request.reply;
+    snprintf(text, sizeof text, "%.*s", (int)reply->len, reply->len > 0 ? reply->data : "");
+    return text;
+}
+
+/* Ask once. Gives: the answer as `rig_text` does, or the error's word in brackets. */
 static inline const char *rig_do(struct rig_node *node, enum partition_ask what, uint32_t partition,
                                  const char *text)
 {
-    static char reply[4096];
+    static char refusal[64];
     struct rig_ask ask;
     rig_begin(node->rig, &ask, what, partition);
     rig_call(&ask, 0, text);
     rig_ask(node, &ask);
     rig_wait(node->rig, &ask);
-    if (ask.request.err != ERR_OK) {
-        snprintf(reply, sizeof reply, "(%s)", err_word(ask.request.err));
-    } else {
-        snprintf(reply, sizeof reply, "%.*s", (int)ask.request.reply.len,
-                 ask.request.reply.len > 0 ? ask.request.reply.data : "");
-    }
+    snprintf(refusal, sizeof refusal, "(%s)", err_word(ask.request.err));
+    const char *reply = ask.request.err != ERR_OK ? refusal : rig_text(&ask);
     rig_free(&ask);
     return reply;
 }

@@ -481,8 +481,8 @@ Test(commands, one_that_is_taken_back_ends_with_what_the_partition_says)
     begin(MS_FOREVER);
     struct asker a;
     ask(&a, PARTITION_PARK, 1);
-    commands_unpark(commands, &a.request);
-    commands_unpark(commands, &a.request);
+    commands_unpark(commands, &a.request, true);
+    commands_unpark(commands, &a.request, false);
     cr_assert_eq(fake.unparked_count, 1);
     cr_assert_eq(fake.unparked_seq, 1);
     answer(ERR_OK);
@@ -491,16 +491,16 @@ Test(commands, one_that_is_taken_back_ends_with_what_the_partition_says)
     asker_fini(&a);
 }
 
-Test(commands, one_that_is_taken_back_and_was_not_executed_needs_no_leader)
+Test(commands, one_that_nobody_asks_for_and_was_not_executed_needs_no_leader)
 {
     begin(MS_FOREVER);
     struct asker a, b, c;
     ask(&a, PARTITION_PARK, 1);
-    commands_unpark(commands, &a.request);
+    commands_unpark(commands, &a.request, false);
     answer(ERR_NOT_LEADER);
     fake.term = 0;
     ask(&b, PARTITION_PARK, 2);
-    commands_unpark(commands, &b.request);
+    commands_unpark(commands, &b.request, false);
     cr_assert_eq(b.done_count, 0, "not from inside");
     mailbox_run(&fake.mailbox);
     cr_assert_eq(a.request.err, ERR_OK);
@@ -509,7 +509,7 @@ Test(commands, one_that_is_taken_back_and_was_not_executed_needs_no_leader)
     fake.term = 1;
     ask(&c, PARTITION_PARK, 3);
     answer(ERR_INDOUBT);
-    commands_unpark(commands, &c.request);
+    commands_unpark(commands, &c.request, false);
     mailbox_run(&fake.mailbox);
     cr_assert_eq(c.done_count, 0, "whether it was executed has to be found out");
     commands_tick(commands);
@@ -520,6 +520,53 @@ Test(commands, one_that_is_taken_back_and_was_not_executed_needs_no_leader)
     asker_fini(&a);
     asker_fini(&b);
     asker_fini(&c);
+}
+
+Test(commands, whether_there_was_something_for_one_whose_time_is_up_is_told_by_who_leads_next)
+{
+    begin(MS_FOREVER);
+    struct asker a, b, c;
+    ask(&a, PARTITION_PARK, 1);
+    commands_unpark(commands, &a.request, true);
+    answer(ERR_NOT_LEADER);
+    fake.term = 0;
+    ask(&b, PARTITION_PARK, 2);
+    ask(&c, PARTITION_PARK, 3);
+    commands_unpark(commands, &b.request, true);
+    commands_unpark(commands, &c.request, true);
+    commands_tick(commands);
+    mailbox_run(&fake.mailbox);
+    cr_assert_eq(a.done_count + b.done_count + c.done_count, 0);
+    commands_unpark(commands, &c.request, false); /* its client has gone */
+    mailbox_run(&fake.mailbox);
+    cr_assert(c.request.is_unparked);
+    fake.term = 2;
+    commands_tick(commands);
+    cr_assert_eq(asked_count(), 2);
+    cr_assert_eq(fake.unparked_count, 3, "each is taken back where it is asked");
+    answer(ERR_OK);
+    asked_first()->is_unparked = true;
+    answer(ERR_OK);
+    cr_assert_eq(a.request.is_unparked + b.request.is_unparked, 1);
+    asker_fini(&a);
+    asker_fini(&b);
+    asker_fini(&c);
+}
+
+Test(commands, one_whose_time_is_up_is_an_error_where_nobody_leads_for_too_long)
+{
+    begin(0);
+    struct asker a;
+    fake.term = 0;
+    ask(&a, PARTITION_PARK, 1);
+    commands_tick(commands);
+    mailbox_run(&fake.mailbox);
+    cr_assert_eq(a.done_count, 0, "until then it waits");
+    commands_unpark(commands, &a.request, true);
+    commands_tick(commands);
+    mailbox_run(&fake.mailbox);
+    cr_assert_eq(a.request.err, ERR_CLUSTER_DOWN);
+    asker_fini(&a);
 }
 
 /* ---- the end ---- */
