@@ -25,10 +25,11 @@ struct maker {
     unsigned index;
 };
 
-static void run(const char *format, const char *dir, const char *name)
+/* A script, in that directory, which finds `name` in $name. */
+static void run(const char *script, const char *dir, const char *name)
 {
     char command[1024];
-    snprintf(command, sizeof command, format, dir, name);
+    snprintf(command, sizeof command, "cd %s && name=%s && %s", dir, name, script);
     if (system(command) != 0) {
         fprintf(stderr, "failed: %s\n", command);
         exit(1);
@@ -39,19 +40,18 @@ static void run(const char *format, const char *dir, const char *name)
 static void make_files(const char *dir)
 {
     static const char *const names[] = {"one", "two"};
-    run("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=authority "
-        "-keyout %s.key -out ca.crt 2>/dev/null",
-        dir, "ca");
+    run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "
+        "/CN=$name -keyout ca.key "
+        "-out ca.crt 2>/dev/null",
+        dir, "authority");
     for (unsigned i = 0; i < COUNT_OF(names); i++) {
-        run("cd %s && name=%s && "
-            "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=node -addext "
+        run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=node -addext "
             "subjectAltName=DNS:node -keyout $name.key -out $name.csr 2>/dev/null && "
             "openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 "
             "-copy_extensions copy -out $name.crt 2>/dev/null",
             dir, names[i]);
     }
-    run("cd %s && cp %s.crt own.crt && cp one.key own.key", dir, "one");
+    run("cp $name.crt own.crt && cp $name.key own.key", dir, "one");
 }
 
 static void meet(struct shared *shared)
@@ -87,9 +87,10 @@ static void make(void *arg)
 static void change(struct shared *shared, unsigned turn)
 {
     struct buf why = {0};
-    run("cd %s && cp %s.crt own.crt", shared->dir, turn % 2 == 0 ? "two" : "one");
+    const char *name = turn % 2 == 0 ? "two" : "one";
+    run("cp $name.crt own.crt", shared->dir, name);
     CHECK(identity_refresh(shared->identity, true, &why) == IDENTITY_REFUSED); /* half of it */
-    run("cd %s && cp %s.key own.key", shared->dir, turn % 2 == 0 ? "two" : "one");
+    run("cp $name.key own.key", shared->dir, name);
     CHECK(identity_refresh(shared->identity, true, &why) == IDENTITY_TAKEN);
     buf_fini(&why);
 }
@@ -130,7 +131,7 @@ int main(void)
     }
     CHECK(identity_number(shared.identity) == changes + 1);
     identity_free(shared.identity);
-    run("rm -r %s%s", shared.dir, "");
+    run("rm -r \"$PWD\"", shared.dir, "all");
     printf("%u changes\n", changes);
     return 0;
 }
