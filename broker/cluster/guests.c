@@ -215,8 +215,11 @@ static struct partition_origin origin_of(const struct accepted_peer *accepted, b
 
 static bool makes_sense(const struct accepted_peer *accepted, const struct wire_command *c)
 {
-    if (c->partition >= accepted->cw->cluster->partition_count || c->seq == 0) { return false; }
-    if (c->ask == PARTITION_VERSIONS) { return c->call_count == 0; }
+    bool confirms = c->ask == PARTITION_CONFIRM;
+    if (c->partition >= accepted->cw->cluster->partition_count || (c->seq == 0) != confirms) {
+        return false;
+    }
+    if (c->ask == PARTITION_VERSIONS || confirms) { return c->call_count == 0; }
     return c->ask == PARTITION_PARK ? c->call_count == 1 : c->call_count > 0;
 }
 
@@ -235,12 +238,14 @@ bool guests_on_command(struct accepted_peer *accepted, const struct wire_command
                     .partition = c->partition,
                     .term = c->term,
                     .resp_version = c->resp_version,
-                    .origin = origin_of(accepted, c->ask == PARTITION_PARK, c->seq),
+                    .origin = origin_of(
+                        accepted, c->ask == PARTITION_PARK || c->ask == PARTITION_CONFIRM, c->seq),
                     .acked_count = c->acked_count,
                     .check_count = c->check_count,
                     .call_count = c->call_count,
                     .ticket = c->ticket,
                     .wait_key_count = c->wait_key_count,
+                    .is_lent = c->is_lent,
                     .home = worker_mailbox(cw->worker),
                     .on_done = on_done},
         .accepted = accepted,

@@ -49,7 +49,12 @@ enum wire_type {
 };
 
 enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
-enum wire_query_what { WIRE_QUERY_NAMES = 1, WIRE_QUERY_COUNTS = 2 };
+enum wire_query_what {
+    WIRE_QUERY_NAMES = 1,
+    WIRE_QUERY_COUNTS = 2,
+    WIRE_QUERY_REFUSALS = 3,
+    WIRE_QUERY_FORGET_REFUSALS = 4,
+};
 
 struct wire_hello {
     uint32_t version;
@@ -153,6 +158,7 @@ struct wire_query {
     struct slice pattern;
     const struct slice *name;
     size_t name_count;
+    uint32_t limit;
 };
 
 struct wire_query_answer {
@@ -177,6 +183,7 @@ struct wire_command {
     uint64_t ticket;
     const uint32_t *wait_key; /* each below the first call's argc */
     uint32_t wait_key_count;
+    bool is_lent;
     uint8_t resp_version;
     const struct partition_check *check;
     uint32_t check_count;

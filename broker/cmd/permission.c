@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -128,6 +129,7 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
         [ACL_NO_KEY] = METRIC_redis_acl_access_denied_key_total,
         [ACL_NO_CHANNEL] = METRIC_redis_acl_access_denied_channel_total,
         [ACL_NO_AUTH] = METRIC_redis_acl_access_denied_auth_total,
+        [ACL_NO_CERTIFICATE] = METRIC_redis_acl_access_denied_tls_cert_total,
     };
     metric_add(counter[verdict], 1);
     struct buf client = {0};
@@ -142,6 +144,14 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
     };
     acl_log_add(acl_log(call->caller->broker->acl), &entry, clock_wall_us() / 1000);
     buf_fini(&client);
+}
+
+bool permission_by_option(const struct call *call, enum config_option option)
+{
+    enum { BY_NOBODY, BY_ALL, BY_LOCALS };
+    int64_t choice = config_number(call->caller->broker->config, option);
+    return choice == BY_LOCALS ? address_is_local(call->caller->session->conn.fd)
+                               : choice == BY_ALL;
 }
 
 /* SORT BY and GET reach keys that are not among its arguments: only who may read all keys may say them. */
@@ -174,7 +184,24 @@ bool permission_would_lack(const struct acl_user *user, const struct command *co
            acl_user_may(user, &question, &at) != ACL_ALLOWED;
 }
 
-bool permission_lacks(struct call *call, const char *context)
+/* Why a queued call is not executed, in Redis's words. */
+static void say_lost(struct buf *out, enum acl_verdict verdict)
+{
+    static const char *const why[] = {
+        [ACL_ALLOWED] = "no permission",
+        [ACL_NO_COMMAND] = "no permission to execute the command or subcommand",
+        [ACL_NO_KEY] = "no permission to touch the specified keys",
+        [ACL_NO_CHANNEL] =
+            "no permission to access one of the channels used as arguments to the command",
+        [ACL_NO_AUTH] = "no permission",
+    };
+    buf_appendf(out,
+                "ACLs rules changed between the moment the transaction was accumulated and the "
+                "EXEC call. This command is no longer allowed for the following reason: %s",
+                why[verdict]);
+}
+
+static bool lacks(struct call *call, const char *context, bool is_queued)
 {
     const struct session *session = call->caller->session;
     bool is_default = !(session->flags & SESSION_NAMED);
@@ -204,8 +231,22 @@ bool permission_lacks(struct call *call, const char *context)
     permission_note(call, verdict, context, object, acl_user_name(user));
     struct buf text = {0};
     buf_append(&text, SLICE("NOPERM "));
-    permission_say(&text, user, verdict, call->command->full_name, NULL);
+    if (is_queued) {
+        say_lost(&text, verdict);
+    } else {
+        permission_say(&text, user, verdict, call->command->full_name, NULL);
+    }
     reply_error_slice(call->reply, buf_slice(&text));
     buf_fini(&text);
     return true;
+}
+
+bool permission_lacks(struct call *call, const char *context)
+{
+    return lacks(call, context, false);
+}
+
+bool permission_is_lost(struct call *call)
+{
+    return lacks(call, "multi", true);
 }

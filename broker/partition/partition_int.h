@@ -24,6 +24,7 @@ enum {
     STATUS_DATABASES = 16,
     ASIDE_THREADS = 2, /* for reads that look at much */
     ASIDE_MAX = 64,    /* of them at a time */
+    BACKUPS_MAX = 4,   /* at a time (backup.h) */
     BREATHS_MAX = 4,   /* long transactions within each other */
 };
 
@@ -220,6 +221,7 @@ struct partition {
     struct list reads_asked; /* by the round in flight */
     struct list reads_tick;
     struct list reads_ticked; /* by the tick in flight */
+    struct list backups;      /* that are read (backup.h) */
     struct read_request round_request;
     struct task round_back;
     bool round_is_open;
@@ -265,6 +267,7 @@ struct partitions {
     struct store_thread *threads;
     struct store_thread aside[ASIDE_THREADS];
     atomic_uint aside_count;
+    atomic_uint backup_count;
     struct partition *partition;
 };
 

@@ -33,6 +33,7 @@ enum partition_ask {
     PARTITION_WRITE,    /* calls that are executed together, in one entry, if the checks hold */
     PARTITION_PARK,     /* one blocking call: executed as soon as it finds something */
     PARTITION_VERSIONS, /* of the checks' keys: request->check[i].version is the answer */
+    PARTITION_CONFIRM, /* no call: the numbers `acked` of the origin's parking lane are confirmed */
 };
 
 /* Whose number it is. Parked calls have a lane of their own, whose numbers are confirmed one by one, because one of them may
@@ -54,7 +55,7 @@ struct partition_request {
         term; /* in which it leads whom the asker takes for the leader; in another one it refuses. 0: in any */
     uint8_t resp_version; /* of the replies */
     struct partition_origin origin;
-    const uint64_t *acked; /* parking: numbers that are confirmed, of this lane */
+    const uint64_t *acked; /* parking, confirming: numbers that are confirmed, of this lane */
     uint32_t acked_count;
     const struct partition_call *call;
     uint32_t call_count;
@@ -66,6 +67,8 @@ struct partition_request {
     uint64_t ticket;
     const uint32_t *wait_key;
     uint32_t wait_key_count;
+    /* Parking: what it pops is put back where it was, if the origin's life ends before the number is confirmed. */
+    bool is_lent;
 
     struct mailbox *home; /* on_done runs there */
     void (*on_done)(struct partition_request *request);
@@ -122,6 +125,10 @@ struct partitions_opts {
     uint64_t script_instructions; /* of a script that this node proposes; 0: the default */
     data_script_find *find; /* where a command of a script goes; NULL: all is in one partition */
     void *find_arg;
+    /* A backup ends when nobody has read it for so long, or when the partition's file has grown so much meanwhile; 0: the usual
+     * (backup.h). */
+    uint64_t backup_idle_ms;
+    uint64_t backup_growth_bytes;
     const struct partitions_ops *ops;
     void *arg;
 };

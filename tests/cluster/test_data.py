@@ -179,8 +179,10 @@ def test_a_blocked_client_is_served_by_the_next_leader(start_data):
     one, other = (n for n in cluster if n is not victim)
     with one.client(timeout_s=PATIENCE_S) as waiting, other.client(timeout_s=PATIENCE_S) as pushing:
         waiting.send("BLPOP", "after", 0)
-        assert pushing.call("SET", "before", 1) == "OK"
+        assert pushing.call("RPUSH", "there", "x") == 1
         victim.kill()
+        with one.client(timeout_s=PATIENCE_S) as hurried:
+            assert hurried.call("BLPOP", "there", 0.01) == [b"there", b"x"], "that there is nothing is said by who leads"
         assert pushing.call("RPUSH", "after", "a", "b") == 2
         assert waiting.recv() == [b"after", b"a"]
         assert pushing.call("LRANGE", "after", 0, -1) == [b"b"]

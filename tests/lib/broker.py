@@ -55,7 +55,7 @@ class FanfareProgram:
         """The command line for `broker`."""
         http = f"{HOST}:{broker.http_port}" if broker.http_port else "off"
         argv = [self.path, "--listen", " ".join(broker.listen), "--http-listen", http,
-                "--dir", str(broker.directory / "data")]
+                "--dir", str(broker.directory / "data"), "--enable-debug-command", "local"]
         for name, value in broker.options.items():
             argv += [f"--{name}", str(value)]
         return argv + broker.extra_args

@@ -80,7 +80,8 @@ class NodeProgram(FanfareProgram):
 
     def argv(self, broker):
         """The command line of a Node."""
-        argv = [*broker.cluster.world.prefix(broker.name), "setpriv", "--pdeathsig", "KILL", self.path]
+        argv = [*broker.cluster.world.prefix(broker.name), "setpriv", "--pdeathsig", "KILL", self.path,
+                "--enable-debug-command", "local"]
         for name, value in broker.all_options().items():
             argv += [f"--{name}", str(value)]
         return argv

@@ -401,7 +401,7 @@ Test(guests, who_has_gone_does_not_wait_at_the_leader)
     ask(&write, PARTITION_WRITE);
     ask(&parked[0], PARTITION_PARK);
     ask(&parked[1], PARTITION_PARK);
-    commands_unpark(net.commands, &parked[0].request);
+    commands_unpark(net.commands, &parked[0].request, true);
     cr_assert_eq(net.unparked_count, 1);
     cr_assert(net.unparked[0].is_parking && net.unparked[0].seq == 1);
     net.accepted.in = NULL;
