@@ -42,6 +42,10 @@ static void run_shown(struct partition *p, struct partition_request *request, bo
 {
     struct reader_slot *slot = partition_own_slot(p);
     enum look_end end = LOOK_FAILED;
+    if (request_is_owed_too_much(request) || gates_hold(&p->gates, request)) {
+        store_thread_answer(p, request, ERR_SLOW);
+        return;
+    }
     if (look_begin(slot, by_entry) == ERR_OK) {
         bool is_taken = aside_take(p, request, by_entry, on_hid);
         if (!is_taken) { end = look_run(p, slot, request); }
