@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
 #include "admin/admin.h"
 #include "base/address.h"
 #include "base/clock.h"
@@ -34,6 +35,7 @@
 #include "pubsub/directory.h"
 #include "server_cluster.h"
 #include "server_data.h"
+#include "server_pages.h"
 #include "server_tls.h"
 
 /* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and timers; listeners, log, lock, admin
@@ -165,6 +167,16 @@ static void rates_begin(struct server *server)
     server->ticked_ns = clock_mono_ns();
 }
 
+/* A cluster whose members all know of common users has them in a moment; what was changed before would not stay. */
+static bool users_are_known(struct server *server)
+{
+    uint32_t self;
+    const struct pmap *map = cluster_map(server->broker.cluster, &self);
+    bool is_due = map != NULL && map->level >= PMAP_LEVEL_USERS;
+    pmap_unref(map);
+    return !is_due || acl_is_agreed(server->broker.acl);
+}
+
 /* Why clients are not to come here, of what the cluster knows. A node that was ready stays so for as long
  * as commands wait for the cluster, which makes no more of a shorter interruption either: else every
  * node that fails would take all the others out of service for a moment. One that was never ready also waits for a new
@@ -178,6 +190,9 @@ static const char *unready_because(void *arg)
     uint64_t ready_ns = atomic_load(&server->ready_ns);
     if (because == NULL && ready_ns == 0 && cluster_keys_are_single(server->broker.cluster)) {
         because = "some keys are on one node only yet";
+    }
+    if (because == NULL && ready_ns == 0 && !users_are_known(server)) {
+        because = "the cluster has not agreed on its users yet";
     }
     if (because == NULL) {
         atomic_store(&server->ready_ns, now_ns);
@@ -346,6 +361,12 @@ static struct bufferevent *viewer_new(void *arg, struct event_base *base)
     return tls_server_bufferevent(server->broker.tls, base);
 }
 
+static enum admin_verdict judge_viewer(void *arg, const struct admin_visitor *visitor)
+{
+    struct server *server = arg;
+    return server_pages_judge(&server->broker, visitor);
+}
+
 static enum err start_admin(struct server *server)
 {
     struct buf listen = {0};
@@ -366,6 +387,7 @@ static enum err start_admin(struct server *server)
         .unready_because = unready_because,
         .note = note,
         .connection_new = is_tls ? viewer_new : NULL,
+        .judge = judge_viewer,
         .arg = server,
     };
     const char *why = "";

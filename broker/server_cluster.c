@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/commands.h"
+#include "cmd/agreed.h"
+#include "cmd/refusals.h"
 #include "cmd/service.h"
 #include "consensus/membership/membership_file.h"
 #include "server_data.h"
@@ -122,6 +124,11 @@ static void read_options(struct server_cluster *sc, const char *dir)
     m->heartbeat_ms = m->election_ms / HEARTBEATS_PER_ELECTION;
     read_addresses(sc);
     read_join(sc);
+    sc->broker->agreed = agreed_new(sc->broker);
+    m->users = (struct membership_users){
+        .arg = sc->broker->agreed, .on_roster = agreed_on_roster, .own = agreed_own};
+    opts->refusals = (struct cluster_refusals_ops){
+        .arg = sc->broker, .tell = refusals_tell, .forget = refusals_forget};
     opts->peer_listen = text_of(config, CONFIG_peer_listen, &sc->peer_listen);
     opts->directory = sc->broker->directory;
     opts->worker_count = sc->broker->worker_count;
@@ -267,6 +274,8 @@ void server_cluster_free(struct server_cluster *sc)
     }
     cluster_free(sc->broker->cluster);
     sc->broker->cluster = NULL;
+    agreed_free(sc->broker->agreed);
+    sc->broker->agreed = NULL;
     buf_fini(&sc->dir);
     buf_fini(&sc->zone);
     buf_fini(&sc->peer_listen);

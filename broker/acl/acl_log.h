@@ -12,7 +12,8 @@ struct acl_log_entry {
     uint64_t count;
     enum acl_verdict reason;
     const char *context; /* "toplevel", "multi", "lua"; a literal */
-    struct slice object; /* the command, key or channel; of ACL_NO_AUTH the word "AUTH" */
+    struct slice object; /* the command, key or channel; of ACL_NO_AUTH the word "AUTH"; of
+                            ACL_NO_CERTIFICATE empty */
     struct slice user;
     struct slice client; /* as CLIENT INFO shows it */
     uint64_t created_ms; /* wall clock */

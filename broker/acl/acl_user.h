@@ -85,7 +85,14 @@ struct acl_question {
     uint32_t range_count;
 };
 
-enum acl_verdict { ACL_ALLOWED, ACL_NO_COMMAND, ACL_NO_KEY, ACL_NO_CHANNEL, ACL_NO_AUTH };
+enum acl_verdict {
+    ACL_ALLOWED,
+    ACL_NO_COMMAND,
+    ACL_NO_KEY,
+    ACL_NO_CHANNEL,
+    ACL_NO_AUTH,
+    ACL_NO_CERTIFICATE, /* the user whom a certificate names is not there, or off */
+};
 
 /* Some one of the user's selectors has to allow all of it. If none does: why not, of the one that came furthest, and *at, the
  * argument that was refused. */

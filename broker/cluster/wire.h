@@ -49,7 +49,12 @@ enum wire_type {
 };
 
 enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
-enum wire_query_what { WIRE_QUERY_NAMES = 1, WIRE_QUERY_COUNTS = 2 };
+enum wire_query_what {
+    WIRE_QUERY_NAMES = 1,
+    WIRE_QUERY_COUNTS = 2,
+    WIRE_QUERY_REFUSALS = 3,
+    WIRE_QUERY_FORGET_REFUSALS = 4,
+};
 
 struct wire_hello {
     uint32_t version;
@@ -153,6 +158,7 @@ struct wire_query {
     struct slice pattern;
     const struct slice *name;
     size_t name_count;
+    uint32_t limit;
 };
 
 struct wire_query_answer {

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -128,6 +129,7 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
         [ACL_NO_KEY] = METRIC_redis_acl_access_denied_key_total,
         [ACL_NO_CHANNEL] = METRIC_redis_acl_access_denied_channel_total,
         [ACL_NO_AUTH] = METRIC_redis_acl_access_denied_auth_total,
+        [ACL_NO_CERTIFICATE] = METRIC_redis_acl_access_denied_tls_cert_total,
     };
     metric_add(counter[verdict], 1);
     struct buf client = {0};
@@ -142,6 +144,14 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
     };
     acl_log_add(acl_log(call->caller->broker->acl), &entry, clock_wall_us() / 1000);
     buf_fini(&client);
+}
+
+bool permission_by_option(const struct call *call, enum config_option option)
+{
+    enum { BY_NOBODY, BY_ALL, BY_LOCALS };
+    int64_t choice = config_number(call->caller->broker->config, option);
+    return choice == BY_LOCALS ? address_is_local(call->caller->session->conn.fd)
+                               : choice == BY_ALL;
 }
 
 /* SORT BY and GET reach keys that are not among its arguments: only who may read all keys may say them. */

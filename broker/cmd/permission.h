@@ -5,6 +5,7 @@
 
 #include "acl/acl_user.h"
 #include "cmd/call.h"
+#include "config/config.h"
 
 /* The command table as rules see it. Gives: memory that the caller frees; it refers to constants only. */
 MUST_USE struct acl_catalogue *permission_catalogue(void);
@@ -26,6 +27,9 @@ MUST_USE bool permission_would_lack(const struct acl_user *user, const struct co
 /* The text for what acl_user_may says, as in Redis: with the user's and the object's name, for who asks about others. */
 void permission_say(struct buf *out, const struct acl_user *user, enum acl_verdict verdict,
                     const char *command, const struct slice *object);
+
+/* What an option with the choices `no yes local` says to this client. */
+MUST_USE bool permission_by_option(const struct call *call, enum config_option option);
 
 /* Note a refusal in ACL LOG. */
 void permission_note(const struct call *call, enum acl_verdict verdict, const char *context,

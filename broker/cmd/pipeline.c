@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cmd/caller.h"
+#include "cmd/certificate.h"
 #include "cmd/data_run.h"
 #include "cmd/measure.h"
 #include "cmd/monitor.h"
@@ -351,7 +352,14 @@ static void left(struct sessions *sessions)
     service_client_left(service_with(sessions));
 }
 
+static void greet(struct session *session)
+{
+    const struct caller caller = caller_of(session);
+    certificate_login(&caller);
+}
+
 const struct session_ops pipeline_ops = {
+    .greet = greet,
     .request = request,
     .input_done = input_done,
     .go_on = go_on,

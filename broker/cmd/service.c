@@ -1,13 +1,13 @@
 /* service: a worker's turn, its clients' arrival, and its end. */
 #include "cmd/service.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "acl/acl.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -147,25 +147,6 @@ static void on_arrival(struct task *task)
     session_open(&service->sessions, fd, tls);
 }
 
-/* Does the peer live on this machine: a unix socket or a loopback address? */
-static bool is_local(int fd)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) { return false; }
-    if (address.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)&address;
-        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    if (address.ss_family == AF_INET6) {
-        const struct in6_addr *ip =
-            &((const struct sockaddr_in6 *)(const void *)&address)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(ip) ||
-               (IN6_IS_ADDR_V4MAPPED(ip) && ip->s6_addr[12] == IN_LOOPBACKNET);
-    }
-    return address.ss_family == AF_UNIX;
-}
-
 static void keep_alive(const struct config *config, int fd)
 {
     int idle_s = (int)config_number(config, CONFIG_tcp_keepalive);
@@ -181,8 +162,7 @@ static void keep_alive(const struct config *config, int fd)
     }
 }
 
-/* Does everybody who comes in count as `default` without a password? */
-static bool is_open_to_all(const struct broker *broker)
+bool service_is_open_to_all(const struct broker *broker)
 {
     struct acl_users *users = acl_users_now(broker->acl);
     const struct acl_user *standard = acl_users_default(users);
@@ -198,7 +178,8 @@ static const char *reason_to_refuse(struct broker *broker, int fd, uint64_t clie
     if (clients > (uint64_t)config_number(config, CONFIG_max_clients)) {
         return "-ERR max number of clients reached\r\n";
     }
-    if (config_number(config, CONFIG_protected_mode) && !is_local(fd) && is_open_to_all(broker)) {
+    if (config_number(config, CONFIG_protected_mode) && !address_is_local(fd) &&
+        service_is_open_to_all(broker)) {
         return "-DENIED This broker runs in protected mode: no password is set, so it serves "
                "clients of its own machine "
                "only. Set a password (requirepass), or allow everybody (protected-mode no), then "

@@ -106,6 +106,9 @@ void service_free(struct service *service);
 void service_on_accept(void *broker, int fd);
 void service_on_accept_tls(void *broker, int fd);
 
+/* Does everybody who comes in count as `default` without a password? Any thread. */
+bool service_is_open_to_all(const struct broker *broker);
+
 /* CLIENT UNPAUSE, or the pause is over: the paused sessions of this worker go on; those still held pause
  * again. */
 void service_unpause(struct service *service);

@@ -7,6 +7,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -166,6 +167,54 @@ size_t tls_unsent_bytes(const struct tls *tls)
 bool tls_is_established(const struct tls *tls)
 {
     return tls->is_established;
+}
+
+/* ---- who the client is ---- */
+
+static void append_name(const ASN1_STRING *name, struct buf *out)
+{
+    unsigned char *text = NULL;
+    int len = ASN1_STRING_to_UTF8(&text, name);
+    if (len > 0 && memchr(text, '\0', (size_t)len) == NULL) {
+        buf_append(out, slice_of((const char *)text, (size_t)len));
+    }
+    OPENSSL_free(text);
+}
+
+static bool common_name(const X509 *cert, unsigned at, struct buf *out)
+{
+    const X509_NAME *subject = X509_get_subject_name(cert);
+    int place = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (at > 0 || place < 0) { return false; }
+    append_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place)), out);
+    return true;
+}
+
+static bool alternative_name(const X509 *cert, int type, unsigned at, struct buf *out)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    bool is_found = false;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && !is_found; i++) {
+        int kind;
+        const ASN1_STRING *name = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &kind);
+        if (kind != type || at-- > 0) { continue; }
+        append_name(name, out);
+        is_found = true;
+    }
+    GENERAL_NAMES_free(names);
+    return is_found;
+}
+
+bool tls_client_name(const struct tls *tls, enum tls_name kind, unsigned at, struct buf *out)
+{
+    const X509 *cert = tls->is_established ? SSL_get0_peer_certificate(tls->ssl) : NULL;
+    if (cert == NULL || SSL_get_verify_result(tls->ssl) != X509_V_OK) { return false; }
+    switch (kind) {
+    case TLS_NAME_CN: return common_name(cert, at, out);
+    case TLS_NAME_URI: return alternative_name(cert, GEN_URI, at, out);
+    case TLS_NAME_DNS: return alternative_name(cert, GEN_DNS, at, out);
+    }
+    return false;
 }
 
 /* ---- out ---- */

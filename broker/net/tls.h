@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "net/tls_server.h"
 
@@ -53,6 +54,12 @@ size_t tls_unsent_bytes(const struct tls *tls);
 
 /* Is the handshake done? */
 bool tls_is_established(const struct tls *tls);
+
+/* Append a name from the certificate that the client has shown and that its authority has signed: number `at` of this kind. False:
+ * there are no more. A name with a zero byte in it is empty: it is nobody's. */
+enum tls_name { TLS_NAME_CN, TLS_NAME_URI, TLS_NAME_DNS };
+MUST_USE bool tls_client_name(const struct tls *tls, enum tls_name kind, unsigned at,
+                              struct buf *out);
 
 /* Tell the peer that nothing more comes, if the socket takes that now. */
 void tls_say_goodbye(struct tls *tls, int fd);

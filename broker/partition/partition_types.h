@@ -135,6 +135,10 @@ struct partitions_opts {
     uint64_t script_instructions; /* of a script that this node proposes; 0: the default */
     data_script_find *find; /* where a command of a script goes; NULL: all is in one partition */
     void *find_arg;
+    /* A backup ends when nobody has read it for so long, or when the partition's file has grown so much meanwhile; 0: the usual
+     * (backup.h). */
+    uint64_t backup_idle_ms;
+    uint64_t backup_growth_bytes;
     const struct partitions_ops *ops;
     void *arg;
 };

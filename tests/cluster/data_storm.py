@@ -91,7 +91,7 @@ def storm(args, cluster):
     is_served = wait_data_served if len(cluster) == 1 else wait_all_served
     try:
         cluster.start()
-        cluster.wait_settled()  # before, a disk that is lost may be the only one
+        cluster.wait_settled()  # before, a disk that is lost may be one of a partition's two
         is_served(cluster)
         plan = DataPlan(clients=args.clients, works=args.works)
         load = DataLoad(endpoints_of(cluster), args.seed, plan, works_of(plan))

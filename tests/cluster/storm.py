@@ -67,6 +67,7 @@ def storm(args, world):
     is_good = False
     try:
         cluster.start()
+        cluster.wait_settled()  # before, a disk that is lost may be one of a partition's two
         load = Load(lambda: {n.name: (n.bind_host, CLIENT_PORT) for n in cluster.running()}, args.seed)
         history = load.history
         load.start()

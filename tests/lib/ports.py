@@ -4,6 +4,8 @@ import errno
 import random
 import socket
 
+import pytest
+
 _RANGE = range(20000, 32000)  # below the kernel's range for outgoing connections
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -31,3 +33,13 @@ def _is_taken(family, host, port):
     except OSError as exc:  # any other: there is no such address here, so nobody listens on it
         return exc.errno == errno.EADDRINUSE
     return False
+
+
+def own_address():
+    """An IPv4 address of this machine that is not loopback. Connecting to it never leaves the machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: chooses a route
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return probe.getsockname()[0]

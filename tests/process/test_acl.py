@@ -409,3 +409,45 @@ class TestFile:
     def test_without_a_file_load_and_save_say_so(self, client):
         for command in ("LOAD", "SAVE"):
             assert "not configured to use an ACL file" in str(client.call("ACL", command))
+
+
+class TestLines:
+    """`user` lines of the configuration file."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        """Where the file is."""
+        return str(tmp_path / "fanfare.conf")
+
+    def write(self, path, text):
+        """Put this into the file."""
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+
+    def test_users_come_from_them_and_rewrite_puts_them_back(self, start_broker, path):
+        self.write(path, "# people\nuser al on >alpw ~a* +@all\nlog-level info\nuser bo off\n")
+        broker = start_broker(extra_args=[path])
+        with broker.client() as client:
+            assert client.call("ACL", "USERS") == [b"al", b"bo", b"default"]
+            assert client.call("AUTH", "al", "alpw") == "OK"
+            assert client.call("CONFIG", "GET", "user") == []
+            assert client.call("ACL", "SETUSER", 'c"y', "on", ">x", "+get", "(+set ~k)") == "OK"
+            assert client.call("ACL", "DELUSER", "bo") == 1
+            before = client.call("ACL", "LIST")
+            assert client.call("CONFIG", "REWRITE") == "OK"
+        text = open(path, encoding="utf-8").read()
+        assert text.startswith("# people\nuser al ") and "log-level info\n" in text
+        assert "alpw" not in text and "user bo" not in text and "user default" not in text
+        broker.terminate()
+        broker.start()
+        with broker.client() as client:
+            assert client.call("ACL", "LIST") == before
+
+    @pytest.mark.parametrize("lines, words", [
+        ("user al +nope\n", "line 1"), ("user al on\nuser al off\n", "Duplicate user"),
+        ("aclfile /dev/null\nuser al on\n", "not both")])
+    def test_a_broker_does_not_start_with_wrong_ones_or_beside_a_file(self, lines, words, path):
+        self.write(path, lines)
+        result = run_cli(path, "--listen", "127.0.0.1:0", "--http-listen", "off", "--dir",
+                         os.path.dirname(path) + "/data")
+        assert result.returncode not in (0, None) and words in result.stderr + result.stdout

@@ -265,6 +265,10 @@ Test(wire, lists_come_back_as_they_went)
     cr_assert_eq(back.query.name_count, NAMES);
     cr_assert(back.query.has_pattern && back.query.pattern.len == 0);
     cr_assert(slice_equal(back.query.name[NAMES - 1], name[NAMES - 1]));
+    ask.query = (struct wire_query){
+        .id = 4, .what = WIRE_QUERY_REFUSALS, .kind = TOPIC_CHANNEL, .limit = 128};
+    back = round_trip(&ask, &bytes);
+    cr_assert(back.query.what == WIRE_QUERY_REFUSALS && back.query.limit == 128);
     struct wire_frame answer = {.type = WIRE_QUERY_ANSWER,
                                 .answer = {3, true, WIRE_NOT_OWNER, name, NAMES, count, NAMES}};
     back = round_trip(&answer, &bytes);

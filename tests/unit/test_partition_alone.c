@@ -108,7 +108,7 @@ Test(alone, a_read_waits_for_what_is_committed)
         rig_ask(node, &write);
         rig_wait(&rig, &read);
         rig_wait(&rig, &write);
-        cr_assert_eq(sscanf(read.request.reply.data, "$%*u\r\n%u", &seen), 1);
+        cr_assert_eq(sscanf(rig_text(&read), "$%*u\r\n%u", &seen), 1);
         cr_assert_geq(seen, count);
         rig_free(&read);
         rig_free(&write);
@@ -313,7 +313,7 @@ Test(alone,
         snprintf(expected, sizeof expected, ":%u\r\n", i + 1);
         cr_assert(slice_equal(buf_slice(&ask[2 * i].request.reply), slice_of_str(expected)));
         unsigned seen = 0;
-        cr_assert_eq(sscanf(ask[2 * i + 1].request.reply.data, ":%u", &seen), 1);
+        cr_assert_eq(sscanf(rig_text(&ask[2 * i + 1]), ":%u", &seen), 1);
         cr_assert_geq(seen, i + 1);
         rig_free(&ask[2 * i]);
         rig_free(&ask[2 * i + 1]);
@@ -434,7 +434,7 @@ Test(alone, a_read_that_looks_at_much_sees_what_came_before_it_and_nothing_that_
         rig_wait(&rig, &read[i]);
         rig_wait(&rig, &write[i]);
         cr_assert_eq(read[i].request.err, ERR_OK);
-        cr_assert_eq(sscanf(read[i].request.reply.data, "*%u", &count), 1);
+        cr_assert_eq(sscanf(rig_text(&read[i]), "*%u", &count), 1);
         cr_assert_leq(count, KEYS - i, "read %u sees what was deleted before it", i);
         rig_free(&read[i]);
         rig_free(&write[i]);
