@@ -201,6 +201,44 @@ static void say_lost(struct buf *out, enum acl_verdict verdict)
                 why[verdict]);
 }
 
+static bool memo_says_so(const struct permission_memo *memo, const struct call *call,
+                         const struct acl_user *user)
+{
+    struct slice channel = call->argv[1];
+    return memo->user == user && memo->command == call->command && memo->len == channel.len &&
+           memcmp(memo->channel, channel.data, channel.len) == 0;
+}
+
+/* Where this publish is noted, or would be; NULL: it is none, or its channel has a long name. */
+static struct permission_memo *memo_of(const struct call *call, const struct acl_user *user)
+{
+    if (!(call->command->flags & CMD_PUBLISHES) || call->argc < 2 ||
+        call->argv[1].len > PERMISSION_MEMO_BYTES) {
+        return NULL;
+    }
+    struct permission_memos *memos = &call->caller->service->memos;
+    uint64_t version = sessions_of(call->caller->session)->acl_version;
+    if (UNLIKELY(memos->acl_version != version)) {
+        *memos = (struct permission_memos){.acl_version = version};
+    }
+    if (LIKELY(memos->last != NULL && memo_says_so(memos->last, call, user))) {
+        return memos->last;
+    }
+    uint64_t hash = slice_hash(call->argv[1]) ^ (uintptr_t)user >> 4;
+    memos->last = &memos->memo[hash % PERMISSION_MEMOS];
+    return memos->last;
+}
+
+static void memo_note(struct permission_memo *memo, const struct call *call,
+                      const struct acl_user *user)
+{
+    struct slice channel = call->argv[1];
+    memo->user = user;
+    memo->command = call->command;
+    memo->len = (uint8_t)channel.len;
+    memcpy(memo->channel, channel.data, channel.len);
+}
+
 static bool lacks(struct call *call, const char *context, bool is_queued)
 {
     const struct session *session = call->caller->session;
@@ -208,6 +246,8 @@ static bool lacks(struct call *call, const char *context, bool is_queued)
     if (LIKELY(is_default && sessions_of(session)->default_is_free)) { return false; }
     const struct acl_user *user = session_user(session);
     if (acl_user_is_free(user) || call->command->flags & CMD_NO_AUTH) { return false; }
+    struct permission_memo *memo = memo_of(call, user);
+    if (memo != NULL && memo_says_so(memo, call, user)) { return false; }
     struct acl_question question;
     if (!permission_question(call->command, call->argv, call->argc, &question)) {
         question.range_count = 0;
@@ -215,6 +255,7 @@ static bool lacks(struct call *call, const char *context, bool is_queued)
     uint32_t at;
     enum acl_verdict verdict = acl_user_may(user, &question, &at);
     if (LIKELY(verdict == ACL_ALLOWED)) {
+        if (memo != NULL) { memo_note(memo, call, user); }
         if (runs_script(call)) {
             reply_error(call->reply,
                         "NOPERM scripts are for users who may do everything: ~* &* +@all");

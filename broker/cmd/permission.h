@@ -14,6 +14,20 @@ MUST_USE struct acl_catalogue *permission_catalogue(void);
 MUST_USE bool permission_question(const struct command *command, const struct slice *argv,
                                   uint32_t argc, struct acl_question *out);
 
+/* Which publishes were allowed lately: of most clients the next one is as the last. Of one worker; good for one version of the users. */
+enum { PERMISSION_MEMOS = 64, PERMISSION_MEMO_BYTES = 47 };
+struct permission_memo {
+    const struct acl_user *user; /* NULL: empty; only compared, as is the command */
+    const struct command *command;
+    uint8_t len;
+    char channel[PERMISSION_MEMO_BYTES];
+};
+struct permission_memos {
+    uint64_t acl_version;
+    struct permission_memo *last; /* the one that was asked for last; NULL: none */
+    struct permission_memo memo[PERMISSION_MEMOS];
+};
+
 /* Is it refused? Then the reply says so, and ACL LOG notes it. `context`: "toplevel", "multi". */
 MUST_USE bool permission_lacks(struct call *call, const char *context);
 
