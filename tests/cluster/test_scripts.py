@@ -106,6 +106,27 @@ def test_scripts_are_run_once_while_their_leader_is_killed_and_known_afterwards(
     assert differ(cluster) == 0
 
 
+def test_a_poisonous_pattern_ends_on_every_replica_and_again_when_it_is_read_from_the_log(start_data):
+    cluster = start_data(options={"script-instruction-limit": 5_000_000})
+    poisons = ["return ('a'):rep(3000):find(('a-'):rep(30) .. 'b')", "local s = '' while true do s = s .. 'a few bytes more ' end"]
+    away = next(n for n in cluster if n is not leader_of(cluster))
+    away.kill()
+    node = next(n for n in cluster if n is not away)
+    for poison in poisons:
+        answer = node.ask("EVAL", f"redis.call('INCR', KEYS[1]) {poison}", 1, "met")
+        assert "limit of 5000000 instructions" in str(answer)
+    away.begin()  # it has them still before it
+    cluster.wait_settled()
+    assert differ(cluster) == 0
+    for node in cluster:
+        node.kill()
+    for node in cluster:
+        node.begin()
+    cluster.wait_settled()
+    assert [node.ask("GET", "met") for node in cluster] == [b"2"] * 3
+    assert differ(cluster) == 0
+
+
 def test_replicas_come_to_the_same_whatever_they_have_run_before(start_data):
     cluster = start_data()
     follower = next(n for n in cluster if n is not leader_of(cluster))
