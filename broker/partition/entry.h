@@ -6,8 +6,9 @@
 
 #include "partition/partition_types.h"
 
-/* Of the semantics: what this node knows; what an entry without scripts needs, and one with some. */
-enum { ENTRY_LEVEL = 3, ENTRY_LEVEL_PLAIN = 2, ENTRY_LEVEL_SCRIPTS = 3 };
+/* Of the semantics: what this node knows; what an entry without scripts needs, one with some, and one with some of users who
+ * may not do everything. */
+enum { ENTRY_LEVEL = 4, ENTRY_LEVEL_PLAIN = 2, ENTRY_LEVEL_SCRIPTS = 3, ENTRY_LEVEL_RIGHTS = 4 };
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };

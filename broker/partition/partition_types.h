@@ -89,7 +89,7 @@ struct partition_request {
     uint64_t number;
     uint64_t need;
     uint64_t script_instructions; /* it runs scripts, with that limit; 0: the default */
-    bool has_script;
+    uint32_t level;               /* of entries, that it needs for scripts; 0: it has none */
 };
 
 enum {
@@ -122,6 +122,9 @@ struct partitions_opts {
     uint64_t script_instructions; /* of a script that this node proposes; 0: the default */
     data_script_find *find; /* where a command of a script goes; NULL: all is in one partition */
     void *find_arg;
+    const struct data_rights_ops
+        *rights_ops; /* NULL: scripts of users with less than all rights are not run */
+    void *rights_arg;
     const struct partitions_ops *ops;
     void *arg;
 };

@@ -55,7 +55,8 @@ static inline struct slice lua_calls_run_all(struct scripts *scripts, struct sli
                                              const struct slice *args, uint32_t count,
                                              struct buf *out)
 {
-    static const struct script_ops ops = {lua_calls_on_call, lua_calls_on_knows, lua_calls_on_work};
+    static const struct script_ops ops = {lua_calls_on_call, lua_calls_on_knows, lua_calls_on_knows,
+                                          lua_calls_on_work};
     const struct script_run run = {.ops = &ops,
                                    .args = args,
                                    .arg_count = count,
