@@ -203,9 +203,9 @@ class TestPermissions:
     def test_sort_by_other_keys_needs_all_of_them(self, login):
         user = login("al", "+@all", "~a*")
         assert user.call("SORT", "a", "BY", "x*") == RespError(
-            "ERR BY option of SORT denied due to insufficient ACL permissions")
+            "ERR BY option of SORT denied due to insufficient ACL permissions.")
         assert user.call("SORT", "a", "GET", "x*") == RespError(
-            "ERR GET option of SORT denied due to insufficient ACL permissions")
+            "ERR GET option of SORT denied due to insufficient ACL permissions.")
         assert user.call("SORT", "a", "GET", "#") == []
 
     def test_channels(self, login):
