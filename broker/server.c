@@ -204,6 +204,11 @@ static const char *unready_because(void *arg)
     return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
 }
 
+void server_reread(struct server *server)
+{
+    server_cluster_reread(server->cluster);
+}
+
 /* What is no reason to send clients elsewhere: other nodes cannot do it either. Thread: admin. */
 static const char *note(void *arg)
 {
@@ -354,6 +359,7 @@ static void print_extra_metrics(void *arg, struct buf *out)
         admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
                           (uint64_t)config_number(server->config, CONFIG_link_bytes));
         server_cluster_print_metrics(broker->cluster, out);
+        server_cluster_print_trust(server->cluster, out);
     }
 }
 

@@ -267,6 +267,46 @@ static bool take_partition(struct backup *backup, uint32_t partition)
     return true;
 }
 
+/* ---- users ---- */
+
+/* Ask again while no node answers. False: none does. */
+static bool ask_users(struct backup *backup, struct slice *reply)
+{
+    const struct slice word[] = {SLICE("ACL"), SLICE("LIST")};
+    uint64_t tried_ns = clock_mono_ns();
+    while (!ask(backup, word, COUNT_OF(word), reply)) {
+        if (backup->source.state == TARGET_GOOD) { /* it refuses: they are not in the backup */
+            fprintf(stderr, "fanfare backup: without users: %s\n", backup->source.why.data);
+            *reply = SLICE("*0\r\n");
+            return true;
+        }
+        if (backup->is_stopped || clock_mono_ns() - tried_ns > ATTEMPTS_S * NS_PER_S) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As they are written to an ACL file. */
+static bool take_users(struct backup *backup)
+{
+    struct backup_directory *directory = &backup->directory;
+    struct slice reply;
+    struct slice rest;
+    struct import_reply line;
+    directory->users_at = backup->out.at;
+    if (!ask_users(backup, &reply) || !elements(reply, import_reply_read(reply).number, &rest)) {
+        return false;
+    }
+    while (rest.len > 0 && element(&rest, '$', &line)) {
+        backup->is_out_bad = !backup_out_write(&backup->out, line.text) ||
+                             !backup_out_write(&backup->out, SLICE("\n"));
+        if (backup->is_out_bad) { return false; }
+    }
+    directory->users_bytes = backup->out.at - directory->users_at;
+    return true;
+}
+
 /* ---- all of it ---- */
 
 static int open_out(struct backup *backup)
@@ -310,6 +350,7 @@ static int run(struct backup *backup)
         if (backup->is_out_bad || !take_partition(backup, i)) { return failed(backup); }
         keys += backup->directory.section[i].keys;
     }
+    if (!take_users(backup)) { return failed(backup); }
     backup->is_out_bad = !finish_out(backup);
     if (backup->is_out_bad) { return failed(backup); }
     progress_end(&backup->progress);

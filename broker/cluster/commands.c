@@ -151,7 +151,7 @@ static enum err err_of(enum wire_outcome outcome)
 /* Is there an answer to all that was asked? */
 static bool is_whole(const struct partition_request *request, const struct wire_executed *executed)
 {
-    if (executed->outcome != WIRE_EXECUTED_OK) { return true; }
+    if (executed->outcome != WIRE_EXECUTED_OK || executed->reply_left > 0) { return true; }
     if (request->ask == PARTITION_VERSIONS) {
         return executed->version_count == request->check_count;
     }

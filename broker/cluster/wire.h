@@ -206,12 +206,13 @@ enum wire_outcome {
 struct wire_executed {
     uint64_t id;
     enum wire_outcome outcome;
-    const uint32_t *reply_end; /* ascending; the last one is reply.len */
+    const uint32_t
+        *reply_end; /* ascending; the last one is the whole reply's length; with its last piece */
     uint32_t reply_end_count;
     const uint64_t *version;
     uint32_t version_count;
     struct slice reply;
-    uint64_t reply_before; /* of one call: bytes that came before this piece, */
+    uint64_t reply_before; /* bytes that came before this piece, */
     uint64_t
         reply_left; /* and those that follow in frames of their own; with none in front, at most
                               WIRE_RUN_BYTES_MAX together */

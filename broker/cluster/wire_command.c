@@ -468,12 +468,12 @@ bool wire_decode_executed(struct arena *arena, struct slice body, struct wire_ex
     out->reply_left = number[EXECUTED_LEFT];
     uint32_t count = out->reply_end_count;
     if (out->reply_before + out->reply_left > 0 &&
-        (count > 0 || out->reply_before > WIRE_RUN_BYTES_MAX ||
+        ((count > 0 && out->reply_left > 0) || out->reply_before > WIRE_RUN_BYTES_MAX ||
          out->reply_left > WIRE_RUN_BYTES_MAX ||
          out->reply_before + out->reply.len + out->reply_left > WIRE_RUN_BYTES_MAX)) {
         return false;
     }
-    bool is_whole = count == 0 || out->reply_end[count - 1] == out->reply.len;
+    bool is_whole = count == 0 || out->reply_end[count - 1] == out->reply_before + out->reply.len;
     return number[2] <= WIRE_REFUSED && is_whole;
 }
 

@@ -44,7 +44,7 @@ static void on_asked(struct task *task) /* store */
         store_thread_answer(p, request, ERR_NOT_LEADER);
         return;
     }
-    if (gates_refuse(&p->gates, request)) {
+    if (gates_refuse(&p->gates, request) || request_is_owed_too_much(request)) {
         store_thread_answer(p, request, ERR_SLOW);
         return;
     }

@@ -2,6 +2,7 @@
 #ifndef FANFARE_PARTITION_PARTITION_TYPES_H
 #define FANFARE_PARTITION_PARTITION_TYPES_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -47,6 +48,12 @@ struct partition_origin {
     uint64_t acked_low; /* all below it are confirmed */
 };
 
+/* Bytes of answers that an asker, one that has many requests under way, has got and not got rid of yet. */
+struct partition_owed {
+    atomic_size_t answered; /* added when they are answered; the asker subtracts */
+    atomic_size_t queued;   /* the asker's: what it has passed on and is not gone */
+};
+
 /* A request. The asker's until partition_ask and again from on_done on; what it points to lives as long. */
 struct partition_request {
     enum partition_ask ask;
@@ -69,6 +76,8 @@ struct partition_request {
     uint32_t wait_key_count;
     /* Parking: what it pops is put back where it was, if the origin's life ends before the number is confirmed. */
     bool is_lent;
+    struct partition_owed
+        *owed; /* above PARTITION_OWED_BYTES_MAX it is refused: ERR_SLOW; NULL: it is not counted */
 
     struct mailbox *home; /* on_done runs there */
     void (*on_done)(struct partition_request *request);
@@ -92,7 +101,7 @@ struct partition_request {
     uint64_t number;
     uint64_t need;
     uint64_t script_instructions; /* it runs scripts, with that limit; 0: the default */
-    bool has_script;
+    uint32_t level;               /* of entries, that it needs for scripts; 0: it has none */
 };
 
 enum {
@@ -101,6 +110,7 @@ enum {
     PARTITION_PARKED_MAX = 1 << 20,         /* calls, at a partition */
     PARTITION_REQUEST_BYTES_MAX = 16 << 20, /* of a write */
     PARTITION_RECORD_BYTES_MAX = 64 << 10,  /* of an answer that is kept for its origin */
+    PARTITION_OWED_BYTES_MAX = 64 << 20,
 };
 
 /* What a key's change or a leadership's is told to; on a store thread, may be NULL. */
@@ -129,6 +139,9 @@ struct partitions_opts {
      * (backup.h). */
     uint64_t backup_idle_ms;
     uint64_t backup_growth_bytes;
+    const struct data_rights_ops
+        *rights_ops; /* NULL: scripts of users with less than all rights are not run */
+    void *rights_arg;
     const struct partitions_ops *ops;
     void *arg;
 };

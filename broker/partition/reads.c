@@ -44,6 +44,10 @@ static void on_hid(struct task *task) /* store: from a thread aside */
 static void run_shown(struct partition *p, struct partition_request *request, bool by_entry)
 {
     struct reader_slot *slot = partition_own_slot(p);
+    if (request_is_owed_too_much(request) || gates_hold(&p->gates, request)) {
+        store_thread_answer(p, request, ERR_SLOW);
+        return;
+    }
     if (UNLIKELY(backup_is(request))) {
         backup_begin(p, request);
         return;
