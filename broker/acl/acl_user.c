@@ -444,6 +444,15 @@ static void print_selector(const struct acl_selector *selector, struct buf *out)
     acl_selector_print_commands(selector, out);
 }
 
+static void print_selectors(const struct acl_user *user, struct buf *out)
+{
+    for (uint32_t i = 0; i < user->selector_count; i++) {
+        if (i > 0) { buf_append(out, SLICE(" (")); }
+        print_selector(&user->selector[i], out);
+        if (i > 0) { buf_append(out, SLICE(")")); }
+    }
+}
+
 void acl_user_print(const struct acl_user *user, struct buf *out)
 {
     const char *flag;
@@ -454,9 +463,25 @@ void acl_user_print(const struct acl_user *user, struct buf *out)
     for (uint32_t i = 0; i < user->password_count; i++) {
         buf_appendf(out, "#%s ", user->password[i].hex);
     }
-    for (uint32_t i = 0; i < user->selector_count; i++) {
-        if (i > 0) { buf_append(out, SLICE(" (")); }
-        print_selector(&user->selector[i], out);
-        if (i > 0) { buf_append(out, SLICE(")")); }
-    }
+    print_selectors(user, out);
+}
+
+void acl_user_print_rights(const struct acl_user *user, struct buf *out)
+{
+    buf_append(out, acl_user_name(user));
+    buf_append(out, SLICE(" "));
+    print_selectors(user, out);
+}
+
+struct acl_user *acl_user_of_rights(const struct acl_catalogue *catalogue, struct slice rights)
+{
+    struct slice name;
+    struct buf why = {0};
+    if (!next_word(&rights, &name) || name.len > ACL_NAME_BYTES_MAX) { return NULL; }
+    struct acl_user *user = acl_user_new(catalogue, name);
+    bool is_good = acl_user_parse(user, rights, &why);
+    buf_fini(&why);
+    if (is_good) { return user; }
+    acl_user_unref(user);
+    return NULL;
 }

@@ -52,6 +52,12 @@ MUST_USE bool acl_user_parse(struct acl_user *user, struct slice line, struct bu
 /* Append the rules that make this user of a new one. */
 void acl_user_print(const struct acl_user *user, struct buf *out);
 
+/* The user's name, and then those rules that say what it may do: no passwords. */
+void acl_user_print_rights(const struct acl_user *user, struct buf *out);
+/* Gives: a user of this name and these rights; NULL: they make no sense here. Borrows: catalogue, for good. */
+MUST_USE struct acl_user *acl_user_of_rights(const struct acl_catalogue *catalogue,
+                                             struct slice rights);
+
 struct slice acl_user_name(const struct acl_user *user);
 bool acl_user_is_on(const struct acl_user *user);
 bool acl_user_has_nopass(const struct acl_user *user);

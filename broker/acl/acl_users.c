@@ -155,6 +155,17 @@ struct acl_users *acl_users_new(const struct acl_catalogue *catalogue, bool hear
     return users;
 }
 
+struct acl_users *acl_users_of(const struct acl_catalogue *catalogue, bool hear_all,
+                               struct acl_user *const *user, uint32_t count)
+{
+    struct acl_users *users = users_new(catalogue, hear_all, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        put(users, user[i]);
+    }
+    if (users->standard == NULL) { put(users, acl_user_new(catalogue, default_name)); }
+    return users;
+}
+
 static bool is_name(struct slice name)
 {
     for (size_t i = 0; i < name.len; i++) {

@@ -52,6 +52,8 @@ struct admin_opts {
     /* Why it is not ready although the status says so, static; NULL: it is. NULL: the status knows all.
      * Thread: admin. */
     const char *(*unready_because)(void *arg);
+    /* What /readyz says besides "ok", static; NULL: nothing; or the pointer is. Thread: admin. */
+    const char *(*note)(void *arg);
 
     /* Append families that only the app can compute; NULL: none. Thread: admin; at most 10 times a
      * second, so it may take a lock or two. */

@@ -154,25 +154,19 @@ bool permission_by_option(const struct call *call, enum config_option option)
                                : choice == BY_ALL;
 }
 
-/* SORT BY and GET reach keys that are not among its arguments: only who may read all keys may say them. */
-static const char *reaches_further(const struct call *call, const struct acl_user *user)
+const char *permission_reaches(const struct acl_user *user, const struct command *command,
+                               const struct slice *argv, uint32_t argc)
 {
-    uint32_t id = command_id(call->command);
+    uint32_t id = command_id(command);
     if ((id != COMMAND_sort && id != COMMAND_sort_ro) || acl_user_reads_all(user)) { return NULL; }
-    for (uint32_t i = 2; i + 1 < call->argc; i++) {
-        struct slice value = call->argv[i + 1];
+    for (uint32_t i = 2; i + 1 < argc; i++) {
+        struct slice value = argv[i + 1];
         bool has_star = value.len > 0 && memchr(value.data, '*', value.len) != NULL;
-        if (has_star && slice_equal_nocase(call->argv[i], SLICE("by"))) { return "BY"; }
+        if (has_star && slice_equal_nocase(argv[i], SLICE("by"))) { return "BY"; }
         bool is_self = slice_equal(value, SLICE("#"));
-        if (!is_self && slice_equal_nocase(call->argv[i], SLICE("get"))) { return "GET"; }
+        if (!is_self && slice_equal_nocase(argv[i], SLICE("get"))) { return "GET"; }
     }
     return NULL;
-}
-
-/* A script is executed on every replica, where nobody knows users: what it calls is not asked for. */
-static bool runs_script(const struct call *call)
-{
-    return call->command->flags & CMD_LOGGED && !command_is_subcommand(call->command);
 }
 
 bool permission_would_lack(const struct acl_user *user, const struct command *command,
@@ -256,12 +250,7 @@ static bool lacks(struct call *call, const char *context, bool is_queued)
     enum acl_verdict verdict = acl_user_may(user, &question, &at);
     if (LIKELY(verdict == ACL_ALLOWED)) {
         if (memo != NULL) { memo_note(memo, call, user); }
-        if (runs_script(call)) {
-            reply_error(call->reply,
-                        "NOPERM scripts are for users who may do everything: ~* &* +@all");
-            return true;
-        }
-        const char *word = reaches_further(call, user);
+        const char *word = permission_reaches(user, call->command, call->argv, call->argc);
         if (LIKELY(word == NULL)) { return false; }
         reply_errorf(call->reply,
                      "ERR %s option of SORT denied due to insufficient ACL permissions.", word);

@@ -38,6 +38,11 @@ MUST_USE bool permission_is_lost(struct call *call);
 MUST_USE bool permission_would_lack(const struct acl_user *user, const struct command *command,
                                     const struct slice *argv, uint32_t argc);
 
+/* SORT's BY and GET reach keys that are not among its arguments: only who may read all keys may say them. Gives: which of the two it
+ * is that the user may not say; NULL: neither, or it is no SORT. */
+MUST_USE const char *permission_reaches(const struct acl_user *user, const struct command *command,
+                                        const struct slice *argv, uint32_t argc);
+
 /* The text for what acl_user_may says, as in Redis: with the user's and the object's name, for who asks about others. */
 void permission_say(struct buf *out, const struct acl_user *user, enum acl_verdict verdict,
                     const char *command, const struct slice *object);

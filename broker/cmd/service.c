@@ -22,12 +22,37 @@
 
 /* ---- the turn ---- */
 
+/* What was answered at the end of the last turn has been written since. */
+static void tell_handed_over(struct service *service)
+{
+    struct list *link;
+    while ((link = list_pop_front(&service->handed_over)) != NULL) {
+        struct handed_over *handed_over = CONTAINER_OF(link, struct handed_over, link);
+        handed_over->run(handed_over);
+    }
+    if (service->is_confirming) { return; }
+    service->is_confirming = true;
+    service_debt_came(service);
+}
+
+/* Before it ends the partitions are to know it, or they put it back. */
+static void look_whether_confirmed(struct service *service)
+{
+    const struct commands *commands = service->sessions.commands;
+    if (!service->is_confirming || (commands != NULL && !commands_have_confirmed(commands))) {
+        return;
+    }
+    service->is_confirming = false;
+    service_debt_left(service);
+}
+
 /* Order, answer the publishers, then deliver: their next publishes are on their way while the
  * subscribers are written. */
 static void on_turn_end(void *arg)
 {
     struct service *service = arg;
     struct cluster *cluster = service->broker->cluster;
+    if (UNLIKELY(!list_is_empty(&service->handed_over))) { tell_handed_over(service); }
     fanout_commit(service->fanout);
     if (cluster != NULL) { cluster_turn(cluster, worker_index(service->worker)); }
     sessions_before_flush(&service->sessions);
@@ -47,6 +72,7 @@ static bool is_idle(void *arg)
     struct service *service = arg;
     const struct commands *commands = service->sessions.commands;
     return sessions_are_idle(&service->sessions) && fanout_is_idle(service->fanout) &&
+           list_is_empty(&service->handed_over) &&
            (commands == NULL || commands_are_idle(commands));
 }
 
@@ -56,6 +82,7 @@ static void on_tick(void *arg)
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
     if (service->sessions.commands != NULL) { commands_tick(service->sessions.commands); }
+    look_whether_confirmed(service);
     fanout_tick(service->fanout);
     sessions_tick(&service->sessions, service_client_count(service));
 }
@@ -260,6 +287,7 @@ void service_new(struct broker *broker, uint32_t index)
         .worker_count = broker->worker_count,
     };
     sessions_init(&service->sessions);
+    list_init(&service->handed_over);
 }
 
 void service_start(struct service *service)

@@ -18,6 +18,12 @@
 #include "pubsub/fanout.h"
 #include "session/session.h"
 
+/* Who is told when what it has answered, at the end of a turn, has been written to its socket. */
+struct handed_over {
+    struct list link;
+    void (*run)(struct handed_over *handed_over);
+};
+
 struct service {
     struct broker *broker;
     struct worker *worker;
@@ -29,9 +35,11 @@ struct service {
     uint64_t run_began_ns; /* the present run of one quick command of one session; 0: none */
     uint32_t run_command;  /* enum command_id of that run */
     uint32_t run_count;
-    uint64_t last_ticket; /* of a command that waits for a key */
-    bool is_leaving;      /* draining: no new client */
-    bool is_draining;     /* sessions are to be closed at the end of this turn */
+    uint64_t last_ticket;    /* of a command that waits for a key */
+    struct list handed_over; /* struct handed_over */
+    bool is_confirming;      /* some of them: a debt */
+    bool is_leaving;         /* draining: no new client */
+    bool is_draining;        /* sessions are to be closed at the end of this turn */
     struct worker_timer pause_timer;
     struct task drain_task;
     struct task abort_task;

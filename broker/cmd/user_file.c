@@ -41,27 +41,38 @@ static bool read_all(const char *path, struct buf *out)
     return error == 0;
 }
 
-bool user_file_load(struct broker *broker, struct buf *why)
+bool user_file_read(const struct broker *broker, struct buf *text, struct buf *why)
 {
     struct buf path = {0};
-    struct buf text = {0};
     path_of(broker, &path);
-    bool is_good = read_all(path.data, &text);
+    bool is_good = read_all(path.data, text);
     if (!is_good) {
         buf_appendf(why, "Error loading ACLs, opening file '%s': %s", path.data, strerror(errno));
-    } else {
+    }
+    buf_fini(&path);
+    return is_good;
+}
+
+void user_file_say(const struct broker *broker, struct slice fault, struct buf *why)
+{
+    config_text(broker->config, CONFIG_aclfile, why);
+    buf_append(why, SLICE(": "));
+    buf_append(why, fault);
+    buf_append(why, SLICE(". WARNING: ACL errors detected, no change to the previously active ACL "
+                          "rules was performed"));
+}
+
+bool user_file_load(struct broker *broker, struct buf *why)
+{
+    struct buf text = {0};
+    bool is_good = user_file_read(broker, &text, why);
+    if (is_good) {
         struct buf fault = {0};
         is_good = acl_replace(broker->acl, buf_slice(&text), &fault);
-        if (!is_good) {
-            buf_appendf(why, "%s: ", path.data);
-            buf_append(why, buf_slice(&fault));
-            buf_append(why, SLICE(". WARNING: ACL errors detected, no change to the previously "
-                                  "active ACL rules was performed"));
-        }
+        if (!is_good) { user_file_say(broker, buf_slice(&fault), why); }
         buf_fini(&fault);
     }
     buf_fini(&text);
-    buf_fini(&path);
     return is_good;
 }
 
@@ -133,7 +144,7 @@ void user_file_to_config(struct broker *broker)
 {
     if (user_file_is_set(broker)) { return; }
     struct buf lines = {0};
-    acl_print_own(broker->acl, &lines);
+    acl_print_lines(broker->acl, &lines);
     config_set_users(broker->config, buf_slice(&lines));
     buf_fini(&lines);
 }

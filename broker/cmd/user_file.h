@@ -18,6 +18,12 @@ void user_file_refresh(struct broker *broker);
 /* Does the node have a file? */
 bool user_file_is_set(const struct broker *broker);
 
+/* Append its text. False: *why. */
+MUST_USE bool user_file_read(const struct broker *broker, struct buf *text, struct buf *why);
+
+/* Append what is wrong with it, as acl_replace has told. */
+void user_file_say(const struct broker *broker, struct slice fault, struct buf *why);
+
 /* The configuration is about to be written: without an ACL file, so are the users. */
 void user_file_to_config(struct broker *broker);
 

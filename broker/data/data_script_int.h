@@ -8,6 +8,7 @@
 struct script_caller {
     struct data_call *call; /* EVAL or its kin */
     uint16_t db;            /* SELECT changes it for what follows in the script */
+    const void *rights;     /* of the user; NULL: all */
     bool is_read_only;
     bool may_cross_slots;
     bool has_written;

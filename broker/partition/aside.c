@@ -3,11 +3,11 @@
 
 #include "base/latch.h"
 #include "base/mem.h"
+#include "partition/damage.h"
 #include "partition/look.h"
 #include "partition/small.h"
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
-#include "partition/turn.h"
 
 struct aside {
     struct task task;
@@ -91,7 +91,7 @@ static void on_failed(struct task *task) /* store */
     struct aside *aside = CONTAINER_OF(task, struct aside, task);
     struct partition *p = aside->partition;
     if (store_thread_keeps(p, task)) { return; }
-    turn_found_damage(p, aside->file);
+    damage_found(p, aside->file);
     store_thread_answer(p, aside->request, ERR_NOT_LEADER);
     aside_free(aside);
 }

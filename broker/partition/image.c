@@ -4,10 +4,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "partition/apply.h"
+#include "partition/damage.h"
 #include "partition/pending.h"
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
-#include "partition/turn.h"
 
 struct image {
     struct store_file *file; /* NULL: it could not be begun */
@@ -64,7 +64,7 @@ static void on_failed(struct task *task) /* store */
     struct image *image = CONTAINER_OF(task, struct image, failed_task);
     struct partition *p = image->file->partition;
     if (store_thread_keeps(p, task)) { return; }
-    turn_found_damage(p, image->file);
+    damage_found(p, image->file);
     image_free(image);
 }
 

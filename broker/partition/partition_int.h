@@ -24,6 +24,7 @@ enum {
     STATUS_DATABASES = 16,
     ASIDE_THREADS = 2, /* for reads that look at much */
     ASIDE_MAX = 64,    /* of them at a time */
+    BACKUPS_MAX = 4,   /* at a time (backup.h) */
     BREATHS_MAX = 4,   /* long transactions within each other */
 };
 
@@ -58,7 +59,8 @@ struct store_thread {
     struct entry_words words;
     struct buf scratch;
     struct buf answer;
-    struct scripts *scripts; /* has states for those that run within each other */
+    struct data_rights *rights; /* of the users of scripts; or NULL */
+    struct scripts *scripts;    /* has states for those that run within each other */
     struct store_lanes lanes;
     uint32_t *end; /* of the replies of a batch's calls */
     uint32_t end_cap;
@@ -220,6 +222,7 @@ struct partition {
     struct list reads_asked; /* by the round in flight */
     struct list reads_tick;
     struct list reads_ticked; /* by the tick in flight */
+    struct list backups;      /* that are read (backup.h) */
     struct read_request round_request;
     struct task round_back;
     bool round_is_open;
@@ -265,6 +268,7 @@ struct partitions {
     struct store_thread *threads;
     struct store_thread aside[ASIDE_THREADS];
     atomic_uint aside_count;
+    atomic_uint backup_count;
     struct partition *partition;
 };
 

@@ -63,13 +63,17 @@ static bool has_words(const struct partition_request *request)
 /* What executes a script must know how. */
 static void note_scripts(const struct partition *p, struct partition_request *request)
 {
-    request->has_script = false;
+    request->level = 0;
     request->script_instructions = 0;
-    for (uint32_t i = 0; i < request->call_count && !request->has_script; i++) {
-        request->has_script = data_is_script(request->call[i].argv[0]);
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        struct slice name = request->call[i].argv[0];
+        if (LIKELY(!data_is_script(name))) { continue; }
+        bool has_rights = data_is_script_as(name);
+        if (request->level < ENTRY_LEVEL_RIGHTS) {
+            request->level = has_rights ? ENTRY_LEVEL_RIGHTS : ENTRY_LEVEL_SCRIPTS;
+        }
+        request->script_instructions = p->all->opts.script_instructions;
     }
-    if (!request->has_script) { return; }
-    request->script_instructions = p->all->opts.script_instructions;
 }
 
 void propose_write(struct partition *p, struct partition_request *request)
@@ -337,6 +341,7 @@ static void put_serve(struct proposed *e, struct waiter *waiter)
     entry_add(e, ENTRY_SERVE)->waiter = waiter;
     const struct partition_request *request = waiter_request(waiter);
     entry_add_request(&e->data, ENTRY_SERVE, request, entry_request_bytes(request));
+    if (request->is_lent) { entry_raise_level(&e->data, ENTRY_LEVEL_LENT); }
 }
 
 static void put_serves(struct partition *p, struct proposed *e)
@@ -372,7 +377,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         batch->request = request;
         batch->bytes = request->need;
         entry_add_request(&e->data, ENTRY_WRITE, request, request->need);
-        if (request->has_script) { entry_raise_level(&e->data, ENTRY_LEVEL_SCRIPTS); }
+        if (request->level > 0) { entry_raise_level(&e->data, request->level); }
         put_serves_for(p, e, request);
     }
 }

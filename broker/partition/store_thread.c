@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "data/data_rights.h"
 #include "script/script.h"
 
 enum { WAKE_NS = 250000 }; /* so old are answers, at most, when their askers are woken */
@@ -55,11 +56,26 @@ static void on_answered(struct task *task)
     request->on_done(request);
 }
 
+static void owe(const struct partition_request *request, enum err err)
+{
+    if (request->owed == NULL || err != ERR_OK) { return; }
+    atomic_fetch_add_explicit(&request->owed->answered, request->reply.len, memory_order_relaxed);
+}
+
+bool request_is_owed_too_much(const struct partition_request *request)
+{
+    const struct partition_owed *owed = request->owed;
+    return owed != NULL && atomic_load_explicit(&owed->answered, memory_order_relaxed) +
+                                   atomic_load_explicit(&owed->queued, memory_order_relaxed) >
+                               PARTITION_OWED_BYTES_MAX;
+}
+
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err)
 {
     struct store_thread *thread = p->thread;
     struct mailbox *home = request->home;
     gates_answer(&p->gates, request, err);
+    owe(request, err);
     request->err = err;
     request->task.run = on_answered;
     mailbox_push(home, &request->task);
@@ -75,6 +91,7 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
 
 void request_answer(struct partition_request *request, enum err err)
 {
+    owe(request, err);
     request->err = err;
     request->task.run = on_answered;
     mailbox_post(request->home, &request->task);
@@ -261,6 +278,9 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
     list_init(&thread->busy);
     list_init(&thread->turning);
     thread->scripts = scripts_new();
+    if (all->opts.rights_ops != NULL) {
+        thread->rights = data_rights_new(all->opts.rights_ops, all->opts.rights_arg);
+    }
     list_init(&thread->pending);
     thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
     mailbox_init(&thread->mailbox, wake, thread);
@@ -295,4 +315,6 @@ void store_thread_stop(struct store_thread *thread)
     kept_fini(thread);
     scripts_free(thread->scripts);
     thread->scripts = NULL;
+    data_rights_free(thread->rights);
+    thread->rights = NULL;
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "partition/apply.h"
+#include "partition/damage.h"
 #include "partition/image.h"
 #include "partition/pending.h"
 #include "partition/propose.h"
@@ -12,10 +13,7 @@
 #include "partition/store_thread.h"
 #include "partition/waiters.h"
 
-enum {
-    REBUILDS_MAX = 2, /* in a row: then what it is made of is wrong */
-    REOPEN_MS = 20,   /* between looks whether the old one's file is closed */
-};
+enum { REOPEN_MS = 20 }; /* between looks whether the old one's file is closed */
 
 /* ---- leadership ---- */
 
@@ -123,16 +121,6 @@ static uint64_t broken_turn(struct partition *p)
         give_back(p, on_failed);
     }
     return UINT64_MAX;
-}
-
-void turn_found_damage(struct partition *p, const struct store_file *file)
-{
-    if (p->file != file || p->is_broken || p->thread->is_stopped) { return; }
-    LOG_LIMITED(LOG_LEVEL_ERROR, "a partition's store is damaged where it was read",
-                LOG_UINT("partition", p->id), LOG_UINT("applied", atomic_load(&p->applied)));
-    if (p->rebuilds == REBUILDS_MAX) { return; }
-    p->is_broken = true;
-    store_thread_touch(p);
 }
 
 /* Who reads the old one elsewhere, or makes an image of it, ends first. */

@@ -17,7 +17,7 @@ from lib.consensus_node import Node, acknowledged, check_states, peers, settle  
 from lib.wait import SCALE, wait_until  # noqa: E402
 
 NODES = 3
-DEADLINE_S = 60 * SCALE
+DEADLINE_S = 90 * SCALE
 
 
 def storm(nodes, args, rng):

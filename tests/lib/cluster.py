@@ -28,8 +28,8 @@ REPLICAS = 3
 NODE_TIMEOUT_MS = int(1000 * min(SCALE, 1.5))
 """A sanitizer build on a busy machine is not to be taken for a dead one."""
 
-FORM_DEADLINE_S = 30 * SCALE
-SETTLE_DEADLINE_S = 60 * SCALE
+FORM_DEADLINE_S = 60 * SCALE
+SETTLE_DEADLINE_S = 120 * SCALE
 
 
 class Loopback:

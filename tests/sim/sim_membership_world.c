@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "sim/sim_membership_data.h"
+#include "sim/sim_membership_users.h"
 
 #include "partition/replicas.h"
 
@@ -133,7 +134,8 @@ const char *msim_unrest(struct msim *sim)
     if (most > fewest + 1) { return "the partitions are not spread evenly"; }
     uint32_t wanted = up < CORE_VOTERS_MAX ? up - (up % 2 == 0) : CORE_VOTERS_MAX;
     if (voters < wanted) { return "there are too few voters"; }
-    return sim->truth != NULL ? mdata_unrest(sim) : NULL;
+    const char *why = sim->truth != NULL ? mdata_unrest(sim) : NULL;
+    return why == NULL && sim->truth != NULL ? musers_unrest(sim) : why;
 }
 
 struct mnode *msim_leader(struct msim *sim)
@@ -304,6 +306,7 @@ static void world_soon(void *arg)
 static void world_set_lease(void *arg, uint64_t until_ms, uint64_t incarnation)
 {
     struct mnode *node = arg;
+    if (incarnation != node->lease_incarnation) { node->life_ms = node->sim->now_ms; }
     node->lease_until_ms = until_ms;
     node->lease_incarnation = incarnation;
 }
@@ -331,6 +334,8 @@ static enum err start_core(struct mnode *node)
         .set_cluster = world_set_cluster,
         .save = world_save,
         .on_map = world_on_map,
+        .on_roster = musers_on_roster,
+        .own_users = musers_own,
         .soon = world_soon,
         .set_lease = world_set_lease,
     };
@@ -342,6 +347,7 @@ static enum err start_core(struct mnode *node)
         .expect = node->expect,
         .partition_count = sim->partition_count,
         .has_data = node->partitions != NULL,
+        .has_users = !node->knows_no_users,
         .replicas = MDATA_REPLICAS,
         .heartbeat_ms = 100,
         .node_timeout_ms = sim->node_timeout_ms,
@@ -407,6 +413,7 @@ static void end_process(struct mnode *node)
     node->core = NULL;
     pmap_unref(node->map);
     node->map = NULL;
+    musers_stop(node);
     node->lease_until_ms = 0;
     node->is_drained = false;
     node->warming = 0;
@@ -547,11 +554,13 @@ static bool run_one(struct msim *sim, uint64_t until_ms)
         node->tick_at_ms = sim->now_ms + core_tick_ms(node->core);
         core_tick(node->core);
         mdata_tick(node);
+        musers_tick(node);
         msim_settle(node);
         break;
     case EVENT_WRITE:
         sim->write_at_ms = sim->now_ms + 1 + sim_random(&sim->random, 200);
         mdata_write(sim);
+        musers_change(sim);
         break;
     case EVENT_WARM:
         node->warming = 0;

@@ -476,6 +476,59 @@ Test(commands, what_is_asked_again_confirms_what_it_carried_first)
     asker_fini(&d);
 }
 
+static void ask_lent(struct asker *asker, uint64_t name)
+{
+    *asker = (struct asker){
+        .argv = {SLICE("BLPOP"), SLICE("k")},
+        .request = {.ask = PARTITION_PARK,
+                    .partition = PARTITION,
+                    .ticket = name,
+                    .on_done = on_done,
+                    .is_lent = true},
+    };
+    asker->call = (struct partition_call){.argc = 2, .argv = asker->argv};
+    asker->request.call = &asker->call;
+    asker->request.call_count = 1;
+    commands_ask(commands, &asker->request);
+}
+
+Test(commands, what_is_lent_is_confirmed_when_it_is_handed_over_and_not_before)
+{
+    begin(MS_FOREVER);
+    struct asker a, b, c;
+    ask_lent(&a, 1);
+    cr_assert(asked_first()->is_lent);
+    answer(ERR_OK);
+    ask(&b, PARTITION_PARK, 2);
+    cr_assert_eq(asked_first()->acked_count, 0);
+    cr_assert_eq(asked_first()->origin.acked_low, 1, "not by the way either");
+    commands_confirm(commands, &a.request);
+    cr_assert_eq(asked_count(), 2);
+    struct partition_request *parked = asked_first();
+    list_remove(&parked->link);
+    cr_assert_eq(asked_first()->ask, PARTITION_CONFIRM);
+    cr_assert(asked_first()->origin.is_parking);
+    cr_assert_eq(asked_first()->origin.seq, 0);
+    cr_assert_eq(asked_first()->origin.acked_low, 2);
+    cr_assert_eq(asked_first()->acked_count, 1);
+    cr_assert_eq(asked_first()->acked[0], 1);
+    ask_lent(&c, 3);
+    answer(ERR_NOT_LEADER); /* what confirms goes again */
+    list_push_back(&fake.asked, &parked->link);
+    answer(ERR_OK); /* c */
+    commands_confirm(commands, &c.request);
+    cr_assert_eq(asked_count(), 2, "one at a time");
+    answer(ERR_OK); /* b */
+    cr_assert_eq(asked_first()->ask, PARTITION_CONFIRM);
+    answer(ERR_OK);
+    cr_assert_eq(asked_count(), 1, "and then what has come since: c's number is not answered for");
+    answer(ERR_OK);
+    cr_assert_eq(asked_count(), 0);
+    asker_fini(&a);
+    asker_fini(&b);
+    asker_fini(&c);
+}
+
 Test(commands, one_that_is_taken_back_ends_with_what_the_partition_says)
 {
     begin(MS_FOREVER);

@@ -44,12 +44,19 @@ static bool on_knows(void *arg, uint32_t argc, const struct slice *argv)
     return slice_equal(argv[0], SLICE("echo"));
 }
 
+static bool on_may(void *arg, uint32_t argc, const struct slice *argv)
+{
+    (void)arg;
+    (void)argv;
+    return argc < 3;
+}
+
 static void on_work(void *arg)
 {
     ((struct fake *)arg)->works++;
 }
 
-static const struct script_ops ops = {on_call, on_knows, on_work};
+static const struct script_ops ops = {on_call, on_knows, on_may, on_work};
 
 struct bench {
     struct scripts *scripts;
@@ -173,6 +180,10 @@ Test(script, errors_say_what_redis_says)
                "ERR user_script:1: Script attempted to access nonexistent global variable 'nope'");
     EXPECT(&b, "local ok, e = pcall(redis.call, 'err', 'WRONGTYPE x') return e",
            "$11\r\nWRONGTYPE x\r\n");
+    EXPECT(&b, "return redis.acl_check_cmd('echo', 1)", ":1\r\n");
+    EXPECT(&b, "return redis.acl_check_cmd('echo', 1, 2)", "$-1\r\n");
+    EXPECT_HAS(&b, "return redis.acl_check_cmd('no')",
+               "Invalid command passed to redis.acl_check_cmd()");
     EXPECT_HAS(&b, "redis.call()", "Please specify at least one argument");
     EXPECT_HAS(&b, "redis.call({})", "arguments must be strings or integers");
     bench_free(&b);
