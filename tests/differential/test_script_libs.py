@@ -63,8 +63,15 @@ class Redis:
         path = str(directory / "theirs.sock")
         self.process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--loglevel",
                                          "warning", "--dir", str(directory)], stdin=subprocess.DEVNULL)
-        wait_until(lambda: os.path.exists(path), what="redis-server")
-        self.client = Client(path)
+        self.client = wait_until(lambda: self.connect(path), what="redis-server")
+
+    @staticmethod
+    def connect(path):
+        """The socket is there a moment before anybody listens."""
+        try:
+            return Client(path, timeout_s=60)
+        except OSError:
+            return None
 
     def run(self, call, argument):
         text = f"local arg1 = ARGV[1]\n{SHOW}return all(pcall(function() return {call} end))".encode()
