@@ -1,4 +1,4 @@
-/* main: argv, signals and exit codes; nothing else. `wal-check`, `recover` and `import` are no brokers: they end.
+/* main: argv, signals and exit codes; nothing else. `wal-check`, `recover`, `import`, `backup` and `restore` are no brokers: they end.
  * Signals are blocked in every thread and taken here: SIGTERM and SIGINT drain, a second one ends
  * at once; SIGHUP reloads. */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backup/backup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -50,9 +51,12 @@ static void serve(struct server *server, struct config *config, const sigset_t *
     while ((got = signal_wait(waited, TICK_MS)) == 0 || got == SIGHUP) {
         if (got == 0) {
             server_tick(server);
-        } else if (config_reload(config) == ERR_OK) {
+            continue;
+        }
+        if (config_reload(config) == ERR_OK) {
             LOG_INFO("options reloaded", LOG_STR("file", config_file(config)));
         }
+        server_reread(server);
     }
     LOG_INFO("stopping", LOG_STR("reason", got == SIGINT ? "SIGINT" : "SIGTERM"),
              LOG_UINT("clients", server_client_count(server)));
@@ -138,6 +142,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "wal-check") == 0) { return wal_check_main(argc, argv); }
     if (argc > 1 && strcmp(argv[1], "recover") == 0) { return recover_main(argc, argv); }
     if (argc > 1 && strcmp(argv[1], "import") == 0) { return import_main(argc, argv); }
+    if (argc > 1 && strcmp(argv[1], "backup") == 0) { return backup_main(argc, argv); }
+    if (argc > 1 && strcmp(argv[1], "restore") == 0) { return restore_main(argc, argv); }
     struct config *config = NULL;
     switch (config_load(&config, argc, argv, environ)) {
     case CONFIG_EXIT_OK: return EXIT_SUCCESS;

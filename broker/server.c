@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "acl/acl.h"
 #include "admin/admin.h"
 #include "base/address.h"
 #include "base/clock.h"
@@ -34,11 +35,12 @@
 #include "pubsub/directory.h"
 #include "server_cluster.h"
 #include "server_data.h"
+#include "server_pages.h"
 #include "server_tls.h"
 
-/* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and timers; listeners, log, lock, admin
- * and its viewers. */
-enum { LISTENERS_MAX = 32, FILES_PER_WORKER = 8, FILES_OTHER = 64 };
+/* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and
+ * timers; per partition its store and what may take its place; listeners, log, lock, admin and its viewers. */
+enum { LISTENERS_MAX = 32, FILES_PER_WORKER = 8, FILES_PER_PARTITION = 4, FILES_OTHER = 64 };
 
 /* A counter, as of the last tick, whose rate the broker tells. */
 struct rate {
@@ -74,7 +76,9 @@ struct server {
 /* Raise the file limit as far as it goes, at least to what max-clients needs if that is allowed. */
 static enum err files_reserve(struct server *server)
 {
-    uint64_t reserve = FILES_OTHER + (uint64_t)FILES_PER_WORKER * server->broker.worker_count;
+    const struct broker *broker = &server->broker;
+    uint64_t reserve = FILES_OTHER + (uint64_t)FILES_PER_WORKER * broker->worker_count +
+                       (uint64_t)FILES_PER_PARTITION * broker->partition_count;
     uint64_t clients = (uint64_t)config_number(server->config, CONFIG_max_clients);
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
@@ -165,6 +169,16 @@ static void rates_begin(struct server *server)
     server->ticked_ns = clock_mono_ns();
 }
 
+/* A cluster whose members all know of common users has them in a moment; what was changed before would not stay. */
+static bool users_are_known(struct server *server)
+{
+    uint32_t self;
+    const struct pmap *map = cluster_map(server->broker.cluster, &self);
+    bool is_due = map != NULL && map->level >= PMAP_LEVEL_USERS;
+    pmap_unref(map);
+    return !is_due || acl_is_agreed(server->broker.acl);
+}
+
 /* Why clients are not to come here, of what the cluster knows. A node that was ready stays so for as long
  * as commands wait for the cluster, which makes no more of a shorter interruption either: else every
  * node that fails would take all the others out of service for a moment. One that was never ready also waits for a new
@@ -179,12 +193,27 @@ static const char *unready_because(void *arg)
     if (because == NULL && ready_ns == 0 && cluster_keys_are_single(server->broker.cluster)) {
         because = "some keys are on one node only yet";
     }
+    if (because == NULL && ready_ns == 0 && !users_are_known(server)) {
+        because = "the cluster has not agreed on its users yet";
+    }
     if (because == NULL) {
         atomic_store(&server->ready_ns, now_ns);
         return NULL;
     }
     uint64_t wait_ns = (uint64_t)config_number(server->config, CONFIG_cluster_timeout) * NS_PER_MS;
     return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
+}
+
+void server_reread(struct server *server)
+{
+    server_cluster_reread(server->cluster);
+}
+
+/* What is no reason to send clients elsewhere: other nodes cannot do it either. Thread: admin. */
+static const char *note(void *arg)
+{
+    struct server *server = arg;
+    return server->broker.cluster != NULL ? cluster_note(server->broker.cluster) : NULL;
 }
 
 void server_tick(struct server *server)
@@ -330,6 +359,7 @@ static void print_extra_metrics(void *arg, struct buf *out)
         admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
                           (uint64_t)config_number(server->config, CONFIG_link_bytes));
         server_cluster_print_metrics(broker->cluster, out);
+        server_cluster_print_trust(server->cluster, out);
     }
 }
 
@@ -337,6 +367,12 @@ static struct bufferevent *viewer_new(void *arg, struct event_base *base)
 {
     struct server *server = arg;
     return tls_server_bufferevent(server->broker.tls, base);
+}
+
+static enum admin_verdict judge_viewer(void *arg, const struct admin_visitor *visitor)
+{
+    struct server *server = arg;
+    return server_pages_judge(&server->broker, visitor);
 }
 
 static enum err start_admin(struct server *server)
@@ -357,7 +393,9 @@ static enum err start_admin(struct server *server)
         .worker_count = server->broker.worker_count,
         .extra_metrics = print_extra_metrics,
         .unready_because = unready_because,
+        .note = note,
         .connection_new = is_tls ? viewer_new : NULL,
+        .judge = judge_viewer,
         .arg = server,
     };
     const char *why = "";

@@ -95,6 +95,8 @@ static void print_own(struct buf *out, const struct cluster_status *status)
     admin_print_gauge(out, "fanfare_partitions_unled",
                       "partitions of whose keys this node knows no leader that it can ask",
                       status->unled);
+    admin_print_gauge(out, "fanfare_partitions_lost",
+                      "partitions of whose keys no node has a replica any more", status->lost);
     admin_print_gauge(out, "fanfare_cluster_waiting_publishes",
                       "publishes that wait for an owner or for a full link",
                       status->waiting_publishes);

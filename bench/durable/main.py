@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import backups
 import calm
 import grow
 import kills
@@ -78,6 +79,7 @@ def parse_options():
     parser.add_argument("--calm", type=int, metavar="N", help="instead: what N elements, and lists of 10 N, do to other clients")
     parser.add_argument("--parts", metavar="LIST", default=",".join(calm.PARTS), help="of --calm (default %(default)s)")
     parser.add_argument("--grow", type=int, metavar="MIB", help="instead: so much data, in nodes with a quarter of that as memory")
+    parser.add_argument("--backup", type=int, metavar="MIB", help="instead: read and write back so much, beside writers")
     parser.add_argument("--quick", action="store_true", help="fewer rows, one round of 400 ms: about two minutes")
     parser.add_argument("--fanfare", default="build/fanfare", metavar="PATH", help="the broker (default %(default)s)")
     parser.add_argument("--load", default="build/bench/data_load", metavar="PATH", help="default %(default)s")
@@ -303,6 +305,18 @@ def measure_grow(options):
     return 0 if is_good else 1
 
 
+def measure_backup(options):
+    """How fast backup and restore are, and what writers notice; the exit code."""
+    system = stores.FanfareStore(options.scratch / "backup-nodes", 3)
+    try:
+        system.start()
+        backups.measure(system, options.backup, options, say)
+    finally:
+        system.close()
+        shutil.rmtree(options.scratch / "backup-nodes", ignore_errors=True)
+    return 0
+
+
 def main():
     """Measure, print, and tell by the exit code whether something did not run."""
     options = parse_options()
@@ -317,6 +331,8 @@ def main():
         return measure_kills(options)
     if options.grow:
         return measure_grow(options)
+    if options.backup:
+        return measure_backup(options)
     if options.calm:
         return measure_calm(options)
     load_average = os.getloadavg()[0]

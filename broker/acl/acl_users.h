@@ -12,6 +12,10 @@ struct acl_users;
 /* Gives: a table with `default` alone, who may do everything without a password. Borrows: catalogue, for good.
  * New users hear all channels, or (Redis's acl-pubsub-default) none. */
 MUST_USE struct acl_users *acl_users_new(const struct acl_catalogue *catalogue, bool hear_all);
+/* Gives: a table of these users, by name in byte order, none twice, at most ACL_USERS_MAX. Takes: a reference to each. A `default` that is
+ * not among them is off. */
+MUST_USE struct acl_users *acl_users_of(const struct acl_catalogue *catalogue, bool hear_all,
+                                        struct acl_user *const *user, uint32_t count);
 struct acl_users *acl_users_ref(struct acl_users *users);
 void acl_users_unref(struct acl_users *users); /* NULL is allowed */
 
@@ -28,6 +32,8 @@ struct acl_user *acl_users_at(const struct acl_users *users, uint32_t at);
 /* With one user changed, or a new one made. NULL: *why says what is wrong, as Redis does behind "ERR ". */
 MUST_USE struct acl_users *acl_users_set(const struct acl_users *users, struct slice name,
                                          const struct slice *rule, uint32_t count, struct buf *why);
+/* With the same users; later ones hear all channels, or none. */
+MUST_USE struct acl_users *acl_users_hearing(const struct acl_users *users, bool hear_all);
 /* Without the user, who is not `default`; the same table again if there is none. */
 MUST_USE struct acl_users *acl_users_without(struct acl_users *users, struct slice name);
 

@@ -16,19 +16,28 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/tcp_listen.h"
 #include "base/thread.h"
 
 enum {
     HEADER_BYTES_MAX = 8 * 1024, /* request line and headers, each */
     BODY_BYTES_MAX = 1024,       /* nothing here reads a body */
     CONNECTIONS_MAX = 64,
+    LISTEN_BACKLOG = 64,
     REQUEST_MS_MAX = 30 * 1000,
     TICK_S = 1,
+    ACCEPTS_PER_TURN =
+        32, /* then what they have sent is read: a flood pushes nobody out before he was heard */
 };
+enum {
+    HTTP_UNAUTHORIZED = 401,
+    HTTP_FORBIDDEN = 403,
+    HTTP_TOO_MANY = 429
+}; /* libevent names few */
 
 struct door {
     struct evconnlistener *listener;
-    char address[ADMIN_ADDRESS_BYTES];
+    char address[TCP_LISTEN_ADDRESS_BYTES];
 };
 
 struct admin {
@@ -38,6 +47,8 @@ struct admin {
     struct evhttp *http;
     struct event *stop; /* on stop_fd, which admin_stop writes */
     struct event *tick;
+    struct event *next_turn; /* due at once: accept again */
+    unsigned accepts;        /* of this turn */
     int stop_fd;
     unsigned door_count;
     struct door *doors;
@@ -127,6 +138,37 @@ static void on_answered(struct evhttp_request *req, void *arg)
     viewers_answered(&admin->viewers, evhttp_connection_get_bufferevent(conn));
 }
 
+/* True: the visitor is refused. */
+static bool is_refused(struct admin *admin, struct evhttp_request *req, struct answer *answer)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } refusal[ADMIN_VERDICTS] = {
+        [ADMIN_UNKNOWN] = {HTTP_UNAUTHORIZED, "a user and a password are needed (http-auth)\n"},
+        [ADMIN_FORBIDDEN] = {HTTP_FORBIDDEN, "this user may not run INFO\n"},
+        [ADMIN_PROTECTED] = {HTTP_FORBIDDEN,
+                             "protected mode: no password is set, so this is for the broker's own "
+                             "machine only; set requirepass, http-auth yes or protected-mode no\n"},
+        [ADMIN_TOO_OFTEN] = {HTTP_TOO_MANY, "wrong passwords came from here; try again later\n"},
+    };
+    if (admin->opts.judge == NULL) { return false; }
+    struct evhttp_connection *conn = evhttp_request_get_connection(req);
+    const struct admin_visitor visitor = {
+        .fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn)),
+        .authorization = evhttp_find_header(evhttp_request_get_input_headers(req), "Authorization"),
+    };
+    enum admin_verdict verdict = admin->opts.judge(admin->opts.arg, &visitor);
+    if (verdict == ADMIN_SERVED) { return false; }
+    answer->code = refusal[verdict].code;
+    buf_append_str(&answer->text, refusal[verdict].text);
+    if (verdict == ADMIN_UNKNOWN) {
+        add_header(req, "WWW-Authenticate", "Basic realm=\"fanfare\", charset=\"UTF-8\"");
+    }
+    if (verdict == ADMIN_TOO_OFTEN) { add_header(req, "Retry-After", "1"); }
+    return true;
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
     struct admin *admin = arg;
@@ -143,7 +185,7 @@ static void on_request(struct evhttp_request *req, void *arg)
         buf_append_str(&answer.text, "only GET and HEAD\n");
     } else if (route->health != NULL) {
         route->health(&admin->opts, &answer);
-    } else {
+    } else if (!is_refused(admin, req, &answer)) {
         route->serve(admin, &answer);
     }
     evhttp_request_set_on_complete_cb(req, on_answered, admin);
@@ -153,6 +195,31 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 /* ---- connections ---- */
 
+/* Accept no more until what has come is read. */
+static void rest(struct admin *admin)
+{
+    static const struct timeval at_once = {0};
+    for (unsigned i = 0; i < admin->door_count; i++) {
+        evconnlistener_disable(admin->doors[i].listener);
+    }
+    CHECK(event_add(admin->next_turn, &at_once) == 0);
+}
+
+static void accept_again(struct admin *admin)
+{
+    admin->accepts = 0;
+    for (unsigned i = 0; i < admin->door_count; i++) {
+        evconnlistener_enable(admin->doors[i].listener);
+    }
+}
+
+static void on_next_turn(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    accept_again(arg);
+}
+
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
     struct admin *admin = arg;
@@ -161,6 +228,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
                                   : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     CHECK(bev != NULL);
     viewers_add(&admin->viewers, bev);
+    if (++admin->accepts == ACCEPTS_PER_TURN) { rest(admin); }
     return bev;
 }
 
@@ -179,9 +247,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct admin *admin = arg;
     viewers_tick(&admin->viewers);
-    for (unsigned i = 0; i < admin->door_count; i++) {
-        evconnlistener_enable(admin->doors[i].listener);
-    }
+    accept_again(admin);
 }
 
 /* ---- start and stop ---- */
@@ -215,6 +281,8 @@ static void make_server(struct admin *admin)
     const struct timeval tick_every = {.tv_sec = TICK_S};
     admin->tick = event_new(admin->base, -1, EV_PERSIST, on_tick, admin);
     CHECK(admin->tick != NULL && event_add(admin->tick, &tick_every) == 0);
+    admin->next_turn = event_new(admin->base, -1, 0, on_next_turn, admin);
+    CHECK(admin->next_turn != NULL);
     admin->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     CHECK(admin->stop_fd >= 0);
     admin->stop = event_new(admin->base, admin->stop_fd, EV_READ, on_stop, admin);
@@ -224,10 +292,11 @@ static void make_server(struct admin *admin)
 static enum err open_door(struct admin *admin, const char *address, const char **why)
 {
     struct door *door = &admin->doors[admin->door_count];
-    int fd;
-    enum err err = admin_listen(address, &fd, door->address, why);
+    struct tcp_listen listening;
+    enum err err = tcp_listen(address, LISTEN_BACKLOG, &listening, why);
     if (err != ERR_OK) { return err; }
-    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(admin->http, fd);
+    memcpy(door->address, listening.address, sizeof door->address);
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(admin->http, listening.fd);
     CHECK(bound != NULL);
     door->listener = evhttp_bound_socket_get_listener(bound);
     evconnlistener_set_error_cb(door->listener, on_accept_error);
@@ -240,6 +309,7 @@ static void free_admin(struct admin *admin)
     evhttp_free(admin->http); /* closes the doors and the connections */
     viewers_fini(&admin->viewers);
     event_free(admin->tick);
+    event_free(admin->next_turn);
     event_free(admin->stop);
     close(admin->stop_fd);
     event_base_free(admin->base);

@@ -49,5 +49,12 @@ const char *health_unready_because(const struct admin_opts *opts)
 
 void health_ready(const struct admin_opts *opts, struct answer *answer)
 {
-    say(answer, health_unready_because(opts));
+    const char *because = health_unready_because(opts);
+    const char *note = because == NULL && opts->note != NULL ? opts->note(opts->arg) : NULL;
+    if (note == NULL) {
+        say(answer, because);
+        return;
+    }
+    answer->code = HTTP_OK;
+    buf_appendf(&answer->text, "ok, but %s\n", note);
 }

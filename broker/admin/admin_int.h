@@ -39,10 +39,4 @@ void metrics_page_refresh(struct metrics_page *page, const struct admin_opts *op
                           const struct http_counts *counts);
 void metrics_page_fini(struct metrics_page *page);
 
-/* admin_listen.c: bind and listen. Gives *fd, non-blocking; writes the bound address into `text`.
- * Errors: as admin_start. */
-enum { ADMIN_ADDRESS_BYTES = 160 };
-MUST_USE enum err admin_listen(const char *address, int *fd, char text[ADMIN_ADDRESS_BYTES],
-                               const char **why);
-
 #endif

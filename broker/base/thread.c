@@ -3,6 +3,10 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { NICE = 10 };
 
 static _Thread_local const struct thread *current_thread;
 
@@ -37,6 +41,11 @@ void thread_adopt(struct thread *thread, const char *name)
     snprintf(thread->name, sizeof thread->name, "%s", name);
     thread->handle = pthread_self();
     current_thread = thread;
+}
+
+void thread_yield_to_others(void)
+{
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* of this thread alone, on Linux */
 }
 
 bool thread_is_current(const struct thread *thread)

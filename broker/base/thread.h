@@ -25,6 +25,9 @@ void thread_join(struct thread *thread);
  * thread themselves. */
 void thread_adopt(struct thread *thread, const char *name);
 
+/* The calling thread has less of the processors than others that want them, from now on. */
+void thread_yield_to_others(void);
+
 /* Does the caller run on `thread`? */
 bool thread_is_current(const struct thread *thread);
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "cluster/cluster_int.h"
+#include "cluster/guests.h"
 
 void accepted_free_if_done(struct accepted_peer *accepted)
 {
@@ -59,6 +60,7 @@ void accepted_tick(struct cluster_worker *cw)
         struct accepted_peer *accepted = CONTAINER_OF(at, struct accepted_peer, link);
         bool is_current = node_is_up(cw->map, accepted->node) &&
                           cw->map->node[accepted->node].incarnation == accepted->incarnation;
+        if (!accepted->is_lane) { guests_tick(accepted); }
         if (is_current) {
             accepted->gone_ns = 0;
         } else if (accepted->gone_ns == 0) {

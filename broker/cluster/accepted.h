@@ -22,8 +22,9 @@ struct accepted_peer {
     bool is_ended;    /* a lane from which nothing more comes; under cluster.lock */
     uint32_t worker;  /* the dialler's */
     uint64_t gone_ns; /* when its node was first seen not to be that member any more; 0: it is */
-    uint32_t outstanding; /* shipments, queries and guests to be answered on it */
-    struct list guests;   /* struct guest: commands that are asked here */
+    uint32_t outstanding;       /* shipments, queries and guests to be answered on it */
+    struct list guests;         /* struct guest: commands that are asked here */
+    struct partition_owed owed; /* bytes of their answers */
 };
 
 /* Of all of the worker: the map is new; the end of a turn; about every 100 ms. */

@@ -5,6 +5,7 @@
 #include "base/glob.h"
 #include "base/mem.h"
 #include "cluster/accepted.h"
+#include "cluster/ask_members.h"
 #include "cluster/cluster_int.h"
 #include "cluster/dialled.h"
 
@@ -316,6 +317,8 @@ bool ask_owners_on_query(struct accepted_peer *accepted, const struct wire_query
     switch (ask->what) {
     case WIRE_QUERY_NAMES: answer_names(accepted, ask); return true;
     case WIRE_QUERY_COUNTS: answer_counts(accepted, ask); return true;
+    case WIRE_QUERY_REFUSALS:
+    case WIRE_QUERY_FORGET_REFUSALS: ask_members_on_query(accepted, ask); return true;
     }
     return false;
 }

@@ -22,6 +22,7 @@
  *   fence             a mark in a stream: what was counted before it has been acknowledged
  *   recovered         delivered by the next owner out of the tails, since the one who ordered it has died
  *   ask owners        what PUBSUB has to know of all owners (ask workers: of all workers of this node)
+ *   ask members       what ACL LOG has to know of all members that are up
  */
 #ifndef FANFARE_CLUSTER_CLUSTER_H
 #define FANFARE_CLUSTER_CLUSTER_H
@@ -37,9 +38,34 @@
 
 struct cluster;
 
+/* What was refused to whom on some node, as ACL LOG tells it. */
+struct cluster_refusal {
+    uint64_t id; /* on its node */
+    uint64_t count;
+    uint64_t reason;
+    uint64_t created_ms; /* that node's wall clock */
+    uint64_t updated_ms;
+    struct slice context;
+    struct slice object;
+    struct slice user;
+    struct slice client;
+    char node[PMAP_NAME_BYTES]; /* its name; set here */
+};
+
+/* This node's own. Thread: any worker. */
+struct cluster_refusals_ops {
+    void *arg;
+    /* The last ones, at most so many: call take(to, refusal) for each; it borrows. */
+    void (*tell)(void *arg, uint32_t limit,
+                 void (*take)(void *to, const struct cluster_refusal *refusal), void *to);
+    void (*forget)(void *arg);
+};
+
 struct cluster_opts {
-    struct membership_opts membership; /* but on_map and arg, which are the cluster's */
-    const char *peer_listen;           /* "host:port", as listener_opts.address */
+    struct membership_opts
+        membership; /* but on_map and arg, which are the cluster's. What this node knew of the cluster's
+                                          users is told in cluster_new */
+    const char *peer_listen; /* "host:port", as listener_opts.address */
     struct directory *directory;
     uint32_t worker_count;
     /* The partitions' data on this node: dir (NULL: it keeps none), thread_count, map_bytes, sharded_databases, and
@@ -49,6 +75,7 @@ struct cluster_opts {
     /* Publishes whose owner has not answered: above it those who wait for an answer are not read. Messages on a
      * lane to another node: above it further ones for that node are not ordered yet. */
     uint64_t link_bytes_max;
+    struct cluster_refusals_ops refusals;
     size_t sync_frame_bytes; /* names in one part of a Sync; 0: the usual, SYNC_FRAME_BYTES */
 };
 
@@ -109,9 +136,29 @@ struct cluster_ask {
 };
 void cluster_ask_owners(struct cluster *cluster, uint32_t worker, struct cluster_ask *asked);
 
+/* A question to all members that are up, this one included: the last `limit` refusals of each, or to forget them. Of members that do not all
+ * know of users that are the cluster's only this one is asked. The asker owns it until on_done. Thread: as cluster_ask. */
+struct cluster_log_ask {
+    bool forgets;
+    uint32_t limit;
+    struct cluster_refusal *refusal; /* out: in no order; cluster_log_ask_fini frees them */
+    uint32_t count;
+    uint32_t cap;
+    enum err err; /* out: ERR_OK or ERR_CLUSTER_DOWN */
+    void (*on_done)(struct cluster_log_ask *asked);
+};
+void cluster_ask_log(struct cluster *cluster, uint32_t worker, struct cluster_log_ask *asked);
+void cluster_log_ask_fini(struct cluster_log_ask *asked);
+
 /* CLUSTER FORGET name or id. on_done(arg, NULL) or with an error reply's text; on that worker. */
 void cluster_forget(struct cluster *cluster, uint32_t worker, struct slice name_or_id,
                     void (*on_done)(void *arg, const char *error), void *arg);
+
+/* Change the cluster's users; on_done on that worker, not from inside: membership_change_users says what it tells. Takes: change. */
+void cluster_change_users(struct cluster *cluster, uint32_t worker, struct roster_change *change,
+                          uint32_t timeout_ms, users_on_done *on_done, void *arg);
+/* The roster of that version is in force on every worker: changes are answered once every node has said so. Thread: any. */
+void cluster_users_in_force(struct cluster *cluster, uint64_t version);
 
 /* For INFO, CLUSTER LINKS, metrics: one row per member but this node; counters since the start. Thread: any. */
 struct cluster_link_status {
@@ -132,6 +179,7 @@ struct cluster_status {
     uint32_t
         unserved; /* partitions, of any owner, that cannot be used here for longer than the timeout */
     uint32_t unled; /* partitions of whose keys no leader is known here that can be asked */
+    uint32_t lost;  /* those that nobody has a replica of any more */
     uint64_t last_warmup_us;    /* how long the last one took */
     uint64_t waiting_publishes; /* for an owner, or for a lane with too much on it */
     uint32_t link_count;
@@ -151,5 +199,7 @@ bool cluster_keys_are_single(struct cluster *cluster);
 
 /* Why this node is not ready to serve, static; NULL: it is. Thread: any. */
 const char *cluster_unready_because(struct cluster *cluster);
+/* What is wrong with it all the same, static; NULL: nothing. Thread: any. */
+const char *cluster_note(struct cluster *cluster);
 
 #endif

@@ -61,10 +61,11 @@ struct cluster_worker {
     bool *is_due; /* partitions for which something waits that is to be looked at */
     bool any_due;
     uint64_t next_id;
-    uint64_t *lane_seq;    /* by partition: the last number put on the lanes */
-    uint64_t *lane_stable; /* all up to here have been taken by the sockets */
-    bool lane_is_unstable; /* lane_seq is ahead of lane_stable */
-    struct list askings;   /* struct asking */
+    uint64_t *lane_seq;         /* by partition: the last number put on the lanes */
+    uint64_t *lane_stable;      /* all up to here have been taken by the sockets */
+    bool lane_is_unstable;      /* lane_seq is ahead of lane_stable */
+    struct list askings;        /* struct asking */
+    struct list member_askings; /* struct member_asking */
     struct task map_task;
     atomic_bool map_is_posted;
     const struct pmap *map; /* a reference; NULL: none yet */
@@ -135,11 +136,17 @@ struct cluster {
     atomic_uint_fast64_t known_incarnation[PMAP_NODES_MAX];
     atomic_uint_fast64_t own_incarnation; /* under which this node owns what it owns; 0: none */
 
-    uint32_t next_worker; /* for accepted connections; worker 0's */
+    uint32_t next_worker;               /* for accepted connections; worker 0's */
+    atomic_uint_fast64_t users_version; /* of the cluster's users that are in force here; 0: none */
     atomic_uint owned;
     atomic_uint warming;
     atomic_uint unserved;      /* partitions that cannot be used here for too long, */
     atomic_uint unserved_here; /* and those of them of which this node is the reason, or may be */
+    uint64_t unled_since_ns
+        [PMAP_PARTITIONS_MAX]; /* nobody leads its keys; 0: somebody does. Worker 0's, */
+    uint64_t unled_told_ns;    /* like this */
+    atomic_uint unled_long;    /* how many for too long, */
+    atomic_uint lost;          /* and those that are lost */
     atomic_uint_fast64_t last_warmup_us;
     atomic_uint_fast64_t waiting_publishes;
     atomic_bool is_draining;
@@ -187,6 +194,10 @@ void cluster_worker_take_map(struct cluster_worker *cw); /* any thread: cluster.
 void cluster_worker_on_stop(
     struct event *event); /* end the links, then count event->pointer, a latch, down */
 void cluster_worker_free(struct cluster_worker *cw); /* NULL is allowed */
+
+/* cluster_users.c */
+MUST_USE enum err cluster_users_recall(struct cluster *c); /* what this node knew of them */
+void cluster_users_join(struct cluster *c, struct membership_opts *opts);
 
 /* cluster_life.c */
 void cluster_look_all(struct cluster *c); /* any thread: cluster_worker_look of all */

@@ -99,6 +99,11 @@ enum err cluster_new(struct cluster **out, const struct cluster_opts *opts)
     if (c->opts.membership.peer.port == 0) {
         c->opts.membership.peer.port = listener_port(c->listener);
     }
+    err = cluster_users_recall(c);
+    if (err != ERR_OK) {
+        cluster_free(c);
+        return err;
+    }
     c->resolver = resolver_new();
     directory_set_partitions(c->directory, c->partition_count, opts->link_bytes_max);
     *out = c;
@@ -111,9 +116,14 @@ enum err cluster_start(struct cluster *c)
     opts.on_map = on_map;
     opts.arg = c;
     keeping_join(c, &opts);
+    cluster_users_join(c, &opts);
     struct membership *membership = NULL;
     enum err err = membership_start(&membership, &opts);
     c->membership = membership;
+    uint64_t users_version = atomic_load(&c->users_version);
+    if (err == ERR_OK && users_version > 0) {
+        membership_users_in_force(membership, users_version);
+    }
     return err;
 }
 

@@ -88,6 +88,7 @@ void cluster_status(struct cluster *c, struct cluster_status *out)
         .last_warmup_us = atomic_load(&c->last_warmup_us),
         .waiting_publishes = atomic_load(&c->waiting_publishes),
         .unled = keeping_unled(c),
+        .lost = atomic_load(&c->lost),
     };
     if (c->membership != NULL) { membership_status(c->membership, &out->membership); }
     uint32_t self;

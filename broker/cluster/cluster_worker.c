@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cluster/accept.h"
 #include "cluster/accepted.h"
+#include "cluster/ask_members.h"
 #include "cluster/ask_owners.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
@@ -10,6 +11,7 @@
 #include "cluster/dialled.h"
 #include "cluster/handovers.h"
 #include "cluster/interest.h"
+#include "cluster/keeping.h"
 #include "cluster/lanes.h"
 #include "cluster/publishes.h"
 
@@ -125,6 +127,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
     lanes_turn(cw);
     fanout_settle(cw->fanout);
     ask_owners_turn(cw);
+    ask_members_turn(cw);
     accepted_turn(cw);
     if (UNLIKELY(cw->stopped != NULL)) { stop_if_done(cw); }
 }
@@ -135,8 +138,12 @@ void cluster_tick(struct cluster *c, uint32_t worker)
     publishes_tick(cw);
     interest_tick(cw);
     ask_owners_tick(cw);
+    ask_members_tick(cw);
     accepted_tick(cw);
-    if (worker == 0) { handovers_tick(c); }
+    if (worker == 0) {
+        handovers_tick(c);
+        keeping_tick(c);
+    }
 }
 
 /* ---- life ---- */
@@ -201,6 +208,7 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     cw->look_task.run = on_look;
     list_init(&cw->accepted);
     list_init(&cw->askings);
+    list_init(&cw->member_askings);
     cw->jams =
         (struct jams){.on_ordered = publishes_unjammed, .on_refused = publishes_unjam, .arg = cw};
     jams_init(&cw->jams, c->worker_count);
@@ -225,6 +233,7 @@ void cluster_worker_on_stop(struct event *event)
     commands_end(cw);
     interest_stop(cw);
     ask_owners_stop(cw);
+    ask_members_stop(cw);
     peer_hub_close_accepted(cw->hub, false);
     dial_close_all(cw, false);
     cw->stopped = event->pointer;

@@ -90,6 +90,7 @@ static void ask_there(void *arg, const struct errand *errand)
                     .ticket = request->ticket,
                     .wait_key = request->wait_key,
                     .wait_key_count = request->wait_key_count,
+                    .is_lent = request->is_lent,
                     .resp_version = request->resp_version,
                     .check = request->check,
                     .check_count = request->check_count,
@@ -150,7 +151,7 @@ static enum err err_of(enum wire_outcome outcome)
 /* Is there an answer to all that was asked? */
 static bool is_whole(const struct partition_request *request, const struct wire_executed *executed)
 {
-    if (executed->outcome != WIRE_EXECUTED_OK) { return true; }
+    if (executed->outcome != WIRE_EXECUTED_OK || executed->reply_left > 0) { return true; }
     if (request->ask == PARTITION_VERSIONS) {
         return executed->version_count == request->check_count;
     }
@@ -333,9 +334,19 @@ bool commands_read(struct commands *commands, struct partition_request *request)
     return partitions != NULL && partition_read(partitions, commands->opts.worker, request);
 }
 
-void commands_unpark(struct commands *commands, struct partition_request *request)
+void commands_unpark(struct commands *commands, struct partition_request *request, bool is_asked)
 {
-    errands_unpark(&commands->errands, request);
+    errands_unpark(&commands->errands, request, is_asked);
+}
+
+void commands_confirm(struct commands *commands, const struct partition_request *request)
+{
+    errands_confirm(&commands->errands, request->partition, &request->origin);
+}
+
+bool commands_have_confirmed(const struct commands *commands)
+{
+    return commands->errands.confirming_count == 0;
 }
 
 bool commands_are_congested(const struct commands *commands)

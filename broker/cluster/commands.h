@@ -4,7 +4,7 @@
  * It numbers what it is given (partition.h: origins), remembers it until it is answered, and asks again, in order, at the
  * next leader, when a connection breaks, a leader steps down or is in doubt: so a command is executed once, and its client sees a
  * pause. Where no answer comes within `timeout_ms`: ERR_INDOUBT if it was ever sent, else ERR_CLUSTER_DOWN. A parked
- * one waits for as long as it is not taken back.
+ * one waits for as long as it is not taken back, and then so long for its end.
  *
  * Owns: nothing of the requests, but while they are under way. Thread: the worker; no locks.
  * Bound: COMMANDS_IN_FLIGHT_MAX per partition; what is beyond waits here, and commands_are_congested tells it. */
@@ -41,7 +41,7 @@ MUST_USE struct commands *commands_new(const struct commands_opts *opts);
 void commands_free(struct commands *commands); /* nothing is under way; NULL is allowed */
 
 /* Takes: request, until its on_done. The asker has set ask, partition, resp_version, calls, checks, ticket and on_done; the
- * origin, home and acks are set here. on_done is called on this worker, not from inside, with err
+ * origin, home and acks are set here; the origin is the asker's to see when it is answered. on_done is called on this worker, not from inside, with err
  *   ERR_OK           with the replies, or is_aborted, or is_unparked
  *   ERR_CLUSTER_DOWN certainly not executed
  *   ERR_FULL         certainly not executed: the disks are full
@@ -57,8 +57,16 @@ void commands_ask(struct commands *commands, struct partition_request *request);
 MUST_USE bool commands_read(struct commands *commands, struct partition_request *request);
 
 /* A parked request is not wanted any more (time is up, or its client is gone): on_done comes, is_unparked or with what was
- * executed meanwhile. */
-void commands_unpark(struct commands *commands, struct partition_request *request);
+ * executed meanwhile. Is it asked how it ended, then is_unparked says that whoever leads has looked and found nothing: where
+ * nobody leads the next one does, and where there is none within `timeout_ms` it is ERR_CLUSTER_DOWN or ERR_INDOUBT. Else it
+ * says that nothing was executed. It may be said again that nobody asks any more. */
+void commands_unpark(struct commands *commands, struct partition_request *request, bool is_asked);
+
+/* A parked request that was lent (partition.h) and answered with ERR_OK and not is_unparked: the answer has been handed over.
+ * To be called once for each of them, with its partition and origin: else it is put back when this node fails. */
+void commands_confirm(struct commands *commands, const struct partition_request *request);
+/* Do the partitions know of all of them? */
+bool commands_have_confirmed(const struct commands *commands);
 
 /* Is too much under way? Then those who have some among it are not to be read. */
 bool commands_are_congested(const struct commands *commands);

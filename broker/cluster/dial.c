@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cluster/ask_members.h"
 #include "cluster/ask_owners.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
@@ -41,6 +42,7 @@ static void request_lost(struct dialled_peer *dialled, uint64_t unsent_from)
     atomic_fetch_sub(&cw->cluster->stat[dialled->node].requests_up, 1);
     requests_on_down(&cw->requests, &dialled->flights, unsent_from);
     commands_on_down(cw, dialled->node);
+    ask_members_on_down(cw);
     ask_owners_on_down(cw);
     if (atomic_load(&cw->cluster->is_stopping)) { return; }
     event_post(cluster_worker_0(cw->cluster),
@@ -69,7 +71,11 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     struct dialled_peer *dialled = arg;
     switch (frame->type) {
     case WIRE_PUBLISHED: publishes_on_answer(dialled, frame); return true;
-    case WIRE_QUERY_ANSWER: ask_owners_on_answer(dialled, &frame->answer); return true;
+    case WIRE_QUERY_ANSWER:
+        if (!ask_members_on_answer(dialled, &frame->answer)) {
+            ask_owners_on_answer(dialled, &frame->answer);
+        }
+        return true;
     case WIRE_EXECUTED: return commands_on_executed(dialled, &frame->executed);
     case WIRE_LEADS: return commands_on_leads(dialled->cw->cluster, dialled->node, &frame->leads);
     case WIRE_HELLO:
@@ -135,6 +141,7 @@ static struct peer_out *dial(struct dialled_peer *dialled, bool is_lane)
                   .worker_count = cw->cluster->worker_count},
         .host = node->peer.host,
         .port = node->peer.port,
+        .node_name = node->name,
         .on_up = is_lane ? on_lane_up : on_request_connected,
         .on_down = is_lane ? on_lane_down : on_request_down,
         .on_frame = is_lane ? on_lane_frame : on_request_frame,

@@ -18,9 +18,15 @@ static struct errand *errand_at(struct list *link)
     return CONTAINER_OF(link, struct errand, link);
 }
 
+static bool is_confirming(const struct errand *e)
+{
+    return e->request.ask == PARTITION_CONFIRM;
+}
+
+/* It has no order among others. */
 static bool is_parking(const struct errand *e)
 {
-    return e->request.ask == PARTITION_PARK;
+    return e->request.ask == PARTITION_PARK || is_confirming(e);
 }
 
 static bool is_read(const struct errand *e)
@@ -59,6 +65,7 @@ static void lane_free(struct errand_lane *lane)
     if (lane == NULL) { return; }
     CHECK(lane->count == 0);
     mem_free(lane->acked);
+    mem_free(lane->lent);
     mem_free(lane);
 }
 
@@ -71,13 +78,39 @@ static uint64_t lowest(const struct list *numbered, uint64_t seq)
 
 /* ---- what parking numbers were answered ---- */
 
+static void seq_push(uint64_t **seqs, uint32_t *count, uint32_t *cap, uint64_t seq)
+{
+    if (*count == *cap) {
+        *cap = *cap > 0 ? *cap * 2 : 16;
+        *seqs = mem_resize(*seqs, *cap * sizeof **seqs);
+    }
+    (*seqs)[(*count)++] = seq;
+}
+
 static void acked_push(struct errand_lane *lane, uint64_t seq)
 {
-    if (lane->acked_count == lane->acked_cap) {
-        lane->acked_cap = lane->acked_cap > 0 ? lane->acked_cap * 2 : 16;
-        lane->acked = mem_resize(lane->acked, lane->acked_cap * sizeof *lane->acked);
+    seq_push(&lane->acked, &lane->acked_count, &lane->acked_cap, seq);
+}
+
+/* False: it is not among them. */
+static bool lent_remove(struct errand_lane *lane, uint64_t seq)
+{
+    for (uint32_t i = 0; i < lane->lent_count; i++) {
+        if (lane->lent[i] != seq) { continue; }
+        lane->lent[i] = lane->lent[--lane->lent_count];
+        return true;
     }
-    lane->acked[lane->acked_count++] = seq;
+    return false;
+}
+
+/* The lowest parking number that is neither confirmed nor to be. */
+static uint64_t lowest_parking(const struct errand_lane *lane)
+{
+    uint64_t low = lowest(&lane->parking_numbered, lane->parking_seq);
+    for (uint32_t i = 0; i < lane->lent_count; i++) {
+        if (lane->lent[i] < low) { low = lane->lent[i]; }
+    }
+    return low;
 }
 
 /* What carried them has been applied: they are forgotten there. */
@@ -120,13 +153,23 @@ static void leave_lane(struct errand *e)
     if (is_parking(e) && e->request.origin.seq > 0) {
         bool may_be_kept = e->request.err == ERR_INDOUBT || e->request.err == ERR_LIMIT ||
                            (e->request.err == ERR_OK && !e->request.is_unparked);
-        if (e->request.err == ERR_OK && may_be_kept) { acked_confirmed(lane, e->acked_end); }
-        if (may_be_kept) { acked_push(lane, e->request.origin.seq); }
+        bool is_done = e->request.err == ERR_OK && may_be_kept;
+        if (is_done) { acked_confirmed(lane, e->acked_end); }
+        if (is_done && e->request.is_lent) {
+            seq_push(&lane->lent, &lane->lent_count, &lane->lent_cap, e->request.origin.seq);
+        } else if (may_be_kept) {
+            acked_push(lane, e->request.origin.seq);
+        }
+    }
+    if (is_confirming(e)) {
+        lane->is_confirming = false;
+        errands->confirming_count--;
+        if (e->request.err == ERR_OK) { acked_confirmed(lane, e->acked_end); }
     }
     if (list_is_linked(&e->in_seq)) { list_remove(&e->in_seq); }
     lane->unwanted_count -= e->is_unwanted;
     errands->count--;
-    errands->parking_count -= is_parking(e);
+    errands->parking_count -= e->request.ask == PARTITION_PARK;
     errands->bytes -= e->bytes;
     if (--lane->count == 0) {
         list_remove(&lane->in_busy);
@@ -139,7 +182,12 @@ static void leave_lane(struct errand *e)
 static void tell(struct errand *e)
 {
     struct partition_request *asked = e->asked;
+    if (asked == NULL) {
+        free_errand(e);
+        return;
+    }
     asked->err = e->request.err;
+    asked->origin = e->request.origin;
     asked->is_aborted = e->request.is_aborted;
     asked->is_unparked = e->request.is_unparked;
     asked->reply = e->request.reply;
@@ -189,7 +237,7 @@ static void give_up(struct errand *e)
     take_out(e);
     buf_fini(&e->request.reply);
     bool is_doubtful = (e->is_asked || e->is_doubtful) && !is_read(e);
-    if (!is_doubtful && e->is_unwanted) {
+    if (!is_doubtful && e->is_useless) {
         e->request.is_unparked = true;
         end(e, ERR_OK);
         return;
@@ -229,13 +277,12 @@ static void number(struct errand *e)
     struct partition_origin *origin = &e->request.origin;
     bool parks = is_parking(e);
     if (parks) { acked_carry(e); }
-    if (origin->seq == 0) {
+    if (origin->seq == 0 && !is_confirming(e)) {
         origin->seq = parks ? ++lane->parking_seq : ++lane->seq;
         list_push_back(parks ? &lane->parking_numbered : &lane->numbered, &e->in_seq);
     }
     origin->incarnation = lane->errands->incarnation;
-    origin->acked_low = parks ? lowest(&lane->parking_numbered, lane->parking_seq)
-                              : lowest(&lane->numbered, lane->seq);
+    origin->acked_low = parks ? lowest_parking(lane) : lowest(&lane->numbered, lane->seq);
 }
 
 static void ask(struct errand *e, const struct errand_leader *leader)
@@ -295,7 +342,7 @@ static void refuse(struct errand *e)
 static void go_again(struct errand *e)
 {
     e->is_asked = false;
-    bool is_useless = e->is_unwanted && !e->is_doubtful;
+    bool is_useless = e->is_useless && !e->is_doubtful;
     if (e->lane->errands->is_stopping || is_late(e) || is_useless || is_of_old_life(e)) {
         give_up(e);
     } else if (is_parking(e)) {
@@ -350,6 +397,8 @@ static struct errand_leader flush(struct errand_lane *lane)
 
 /* ---- answers ---- */
 
+static void confirm(struct errand_lane *lane);
+
 static void on_refusal(struct errand *e)
 {
     const struct errands_opts *opts = &e->lane->errands->opts;
@@ -375,9 +424,11 @@ static void on_answer(struct errand *e)
     /* Full disks take no entry, and so do not tell whether an earlier one was executed. */
     if (err == ERR_FULL && e->is_doubtful) { e->request.err = ERR_INDOUBT; }
     lane->is_backing_off = false;
+    bool goes_on = is_confirming(e) && err == ERR_OK;
     leave_lane(e);
     if (has_waiting(lane)) { (void)flush(lane); }
     tell(e);
+    if (goes_on) { confirm(lane); }
 }
 
 static void on_done_here(struct partition_request *request)
@@ -459,6 +510,7 @@ static struct errand *errand_new(struct errand_lane *lane, struct partition_requ
         .ticket = asked->ticket,
         .wait_key = asked->wait_key,
         .wait_key_count = asked->wait_key_count,
+        .is_lent = asked->is_lent,
         .home = opts->mailbox,
         .on_done = on_done_here,
     };
@@ -475,7 +527,7 @@ void errands_ask(struct errands *errands, struct partition_request *request)
     struct errand_lane *lane = lane_of(errands, request->partition);
     struct errand *e = errand_new(lane, request);
     errands->count++;
-    errands->parking_count += is_parking(e);
+    errands->parking_count += e->request.ask == PARTITION_PARK;
     errands->bytes += e->bytes;
     if (lane->count++ == 0) { list_push_back(&errands->busy, &lane->in_busy); }
     list_push_back(is_parking(e) ? &lane->to_park : &lane->waiting, &e->link);
@@ -495,21 +547,55 @@ void errands_ask(struct errands *errands, struct partition_request *request)
     (void)flush(lane);
 }
 
-void errands_unpark(struct errands *errands, struct partition_request *request)
+void errands_unpark(struct errands *errands, struct partition_request *request, bool is_asked)
 {
     const struct errands_opts *opts = &errands->opts;
     struct errand *e = request->inner;
-    if (e == NULL || e->is_ended || e->is_unwanted) { return; }
+    if (e == NULL || e->is_ended) { return; }
+    bool is_again = e->is_unwanted;
+    e->is_useless = e->is_useless || !is_asked;
     e->is_unwanted = true;
-    e->lane->unwanted_count++;
-    e->since_ns = clock_mono_ns();
+    if (!is_again) {
+        e->lane->unwanted_count++;
+        e->since_ns = clock_mono_ns();
+    }
     if (!e->is_asked) {
-        if (!e->is_doubtful) { give_up(e); }
+        if (e->is_useless && !e->is_doubtful) { give_up(e); }
+    } else if (is_again) {
+        return;
     } else if (e->at.where == ERRAND_HERE) {
         opts->unpark_here(opts->arg, &e->request);
     } else {
         opts->unpark_there(opts->arg, e);
     }
+}
+
+/* What is to be confirmed is not left to whoever parks next. */
+static void confirm(struct errand_lane *lane)
+{
+    struct errands *errands = lane->errands;
+    if (lane->is_confirming || lane->acked_count == 0 || errands->is_stopping) { return; }
+    lane->is_confirming = true;
+    errands->confirming_count++;
+    struct partition_request none = {.ask = PARTITION_CONFIRM, .partition = lane->partition};
+    struct errand *e = errand_new(lane, &none);
+    e->asked = NULL;
+    e->request.origin.is_parking = true;
+    errands->count++;
+    errands->bytes += e->bytes;
+    if (lane->count++ == 0) { list_push_back(&errands->busy, &lane->in_busy); }
+    list_push_back(&lane->to_park, &e->link);
+    (void)flush(lane);
+}
+
+void errands_confirm(struct errands *errands, uint32_t partition,
+                     const struct partition_origin *origin)
+{
+    struct errand_lane *lane = errands->lane[partition];
+    CHECK(lane != NULL);
+    if (origin->incarnation != errands->incarnation || !lent_remove(lane, origin->seq)) { return; }
+    acked_push(lane, origin->seq);
+    confirm(lane);
 }
 
 /* ---- time, changes, the end ---- */
@@ -541,6 +627,7 @@ static void begin_life(struct errand_lane *lane)
 {
     lane->acked_base += lane->acked_count;
     lane->acked_count = 0;
+    lane->lent_count = 0;
     LIST_EACH (at, &lane->there) {
         recall(errand_at(at));
     }

@@ -29,7 +29,7 @@ struct errand_leader {
 /* A request that is under way. */
 struct errand {
     struct partition_request request; /* as it is asked, here or there */
-    struct partition_request *asked;  /* the asker's */
+    struct partition_request *asked;  /* the asker's; NULL: it only confirms */
     struct errand_lane *lane;
     struct list link;      /* in a list of the lane's, or in errands.ended; else it is asked here */
     struct list in_seq;    /* it has a number */
@@ -44,6 +44,7 @@ struct errand {
     bool is_asked;           /* and not answered yet */
     bool is_doubtful;        /* it may have been executed */
     bool is_unwanted;        /* parking: taken back */
+    bool is_useless;         /* and nobody asks how it ended: unless it may have been executed */
     bool is_ended;
 };
 
@@ -72,6 +73,10 @@ struct errand_lane {
     uint32_t acked_count;
     uint32_t acked_cap;
     uint64_t acked_base; /* how many were confirmed before them */
+    uint64_t *lent;      /* numbers that were answered, and are not to be confirmed yet */
+    uint32_t lent_count;
+    uint32_t lent_cap;
+    bool is_confirming; /* an errand for nothing else is under way */
     bool
         is_backing_off; /* refused here, or for a passing reason: not before a tick, or an answer */
 };
@@ -109,6 +114,7 @@ struct errands {
     uint32_t waiting_count; /* never asked */
     uint32_t count;
     uint32_t parking_count; /* of these */
+    uint32_t confirming_count;
     size_t bytes;
     uint64_t again_count; /* ever: asked again */
     struct errands_seen { /* what the metrics have been told */
@@ -122,7 +128,9 @@ void errands_fini(struct errands *errands); /* none is left */
 
 /* As commands.h says. */
 void errands_ask(struct errands *errands, struct partition_request *request);
-void errands_unpark(struct errands *errands, struct partition_request *request);
+void errands_unpark(struct errands *errands, struct partition_request *request, bool is_asked);
+void errands_confirm(struct errands *errands, uint32_t partition,
+                     const struct partition_origin *origin);
 void errands_tick(struct errands *errands);
 void errands_stop(struct errands *errands);
 

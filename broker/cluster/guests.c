@@ -84,9 +84,21 @@ static void answer(const struct guest *guest)
     mem_free(versions);
 }
 
+void guests_tick(struct accepted_peer *accepted)
+{
+    size_t bytes = accepted->in != NULL ? peer_in_backlog(accepted->in) : 0;
+    atomic_store_explicit(&accepted->owed.queued, bytes, memory_order_relaxed);
+}
+
+/* Its answer is with the connection, or with nobody. */
 static void guest_end(struct guest *guest)
 {
     list_remove(&guest->link);
+    if (guest->request.err == ERR_OK) {
+        atomic_fetch_sub_explicit(&guest->accepted->owed.answered, guest->request.reply.len,
+                                  memory_order_relaxed);
+    }
+    guests_tick(guest->accepted);
     accepted_release(guest->accepted);
     buf_fini(&guest->request.reply);
     mem_free(guest->request.reply_end);
@@ -96,9 +108,8 @@ static void guest_end(struct guest *guest)
 /* A reply that would hold up the loop, and whatever else the link carries, as a whole. */
 static bool is_in_pieces(const struct partition_request *request)
 {
-    return request->err == ERR_OK && request->reply_end == NULL &&
-           request->ask != PARTITION_VERSIONS && request->reply.len > PIECE_BYTES &&
-           request->reply.len <= (size_t)WIRE_RUN_BYTES_MAX;
+    return request->err == ERR_OK && request->ask != PARTITION_VERSIONS &&
+           request->reply.len > PIECE_BYTES && request->reply.len <= (size_t)WIRE_RUN_BYTES_MAX;
 }
 
 static void send_pieces(struct guest *guest);
@@ -121,6 +132,10 @@ static void send_pieces(struct guest *guest)
         piece.reply = slice_of(reply.data + guest->sent_bytes, len);
         piece.reply_before = guest->sent_bytes;
         piece.reply_left = left - len;
+        if (piece.reply_left == 0 && guest->request.reply_end != NULL) {
+            piece.reply_end = guest->request.reply_end;
+            piece.reply_end_count = guest->request.call_count;
+        }
         send_answer(accepted, piece);
         guest->sent_bytes += len;
     }
@@ -215,8 +230,11 @@ static struct partition_origin origin_of(const struct accepted_peer *accepted, b
 
 static bool makes_sense(const struct accepted_peer *accepted, const struct wire_command *c)
 {
-    if (c->partition >= accepted->cw->cluster->partition_count || c->seq == 0) { return false; }
-    if (c->ask == PARTITION_VERSIONS) { return c->call_count == 0; }
+    bool confirms = c->ask == PARTITION_CONFIRM;
+    if (c->partition >= accepted->cw->cluster->partition_count || (c->seq == 0) != confirms) {
+        return false;
+    }
+    if (c->ask == PARTITION_VERSIONS || confirms) { return c->call_count == 0; }
     return c->ask == PARTITION_PARK ? c->call_count == 1 : c->call_count > 0;
 }
 
@@ -235,12 +253,15 @@ bool guests_on_command(struct accepted_peer *accepted, const struct wire_command
                     .partition = c->partition,
                     .term = c->term,
                     .resp_version = c->resp_version,
-                    .origin = origin_of(accepted, c->ask == PARTITION_PARK, c->seq),
+                    .origin = origin_of(
+                        accepted, c->ask == PARTITION_PARK || c->ask == PARTITION_CONFIRM, c->seq),
                     .acked_count = c->acked_count,
                     .check_count = c->check_count,
                     .call_count = c->call_count,
                     .ticket = c->ticket,
                     .wait_key_count = c->wait_key_count,
+                    .is_lent = c->is_lent,
+                    .owed = &accepted->owed,
                     .home = worker_mailbox(cw->worker),
                     .on_done = on_done},
         .accepted = accepted,

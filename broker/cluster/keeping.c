@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
@@ -122,14 +123,108 @@ static uint32_t other_leader(struct cluster *c, uint32_t partition)
     return can_ask ? leader.node : PMAP_NOBODY;
 }
 
+static bool is_led(struct cluster *c, const struct partitions *partitions, uint32_t partition)
+{
+    return partition_leads(partitions, partition) != 0 || other_leader(c, partition) != PMAP_NOBODY;
+}
+
 uint32_t keeping_unled(struct cluster *c)
 {
     const struct partitions *partitions = atomic_load(&c->partitions);
     uint32_t count = 0;
     for (uint32_t p = 0; partitions != NULL && p < c->partition_count; p++) {
-        count += partition_leads(partitions, p) == 0 && other_leader(c, p) == PMAP_NOBODY;
+        count += !is_led(c, partitions, p);
     }
     return count;
+}
+
+/* ---- what is not served is named ---- */
+
+/* The first of some partitions, for the log. */
+struct some {
+    uint32_t count;
+    size_t bytes;
+    char list[160];
+};
+
+static void some_add(struct some *some, uint32_t partition)
+{
+    some->count++;
+    if (some->bytes + 8 > sizeof some->list) { return; }
+    some->bytes += (size_t)snprintf(some->list + some->bytes, sizeof some->list - some->bytes,
+                                    some->bytes == 0 ? "%u" : ",%u", partition);
+}
+
+/* Its group was founded, and all who voted in it have lost their disks or are forgotten: who comes to it now has nothing. */
+static bool is_lost(const struct pmap_partition *partition)
+{
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        if (partition->replica[i].is_voter) { return false; }
+    }
+    return partition->is_founded;
+}
+
+/* Since when nobody has led it, as far as is known here, for too long? */
+static bool is_unled_for_long(struct cluster *c, const struct partitions *partitions, uint32_t p,
+                              uint64_t now_ns)
+{
+    uint64_t *since_ns = &c->unled_since_ns[p];
+    if (is_led(c, partitions, p)) {
+        *since_ns = 0;
+    } else if (*since_ns == 0) {
+        *since_ns = now_ns;
+    }
+    return *since_ns != 0 && now_ns - *since_ns > (uint64_t)c->opts.timeout_ms * NS_PER_MS;
+}
+
+static void tell(const struct some *lost, const struct some *unled)
+{
+    if (lost->count > 0) {
+        LOG_ERROR("keys are lost: no node has a replica of their partition any more, and what is "
+                  "asked of it "
+                  "is answered CLUSTERDOWN",
+                  LOG_UINT("partitions", lost->count), LOG_STR("the_first", lost->list));
+    }
+    if (unled->count > 0) {
+        LOG_WARN(
+            "nobody leads the keys of partitions: too few of those who have replicas are up, or "
+            "this node does not hear them",
+            LOG_UINT("partitions", unled->count), LOG_STR("the_first", unled->list));
+    }
+}
+
+void keeping_tick(struct cluster *c)
+{
+    enum { TELL_S = 30 };
+    const struct cluster_worker *cw = cluster_worker_0(c);
+    const struct partitions *partitions = atomic_load(&c->partitions);
+    struct some lost = {0};
+    struct some unled = {0};
+    if (partitions == NULL || cw->map == NULL || atomic_load(&c->is_stopping)) { return; }
+    uint64_t now_ns = clock_mono_ns();
+    for (uint32_t p = 0; p < c->partition_count; p++) {
+        bool is_unled = is_unled_for_long(c, partitions, p, now_ns);
+        if (is_lost(&cw->map->partition[p])) {
+            some_add(&lost, p);
+        } else if (is_unled) {
+            some_add(&unled, p);
+        }
+    }
+    bool is_news = lost.count > atomic_load(&c->lost) || unled.count > atomic_load(&c->unled_long);
+    atomic_store(&c->lost, lost.count);
+    atomic_store(&c->unled_long, unled.count);
+    if (!is_news && now_ns - c->unled_told_ns < TELL_S * NS_PER_S) { return; }
+    c->unled_told_ns = now_ns;
+    tell(&lost, &unled);
+}
+
+const char *cluster_note(struct cluster *c)
+{
+    if (atomic_load(&c->lost) > 0) {
+        return "keys of some partitions are lost: no node has a replica of them, see the log";
+    }
+    return atomic_load(&c->unled_long) > 0 ? "nobody leads the keys of some partitions, see the log"
+                                           : NULL;
 }
 
 uint32_t cluster_leader(struct cluster *c, uint32_t partition)

@@ -17,5 +17,8 @@ void keeping_free(struct cluster *c); /* the consensus has stopped */
 bool keeping_is_handed_over(struct cluster *c);
 /* Of how many partitions is it not known who leads their data? Any thread. */
 uint32_t keeping_unled(struct cluster *c);
+/* Partitions without a leader for longer than the timeout, and those that nobody has a replica of any more, are named in the
+ * log. About every 100 ms; worker 0. */
+void keeping_tick(struct cluster *c);
 
 #endif

@@ -277,8 +277,9 @@ static bool decode_query(struct arena *arena, ProtobufCAllocator *allocator, str
         .pattern = view(wire->pattern),
         .name = views(arena, wire->names, wire->n_names),
         .name_count = wire->n_names,
+        .limit = wire->limit,
     };
-    return (wire->what == WIRE_QUERY_NAMES || wire->what == WIRE_QUERY_COUNTS) &&
+    return wire->what >= WIRE_QUERY_NAMES && wire->what <= WIRE_QUERY_FORGET_REFUSALS &&
            kind_of(wire->kind, &out->kind);
 }
 

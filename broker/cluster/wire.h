@@ -49,7 +49,12 @@ enum wire_type {
 };
 
 enum wire_status { WIRE_DONE, WIRE_NOT_OWNER, WIRE_INDOUBT };
-enum wire_query_what { WIRE_QUERY_NAMES = 1, WIRE_QUERY_COUNTS = 2 };
+enum wire_query_what {
+    WIRE_QUERY_NAMES = 1,
+    WIRE_QUERY_COUNTS = 2,
+    WIRE_QUERY_REFUSALS = 3,
+    WIRE_QUERY_FORGET_REFUSALS = 4,
+};
 
 struct wire_hello {
     uint32_t version;
@@ -153,6 +158,7 @@ struct wire_query {
     struct slice pattern;
     const struct slice *name;
     size_t name_count;
+    uint32_t limit;
 };
 
 struct wire_query_answer {
@@ -177,6 +183,7 @@ struct wire_command {
     uint64_t ticket;
     const uint32_t *wait_key; /* each below the first call's argc */
     uint32_t wait_key_count;
+    bool is_lent;
     uint8_t resp_version;
     const struct partition_check *check;
     uint32_t check_count;
@@ -199,12 +206,13 @@ enum wire_outcome {
 struct wire_executed {
     uint64_t id;
     enum wire_outcome outcome;
-    const uint32_t *reply_end; /* ascending; the last one is reply.len */
+    const uint32_t
+        *reply_end; /* ascending; the last one is the whole reply's length; with its last piece */
     uint32_t reply_end_count;
     const uint64_t *version;
     uint32_t version_count;
     struct slice reply;
-    uint64_t reply_before; /* of one call: bytes that came before this piece, */
+    uint64_t reply_before; /* bytes that came before this piece, */
     uint64_t
         reply_left; /* and those that follow in frames of their own; with none in front, at most
                               WIRE_RUN_BYTES_MAX together */

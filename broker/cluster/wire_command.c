@@ -9,10 +9,11 @@
 /* Fields that are no plain numbers. */
 enum {
     COMMAND_ACKED = 7,
-    COMMAND_NUMBERS = 10, /* above all numbers' fields */
+    COMMAND_NUMBERS = 10, /* above all numbers' fields, but for the last */
     COMMAND_CHECKS = 10,
     COMMAND_CALLS = 11,
     COMMAND_WAIT_KEYS = 12,
+    COMMAND_IS_LENT = 13,
     CHECK_KEY = 2,
     CALL_WORDS = 2,
     EXECUTED_ENDS = 3,
@@ -25,7 +26,8 @@ enum {
 _Static_assert((int)PARTITION_READ == (int)FANFARE__PEER__ASK__READ &&
                    (int)PARTITION_WRITE == (int)FANFARE__PEER__ASK__WRITE &&
                    (int)PARTITION_PARK == (int)FANFARE__PEER__ASK__PARK &&
-                   (int)PARTITION_VERSIONS == (int)FANFARE__PEER__ASK__VERSIONS,
+                   (int)PARTITION_VERSIONS == (int)FANFARE__PEER__ASK__VERSIONS &&
+                   (int)PARTITION_CONFIRM == (int)FANFARE__PEER__ASK__CONFIRM,
                "what is asked goes over the wire by its number");
 _Static_assert((int)WIRE_EXECUTED_OK == (int)FANFARE__PEER__OUTCOME__EXECUTED &&
                    (int)WIRE_UNPARKED == (int)FANFARE__PEER__OUTCOME__UNPARKED &&
@@ -82,7 +84,8 @@ static size_t command_bytes(const struct wire_command *c)
 {
     size_t bytes = number_bytes(c->id) + number_bytes(c->partition) + number_bytes(c->term) +
                    number_bytes(c->ask) + number_bytes(c->seq) + number_bytes(c->acked_low) +
-                   number_bytes(c->ticket) + number_bytes(c->resp_version);
+                   number_bytes(c->ticket) + number_bytes(c->resp_version) +
+                   number_bytes(c->is_lent);
     if (c->acked_count > 0) { bytes += field_bytes(packed_bytes(c->acked, c->acked_count)); }
     for (uint32_t i = 0; i < c->check_count; i++) {
         bytes += field_bytes(check_bytes(&c->check[i]));
@@ -222,7 +225,8 @@ static char *put_command(char *at, const struct wire_command *c)
     for (uint32_t i = 0; i < c->call_count; i++) {
         at = put_call(at, &c->call[i]);
     }
-    return put_packed_32(at, COMMAND_WAIT_KEYS, c->wait_key, c->wait_key_count);
+    at = put_packed_32(at, COMMAND_WAIT_KEYS, c->wait_key, c->wait_key_count);
+    return put_number(at, COMMAND_IS_LENT, c->is_lent);
 }
 
 static char *put_executed(char *at, const struct wire_executed *executed)
@@ -365,11 +369,12 @@ static bool take_command_packed(struct arena *arena, const struct field *field,
 static bool take_command_head(struct arena *arena, struct slice body, struct wire_command *out)
 {
     struct field field;
-    uint64_t number[COMMAND_NUMBERS] = {0};
+    uint64_t number[COMMAND_IS_LENT + 1] = {0};
     while (body.len > 0) {
         if (!take_field(&body, &field)) { return false; }
-        if (field.number > COMMAND_WAIT_KEYS) { continue; }
-        bool is_number = field.number < COMMAND_NUMBERS && field.number != COMMAND_ACKED;
+        if (field.number > COMMAND_IS_LENT) { continue; }
+        bool is_number = field.number == COMMAND_IS_LENT ||
+                         (field.number < COMMAND_NUMBERS && field.number != COMMAND_ACKED);
         if (field.type != (is_number ? FIELD_VARINT : FIELD_BYTES)) { return false; }
         if (is_number) { number[field.number] = field.value; }
         if (!take_command_packed(arena, &field, out)) { return false; }
@@ -384,7 +389,8 @@ static bool take_command_head(struct arena *arena, struct slice body, struct wir
     out->acked_low = number[6];
     out->ticket = number[8];
     out->resp_version = (uint8_t)number[9];
-    return number[2] <= UINT32_MAX && number[4] <= PARTITION_VERSIONS && number[9] <= UINT8_MAX &&
+    out->is_lent = number[COMMAND_IS_LENT] != 0;
+    return number[2] <= UINT32_MAX && number[4] <= PARTITION_CONFIRM && number[9] <= UINT8_MAX &&
            out->check_count <= WIRE_ITEMS_MAX && out->call_count <= PARTITION_CALLS_MAX;
 }
 
@@ -462,12 +468,12 @@ bool wire_decode_executed(struct arena *arena, struct slice body, struct wire_ex
     out->reply_left = number[EXECUTED_LEFT];
     uint32_t count = out->reply_end_count;
     if (out->reply_before + out->reply_left > 0 &&
-        (count > 0 || out->reply_before > WIRE_RUN_BYTES_MAX ||
+        ((count > 0 && out->reply_left > 0) || out->reply_before > WIRE_RUN_BYTES_MAX ||
          out->reply_left > WIRE_RUN_BYTES_MAX ||
          out->reply_before + out->reply.len + out->reply_left > WIRE_RUN_BYTES_MAX)) {
         return false;
     }
-    bool is_whole = count == 0 || out->reply_end[count - 1] == out->reply.len;
+    bool is_whole = count == 0 || out->reply_end[count - 1] == out->reply_before + out->reply.len;
     return number[2] <= WIRE_REFUSED && is_whole;
 }
 

@@ -227,6 +227,7 @@ static void encode_query(struct buf *out, const struct wire_query *ask)
     body.pattern = binary(ask->pattern);
     body.n_names = ask->name_count;
     body.names = binaries_new(ask->name, ask->name_count);
+    body.limit = ask->limit;
     Fanfare__Peer__Frame frame = FANFARE__PEER__FRAME__INIT;
     frame.body_case = FANFARE__PEER__FRAME__BODY_QUERY;
     frame.query = &body;

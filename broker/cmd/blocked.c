@@ -6,10 +6,11 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "cluster/commands.h"
-#include "cmd/blocked_undo.h"
 #include "cmd/caller.h"
 #include "cmd/data_wait.h"
 #include "cmd/permission.h"
+#include "config/config.h"
+#include "partition/lent.h"
 #include "session/users.h"
 
 /* Asked first for a command that parks, then for one that puts back what it took. */
@@ -24,11 +25,17 @@ struct blocked {
     uint32_t command;
     bool is_answered;
     bool is_unparked; /* partition_unpark was asked for */
+    bool is_owed;     /* that its answer has been handed over: `origin` */
+    struct partition_request origin;
+    struct handed_over handed_over;
     enum wait_end why;
 };
 
 static void blocked_free(struct blocked *blocked)
 {
+    if (blocked->is_owed) {
+        commands_confirm(blocked->service->sessions.commands, &blocked->origin);
+    }
     if (blocked->session == NULL) { service_debt_left(blocked->service); }
     worker_timer_cancel(&blocked->timer);
     buf_fini(&blocked->request.reply);
@@ -54,13 +61,25 @@ static void on_put_back(struct partition_request *request)
     blocked_free(blocked);
 }
 
+/* NULL: nothing was taken. */
+static struct partition_call *undo_of(const struct blocked *blocked)
+{
+    const struct partition_request *request = &blocked->request;
+    bool has_taken = request->err == ERR_OK && !request->is_unparked;
+    struct lent_words words = {0};
+    struct partition_call *undo = NULL;
+    if (has_taken && lent_undo(lent_by(blocked->call), buf_slice(&request->reply), &words)) {
+        undo = data_call_copy(words.word, words.count, blocked->call->db);
+    }
+    lent_words_fini(&words);
+    return undo;
+}
+
 /* The command ended without its client. Takes: blocked. */
 static void put_back(struct blocked *blocked)
 {
     struct partition_request *request = &blocked->request;
-    bool has_taken = request->err == ERR_OK && !request->is_unparked;
-    struct partition_call *undo =
-        has_taken ? blocked_undo(blocked->call, buf_slice(&request->reply)) : NULL;
+    struct partition_call *undo = undo_of(blocked);
     if (undo == NULL) {
         blocked_free(blocked);
         return;
@@ -88,6 +107,9 @@ static void on_answer(struct partition_request *request)
     struct blocked *blocked = CONTAINER_OF(request, struct blocked, request);
     worker_timer_cancel(&blocked->timer);
     blocked->is_answered = true;
+    blocked->is_owed = request->is_lent && request->err == ERR_OK && !request->is_unparked;
+    blocked->origin =
+        (struct partition_request){.partition = request->partition, .origin = request->origin};
     if (blocked->session == NULL) {
         put_back(blocked);
         return;
@@ -100,12 +122,13 @@ static void on_answer(struct partition_request *request)
     }
 }
 
-static void unpark(struct blocked *blocked)
+/* Whose time is up is told that it found nothing by whoever leads; others need not be told. */
+static void unpark(struct blocked *blocked, bool is_asked)
 {
-    if (blocked->is_answered || blocked->is_unparked) { return; }
+    if (blocked->is_answered) { return; }
     blocked->is_unparked = true;
     worker_timer_cancel(&blocked->timer);
-    commands_unpark(blocked->service->sessions.commands, &blocked->request);
+    commands_unpark(blocked->service->sessions.commands, &blocked->request, is_asked);
 }
 
 static void on_due(struct worker_timer *timer);
@@ -127,7 +150,7 @@ static void on_due(struct worker_timer *timer)
         return;
     }
     blocked->why = WAIT_TIMED_OUT;
-    unpark(blocked);
+    unpark(blocked, true);
 }
 
 static bool is_allowed(const struct blocked *blocked)
@@ -142,7 +165,7 @@ static void interrupt(void *question, enum wait_end why)
     if (blocked->is_answered || blocked->is_unparked) { return; }
     if (why == WAIT_REVIEWED && is_allowed(blocked)) { return; }
     blocked->why = why;
-    unpark(blocked);
+    unpark(blocked, why == WAIT_TIMED_OUT);
 }
 
 /* Allowed again meanwhile: as if its time were up. */
@@ -151,6 +174,11 @@ static void answer_reviewed(const struct blocked *blocked, struct call *call)
     call->argv = blocked->call->argv;
     call->argc = blocked->call->argc;
     if (!permission_lacks(call, "toplevel")) { reply_null_array(call->reply); }
+}
+
+static void on_handed_over(struct handed_over *handed_over)
+{
+    blocked_free(CONTAINER_OF(handed_over, struct blocked, handed_over));
 }
 
 static void finish(void *question, struct call *call)
@@ -169,7 +197,12 @@ static void finish(void *question, struct call *call)
         call->reply->error_count += request->reply.data[0] == '-';
         buf_append(call->reply->out, buf_slice(&request->reply));
     }
-    blocked_free(blocked);
+    if (blocked->is_owed) {
+        blocked->handed_over.run = on_handed_over;
+        list_push_back(&blocked->service->handed_over, &blocked->handed_over.link);
+    } else {
+        blocked_free(blocked);
+    }
 }
 
 static void forget(void *question)
@@ -182,7 +215,7 @@ static void forget(void *question)
         return;
     }
     metric_sub(METRIC_redis_blocked_clients, 1);
-    unpark(blocked);
+    unpark(blocked, false);
 }
 
 /* Its place in the queue: later than all that this worker has given before. */
@@ -231,6 +264,8 @@ void blocked_begin(struct call *call, const struct slice *argv, uint32_t partiti
         .on_done = on_answer,
     };
     set_wait_keys(blocked);
+    blocked->request.is_lent = lent_by(blocked->call) != LENT_NOTHING &&
+                               config_number(call->caller->broker->config, CONFIG_return_lost_pops);
     if (timeout_ms > 0) {
         uint64_t ms_max = (UINT64_MAX / 2 - clock_mono_ns()) / NS_PER_MS;
         blocked->until_ns =

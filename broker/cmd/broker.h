@@ -17,6 +17,7 @@
 
 struct acl;
 struct acl_catalogue;
+struct agreed;
 struct service;
 struct session_ops;
 
@@ -30,6 +31,7 @@ struct broker {
     struct directory *directory;
     struct cluster *cluster;             /* NULL: this node is alone */
     struct tls_server *tls;              /* NULL: no address is encrypted */
+    struct agreed *agreed;               /* the cluster's users here; NULL: this node is alone */
     struct acl *acl;                     /* who may do what: made by user_file_begin */
     struct acl_catalogue *acl_catalogue; /* what its rules are about */
     const struct session_ops *pipeline;  /* through which requests go */

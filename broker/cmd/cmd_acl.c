@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cmd/ask_workers.h"
 #include "cmd/caller.h"
+#include "cmd/user_change.h"
 #include "cmd/user_file.h"
 #include "session/users.h"
 
@@ -28,7 +29,7 @@ static void answer_wrong(struct call *call, struct buf *why)
     buf_fini(&text);
 }
 
-void cmd_acl_setuser(struct call *call)
+static void set_here(struct call *call)
 {
     static const struct ask_ops ops = {visit, finish_ok, NULL};
     struct buf why = {0};
@@ -43,25 +44,47 @@ void cmd_acl_setuser(struct call *call)
     buf_fini(&why);
 }
 
+void cmd_acl_setuser(struct call *call)
+{
+    switch (user_change_scope(call)) {
+    case SCOPE_NODE: set_here(call); break;
+    case SCOPE_CLUSTER:
+        LOG_LIMITED(LOG_LEVEL_INFO, "user set by a client", LOG_SLICE("user", call->argv[2]),
+                    LOG_UINT("client", call->caller->session->id));
+        user_change(call, WISH_SET, call->argv + 2, call->argc - 2);
+        break;
+    case SCOPE_UNKNOWN: break;
+    }
+}
+
 static void finish_delete(void *question, struct call *call)
 {
     reply_int(call->reply, *(int64_t *)question);
 }
 
-void cmd_acl_deluser(struct call *call)
+static void delete_here(struct call *call)
 {
     static const struct ask_ops ops = {visit, finish_delete, mem_free};
+    int64_t *count = mem_new0(sizeof *count);
+    for (uint32_t i = 2; i < call->argc; i++) {
+        *count += acl_delete_user(call->caller->broker->acl, call->argv[i]);
+    }
+    ask_workers(call, &ops, count);
+}
+
+void cmd_acl_deluser(struct call *call)
+{
     for (uint32_t i = 2; i < call->argc; i++) {
         if (slice_equal(call->argv[i], SLICE("default"))) {
             reply_error(call->reply, "ERR The 'default' user cannot be removed");
             return;
         }
     }
-    int64_t *count = mem_new0(sizeof *count);
-    for (uint32_t i = 2; i < call->argc; i++) {
-        *count += acl_delete_user(call->caller->broker->acl, call->argv[i]);
+    switch (user_change_scope(call)) {
+    case SCOPE_NODE: delete_here(call); break;
+    case SCOPE_CLUSTER: user_change(call, WISH_DELETE, call->argv + 2, call->argc - 2); break;
+    case SCOPE_UNKNOWN: break;
     }
-    ask_workers(call, &ops, count);
 }
 
 /* ---- the file ---- */
@@ -77,10 +100,25 @@ static bool lacks_file(struct call *call)
     return true;
 }
 
-void cmd_acl_load(struct call *call)
+static void load_for_all(struct call *call)
+{
+    struct buf why = {0};
+    struct buf text = {0};
+    if (user_file_read(call->caller->broker, &text, &why)) {
+        LOG_LIMITED(LOG_LEVEL_INFO, "users read again",
+                    LOG_UINT("client", call->caller->session->id));
+        const struct slice word = buf_slice(&text);
+        user_change(call, WISH_REPLACE, &word, 1);
+    } else {
+        answer_wrong(call, &why);
+    }
+    buf_fini(&text);
+    buf_fini(&why);
+}
+
+static void load_here(struct call *call)
 {
     static const struct ask_ops ops = {visit, finish_ok, NULL};
-    if (lacks_file(call)) { return; }
     struct buf why = {0};
     if (user_file_load(call->caller->broker, &why)) {
         LOG_LIMITED(LOG_LEVEL_INFO, "users read again",
@@ -90,6 +128,16 @@ void cmd_acl_load(struct call *call)
         answer_wrong(call, &why);
     }
     buf_fini(&why);
+}
+
+void cmd_acl_load(struct call *call)
+{
+    if (lacks_file(call)) { return; }
+    switch (user_change_scope(call)) {
+    case SCOPE_NODE: load_here(call); break;
+    case SCOPE_CLUSTER: load_for_all(call); break;
+    case SCOPE_UNKNOWN: break;
+    }
 }
 
 void cmd_acl_save(struct call *call)

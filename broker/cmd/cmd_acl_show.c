@@ -1,7 +1,6 @@
-/* cmd_acl_show: ACL GETUSER, LIST, USERS, WHOAMI, CAT, GENPASS, DRYRUN, LOG: what tells about users. */
+/* cmd_acl_show: ACL GETUSER, LIST, USERS, WHOAMI, CAT, GENPASS, DRYRUN: what tells about users. */
 #include "acl/acl.h"
 #include "acl/acl_password.h"
-#include "base/clock.h"
 #include "cmd/caller.h"
 #include "cmd/permission.h"
 #include "session/users.h"
@@ -122,7 +121,10 @@ static void write_category(struct reply *reply, uint32_t category)
 void cmd_acl_cat(struct call *call)
 {
     if (call->argc > 3) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'acl|cat' command");
+        reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ACL HELP.",
+            SLICE_ARG(call->argv[1]));
         return;
     }
     if (call->argc == 2) {
@@ -204,64 +206,4 @@ void cmd_acl_dryrun(struct call *call)
     permission_say(&text, user, verdict, command->full_name, &argv[at]);
     reply_bulk(call->reply, buf_slice(&text));
     buf_fini(&text);
-}
-
-/* ---- LOG ---- */
-
-static void begin_log(void *arg, uint32_t count)
-{
-    reply_array(arg, count);
-}
-
-static void write_entry(void *arg, const struct acl_log_entry *entry)
-{
-    static const char *const reason[] = {
-        [ACL_NO_COMMAND] = "command",
-        [ACL_NO_KEY] = "key",
-        [ACL_NO_CHANNEL] = "channel",
-        [ACL_NO_AUTH] = "auth",
-    };
-    struct reply *reply = arg;
-    uint64_t now_ms = clock_wall_us() / 1000;
-    uint64_t age_ms = now_ms > entry->created_ms ? now_ms - entry->created_ms : 0;
-    reply_map(reply, 10);
-    reply_bulk_str(reply, "count");
-    reply_int(reply, (int64_t)entry->count);
-    reply_bulk_str(reply, "reason");
-    reply_bulk_str(reply, reason[entry->reason]);
-    reply_bulk_str(reply, "context");
-    reply_bulk_str(reply, entry->context);
-    reply_bulk_str(reply, "object");
-    reply_bulk(reply, entry->object);
-    reply_bulk_str(reply, "username");
-    reply_bulk(reply, entry->user);
-    reply_bulk_str(reply, "age-seconds");
-    reply_double(reply, (double)age_ms / 1000.0);
-    reply_bulk_str(reply, "client-info");
-    reply_bulk(reply, entry->client);
-    reply_bulk_str(reply, "entry-id");
-    reply_int(reply, (int64_t)entry->id);
-    reply_bulk_str(reply, "timestamp-created");
-    reply_int(reply, (int64_t)entry->created_ms);
-    reply_bulk_str(reply, "timestamp-last-updated");
-    reply_int(reply, (int64_t)entry->updated_ms);
-}
-
-void cmd_acl_log(struct call *call)
-{
-    enum { ENTRIES_DEFAULT = 10 };
-    struct acl_log *log = acl_log(call->caller->broker->acl);
-    int64_t count = ENTRIES_DEFAULT;
-    if (call->argc > 3) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'acl|log' command");
-    } else if (call->argc == 3 && slice_equal_nocase(call->argv[2], SLICE("reset"))) {
-        acl_log_clear(log);
-        reply_ok(call->reply);
-    } else if (call->argc == 3 && !slice_to_int64(call->argv[2], &count)) {
-        reply_error(call->reply, "ERR value is not an integer or out of range");
-    } else {
-        count = count < 0 ? 0 : count < UINT32_MAX ? count : UINT32_MAX;
-        const struct acl_log_visitor visitor = {begin_log, write_entry, call->reply};
-        acl_log_each(log, (uint32_t)count, &visitor);
-    }
 }

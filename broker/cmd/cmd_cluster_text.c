@@ -3,9 +3,11 @@
 
 #include <inttypes.h>
 
+#include "acl/acl.h"
 #include "base/mem.h"
 #include "base/slot.h"
 #include "cluster/cluster.h"
+#include "cmd/agreed.h"
 #include "cmd/caller.h"
 #include "cmd/cluster_view.h"
 
@@ -83,6 +85,19 @@ static void append_membership(struct buf *out, const struct cluster_status *stat
     buf_appendf(out, "fanfare_cluster_waiting_publishes:%" PRIu64 "\r\n",
                 status->waiting_publishes);
     buf_appendf(out, "fanfare_partitions_unled:%" PRIu32 "\r\n", status->unled);
+    buf_appendf(out, "fanfare_partitions_lost:%" PRIu32 "\r\n", status->lost);
+}
+
+/* Whose users are in force: the node's own, the cluster's, or, where this node is cut off, what it knew of them. */
+static void append_users(struct buf *out, const struct call *call,
+                         const struct cluster_status *status)
+{
+    bool is_agreed = acl_is_agreed(call->caller->broker->acl);
+    bool is_cut_off = !status->membership.has_lease;
+    struct roster *roster = agreed_roster(call->caller->broker->agreed);
+    buf_appendf(out, "fanfare_users:%s\r\n", !is_agreed ? "own" : is_cut_off ? "kept" : "cluster");
+    buf_appendf(out, "fanfare_users_version:%" PRIu64 "\r\n", roster != NULL ? roster->version : 0);
+    roster_unref(roster);
 }
 
 static void append_link(struct buf *out, uint32_t index, const struct cluster_link_status *link)
@@ -108,6 +123,7 @@ void cluster_info_append(struct buf *out, const struct call *call)
     struct cluster_status *status = status_new(call);
     buf_appendf(out, "fanfare_cluster_state:%s\r\n", counts.unowned == 0 ? "ok" : "fail");
     append_membership(out, status, cluster_unready_because(call->caller->broker->cluster));
+    append_users(out, call, status);
     buf_appendf(out, "fanfare_cluster_members:%" PRIu32 "\r\n", counts.members);
     buf_appendf(out, "fanfare_cluster_members_up:%" PRIu32 "\r\n", counts.up);
     buf_appendf(out, "fanfare_cluster_voters:%" PRIu32 "\r\n", counts.voters);

@@ -8,6 +8,8 @@
 #include "cmd/caller.h"
 #include "cmd/encoding_limits.h"
 #include "cmd/keyspace_events.h"
+#include "cmd/permission.h"
+#include "cmd/user_change.h"
 #include "cmd/user_file.h"
 
 /* One walk counts, the next writes: the set of names is constant. */
@@ -34,6 +36,39 @@ void cmd_config_get(struct call *call)
     config_each(config, call->argv + 2, call->argc - 2, write_option, call->reply);
 }
 
+/* Redis guards by enable-protected-configs what a client could write files with. */
+static bool is_protected(struct call *call, struct slice name)
+{
+    if (!slice_equal_nocase(name, SLICE("dir")) ||
+        permission_by_option(call, CONFIG_enable_protected_configs)) {
+        return false;
+    }
+    reply_errorf(call->reply,
+                 "ERR CONFIG SET failed (possibly related to argument '%.*s') - can't set "
+                 "protected config",
+                 SLICE_ARG(name));
+    return true;
+}
+
+/* Where it is set last; `count`: it is not. */
+static uint32_t find_password(const struct slice *name, uint32_t count)
+{
+    for (uint32_t i = count; i > 0; i--) {
+        if (slice_equal_nocase(name[i - 1], SLICE("requirepass"))) { return i - 1; }
+    }
+    return count;
+}
+
+/* The password is that of the user `default`, which all nodes of a cluster have together. */
+static void answer_set(struct call *call, enum user_scope scope, const struct slice *password)
+{
+    if (scope == SCOPE_CLUSTER) {
+        user_change(call, WISH_PASSWORD, password, 1);
+    } else {
+        reply_ok(call->reply);
+    }
+}
+
 void cmd_config_set(struct call *call)
 {
     enum { PAIRS_MAX = 64 };
@@ -47,11 +82,15 @@ void cmd_config_set(struct call *call)
         return;
     }
     struct slice name[PAIRS_MAX];
-    struct slice value[PAIRS_MAX];
+    struct slice value[PAIRS_MAX + 1];
     for (uint32_t i = 0; i < count; i++) {
         name[i] = call->argv[2 + 2 * i];
         value[i] = call->argv[3 + 2 * i];
+        if (is_protected(call, name[i])) { return; }
     }
+    uint32_t password = find_password(name, count);
+    enum user_scope scope = password < count ? user_change_scope(call) : SCOPE_NODE;
+    if (scope == SCOPE_UNKNOWN) { return; }
     struct buf why = {0};
     buf_append_str(&why, "ERR ");
     if (config_set(call->caller->broker->config, name, value, count, &why)) {
@@ -62,7 +101,7 @@ void cmd_config_set(struct call *call)
         keyspace_events_set(call->caller->broker);
         encoding_limits_set(call->caller->broker);
         user_file_refresh(call->caller->broker);
-        reply_ok(call->reply);
+        answer_set(call, scope, &value[password]);
     } else {
         reply_error_slice(call->reply, buf_slice(&why));
     }
@@ -90,6 +129,7 @@ void cmd_config_resetstat(struct call *call)
 
 void cmd_config_rewrite(struct call *call)
 {
+    user_file_to_config(call->caller->broker);
     enum err err = config_rewrite(call->caller->broker->config);
     if (err == ERR_OK) {
         LOG_INFO("config file rewritten", LOG_STR("file", call->caller->broker->config_file));

@@ -2,7 +2,7 @@
  * database. */
 #include "cmd/caller.h"
 #include "cmd/client_text.h"
-#include "cmd/permission.h"
+#include "cmd/login.h"
 #include "session/bar.h"
 #include "session/life.h"
 #include "session/users.h"
@@ -10,19 +10,6 @@
 enum { DATABASES = 16 };
 
 /* ---- AUTH, HELLO ---- */
-
-static bool authenticate(struct call *call, struct slice name, struct slice password)
-{
-    struct session *session = call->caller->session;
-    struct acl_user *user = acl_users_find(sessions_of(session)->users, name);
-    if (user == NULL || !acl_user_is_on(user) || !acl_user_knows(user, password)) {
-        permission_note(call, ACL_NO_AUTH, "toplevel", SLICE("AUTH"), name);
-        reply_error(call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
-        return false;
-    }
-    session_login(session, user);
-    return true;
-}
 
 void cmd_auth(struct call *call)
 {
@@ -39,7 +26,7 @@ void cmd_auth(struct call *call)
         return;
     }
     struct slice user = call->argc == 3 ? call->argv[1] : SLICE("default");
-    if (authenticate(call, user, call->argv[call->argc - 1])) { reply_ok(call->reply); }
+    if (login(call, user, call->argv[call->argc - 1])) { reply_ok(call->reply); }
 }
 
 /* What HELLO asks for besides the version. */
@@ -117,7 +104,7 @@ void cmd_hello(struct call *call)
     int64_t version;
     struct hello hello = {{0}, {0}, {0}};
     if (!hello_version(call, &version) || !hello_options(call, &hello)) { return; }
-    if (hello.user.data != NULL && !authenticate(call, hello.user, hello.password)) { return; }
+    if (hello.user.data != NULL && !login(call, hello.user, hello.password)) { return; }
     if (session_must_login(session)) {
         reply_error(call->reply, "NOAUTH HELLO must be called with the client already "
                                  "authenticated, otherwise the HELLO "

@@ -4,18 +4,7 @@
 #include <time.h>
 
 #include "cmd/caller.h"
-#include "session/address.h"
-
-static bool debug_is_allowed(const struct call *call)
-{
-    enum { DEBUG_NO, DEBUG_YES, DEBUG_LOCAL }; /* the option's choices */
-    int64_t choice = config_number(call->caller->broker->config, CONFIG_enable_debug_command);
-    if (choice != DEBUG_LOCAL) { return choice == DEBUG_YES; }
-    char text[SESSION_ADDRESS_BYTES];
-    struct slice address = session_address(call->caller->session, text);
-    return (call->caller->session->flags & SESSION_UNIX) != 0 ||
-           slice_starts_with(address, SLICE("127.")) || slice_starts_with(address, SLICE("[::1]:"));
-}
+#include "cmd/permission.h"
 
 /* Holds up this worker and its clients, on purpose: tests of timeouts and backlogs need a server
  * that does not answer. */
@@ -173,7 +162,7 @@ static void debug_help(struct call *call)
 
 void cmd_debug(struct call *call)
 {
-    if (!debug_is_allowed(call)) {
+    if (!permission_by_option(call, CONFIG_enable_debug_command)) {
         reply_error(call->reply,
                     "ERR DEBUG command not allowed. If the enable-debug-command option is set to "
                     "\"local\", you can run it from a local connection, otherwise you need to set "

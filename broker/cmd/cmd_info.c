@@ -176,6 +176,8 @@ static void print_stats(const struct call *call, struct buf *out)
     put_uint(out, "acl_access_denied_key", metric_sum(METRIC_redis_acl_access_denied_key_total));
     put_uint(out, "acl_access_denied_channel",
              metric_sum(METRIC_redis_acl_access_denied_channel_total));
+    put_uint(out, "acl_access_denied_tls_cert",
+             metric_sum(METRIC_redis_acl_access_denied_tls_cert_total));
     put_uint(out, "sync_full", 0);
     put_uint(out, "sync_partial_ok", 0);
     put_uint(out, "sync_partial_err", 0);

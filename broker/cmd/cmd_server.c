@@ -37,29 +37,6 @@ void cmd_replicaof(struct call *call)
     }
 }
 
-/* ---- what was acknowledged is on disk ---- */
-
-void cmd_save(struct call *call)
-{
-    reply_ok(call->reply);
-}
-
-void cmd_bgsave(struct call *call)
-{
-    bool is_good = call->argc == 1 ||
-                   (call->argc == 2 && slice_equal_nocase(call->argv[1], SLICE("schedule")));
-    if (is_good) {
-        reply_status(call->reply, "Background saving started");
-    } else {
-        syntax_error(call);
-    }
-}
-
-void cmd_lastsave(struct call *call)
-{
-    reply_int(call->reply, (int64_t)(clock_wall_us() / 1000000));
-}
-
 /* There are none, so nothing is left to remove: what test suites and tools do first succeeds.
  * The arguments from `at` on may be one word, the mode. */
 static void flush(struct call *call, uint32_t at)

@@ -118,6 +118,7 @@ static bool plan_calls(struct plan *plan, const struct call *call, struct buf *w
     plan->call = mem_new((transaction->count + 1) * sizeof *plan->call);
     for (uint32_t i = 0; i < transaction->count; i++) {
         const struct queued *queued = transaction->queue[i];
+        if (queued->refusal.len > 0) { continue; }
         if (queued->command == COMMAND_select) {
             (void)data_arg_database(queued->argv[1], &database);
         }

@@ -57,6 +57,15 @@ static void write_data(struct call *call, const struct command *command)
     }
 }
 
+static void write_refusal(struct transaction *transaction, const struct queued *queued,
+                          const struct command *command)
+{
+    struct slice refusal = buf_slice(&queued->refusal);
+    buf_append(&transaction->reply, refusal);
+    error_stats_add(refusal, 1);
+    metric_family_add(METRIC_FAMILY_redis_commands_rejected_calls_total, command_id(command), 1);
+}
+
 /* Run the queued commands that are left, until one waits. At the end the whole answer is in
  * call->reply. */
 static void go_on(struct call *call)
@@ -71,6 +80,10 @@ static void go_on(struct call *call)
             return;
         }
         transaction->next++;
+        if (queued->refusal.len > 0) {
+            write_refusal(transaction, queued, command);
+            continue;
+        }
         if (command->flags & CMD_DATA) {
             write_data(call, command);
             continue;
@@ -104,32 +117,21 @@ void cmd_multi(struct call *call)
     reply_ok(call->reply);
 }
 
-/* The client's user may not do any more what it could when it was queued: then nothing of it is done. */
-static bool is_forbidden(struct call *call)
+/* What the client's user may not do any more, but could when it was queued, is an error in its place. */
+static void refuse_what_is_lost(struct call *call)
 {
-    const struct transaction *transaction = transaction_of(call->caller->session);
+    struct transaction *transaction = transaction_of(call->caller->session);
+    transaction->flags = 0;
     for (uint32_t i = 0; i < transaction->count; i++) {
-        const struct queued *queued = transaction->queue[i];
-        struct buf refusal = {0};
-        struct reply reply = {.out = &refusal, .version = call->reply->version};
+        struct queued *queued = transaction->queue[i];
+        struct reply reply = {.out = &queued->refusal, .version = call->reply->version};
         struct call inner = *call;
         inner.command = &command_table[queued->command];
         inner.argc = queued->argc;
         inner.argv = queued->argv;
         inner.reply = &reply;
-        bool is_forbidden = permission_lacks(&inner, "multi");
-        if (is_forbidden) {
-            struct buf text = {0};
-            buf_append(&text, SLICE("EXECABORT Transaction discarded because of: "));
-            buf_append(&text,
-                       slice_of(refusal.data + 1, refusal.len - 3)); /* without '-', CR, LF */
-            reply_error_slice(call->reply, buf_slice(&text));
-            buf_fini(&text);
-        }
-        buf_fini(&refusal);
-        if (is_forbidden) { return true; }
+        if (!permission_is_lost(&inner)) { transaction->flags |= inner.command->flags; }
     }
-    return false;
 }
 
 void cmd_exec(struct call *call)
@@ -145,10 +147,7 @@ void cmd_exec(struct call *call)
         transaction_discard(session);
         return;
     }
-    if (is_forbidden(call)) {
-        transaction_discard(session);
-        return;
-    }
+    refuse_what_is_lost(call);
     session->flags &= ~(uint32_t)SESSION_MULTI;
     session->flags |= SESSION_EXECUTING;
     transaction->go_on = go_on;

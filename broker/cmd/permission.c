@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -128,6 +129,7 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
         [ACL_NO_KEY] = METRIC_redis_acl_access_denied_key_total,
         [ACL_NO_CHANNEL] = METRIC_redis_acl_access_denied_channel_total,
         [ACL_NO_AUTH] = METRIC_redis_acl_access_denied_auth_total,
+        [ACL_NO_CERTIFICATE] = METRIC_redis_acl_access_denied_tls_cert_total,
     };
     metric_add(counter[verdict], 1);
     struct buf client = {0};
@@ -142,6 +144,14 @@ void permission_note(const struct call *call, enum acl_verdict verdict, const ch
     };
     acl_log_add(acl_log(call->caller->broker->acl), &entry, clock_wall_us() / 1000);
     buf_fini(&client);
+}
+
+bool permission_by_option(const struct call *call, enum config_option option)
+{
+    enum { BY_NOBODY, BY_ALL, BY_LOCALS };
+    int64_t choice = config_number(call->caller->broker->config, option);
+    return choice == BY_LOCALS ? address_is_local(call->caller->session->conn.fd)
+                               : choice == BY_ALL;
 }
 
 const char *permission_reaches(const struct acl_user *user, const struct command *command,
@@ -168,13 +178,70 @@ bool permission_would_lack(const struct acl_user *user, const struct command *co
            acl_user_may(user, &question, &at) != ACL_ALLOWED;
 }
 
-bool permission_lacks(struct call *call, const char *context)
+/* Why a queued call is not executed, in Redis's words. */
+static void say_lost(struct buf *out, enum acl_verdict verdict)
+{
+    static const char *const why[] = {
+        [ACL_ALLOWED] = "no permission",
+        [ACL_NO_COMMAND] = "no permission to execute the command or subcommand",
+        [ACL_NO_KEY] = "no permission to touch the specified keys",
+        [ACL_NO_CHANNEL] =
+            "no permission to access one of the channels used as arguments to the command",
+        [ACL_NO_AUTH] = "no permission",
+    };
+    buf_appendf(out,
+                "ACLs rules changed between the moment the transaction was accumulated and the "
+                "EXEC call. This command is no longer allowed for the following reason: %s",
+                why[verdict]);
+}
+
+static bool memo_says_so(const struct permission_memo *memo, const struct call *call,
+                         const struct acl_user *user)
+{
+    struct slice channel = call->argv[1];
+    return memo->user == user && memo->command == call->command && memo->len == channel.len &&
+           memcmp(memo->channel, channel.data, channel.len) == 0;
+}
+
+/* Where this publish is noted, or would be; NULL: it is none, or its channel has a long name. */
+static struct permission_memo *memo_of(const struct call *call, const struct acl_user *user)
+{
+    if (!(call->command->flags & CMD_PUBLISHES) || call->argc < 2 ||
+        call->argv[1].len > PERMISSION_MEMO_BYTES) {
+        return NULL;
+    }
+    struct permission_memos *memos = &call->caller->service->memos;
+    uint64_t version = sessions_of(call->caller->session)->acl_version;
+    if (UNLIKELY(memos->acl_version != version)) {
+        *memos = (struct permission_memos){.acl_version = version};
+    }
+    if (LIKELY(memos->last != NULL && memo_says_so(memos->last, call, user))) {
+        return memos->last;
+    }
+    uint64_t hash = slice_hash(call->argv[1]) ^ (uintptr_t)user >> 4;
+    memos->last = &memos->memo[hash % PERMISSION_MEMOS];
+    return memos->last;
+}
+
+static void memo_note(struct permission_memo *memo, const struct call *call,
+                      const struct acl_user *user)
+{
+    struct slice channel = call->argv[1];
+    memo->user = user;
+    memo->command = call->command;
+    memo->len = (uint8_t)channel.len;
+    memcpy(memo->channel, channel.data, channel.len);
+}
+
+static bool lacks(struct call *call, const char *context, bool is_queued)
 {
     const struct session *session = call->caller->session;
     bool is_default = !(session->flags & SESSION_NAMED);
     if (LIKELY(is_default && sessions_of(session)->default_is_free)) { return false; }
     const struct acl_user *user = session_user(session);
     if (acl_user_is_free(user) || call->command->flags & CMD_NO_AUTH) { return false; }
+    struct permission_memo *memo = memo_of(call, user);
+    if (memo != NULL && memo_says_so(memo, call, user)) { return false; }
     struct acl_question question;
     if (!permission_question(call->command, call->argv, call->argc, &question)) {
         question.range_count = 0;
@@ -182,6 +249,7 @@ bool permission_lacks(struct call *call, const char *context)
     uint32_t at;
     enum acl_verdict verdict = acl_user_may(user, &question, &at);
     if (LIKELY(verdict == ACL_ALLOWED)) {
+        if (memo != NULL) { memo_note(memo, call, user); }
         const char *word = permission_reaches(user, call->command, call->argv, call->argc);
         if (LIKELY(word == NULL)) { return false; }
         reply_errorf(call->reply,
@@ -193,8 +261,22 @@ bool permission_lacks(struct call *call, const char *context)
     permission_note(call, verdict, context, object, acl_user_name(user));
     struct buf text = {0};
     buf_append(&text, SLICE("NOPERM "));
-    permission_say(&text, user, verdict, call->command->full_name, NULL);
+    if (is_queued) {
+        say_lost(&text, verdict);
+    } else {
+        permission_say(&text, user, verdict, call->command->full_name, NULL);
+    }
     reply_error_slice(call->reply, buf_slice(&text));
     buf_fini(&text);
     return true;
+}
+
+bool permission_lacks(struct call *call, const char *context)
+{
+    return lacks(call, context, false);
+}
+
+bool permission_is_lost(struct call *call)
+{
+    return lacks(call, "multi", true);
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cmd/caller.h"
+#include "cmd/certificate.h"
 #include "cmd/data_run.h"
 #include "cmd/measure.h"
 #include "cmd/monitor.h"
@@ -110,6 +111,7 @@ static bool is_unknown(struct call *call)
         command = sub;
     }
     call->command = command;
+    call->caller->session->command = (uint16_t)command_id(command);
     return false;
 }
 
@@ -351,7 +353,14 @@ static void left(struct sessions *sessions)
     service_client_left(service_with(sessions));
 }
 
+static void greet(struct session *session)
+{
+    const struct caller caller = caller_of(session);
+    certificate_login(&caller);
+}
+
 const struct session_ops pipeline_ops = {
+    .greet = greet,
     .request = request,
     .input_done = input_done,
     .go_on = go_on,

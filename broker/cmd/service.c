@@ -1,13 +1,13 @@
 /* service: a worker's turn, its clients' arrival, and its end. */
 #include "cmd/service.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "acl/acl.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,12 +22,37 @@
 
 /* ---- the turn ---- */
 
+/* What was answered at the end of the last turn has been written since. */
+static void tell_handed_over(struct service *service)
+{
+    struct list *link;
+    while ((link = list_pop_front(&service->handed_over)) != NULL) {
+        struct handed_over *handed_over = CONTAINER_OF(link, struct handed_over, link);
+        handed_over->run(handed_over);
+    }
+    if (service->is_confirming) { return; }
+    service->is_confirming = true;
+    service_debt_came(service);
+}
+
+/* Before it ends the partitions are to know it, or they put it back. */
+static void look_whether_confirmed(struct service *service)
+{
+    const struct commands *commands = service->sessions.commands;
+    if (!service->is_confirming || (commands != NULL && !commands_have_confirmed(commands))) {
+        return;
+    }
+    service->is_confirming = false;
+    service_debt_left(service);
+}
+
 /* Order, answer the publishers, then deliver: their next publishes are on their way while the
  * subscribers are written. */
 static void on_turn_end(void *arg)
 {
     struct service *service = arg;
     struct cluster *cluster = service->broker->cluster;
+    if (UNLIKELY(!list_is_empty(&service->handed_over))) { tell_handed_over(service); }
     fanout_commit(service->fanout);
     if (cluster != NULL) { cluster_turn(cluster, worker_index(service->worker)); }
     sessions_before_flush(&service->sessions);
@@ -47,6 +72,7 @@ static bool is_idle(void *arg)
     struct service *service = arg;
     const struct commands *commands = service->sessions.commands;
     return sessions_are_idle(&service->sessions) && fanout_is_idle(service->fanout) &&
+           list_is_empty(&service->handed_over) &&
            (commands == NULL || commands_are_idle(commands));
 }
 
@@ -56,6 +82,7 @@ static void on_tick(void *arg)
     struct cluster *cluster = service->broker->cluster;
     if (cluster != NULL) { cluster_tick(cluster, worker_index(service->worker)); }
     if (service->sessions.commands != NULL) { commands_tick(service->sessions.commands); }
+    look_whether_confirmed(service);
     fanout_tick(service->fanout);
     sessions_tick(&service->sessions, service_client_count(service));
 }
@@ -120,25 +147,6 @@ static void on_arrival(struct task *task)
     session_open(&service->sessions, fd, tls);
 }
 
-/* Does the peer live on this machine: a unix socket or a loopback address? */
-static bool is_local(int fd)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) { return false; }
-    if (address.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)&address;
-        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    if (address.ss_family == AF_INET6) {
-        const struct in6_addr *ip =
-            &((const struct sockaddr_in6 *)(const void *)&address)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(ip) ||
-               (IN6_IS_ADDR_V4MAPPED(ip) && ip->s6_addr[12] == IN_LOOPBACKNET);
-    }
-    return address.ss_family == AF_UNIX;
-}
-
 static void keep_alive(const struct config *config, int fd)
 {
     int idle_s = (int)config_number(config, CONFIG_tcp_keepalive);
@@ -154,8 +162,7 @@ static void keep_alive(const struct config *config, int fd)
     }
 }
 
-/* Does everybody who comes in count as `default` without a password? */
-static bool is_open_to_all(const struct broker *broker)
+bool service_is_open_to_all(const struct broker *broker)
 {
     struct acl_users *users = acl_users_now(broker->acl);
     const struct acl_user *standard = acl_users_default(users);
@@ -171,7 +178,8 @@ static const char *reason_to_refuse(struct broker *broker, int fd, uint64_t clie
     if (clients > (uint64_t)config_number(config, CONFIG_max_clients)) {
         return "-ERR max number of clients reached\r\n";
     }
-    if (config_number(config, CONFIG_protected_mode) && !is_local(fd) && is_open_to_all(broker)) {
+    if (config_number(config, CONFIG_protected_mode) && !address_is_local(fd) &&
+        service_is_open_to_all(broker)) {
         return "-DENIED This broker runs in protected mode: no password is set, so it serves "
                "clients of its own machine "
                "only. Set a password (requirepass), or allow everybody (protected-mode no), then "
@@ -279,6 +287,7 @@ void service_new(struct broker *broker, uint32_t index)
         .worker_count = broker->worker_count,
     };
     sessions_init(&service->sessions);
+    list_init(&service->handed_over);
 }
 
 void service_start(struct service *service)

@@ -12,10 +12,17 @@
 #include "base/mailbox.h"
 #include "cmd/broker.h"
 #include "cmd/latency.h"
+#include "cmd/permission.h"
 #include "cmd/slowlog.h"
 #include "net/worker.h"
 #include "pubsub/fanout.h"
 #include "session/session.h"
+
+/* Who is told when what it has answered, at the end of a turn, has been written to its socket. */
+struct handed_over {
+    struct list link;
+    void (*run)(struct handed_over *handed_over);
+};
 
 struct service {
     struct broker *broker;
@@ -24,12 +31,15 @@ struct service {
     struct sessions sessions; /* every one of this worker */
     struct slowlog slowlog;
     struct latency latency;
+    struct permission_memos memos;
     uint64_t run_began_ns; /* the present run of one quick command of one session; 0: none */
     uint32_t run_command;  /* enum command_id of that run */
     uint32_t run_count;
-    uint64_t last_ticket; /* of a command that waits for a key */
-    bool is_leaving;      /* draining: no new client */
-    bool is_draining;     /* sessions are to be closed at the end of this turn */
+    uint64_t last_ticket;    /* of a command that waits for a key */
+    struct list handed_over; /* struct handed_over */
+    bool is_confirming;      /* some of them: a debt */
+    bool is_leaving;         /* draining: no new client */
+    bool is_draining;        /* sessions are to be closed at the end of this turn */
     struct worker_timer pause_timer;
     struct task drain_task;
     struct task abort_task;
@@ -97,6 +107,9 @@ void service_free(struct service *service);
  * connections, which are closed without a word. Thread: any worker. */
 void service_on_accept(void *broker, int fd);
 void service_on_accept_tls(void *broker, int fd);
+
+/* Does everybody who comes in count as `default` without a password? Any thread. */
+bool service_is_open_to_all(const struct broker *broker);
 
 /* CLIENT UNPAUSE, or the pause is over: the paused sessions of this worker go on; those still held pause
  * again. */

@@ -41,27 +41,38 @@ static bool read_all(const char *path, struct buf *out)
     return error == 0;
 }
 
-bool user_file_load(struct broker *broker, struct buf *why)
+bool user_file_read(const struct broker *broker, struct buf *text, struct buf *why)
 {
     struct buf path = {0};
-    struct buf text = {0};
     path_of(broker, &path);
-    bool is_good = read_all(path.data, &text);
+    bool is_good = read_all(path.data, text);
     if (!is_good) {
         buf_appendf(why, "Error loading ACLs, opening file '%s': %s", path.data, strerror(errno));
-    } else {
+    }
+    buf_fini(&path);
+    return is_good;
+}
+
+void user_file_say(const struct broker *broker, struct slice fault, struct buf *why)
+{
+    config_text(broker->config, CONFIG_aclfile, why);
+    buf_append(why, SLICE(": "));
+    buf_append(why, fault);
+    buf_append(why, SLICE(". WARNING: ACL errors detected, no change to the previously active ACL "
+                          "rules was performed"));
+}
+
+bool user_file_load(struct broker *broker, struct buf *why)
+{
+    struct buf text = {0};
+    bool is_good = user_file_read(broker, &text, why);
+    if (is_good) {
         struct buf fault = {0};
         is_good = acl_replace(broker->acl, buf_slice(&text), &fault);
-        if (!is_good) {
-            buf_appendf(why, "%s: ", path.data);
-            buf_append(why, buf_slice(&fault));
-            buf_append(why, SLICE(". WARNING: ACL errors detected, no change to the previously "
-                                  "active ACL rules was performed"));
-        }
+        if (!is_good) { user_file_say(broker, buf_slice(&fault), why); }
         buf_fini(&fault);
     }
     buf_fini(&text);
-    buf_fini(&path);
     return is_good;
 }
 
@@ -122,10 +133,54 @@ void user_file_refresh(struct broker *broker)
 {
     acl_log_limit(acl_log(broker->acl),
                   (uint32_t)config_number(broker->config, CONFIG_acllog_max_len));
+    acl_set_hear_all(broker->acl, config_number(broker->config, CONFIG_acl_pubsub_default) != 0);
     struct buf password = {0};
     config_text(broker->config, CONFIG_requirepass, &password);
     acl_set_standard_password(broker->acl, buf_slice(&password));
     buf_fini(&password);
+}
+
+void user_file_to_config(struct broker *broker)
+{
+    if (user_file_is_set(broker)) { return; }
+    struct buf lines = {0};
+    acl_print_lines(broker->acl, &lines);
+    config_set_users(broker->config, buf_slice(&lines));
+    buf_fini(&lines);
+}
+
+static bool load_lines(struct broker *broker, struct slice lines, struct buf *why)
+{
+    struct buf fault = {0};
+    bool is_good = acl_replace(broker->acl, lines, &fault);
+    if (!is_good) {
+        buf_append_str(why, "of the configuration's users, ");
+        buf_append(why, buf_slice(&fault));
+    }
+    buf_fini(&fault);
+    return is_good;
+}
+
+static bool load_users(struct broker *broker, struct buf *why)
+{
+    struct buf lines = {0};
+    config_text(broker->config, CONFIG_user, &lines);
+    bool has_file = user_file_is_set(broker);
+    bool is_good = true;
+    if (has_file && lines.len > 0) {
+        buf_append_str(why, "Configuring Redis with users defined in redis.conf and at the same "
+                            "setting an ACL file path is invalid. This setup is very likely to "
+                            "lead to configuration errors and security holes, please define either "
+                            "an ACL file or declare users directly in your redis.conf, but not "
+                            "both.");
+        is_good = false;
+    } else if (has_file) {
+        is_good = user_file_load(broker, why);
+    } else if (lines.len > 0) {
+        is_good = load_lines(broker, buf_slice(&lines), why);
+    }
+    buf_fini(&lines);
+    return is_good;
 }
 
 enum err user_file_begin(struct broker *broker)
@@ -134,9 +189,8 @@ enum err user_file_begin(struct broker *broker)
     broker->acl_catalogue = permission_catalogue();
     broker->acl = acl_new(broker->acl_catalogue, hear_all);
     user_file_refresh(broker);
-    if (!user_file_is_set(broker)) { return ERR_OK; }
     struct buf why = {0};
-    bool is_good = user_file_load(broker, &why);
+    bool is_good = load_users(broker, &why);
     if (!is_good) { LOG_ERROR("the users cannot be read", LOG_SLICE("why", buf_slice(&why))); }
     buf_fini(&why);
     return is_good ? ERR_OK : ERR_INVALID;

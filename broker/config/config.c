@@ -156,6 +156,7 @@ void config_each(struct config *config, const struct slice *pattern, uint32_t pa
     for (unsigned i = 0; i < CONFIG_COUNT; i++) {
         const struct option_row *row = &option_rows[i];
         const char *names[] = {row->name, row->alias};
+        if (row->kind == KIND_USERS) { continue; }
         for (unsigned at = 0; at < COUNT_OF(names); at++) {
             if (names[at][0] == '\0' || !name_matches(pattern, pattern_count, names[at])) {
                 continue;
@@ -249,7 +250,9 @@ static bool stage_all(const struct config *config, const struct slice *name,
 {
     bool is_staged[CONFIG_COUNT] = {false};
     for (uint32_t i = 0; i < count; i++) {
-        if (option_find(name[i]) == CONFIG_COUNT && compat_find(name[i]) == NULL) {
+        enum config_option option = option_find(name[i]);
+        bool is_line = option != CONFIG_COUNT && option_rows[option].kind == KIND_USERS;
+        if (is_line || (option == CONFIG_COUNT && compat_find(name[i]) == NULL)) {
             buf_append_str(why, "Unknown option or number of arguments for CONFIG SET - '");
             buf_append(why, name[i]);
             buf_append_str(why, "'");
@@ -334,7 +337,21 @@ bool config_set(struct config *config, const struct slice *name, const struct sl
 bool config_is_secret(struct slice name)
 {
     enum config_option option = option_find(name);
-    return option != CONFIG_COUNT && option_rows[option].kind == KIND_SECRET;
+    if (slice_equal_nocase(name, SLICE("masterauth"))) { return true; } /* of a redis.conf */
+    return option != CONFIG_COUNT &&
+           (option_rows[option].kind == KIND_SECRET || option_rows[option].kind == KIND_USERS);
+}
+
+void config_set_users(struct config *config, struct slice lines)
+{
+    pthread_mutex_lock(&config->lock);
+    struct buf *text = &config->settings.value[CONFIG_user].text;
+    if (text->len > 0 || lines.len > 0) {
+        buf_fini(text);
+        buf_append(text, lines);
+        config->settings.source[CONFIG_user] = SOURCE_RUN_TIME;
+    }
+    pthread_mutex_unlock(&config->lock);
 }
 
 bool config_cap_clients(struct config *config, uint64_t count)

@@ -114,6 +114,9 @@ MUST_USE enum err config_reload(struct config *config);
  * */
 MUST_USE enum err config_rewrite(struct config *config);
 
+/* The lines of users that config_rewrite is to write, in the form of an ACL file, instead of those that the options name. */
+void config_set_users(struct config *config, struct slice lines);
+
 /* The config file's path as given; "" if none. */
 const char *config_file(const struct config *config);
 

@@ -79,19 +79,40 @@ static void quoted_print(struct slice text, struct buf *out)
     buf_append_str(out, "\"");
 }
 
+static void setting_print(const char *name, struct slice text, bool is_list, struct buf *out)
+{
+    buf_appendf(out, "%s ", name);
+    if (needs_quotes(text, is_list)) {
+        quoted_print(text, out);
+    } else {
+        buf_append(out, text);
+    }
+}
+
+/* A line each; its end is missing at the last one, as everywhere. */
+static void users_print(const struct option_row *row, struct slice text, struct buf *out)
+{
+    size_t head = strlen(row->name) + 1;
+    struct slice line;
+    for (unsigned count = 0; text_next_line(&text, &line); count++) {
+        CHECK(line.len >= head);
+        buf_append_str(out, count > 0 ? "\n" : "");
+        setting_print(row->name, slice_of(line.data + head, line.len - head), true, out);
+    }
+}
+
 void line_print(const char *name, const struct option_row *row, const struct value *value,
                 struct buf *out)
 {
+    if (row->kind == KIND_USERS) {
+        users_print(row, buf_slice(&value->text), out);
+        return;
+    }
     struct buf text = {0};
     value_print(row, value, PRINT_FILE, &text);
-    buf_appendf(out, "%s ", name);
     bool is_list =
         row->kind == KIND_ADDRESSES || row->kind == KIND_PEERS || row->kind == KIND_OUTPUT_LIMITS;
-    if (needs_quotes(buf_slice(&text), is_list)) {
-        quoted_print(buf_slice(&text), out);
-    } else {
-        buf_append(out, buf_slice(&text));
-    }
+    setting_print(name, buf_slice(&text), is_list, out);
     buf_fini(&text);
 }
 
@@ -115,11 +136,13 @@ void settings_print(const struct settings *settings, struct buf *out)
             const struct option_row *row = &option_rows[i];
             const struct value *value = &settings->value[i];
             if (row->group != group) { continue; }
-            if (row->kind == KIND_SECRET && value->text.len > 0) {
+            bool is_hidden = row->kind == KIND_SECRET || row->kind == KIND_USERS;
+            if (is_hidden && value->text.len > 0) {
                 buf_appendf(out, "# %s is set (%s) and not shown\n", row->name,
                             source_word(settings->source[i]));
                 continue;
             }
+            if (row->kind == KIND_USERS) { continue; }
             line_print(row->name, row, value, out);
             buf_append_str(out, "\n");
         }

@@ -37,6 +37,7 @@ enum option_kind {
     KIND_OUTPUT_LIMITS,
     KIND_EVENTS, /* these two are bits in the number */
     KIND_DATABASES,
+    KIND_USERS, /* lines of an ACL file, each with its end */
 };
 
 enum option_change { CHANGE_AT_START, CHANGE_AT_RUN_TIME };

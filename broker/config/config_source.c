@@ -95,13 +95,31 @@ static void append_shown(struct buf *out, struct slice text)
     buf_append_str(out, len < text.len ? "..." : "");
 }
 
+/* A user joins those that the same source has named before. */
+static bool add_user(struct settings *settings, enum source source, enum config_option option,
+                     struct slice text, struct buf *why)
+{
+    struct buf lines = {0};
+    if (settings->source[option] == source) {
+        buf_append(&lines, buf_slice(&settings->value[option].text));
+    }
+    buf_appendf(&lines, "%s ", option_rows[option].name);
+    buf_append(&lines, text);
+    buf_append_str(&lines, "\n");
+    bool is_good =
+        value_parse(&option_rows[option], buf_slice(&lines), &settings->value[option], why);
+    buf_fini(&lines);
+    return is_good;
+}
+
 /* One option from one place; `where` names both for people. */
 static bool apply(struct settings *settings, enum source source, const char *where,
                   enum config_option option, struct slice text, struct buf *problem)
 {
     const struct option_row *row = &option_rows[option];
     struct buf why = {0};
-    bool is_good = value_parse(row, text, &settings->value[option], &why);
+    bool is_good = row->kind == KIND_USERS ? add_user(settings, source, option, text, &why)
+                                           : value_parse(row, text, &settings->value[option], &why);
     if (is_good) {
         settings->source[option] = source;
     } else {

@@ -37,6 +37,7 @@ enum {
 #define OUTPUT_LIMITS KIND_OUTPUT_LIMITS, 0, 0, ""
 #define EVENTS KIND_EVENTS, 0, 0, ""
 #define DATABASES KIND_DATABASES, 0, 0, ""
+#define USERS KIND_USERS, 0, 0, ""
 
 const struct option_row option_rows[CONFIG_COUNT] = {
 #define OPTION(id, name, group, kind, fallback, change, alias, help) \
@@ -311,7 +312,8 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
 {
     struct slice host;
     uint16_t port;
-    if (row->kind != KIND_SECRET && text.len > 0 && memchr(text.data, '\0', text.len) != NULL) {
+    if (row->kind != KIND_SECRET && row->kind != KIND_USERS && text.len > 0 &&
+        memchr(text.data, '\0', text.len) != NULL) {
         return fail(why, "argument contains a NUL byte");
     }
     switch (row->kind) {
@@ -325,6 +327,7 @@ static bool text_check(const struct option_row *row, struct slice text, struct b
     case KIND_NAME: return name_check(text, why);
     case KIND_TEXT: return text.len > 0 || fail(why, "argument can't be empty");
     case KIND_TEXT_OR_NONE:
+    case KIND_USERS:
     case KIND_SECRET: return true;
     case KIND_NUMBER:
     case KIND_BYTES:
@@ -398,6 +401,7 @@ bool value_parse(const struct option_row *row, struct slice text, struct value *
     case KIND_ADDRESS_OR_OFF:
     case KIND_ADDRESS:
     case KIND_PEERS:
+    case KIND_USERS:
     case KIND_HOST:
         if (!text_check(row, text, why)) { return false; }
         buf_fini(&value->text);
@@ -463,6 +467,7 @@ void value_print(const struct option_row *row, const struct value *value, enum p
     case KIND_ADDRESS_OR_OFF:
     case KIND_ADDRESS:
     case KIND_PEERS:
+    case KIND_USERS:
     case KIND_HOST: buf_append(out, buf_slice(&value->text)); return;
     }
 }
@@ -497,6 +502,7 @@ void option_allowed(const struct option_row *row, struct buf *out)
     case KIND_TEXT:
     case KIND_TEXT_OR_NONE:
     case KIND_SECRET: buf_append_str(out, "a text"); return;
+    case KIND_USERS: buf_append_str(out, "NAME rule ..."); return;
     case KIND_ADDRESSES:
         buf_append_str(out, "up to 16 of host:port, [ipv6]:port, *:port, these also behind "
                             "tls://, unix:/path; ports 0 to 65535");

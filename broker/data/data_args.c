@@ -89,6 +89,12 @@ size_t long_double_to_text(long double v, char *out)
     return len;
 }
 
+bool arg_count(const struct data_call *call, uint32_t i, int64_t *out)
+{
+    static const char not_positive[] = "ERR value is out of range, must be positive";
+    return i >= call->argc || arg_int_in(call, i, 0, INT64_MAX, not_positive, out);
+}
+
 bool arg_double(const struct data_call *call, uint32_t i, double *out)
 {
     if (text_to_double(call->argv[i], out)) { return true; }

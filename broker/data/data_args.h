@@ -20,6 +20,8 @@ MUST_USE bool arg_int(const struct data_call *call, uint32_t i, int64_t *out);
 /* The same with an error text of its own, and bounds. */
 MUST_USE bool arg_int_in(const struct data_call *call, uint32_t i, int64_t low, int64_t high,
                          const char *error, int64_t *out);
+/* A count, if there is such an argument: 0 or more. *out stays as it is if there is none. */
+MUST_USE bool arg_count(const struct data_call *call, uint32_t i, int64_t *out);
 MUST_USE bool arg_double(const struct data_call *call, uint32_t i, double *out);
 
 /* A number of the whole text; infinities, no NaN. False: it is none. */

@@ -93,12 +93,11 @@ static void pop(struct data_call *call, enum store_end end)
     int64_t count = 1;
     bool has_count = call->argc == 3;
     struct data_key key;
-    static const char not_positive[] = "ERR value is out of range, must be positive";
     if (call->argc > 3) {
         reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command", pop_event(end));
         return;
     }
-    if (has_count && !arg_int_in(call, 2, 0, INT64_MAX, not_positive, &count)) { return; }
+    if (!arg_count(call, 2, &count)) { return; }
     if (!key_open(call, call->argv[1], STORE_LIST, &key)) { return; }
     if (!key.is_there && has_count) {
         reply_null_array(call->reply);

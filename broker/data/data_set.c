@@ -109,16 +109,13 @@ static void pop_one(struct data_key *key)
 
 void data_spop(struct data_call *call)
 {
-    int64_t count;
+    int64_t count = 1;
     struct data_key key;
     if (call->argc > 3) {
         reply_error(call->reply, data_syntax_error);
         return;
     }
-    if (call->argc == 3 &&
-        !arg_int_in(call, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &count)) {
-        return;
-    }
+    if (!arg_count(call, 2, &count)) { return; }
     if (!key_open(call, call->argv[1], STORE_SET, &key)) { return; }
     if (call->argc == 2) {
         if (key.is_there) {

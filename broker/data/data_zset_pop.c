@@ -39,10 +39,7 @@ static void zpop(struct data_call *call, bool is_max)
         reply_error(call->reply, data_syntax_error);
         return;
     }
-    if (call->argc == 3 &&
-        !arg_int_in(call, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &count)) {
-        return;
-    }
+    if (!arg_count(call, 2, &count)) { return; }
     if (!key_open(call, call->argv[1], STORE_ZSET, &key)) { return; }
     struct data_names popped;
     names_init(&popped);

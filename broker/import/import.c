@@ -177,45 +177,16 @@ static int survey(struct import *import)
 /* Is the target empty? */
 static int check_target(struct import *import)
 {
-    struct buf ask = {0};
-    struct buf replies = {0};
-    struct slice error;
-    int exit = IMPORT_DONE;
-    const struct slice size[] = {SLICE("DBSIZE")};
-    for (char db = 0; db < IMPORT_DATABASES; db++) {
-        char text[4];
-        snprintf(text, sizeof text, "%d", db);
-        const struct slice select[] = {SLICE("SELECT"), slice_of_str(text)};
-        import_command_words(&ask, select, 2);
-        import_command_words(&ask, size, 1);
+    uint64_t keys;
+    if (!target_keys(&import->target, &keys)) {
+        return complain("the target", import->target.why.data, IMPORT_FAILED);
     }
-    enum target_state state =
-        target_ask(&import->target, buf_slice(&ask), 2 * IMPORT_DATABASES, &replies);
-    import->target.db = IMPORT_DATABASES - 1;
-    struct slice rest = buf_slice(&replies);
-    uint64_t keys = 0;
-    while (state == TARGET_GOOD && rest.len > 0 && exit == IMPORT_DONE) {
-        struct slice reply = slice_of(rest.data, import_reply_bytes(rest));
-        if (import_reply_error(reply, &error)) {
-            fprintf(stderr, "fanfare import: the target answers: %.*s\n", SLICE_ARG(error));
-            exit = IMPORT_FAILED;
-        }
-        keys += *reply.data == ':' ? (uint64_t)import_reply_read(reply).number : 0;
-        rest = slice_of(rest.data + reply.len, rest.len - reply.len);
-    }
-    if (state != TARGET_GOOD) {
-        exit = complain("the target", import->target.why.data, IMPORT_FAILED);
-    }
-    if (exit == IMPORT_DONE && keys > 0 && !import->options.replaces) {
-        fprintf(stderr,
-                "fanfare import: the target has %lu keys; --replace goes on, and replaces "
-                "those of the same name\n",
-                keys);
-        exit = IMPORT_FAILED;
-    }
-    buf_fini(&ask);
-    buf_fini(&replies);
-    return exit;
+    if (keys == 0 || import->options.replaces) { return IMPORT_DONE; }
+    fprintf(stderr,
+            "fanfare import: the target has %lu keys; --replace goes on, and replaces "
+            "those of the same name\n",
+            keys);
+    return IMPORT_FAILED;
 }
 
 /* ---- writing ---- */

@@ -81,15 +81,19 @@ static bool place_read(struct import_server *server, struct slice place)
     return host.len > 0 && unescape(host, server->host, sizeof server->host);
 }
 
-static bool server_read(struct import_server *server, const char *text)
+const char *import_server_read(struct import_server *server, const char *text)
 {
-    static const char scheme[] = "redis://";
+    static const char *const schemes[] = {"redis://", "fanfare://"};
+    const char *rest = NULL;
     *server = (struct import_server){.db = -1};
-    if (strncmp(text, "rediss://", 9) == 0) { return bad("TLS is not spoken:", text); }
-    if (strncmp(text, scheme, strlen(scheme)) != 0) {
-        return place_read(server, slice_of_str(text)) || bad("this is no server:", text);
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        size_t len = strlen(schemes[i]);
+        if (strncmp(text, schemes[i], len) == 0) { rest = text + len; }
     }
-    const char *rest = text + strlen(scheme);
+    if (strncmp(text, "rediss://", 9) == 0) { return "TLS is not spoken"; }
+    if (rest == NULL) {
+        return place_read(server, slice_of_str(text)) ? NULL : "it is neither host:port nor a URL";
+    }
     size_t place_len = strcspn(rest, "/?");
     const char *at = memrchr(rest, '@', place_len);
     bool is_good = rest[place_len] != '?';
@@ -100,8 +104,17 @@ static bool server_read(struct import_server *server, const char *text)
     }
     is_good = is_good && place_read(server, slice_of(rest, place_len));
     if (is_good && rest[place_len] == '/') { is_good = db_read(server, rest + place_len + 1); }
-    /* Not the text: it has a password. */
-    return is_good || bad("this is no URL of a server:", "redis://...");
+    return is_good ? NULL : "its URL is not redis://[[user]:password@]host[:port][/db]";
+}
+
+/* The text has a password perhaps: it is not shown. */
+static bool server_read(struct import_server *server, const char *text)
+{
+    const char *why = import_server_read(server, text);
+    if (why != NULL) {
+        fprintf(stderr, "fanfare import: a server cannot be understood: %s\n", why);
+    }
+    return why == NULL;
 }
 
 /* A word without a value. */

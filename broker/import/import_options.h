@@ -26,6 +26,9 @@ struct import_server {
     int db; /* -1: all */
 };
 
+/* host:port, or redis:// or fanfare://[[user]:password@]host[:port][/db]. Gives: NULL, or what is wrong with it (static). */
+MUST_USE const char *import_server_read(struct import_server *server, const char *text);
+
 struct import_options {
     const char *file; /* NULL: from a source */
     bool has_source;

@@ -114,12 +114,11 @@ static bool survey_step(struct import_survey *survey, struct rdb_file *file, enu
     return false;
 }
 
-bool import_survey_read(struct import_survey *survey, const struct import_survey_opts *opts,
-                        const char **why, uint64_t *at)
+bool import_survey_add(struct import_survey *survey, const struct import_survey_opts *opts,
+                       const char **why, uint64_t *at)
 {
     struct rdb_file file;
     struct import_survey ignored = {.keys = 0};
-    *survey = (struct import_survey){.keys = 0};
     bool is_good = rdb_file_begin(&file, opts->file, true);
     enum rdb_step step = RDB_STEP_BAD;
     uint64_t turn_at = TURN_BYTES;
@@ -139,6 +138,13 @@ bool import_survey_read(struct import_survey *survey, const struct import_survey
     rdb_file_end(&file);
     import_survey_fini(&ignored);
     return is_good;
+}
+
+bool import_survey_read(struct import_survey *survey, const struct import_survey_opts *opts,
+                        const char **why, uint64_t *at)
+{
+    *survey = (struct import_survey){.keys = 0};
+    return import_survey_add(survey, opts, why, at);
 }
 
 void import_survey_fini(struct import_survey *survey)

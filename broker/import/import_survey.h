@@ -47,6 +47,9 @@ struct import_survey_opts {
 MUST_USE bool import_survey_read(struct import_survey *survey,
                                  const struct import_survey_opts *opts, const char **why,
                                  uint64_t *at);
+/* The same of one more file: it adds to what was found before. */
+MUST_USE bool import_survey_add(struct import_survey *survey, const struct import_survey_opts *opts,
+                                const char **why, uint64_t *at);
 void import_survey_fini(struct import_survey *survey);
 
 uint64_t import_survey_left_out(const struct import_survey *survey);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "import/import_socket.h"
 
+enum { TARGET_DATABASES = 16 };
 enum { POLL_MS = 100, RETRY_MS = 500, READ_BYTES = 1 << 18 };
 
 const struct import_mark import_mark_none = {UINT64_MAX, 0, 0};
@@ -80,7 +81,10 @@ static void reply_check(struct import_target *target, struct slice reply)
 {
     struct slice error;
     const struct target_sent *sent = oldest(target);
-    if (import_reply_error(reply, &error)) {
+    bool is_error = import_reply_error(reply, &error);
+    bool is_settled =
+        sent->expected == TARGET_MAY_REFUSE && !(is_error && import_error_passes(error));
+    if (is_error && !is_settled) {
         target->refused_at = sent->mark;
         target->lost_at = sent->mark;
         target->state = import_error_passes(error) ? TARGET_LOST : TARGET_REFUSED;
@@ -88,7 +92,7 @@ static void reply_check(struct import_target *target, struct slice reply)
         return;
     }
     const struct import_reply read = import_reply_read(reply);
-    if (sent->expected > 0 && read.number < (int64_t)sent->expected) {
+    if (sent->expected > 0 && !is_settled && read.number < (int64_t)sent->expected) {
         target->answers_short += sent->expected - (uint64_t)read.number;
     }
     target->bytes_in_flight -= sent->bytes;
@@ -303,4 +307,33 @@ bool target_connect(struct import_target *target)
         (void)poll(&wait, 1, RETRY_MS);
         if (!target->idle->run(target->idle->arg, false)) { return false; }
     }
+}
+
+bool target_keys(struct import_target *target, uint64_t *keys)
+{
+    struct buf ask = {0};
+    struct buf replies = {0};
+    struct slice error = {0};
+    const struct slice size[] = {SLICE("DBSIZE")};
+    bool is_refused = false;
+    for (int db = 0; db < TARGET_DATABASES; db++) {
+        char text[4];
+        snprintf(text, sizeof text, "%d", db);
+        const struct slice select[] = {SLICE("SELECT"), slice_of_str(text)};
+        import_command_words(&ask, select, 2);
+        import_command_words(&ask, size, 1);
+    }
+    enum target_state state = target_ask(target, buf_slice(&ask), 2 * TARGET_DATABASES, &replies);
+    target->db = TARGET_DATABASES - 1;
+    struct slice rest = buf_slice(&replies);
+    for (*keys = 0; state == TARGET_GOOD && rest.len > 0 && !is_refused;) {
+        struct slice reply = slice_of(rest.data, import_reply_bytes(rest));
+        is_refused = import_reply_error(reply, &error);
+        *keys += *reply.data == ':' ? (uint64_t)import_reply_read(reply).number : 0;
+        rest = slice_of(rest.data + reply.len, rest.len - reply.len);
+    }
+    if (is_refused) { why(target, error); }
+    buf_fini(&ask);
+    buf_fini(&replies);
+    return state == TARGET_GOOD && !is_refused;
 }

@@ -64,7 +64,10 @@ void target_fini(struct import_target *target);
 /* Connect, and log in, again and again for TARGET_RETRY_S. False: `why`. */
 MUST_USE bool target_connect(struct import_target *target);
 
-/* Send a command; its answer is checked when it comes. `expected`: elements that the answer should have (0: any). Waits while
+#define TARGET_MAY_REFUSE UINT32_MAX
+
+/* Send a command; its answer is checked when it comes. `expected`: elements that the answer should have (0: any;
+ * TARGET_MAY_REFUSE: it may also be an error that stays one). Waits while
  * too much is in flight. Anything but TARGET_GOOD stays until target_connect. */
 enum target_state target_send(struct import_target *target, const struct import_command *command,
                               struct import_mark mark, uint32_t expected);
@@ -76,5 +79,8 @@ enum target_state target_drain(struct import_target *target);
 /* Send commands, of which nothing is in flight, and wait for so many replies: they are appended to `replies` whatever they are. */
 enum target_state target_ask(struct import_target *target, struct slice commands, uint32_t count,
                              struct buf *replies);
+
+/* How many keys it has, in all databases. Nothing is in flight. False: `why`. */
+MUST_USE bool target_keys(struct import_target *target, uint64_t *keys);
 
 #endif

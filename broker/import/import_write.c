@@ -91,7 +91,8 @@ static bool is_left_out(struct import_write *write)
 static enum target_state write_key(struct import_write *write)
 {
     const char *end;
-    if (is_left_out(write)) { return TARGET_GOOD; }
+    write->key_is_in = !is_left_out(write);
+    if (!write->key_is_in) { return TARGET_GOOD; }
     enum target_state state = target_select(write->target, write->file.db, write->mark);
     if (state != TARGET_GOOD) { return state; }
     bool is_whole = is_small(&write->file, &end);
@@ -114,8 +115,12 @@ static enum target_state write_on(struct import_write *write)
         enum rdb_step step = rdb_file_next(&write->file);
         CHECK(step != RDB_STEP_BAD); /* the survey has read it */
         if (step == RDB_STEP_END) { return target_drain(write->target); }
-        if (step != RDB_STEP_KEY) { continue; }
-        enum target_state state = write_key(write);
+        enum target_state state = TARGET_GOOD;
+        if (step == RDB_STEP_KEY) {
+            state = write_key(write);
+        } else if (step == RDB_STEP_NOTE && write->on_note != NULL) {
+            state = write->on_note(write->arg, write);
+        }
         if (state != TARGET_GOOD) { return state; }
     }
 }
@@ -129,6 +134,7 @@ enum target_state import_write_all(struct import_write *write)
         write->file.in.at = write->file.bytes.data + from.at;
         write->file.in.why = NULL;
         write->file.db = from.db;
+        write->key_is_in = true;
         write->keys = from.number;
         if (!target_connect(target)) { break; }
     }

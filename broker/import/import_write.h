@@ -25,6 +25,10 @@ struct import_write {
     struct import_command command;
     struct buf payload;
     uint64_t keys;
+    bool key_is_in; /* the last one was not left out */
+    /* What Redis calls auxiliary fields: file.key, file.value. May be NULL. */
+    enum target_state (*on_note)(void *arg, struct import_write *write);
+    void *arg;
 };
 
 /* False: it is no RDB file. */

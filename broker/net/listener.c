@@ -1,9 +1,8 @@
-/* listener: parse the address, bind, accept in batches on worker 0. */
+/* listener: bind, accept in batches on worker 0. */
 #include "net/listener.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -12,14 +11,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/address.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/tcp_listen.h"
 #include "net/worker_int.h"
 
 enum {
     LISTENER_ACCEPTS_PER_TURN = 256,
-    LISTENER_ADDRESS_BYTES = 160,
     LISTENER_REST_MS = 100, /* after a failed accept */
 };
 
@@ -31,34 +29,16 @@ struct listener {
     int fd;
     uint16_t port;
     char unix_path[sizeof((struct sockaddr_un){0}.sun_path)]; /* "" for TCP */
-    char address[LISTENER_ADDRESS_BYTES];
+    char address[TCP_LISTEN_ADDRESS_BYTES];
 };
 
-static enum err bind_to(struct listener *listener, const struct sockaddr *addr, socklen_t len,
-                        const char **why)
+static enum err bind_unix(struct listener *listener, const struct sockaddr_un *addr,
+                          const char **why)
 {
-    listener->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener->fd < 0) {
-        *why = strerror(errno);
-        return ERR_SYSTEM;
+    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listener->fd >= 0 && bind(listener->fd, (const struct sockaddr *)addr, sizeof *addr) == 0) {
+        return ERR_OK;
     }
-    const int on = 1;
-    if (addr->sa_family != AF_UNIX) {
-        CHECK(setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
-    }
-    if (addr->sa_family == AF_INET6) {
-        CHECK(setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
-    }
-    if (bind(listener->fd, addr, len) != 0) {
-        *why = strerror(errno);
-        return ERR_SYSTEM;
-    }
-    return ERR_OK;
-}
-
-static enum err begin_listening(struct listener *listener, const char **why)
-{
-    if (listen(listener->fd, listener->opts.backlog) == 0) { return ERR_OK; }
     *why = strerror(errno);
     return ERR_SYSTEM;
 }
@@ -76,62 +56,27 @@ static enum err open_unix(struct listener *listener, const char *path, const cha
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         (void)unlink(path); /* left by a process that was killed; if it cannot go, bind says so */
     }
-    enum err err = bind_to(listener, (const struct sockaddr *)&addr, sizeof addr, why);
+    enum err err = bind_unix(listener, &addr, why);
     if (err != ERR_OK) { return err; }
     strcpy(listener->unix_path, path);
-    if (chmod(path, listener->opts.unix_mode) != 0) {
+    if (chmod(path, listener->opts.unix_mode) != 0 ||
+        listen(listener->fd, listener->opts.backlog) != 0) {
         *why = strerror(errno);
         return ERR_SYSTEM;
     }
     snprintf(listener->address, sizeof listener->address, "unix:%s", path);
-    return begin_listening(listener, why);
-}
-
-/* The bound address as text, with the port that the kernel chose. */
-static void describe(struct listener *listener)
-{
-    struct sockaddr_storage addr;
-    socklen_t len = sizeof addr;
-    char host[64];
-    CHECK(getsockname(listener->fd, (struct sockaddr *)&addr, &len) == 0);
-    CHECK(getnameinfo((const struct sockaddr *)&addr, len, host, sizeof host, NULL, 0,
-                      NI_NUMERICHOST) == 0);
-    bool v6 = addr.ss_family == AF_INET6;
-    listener->port = ntohs(v6 ? ((const struct sockaddr_in6 *)&addr)->sin6_port
-                              : ((const struct sockaddr_in *)&addr)->sin_port);
-    snprintf(listener->address, sizeof listener->address, v6 ? "[%s]:%u" : "%s:%u", host,
-             listener->port);
+    return ERR_OK;
 }
 
 static enum err open_tcp(struct listener *listener, const char *address, const char **why)
 {
-    char host_text[LISTENER_ADDRESS_BYTES];
-    char port_text[8];
-    struct slice host;
-    uint16_t port;
-    if (!address_split(slice_of_str(address), &host, &port) || host.len >= sizeof host_text) {
-        *why = "an address is HOST:PORT, [IPV6]:PORT, *:PORT or unix:PATH";
-        return ERR_INVALID;
-    }
-    snprintf(host_text, sizeof host_text, "%.*s", SLICE_ARG(host));
-    snprintf(port_text, sizeof port_text, "%u", port);
-    bool is_any = slice_equal(host, SLICE("*"));
-    const struct addrinfo hints = {
-        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-        .ai_family = is_any ? AF_INET : AF_UNSPEC,
-        .ai_socktype = SOCK_STREAM,
-    };
-    struct addrinfo *found = NULL;
-    int failed = getaddrinfo(is_any ? NULL : host_text, port_text, &hints, &found);
-    if (failed != 0) {
-        *why = gai_strerror(failed);
-        return ERR_INVALID;
-    }
-    enum err err = bind_to(listener, found->ai_addr, found->ai_addrlen, why);
-    if (err == ERR_OK) { err = begin_listening(listener, why); }
-    freeaddrinfo(found);
-    if (err == ERR_OK) { describe(listener); }
-    return err;
+    struct tcp_listen listening;
+    enum err err = tcp_listen(address, listener->opts.backlog, &listening, why);
+    if (err != ERR_OK) { return err; }
+    listener->fd = listening.fd;
+    listener->port = listening.port;
+    memcpy(listener->address, listening.address, sizeof listener->address);
+    return ERR_OK;
 }
 
 enum err listener_open(struct listener **out, const struct listener_opts *opts, const char **why)

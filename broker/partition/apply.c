@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "partition/answer.h"
 #include "partition/calls.h"
+#include "partition/lent.h"
 #include "partition/pending.h"
 #include "partition/store_thread.h"
 #include "partition/waiters.h"
@@ -32,6 +33,8 @@ struct applying {
     uint64_t expired_count;
     enum apply_end end; /* other than APPLY_DONE: go no further */
     uint64_t breath_ns; /* when others are to have their turn */
+    enum lent lent;     /* what the last call takes, and its database */
+    uint16_t lent_db;
 };
 
 /* ---- what is told afterwards ---- */
@@ -156,6 +159,10 @@ static bool run_calls(struct applying *a, const struct entry_batch *batch, struc
         }
         thread->end[i] = (uint32_t)out->len;
         a->call_count++;
+        if (batch->is_lent) {
+            a->lent = lent_by(&call);
+            a->lent_db = call.db;
+        }
         if (a->p->waited.count > 0 && slice_equal_nocase(call.argv[0], SLICE("swapdb"))) {
             waiters_touch_all(a->p);
         }
@@ -186,7 +193,14 @@ static void execute(struct applying *a, const struct entry_batch *batch, struct 
     if (a->end != APPLY_DONE) { return; }
     uint32_t count = is_aborted ? 0 : batch->call_count;
     if (lane != NULL) {
-        const struct answer answer = {is_aborted, thread->end, count, buf_slice(out)};
+        const struct answer answer = {
+            .is_aborted = is_aborted,
+            .end = thread->end,
+            .count = count,
+            .replies = buf_slice(out),
+            .lent = batch->is_lent && count == 1 ? a->lent : LENT_NOTHING,
+            .db = a->lent_db,
+        };
         answer_encode(&thread->answer, &answer);
         store_lane_keep(&thread->lanes, lane, batch->origin.seq, buf_slice(&thread->answer));
     }
@@ -215,12 +229,65 @@ static void apply_calls(struct applying *a, struct entry_batch *batch)
         store_lane_confirm(lanes, lane, number);
     }
     struct partition_request *request = request_of(a);
+    if (batch->call_count == 0 && origin->is_parking) { /* that was all */
+        finish(a, request, ERR_OK);
+        return;
+    }
     switch (store_lane_find(lanes, lane, origin->seq, &kept)) {
     case STORE_LANE_NEW: execute(a, batch, lane); break;
     case STORE_LANE_KNOWN:
         if (request != NULL) { finish(a, request, answer_give(kept, request)); }
         break;
     case STORE_LANE_BELOW: finish(a, request, ERR_INDOUBT); break;
+    }
+}
+
+/* ---- lives that are over ---- */
+
+/* One of the answers that nobody has confirmed. */
+static void put_back(struct applying *a, struct slice kept)
+{
+    struct buf *out = &a->thread->scratch;
+    struct lent_words words = {0};
+    struct slice replies;
+    uint16_t db;
+    enum lent lent = answer_lent(kept, &db, &replies);
+    if (lent_undo(lent, replies, &words)) {
+        const struct partition_call call = {db, words.count, words.word};
+        out->len = 0;
+        (void)call_run(&a->place, &call, out);
+        bool is_lost = out->len > 0 && out->data[0] == '-';
+        if (a->proposed != NULL) {
+            metric_add(
+                is_lost ? METRIC_partition_lent_lost_total : METRIC_partition_lent_back_total, 1);
+        }
+        if (is_lost && a->proposed != NULL) {
+            LOG_LIMITED(LOG_LEVEL_WARN,
+                        "what was popped for a client of a node that failed is lost: its key has "
+                        "another type now",
+                        LOG_UINT("partition", a->p->id));
+        }
+    }
+    lent_words_fini(&words);
+}
+
+/* What was lent goes back, the last one first. */
+static void forget(struct applying *a, const struct entry_batch *batch)
+{
+    struct buf *answers = &a->thread->answer;
+    answers->len = 0;
+    store_lanes_end(&a->thread->lanes);
+    a->p->forget_is_done =
+        store_lanes_forget(a->txn, batch->origin.node_id, batch->origin.incarnation, answers);
+    a->place.resp_version = 2;
+    a->place.may_park = false;
+    a->place.tally = NULL;
+    a->scripting.may_log = false;
+    for (size_t end = answers->len; end > 0;) {
+        uint32_t len;
+        memcpy(&len, answers->data + end - sizeof len, sizeof len);
+        end -= sizeof len + len;
+        put_back(a, slice_of(answers->data + end, len));
     }
 }
 
@@ -237,11 +304,7 @@ static void apply_one(struct applying *a, struct entry_batch *batch)
     case ENTRY_SERVE: apply_calls(a, batch); break;
     case ENTRY_EXPIRE: (void)store_key_expire(a->txn, batch->count, on_expired, a); break;
     case ENTRY_PURGE: (void)store_purge(a->txn, batch->count); break;
-    case ENTRY_FORGET:
-        store_lanes_end(&a->thread->lanes);
-        a->p->forget_is_done =
-            store_lanes_forget(a->txn, batch->origin.node_id, batch->origin.incarnation);
-        break;
+    case ENTRY_FORGET: forget(a, batch); break;
     case ENTRY_TICK: break;
     }
 }

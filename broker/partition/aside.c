@@ -3,6 +3,7 @@
 
 #include "base/latch.h"
 #include "base/mem.h"
+#include "partition/damage.h"
 #include "partition/look.h"
 #include "partition/small.h"
 #include "partition/store_file.h"
@@ -85,6 +86,16 @@ static void aside_free(struct aside *aside)
     mem_free(aside);
 }
 
+static void on_failed(struct task *task) /* store */
+{
+    struct aside *aside = CONTAINER_OF(task, struct aside, task);
+    struct partition *p = aside->partition;
+    if (store_thread_keeps(p, task)) { return; }
+    damage_found(p, aside->file);
+    store_thread_answer(p, aside->request, ERR_NOT_LEADER);
+    aside_free(aside);
+}
+
 static void on_read(struct task *task) /* read */
 {
     struct aside *aside = CONTAINER_OF(task, struct aside, task);
@@ -93,12 +104,17 @@ static void on_read(struct task *task) /* read */
     void (*on_hid)(struct task * task) = aside->on_hid;
     enum look_end end = look_run(p, &aside->slot, request);
     store_reader_end(aside->slot.reader);
+    if (end == LOOK_FAILED) {
+        aside->task.run = on_failed;
+        mailbox_post(&p->thread->mailbox, &aside->task);
+        return;
+    }
     aside_free(aside);
     if (end == LOOK_HID) {
         request->task.run = on_hid;
         mailbox_post(&p->thread->mailbox, &request->task);
     } else {
-        request_answer(request, end == LOOK_DONE ? ERR_OK : ERR_NOT_LEADER);
+        request_answer(request, ERR_OK);
     }
 }
 

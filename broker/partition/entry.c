@@ -23,6 +23,7 @@ enum {
     BATCH_RESP_VERSION,
     BATCH_COUNT,
     BATCH_SCRIPT_INSTRUCTIONS,
+    BATCH_IS_LENT,
 };
 enum {
     ORIGIN_NODE = 1,
@@ -177,11 +178,17 @@ static char *put_origin(char *at, const struct partition_request *request)
     return at;
 }
 
+/* What only confirms has no number of its own. */
+static bool has_origin(const struct partition_request *request)
+{
+    return request->origin.seq != 0 || request->acked_count > 0;
+}
+
 size_t entry_request_bytes(const struct partition_request *request)
 {
     size_t bytes = number_bytes(request->resp_version) + 1 + number_bytes(ENTRY_SERVE) +
-                   number_bytes(request->script_instructions);
-    if (request->origin.seq != 0) { bytes += bytes_bytes(origin_bytes(request)); }
+                   number_bytes(request->script_instructions) + number_bytes(request->is_lent);
+    if (has_origin(request)) { bytes += bytes_bytes(origin_bytes(request)); }
     for (uint32_t i = 0; i < request->check_count; i++) {
         bytes += bytes_bytes(check_bytes(&request->check[i]));
     }
@@ -199,7 +206,7 @@ void entry_add_request(struct buf *out, enum entry_kind kind,
     char *begin = at;
     at = put_head(at, COMMAND_BATCH, bytes);
     at = put_number(at, BATCH_KIND, kind);
-    if (request->origin.seq != 0) { at = put_origin(at, request); }
+    if (has_origin(request)) { at = put_origin(at, request); }
     for (uint32_t i = 0; i < request->check_count; i++) {
         const struct partition_check *check = &request->check[i];
         at = put_head(at, BATCH_CHECK, check_bytes(check));
@@ -212,6 +219,7 @@ void entry_add_request(struct buf *out, enum entry_kind kind,
     }
     at = put_number(at, BATCH_RESP_VERSION, request->resp_version);
     at = put_number(at, BATCH_SCRIPT_INSTRUCTIONS, request->script_instructions);
+    at = put_number(at, BATCH_IS_LENT, request->is_lent);
     out->len += (size_t)(at - begin);
 }
 
@@ -376,6 +384,7 @@ static bool read_batch(struct slice bytes, struct entry_batch *batch)
         if (is_field(&field, BATCH_SCRIPT_INSTRUCTIONS, WIRE_VARINT)) {
             batch->script_instructions = field.value;
         }
+        if (is_field(&field, BATCH_IS_LENT, WIRE_VARINT)) { batch->is_lent = field.value != 0; }
         if (is_field(&field, BATCH_RESP_VERSION, WIRE_VARINT)) {
             batch->resp_version = (uint8_t)field.value;
         }

@@ -6,9 +6,15 @@
 
 #include "partition/partition_types.h"
 
-/* Of the semantics: what this node knows; what an entry without scripts needs, one with some, and one with some of users who
- * may not do everything. */
-enum { ENTRY_LEVEL = 4, ENTRY_LEVEL_PLAIN = 2, ENTRY_LEVEL_SCRIPTS = 3, ENTRY_LEVEL_RIGHTS = 4 };
+/* Of the semantics: what this node knows; what a plain entry needs, one with scripts, one that lends, and one with scripts of
+ * users who may not do everything. */
+enum {
+    ENTRY_LEVEL = 5,
+    ENTRY_LEVEL_PLAIN = 2,
+    ENTRY_LEVEL_SCRIPTS = 3,
+    ENTRY_LEVEL_LENT = 4,
+    ENTRY_LEVEL_RIGHTS = 5
+};
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };
@@ -47,6 +53,7 @@ struct entry_batch {
     uint8_t resp_version;
     uint64_t count;
     uint64_t script_instructions; /* 0: the default */
+    bool is_lent;
     uint32_t call_count;
     uint32_t check_count;
     struct slice body; /* calls and checks: entry_take_call, entry_take_check */

@@ -48,6 +48,14 @@ void gates_fini(struct gates *gates)
     map_fini(&gates->lanes);
 }
 
+bool gates_hold(const struct gates *gates, const struct partition_request *request)
+{
+    const struct partition_origin *origin = &request->origin;
+    if (LIKELY(gates->lanes.count == 0) || origin->is_parking) { return false; }
+    const struct gate *gate = find(gates, origin);
+    return gate != NULL && origin->incarnation == gate->incarnation && origin->seq > gate->seq;
+}
+
 bool gates_refuse(struct gates *gates, const struct partition_request *request)
 {
     const struct partition_origin *origin = &request->origin;

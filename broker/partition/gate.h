@@ -16,6 +16,9 @@ struct gates {
 
 void gates_fini(struct gates *gates);
 
+/* Is it behind one that was refused since it came? */
+MUST_USE bool gates_hold(const struct gates *gates, const struct partition_request *request);
+
 /* Has the request to be refused? With the same answer as the one before it: ERR_SLOW. */
 MUST_USE bool gates_refuse(struct gates *gates, const struct partition_request *request);
 /* It is answered with `err`. */

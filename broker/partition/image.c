@@ -4,14 +4,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "partition/apply.h"
+#include "partition/damage.h"
 #include "partition/pending.h"
 #include "partition/store_file.h"
 #include "partition/store_thread.h"
 
 struct image {
-    struct store_file *file;
+    struct store_file *file; /* NULL: it could not be begun */
     struct store_image *rows;
-    enum err err; /* it could not be begun */
+    enum err err; /* it could not be begun, or read */
+    struct task failed_task;
 };
 
 /* ---- out ---- */
@@ -46,16 +48,35 @@ void *image_begin(void *fsm)
 enum err image_read(void *arg, char *out, size_t bytes_max, size_t *bytes)
 {
     struct image *image = arg;
-    if (image->err != ERR_OK) { return image->err; }
-    return store_image_read(image->rows, out, bytes_max, bytes);
+    if (image->err == ERR_OK) { image->err = store_image_read(image->rows, out, bytes_max, bytes); }
+    return image->err;
+}
+
+static void image_free(struct image *image)
+{
+    store_image_end(image->rows);
+    if (image->file != NULL) { store_file_unref(image->file); }
+    mem_free(image);
+}
+
+static void on_failed(struct task *task) /* store */
+{
+    struct image *image = CONTAINER_OF(task, struct image, failed_task);
+    struct partition *p = image->file->partition;
+    if (store_thread_keeps(p, task)) { return; }
+    damage_found(p, image->file);
+    image_free(image);
 }
 
 void image_end(void *arg)
 {
     struct image *image = arg;
-    store_image_end(image->rows);
-    if (image->file != NULL) { store_file_unref(image->file); }
-    mem_free(image);
+    if (image->file == NULL || image->err == ERR_OK) {
+        image_free(image);
+        return;
+    }
+    image->failed_task.run = on_failed;
+    mailbox_post(&image->file->partition->thread->mailbox, &image->failed_task);
 }
 
 /* ---- in ---- */

@@ -16,8 +16,9 @@ MUST_USE enum err look_begin(struct reader_slot *slot, bool by_entry);
 
 enum look_end {
     LOOK_DONE,
-    LOOK_HID,    /* it has to wait for a tick; nothing was answered */
-    LOOK_FAILED, /* the store is damaged, or too small a read buffer */
+    LOOK_NOT_NOW, /* no reader could be had */
+    LOOK_HID,     /* it has to wait for a tick; nothing was answered */
+    LOOK_FAILED,  /* the store is damaged: damage_found */
 };
 /* Run the request's calls, or look up its checks' versions, on a reader that was begun. */
 enum look_end look_run(struct partition *p, struct reader_slot *slot,

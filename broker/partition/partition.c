@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "partition/apply.h"
 #include "partition/aside.h"
+#include "partition/backup.h"
 #include "partition/machine.h"
 #include "partition/propose.h"
 #include "partition/look.h"
@@ -43,14 +44,15 @@ static void on_asked(struct task *task) /* store */
         store_thread_answer(p, request, ERR_NOT_LEADER);
         return;
     }
-    if (gates_refuse(&p->gates, request)) {
+    if (gates_refuse(&p->gates, request) || request_is_owed_too_much(request)) {
         store_thread_answer(p, request, ERR_SLOW);
         return;
     }
     switch (request->ask) {
     case PARTITION_READ:
     case PARTITION_VERSIONS: reads_ask(p, request); break;
-    case PARTITION_WRITE: propose_write(p, request); break;
+    case PARTITION_WRITE:
+    case PARTITION_CONFIRM: propose_write(p, request); break;
     case PARTITION_PARK:
         (void)apply_show(p, p->executed);
         waiters_park(p, request);
@@ -199,6 +201,7 @@ enum err partitions_new(struct partitions **out, const struct partitions_opts *o
     data_limits_init(&all->limits);
     CHECK(opts->thread_count > 0 && opts->partition_count > 0);
     all->opts = *opts;
+    if (opts->backup_idle_ms == 0) { all->opts.backup_idle_ms = BACKUP_IDLE_MS; }
     all->dir = mem_copy(opts->dir, strlen(opts->dir) + 1);
     all->node_name = mem_copy(opts->node_name, strlen(opts->node_name) + 1);
     store_file_boot_id(all->boot_id);
@@ -244,7 +247,9 @@ static void on_stop(struct task *task) /* store */
     if (away != NULL && store_thread_keeps(away, task)) { return; }
     for (uint32_t i = 0; i < thread->all->opts.partition_count; i++) {
         struct partition *p = &thread->all->partition[i];
-        if (p->thread == thread) { turn_lead(p, 0); }
+        if (p->thread != thread) { continue; }
+        turn_lead(p, 0);
+        backups_stop(p);
     }
     thread->is_stopped = true;
     latch_count_down(stopping->latch);

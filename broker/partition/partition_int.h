@@ -24,6 +24,7 @@ enum {
     STATUS_DATABASES = 16,
     ASIDE_THREADS = 2, /* for reads that look at much */
     ASIDE_MAX = 64,    /* of them at a time */
+    BACKUPS_MAX = 4,   /* at a time (backup.h) */
     BREATHS_MAX = 4,   /* long transactions within each other */
 };
 
@@ -159,8 +160,6 @@ struct partition {
 
     /* The raft thread. */
     bool is_open;
-    bool is_deleted; /* the store goes when the group is closed */
-    bool reopens;    /* and a new one is made */
     bool is_leader;
     uint64_t refused_round;
     struct read_request barrier; /* all that was acknowledged before this leadership is applied */
@@ -186,11 +185,12 @@ struct partition {
     uint64_t batch_retry_ms; /* the disk was full */
     struct task applied_task;
     struct pending pending;
-    bool is_broken; /* a commit failed for good: nothing is executed any more */
+    bool is_broken; /* a commit failed for good, or a read: nothing is executed any more */
     struct task broken_task;
     struct task close_task;
     bool close_removes;
     bool close_reopens;
+    bool reopen_is_due; /* it is closed, and a new one is made once nobody has the old one's file */
 
     /* Snapshots: what is asked, and the answer on its way back. */
     struct task image_task;
@@ -222,6 +222,7 @@ struct partition {
     struct list reads_asked; /* by the round in flight */
     struct list reads_tick;
     struct list reads_ticked; /* by the tick in flight */
+    struct list backups;      /* that are read (backup.h) */
     struct read_request round_request;
     struct task round_back;
     bool round_is_open;
@@ -267,6 +268,7 @@ struct partitions {
     struct store_thread *threads;
     struct store_thread aside[ASIDE_THREADS];
     atomic_uint aside_count;
+    atomic_uint backup_count;
     struct partition *partition;
 };
 

@@ -2,6 +2,7 @@
 #ifndef FANFARE_PARTITION_PARTITION_TYPES_H
 #define FANFARE_PARTITION_PARTITION_TYPES_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -33,6 +34,7 @@ enum partition_ask {
     PARTITION_WRITE,    /* calls that are executed together, in one entry, if the checks hold */
     PARTITION_PARK,     /* one blocking call: executed as soon as it finds something */
     PARTITION_VERSIONS, /* of the checks' keys: request->check[i].version is the answer */
+    PARTITION_CONFIRM, /* no call: the numbers `acked` of the origin's parking lane are confirmed */
 };
 
 /* Whose number it is. Parked calls have a lane of their own, whose numbers are confirmed one by one, because one of them may
@@ -46,6 +48,12 @@ struct partition_origin {
     uint64_t acked_low; /* all below it are confirmed */
 };
 
+/* Bytes of answers that an asker, one that has many requests under way, has got and not got rid of yet. */
+struct partition_owed {
+    atomic_size_t answered; /* added when they are answered; the asker subtracts */
+    atomic_size_t queued;   /* the asker's: what it has passed on and is not gone */
+};
+
 /* A request. The asker's until partition_ask and again from on_done on; what it points to lives as long. */
 struct partition_request {
     enum partition_ask ask;
@@ -54,7 +62,7 @@ struct partition_request {
         term; /* in which it leads whom the asker takes for the leader; in another one it refuses. 0: in any */
     uint8_t resp_version; /* of the replies */
     struct partition_origin origin;
-    const uint64_t *acked; /* parking: numbers that are confirmed, of this lane */
+    const uint64_t *acked; /* parking, confirming: numbers that are confirmed, of this lane */
     uint32_t acked_count;
     const struct partition_call *call;
     uint32_t call_count;
@@ -66,6 +74,10 @@ struct partition_request {
     uint64_t ticket;
     const uint32_t *wait_key;
     uint32_t wait_key_count;
+    /* Parking: what it pops is put back where it was, if the origin's life ends before the number is confirmed. */
+    bool is_lent;
+    struct partition_owed
+        *owed; /* above PARTITION_OWED_BYTES_MAX it is refused: ERR_SLOW; NULL: it is not counted */
 
     struct mailbox *home; /* on_done runs there */
     void (*on_done)(struct partition_request *request);
@@ -98,6 +110,7 @@ enum {
     PARTITION_PARKED_MAX = 1 << 20,         /* calls, at a partition */
     PARTITION_REQUEST_BYTES_MAX = 16 << 20, /* of a write */
     PARTITION_RECORD_BYTES_MAX = 64 << 10,  /* of an answer that is kept for its origin */
+    PARTITION_OWED_BYTES_MAX = 64 << 20,
 };
 
 /* What a key's change or a leadership's is told to; on a store thread, may be NULL. */
@@ -122,6 +135,10 @@ struct partitions_opts {
     uint64_t script_instructions; /* of a script that this node proposes; 0: the default */
     data_script_find *find; /* where a command of a script goes; NULL: all is in one partition */
     void *find_arg;
+    /* A backup ends when nobody has read it for so long, or when the partition's file has grown so much meanwhile; 0: the usual
+     * (backup.h). */
+    uint64_t backup_idle_ms;
+    uint64_t backup_growth_bytes;
     const struct data_rights_ops
         *rights_ops; /* NULL: scripts of users with less than all rights are not run */
     void *rights_arg;

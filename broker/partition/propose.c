@@ -341,6 +341,7 @@ static void put_serve(struct proposed *e, struct waiter *waiter)
     entry_add(e, ENTRY_SERVE)->waiter = waiter;
     const struct partition_request *request = waiter_request(waiter);
     entry_add_request(&e->data, ENTRY_SERVE, request, entry_request_bytes(request));
+    if (request->is_lent) { entry_raise_level(&e->data, ENTRY_LEVEL_LENT); }
 }
 
 static void put_serves(struct partition *p, struct proposed *e)

@@ -4,6 +4,8 @@
 #include "partition/propose.h"
 #include "partition/apply.h"
 #include "partition/aside.h"
+#include "partition/backup.h"
+#include "partition/damage.h"
 #include "partition/look.h"
 #include "partition/store_thread.h"
 
@@ -11,6 +13,7 @@ static void round_start(struct partition *p);
 
 void reads_init(struct partition *p)
 {
+    list_init(&p->backups);
     list_init(&p->reads_behind);
     list_init(&p->reads_commit);
     list_init(&p->reads_round);
@@ -41,13 +44,23 @@ static void on_hid(struct task *task) /* store: from a thread aside */
 static void run_shown(struct partition *p, struct partition_request *request, bool by_entry)
 {
     struct reader_slot *slot = partition_own_slot(p);
-    enum look_end end = LOOK_FAILED;
-    if (look_begin(slot, by_entry) == ERR_OK) {
+    if (request_is_owed_too_much(request) || gates_hold(&p->gates, request)) {
+        store_thread_answer(p, request, ERR_SLOW);
+        return;
+    }
+    if (UNLIKELY(backup_is(request))) {
+        backup_begin(p, request);
+        return;
+    }
+    enum err err = look_begin(slot, by_entry);
+    enum look_end end = err == ERR_CORRUPT ? LOOK_FAILED : LOOK_NOT_NOW;
+    if (err == ERR_OK) {
         bool is_taken = aside_take(p, request, by_entry, on_hid);
         if (!is_taken) { end = look_run(p, slot, request); }
         store_reader_end(slot->reader);
         if (is_taken) { return; }
     }
+    if (end == LOOK_FAILED) { damage_found(p, p->file); }
     if (end == LOOK_HID) {
         wait_for_tick(p, request);
     } else {
@@ -87,6 +100,7 @@ static void read_now(struct partition *p, struct partition_request *request)
 
 void reads_ask(struct partition *p, struct partition_request *request)
 {
+    if (UNLIKELY(backup_is(request)) && backup_go_on(p, request)) { return; }
     request->need = p->number_last;
     if (propose_is_answered(p, request->need)) {
         read_now(p, request);
@@ -177,4 +191,5 @@ void reads_end(struct partition *p, enum err err)
     refuse_all(p, &p->reads_round, err);
     refuse_all(p, &p->reads_tick, err);
     refuse_all(p, &p->reads_ticked, err);
+    backups_cancel(p);
 }

@@ -116,7 +116,7 @@ static struct store_opts opts_of(const struct partition *p, const char *path)
     return (struct store_opts){
         .path = path,
         .map_bytes = p->all->opts.map_bytes,
-        .readers_max = p->all->opts.worker_count + 2 + IMAGES_MAX + ASIDE_MAX,
+        .readers_max = p->all->opts.worker_count + 2 + IMAGES_MAX + ASIDE_MAX + BACKUPS_MAX,
     };
 }
 

@@ -56,11 +56,26 @@ static void on_answered(struct task *task)
     request->on_done(request);
 }
 
+static void owe(const struct partition_request *request, enum err err)
+{
+    if (request->owed == NULL || err != ERR_OK) { return; }
+    atomic_fetch_add_explicit(&request->owed->answered, request->reply.len, memory_order_relaxed);
+}
+
+bool request_is_owed_too_much(const struct partition_request *request)
+{
+    const struct partition_owed *owed = request->owed;
+    return owed != NULL && atomic_load_explicit(&owed->answered, memory_order_relaxed) +
+                                   atomic_load_explicit(&owed->queued, memory_order_relaxed) >
+                               PARTITION_OWED_BYTES_MAX;
+}
+
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err)
 {
     struct store_thread *thread = p->thread;
     struct mailbox *home = request->home;
     gates_answer(&p->gates, request, err);
+    owe(request, err);
     request->err = err;
     request->task.run = on_answered;
     mailbox_push(home, &request->task);
@@ -76,6 +91,7 @@ void store_thread_answer(struct partition *p, struct partition_request *request,
 
 void request_answer(struct partition_request *request, enum err err)
 {
+    owe(request, err);
     request->err = err;
     request->task.run = on_answered;
     mailbox_post(request->home, &request->task);

@@ -39,6 +39,8 @@ MUST_USE bool store_thread_keeps(struct partition *p, struct task *task);
 void store_thread_answer(struct partition *p, struct partition_request *request, enum err err);
 /* Answer a request from another thread. */
 void request_answer(struct partition_request *request, enum err err);
+/* Does its asker not take its answers? Then it is to be refused. Thread: any. */
+MUST_USE bool request_is_owed_too_much(const struct partition_request *request);
 /* A task for the raft thread; and one that has time until something else wakes it. */
 void store_thread_to_raft(struct partition *p, struct task *task);
 void store_thread_to_raft_later(struct partition *p, struct task *task);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "partition/apply.h"
+#include "partition/damage.h"
 #include "partition/image.h"
 #include "partition/pending.h"
 #include "partition/propose.h"
@@ -12,7 +13,7 @@
 #include "partition/store_thread.h"
 #include "partition/waiters.h"
 
-enum { REBUILDS_MAX = 2 }; /* in a row: then what it is made of is wrong */
+enum { REOPEN_MS = 20 }; /* between looks whether the old one's file is closed */
 
 /* ---- leadership ---- */
 
@@ -107,7 +108,7 @@ static void on_broken(struct task *task) /* raft */
     engine_group_close(consensus_engine(p->all->opts.consensus), p->group);
 }
 
-/* What was answered could not be committed. It is in the log, from which the store is made anew. */
+/* What was answered could not be committed, or is not there any more. It is in the log, from which the store is made anew. */
 static uint64_t broken_turn(struct partition *p)
 {
     if (p->broken_task.run == NULL) {
@@ -119,6 +120,16 @@ static uint64_t broken_turn(struct partition *p)
         propose_given_up(p, p->batch_at, p->batch->count);
         give_back(p, on_failed);
     }
+    return UINT64_MAX;
+}
+
+/* Who reads the old one elsewhere, or makes an image of it, ends first. */
+static uint64_t reopen_turn(struct partition *p)
+{
+    if (!p->reopen_is_due || p->thread->is_stopped) { return UINT64_MAX; }
+    if (atomic_load(&p->is_file_open)) { return store_thread_now_ms() + REOPEN_MS; }
+    p->reopen_is_due = false;
+    store_thread_to_raft(p, &p->closed_task);
     return UINT64_MAX;
 }
 
@@ -171,7 +182,9 @@ uint64_t turn_take(struct partition *p)
     reads_turn(p);
     uint64_t idle_ms = waiters_idle_turn(p);
     uint64_t propose_ms = propose_turn(p);
+    uint64_t reopen_ms = reopen_turn(p);
     if (idle_ms < apply_ms) { apply_ms = idle_ms; }
+    if (reopen_ms < apply_ms) { apply_ms = reopen_ms; }
     return apply_ms < propose_ms ? apply_ms : propose_ms;
 }
 
@@ -191,5 +204,6 @@ void turn_on_close(struct task *task)
     }
     p->close_removes = false;
     p->close_reopens = false;
-    if (reopens) { store_thread_to_raft(p, &p->closed_task); }
+    p->reopen_is_due = reopens;
+    if (reopens) { store_thread_touch(p); }
 }

@@ -1,4 +1,4 @@
-/* rdb_file: what stands in an RDB file. */
+/* rdb_file: what stands in an RDB file, and how it is put there. */
 #include "rdb/rdb_file.h"
 
 #include <endian.h>
@@ -135,4 +135,39 @@ enum rdb_step rdb_file_next(struct rdb_file *file)
         if (!take_attribute(file, op)) { return RDB_STEP_BAD; }
     }
     return RDB_STEP_BAD;
+}
+
+/* ---- written ---- */
+
+void rdb_put_file_begin(struct buf *out)
+{
+    buf_appendf(out, "REDIS%0*d", VERSION_DIGITS, RDB_VERSION_READ_MAX);
+}
+
+void rdb_put_note(struct buf *out, struct slice key, struct slice value)
+{
+    rdb_put_u8(out, OP_NOTE);
+    rdb_put_text(out, key);
+    rdb_put_text(out, value);
+}
+
+void rdb_put_db(struct buf *out, uint32_t db, uint64_t keys, uint64_t expiring)
+{
+    rdb_put_u8(out, OP_DB);
+    rdb_put_length(out, db);
+    rdb_put_u8(out, OP_SIZES);
+    rdb_put_length(out, keys);
+    rdb_put_length(out, expiring);
+}
+
+void rdb_put_expiry(struct buf *out, uint64_t expire_ms)
+{
+    rdb_put_u8(out, OP_EXPIRE_MS);
+    rdb_put_u64(out, expire_ms);
+}
+
+void rdb_put_file_end(struct buf *out)
+{
+    rdb_put_u8(out, OP_END);
+    rdb_put_u64(out, 0);
 }

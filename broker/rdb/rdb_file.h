@@ -39,6 +39,15 @@ MUST_USE bool rdb_file_begin(struct rdb_file *file, struct slice bytes, bool che
 enum rdb_step rdb_file_next(struct rdb_file *file);
 void rdb_file_end(struct rdb_file *file);
 
+/* ---- written: a file is its beginning, notes, then of each database its number and keys (a deadline, if there is one, the
+ * type's byte, the name, the value), and its end, without a checksum ---- */
+
+void rdb_put_file_begin(struct buf *out);
+void rdb_put_note(struct buf *out, struct slice key, struct slice value);
+void rdb_put_db(struct buf *out, uint32_t db, uint64_t keys, uint64_t expiring);
+void rdb_put_expiry(struct buf *out, uint64_t expire_ms);
+void rdb_put_file_end(struct buf *out);
+
 /* Where the file stands. */
 static inline uint64_t rdb_file_at(const struct rdb_file *file)
 {

@@ -157,6 +157,11 @@ void rdb_entries_add(struct rdb_entries *entries, struct rdb_id id, const struct
     entries->entries++;
 }
 
+void rdb_entries_flush(struct rdb_entries *entries)
+{
+    node_end(entries);
+}
+
 void rdb_entries_end(struct rdb_entries *entries, struct buf *out)
 {
     node_end(entries);

@@ -37,6 +37,8 @@ struct rdb_entries {
 void rdb_entries_add(struct rdb_entries *entries, struct rdb_id id, const struct slice *part,
                      uint32_t part_count);
 void rdb_entries_end(struct rdb_entries *entries, struct buf *out);
+/* For who takes `nodes` away as they come, and knows node_count beforehand: the last one is finished. */
+void rdb_entries_flush(struct rdb_entries *entries);
 void rdb_entries_fini(struct rdb_entries *entries);
 
 /* ---- DUMP's payloads ---- */

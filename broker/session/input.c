@@ -125,6 +125,14 @@ static size_t run_requests(struct session *session, struct slice input)
     return done;
 }
 
+static void greet(struct session *session)
+{
+    const struct session_ops *ops = sessions_of(session)->ops;
+    if (session->flags & SESSION_GREETED) { return; }
+    session->flags |= SESSION_GREETED;
+    if (ops->greet != NULL) { ops->greet(session); }
+}
+
 size_t session_on_data(struct conn *conn, struct slice input)
 {
     struct session *session = session_of(conn);
@@ -132,6 +140,7 @@ size_t session_on_data(struct conn *conn, struct slice input)
     limits_refresh(sessions);
     users_refresh(sessions);
     session->active_s = sessions->now_s;
+    if (UNLIKELY(conn->tls != NULL)) { greet(session); }
     if (UNLIKELY(session->flags & SESSION_MULTI) && is_over_query_limit(session, input.len)) {
         return input.len;
     }

@@ -10,6 +10,7 @@
 #include "session/bar.h"
 #include "session/limits.h"
 #include "session/monitors.h"
+#include "session/strangers.h"
 #include "session/transaction.h"
 #include "session/users.h"
 #include "session/wait.h"
@@ -29,6 +30,7 @@ void session_open(struct sessions *sessions, int fd, struct tls *tls)
     struct session *session = mem_new0(sizeof *session);
     conn_open(&session->conn, sessions->worker, fd, &sessions->conn_ops, tls);
     subscriber_init(&session->subscriber, 2);
+    list_init(&session->stranger_link);
     session->id = atomic_fetch_add_explicit(sessions->next_id, 1, memory_order_relaxed) + 1;
     session->created_s = sessions->now_s;
     session->active_s = sessions->now_s;
@@ -97,6 +99,7 @@ void session_on_close(struct conn *conn)
     answers_forget(session);
     wait_forget(session);
     session_bar_forget(session);
+    strangers_remove(session);
     backlog_forget(session);
     transaction_discard(session);
     monitors_forget(session);

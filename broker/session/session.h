@@ -66,6 +66,7 @@ enum session_flag {
         1 << 16, /* a partition has data commands of it in flight: as for SESSION_PUBLISHED */
     SESSION_NAMED = 1 << 17,   /* its user is another than `default`: extra->user */
     SESSION_MONITOR = 1 << 18, /* it is shown the commands of others (monitors.h) */
+    SESSION_GREETED = 1 << 19, /* encrypted, and its certificate has been looked at */
 };
 
 /* Why it is not read, and no further command of it runs. One reason at a time: whatever else would be
@@ -151,8 +152,10 @@ struct session {
     struct subscriber subscriber;
     struct session_extra *extra; /* NULL while it has nothing to remember */
     struct list link;            /* in sessions->all */
+    struct list stranger_link;   /* in sessions->strangers, while it has to log in */
     uint64_t id;
-    uint32_t created_s; /* both on the monotonic clock */
+    uint32_t stranger_since_s;
+    uint32_t created_s; /* these on the monotonic clock */
     uint32_t active_s;
     uint32_t flags;         /* enum session_flag, or-ed */
     uint32_t request_bytes; /* length of the request at work; 0: none is */
@@ -163,6 +166,8 @@ struct session {
 
 /* Seam: the pipeline (cmd/pipeline.c), and a test's. */
 struct session_ops {
+    /* The first bytes of an encrypted client are there, and it may have shown a certificate. NULL: nothing is made of that. */
+    void (*greet)(struct session *session);
     /* Run one request, or answer why not. Borrows argv. False: not now; it is presented again. */
     bool (*request)(struct session *session, const struct slice *argv, uint32_t argc);
     /* The input at hand has no more requests. */
@@ -199,6 +204,7 @@ struct sessions {
     struct list barred[BARS]; /* by reason */
     struct list over;         /* of BAR_COMMAND: they go on at the end of the turn */
     struct list lagging;      /* with a backlog */
+    struct list strangers;    /* who have to log in; the one that came first in front */
     struct list monitors;     /* SESSION_MONITOR */
     atomic_uint monitor_count;
     atomic_uint_fast64_t *monitor_total; /* of all workers */

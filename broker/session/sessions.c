@@ -12,6 +12,7 @@
 #include "session/life.h"
 #include "session/limits.h"
 #include "session/output.h"
+#include "session/strangers.h"
 #include "session/users.h"
 #include "session/wait.h"
 
@@ -45,6 +46,7 @@ void sessions_init(struct sessions *sessions)
     list_init(&sessions->all);
     list_init(&sessions->over);
     list_init(&sessions->lagging);
+    list_init(&sessions->strangers);
     list_init(&sessions->monitors);
     for (unsigned bar = 0; bar < BARS; bar++) {
         list_init(&sessions->barred[bar]);
@@ -112,6 +114,7 @@ void sessions_tick(struct sessions *sessions, uint32_t count)
     users_refresh(sessions);
     backlog_tick(sessions);
     walk(sessions, count);
+    strangers_tick(sessions);
 }
 
 /* ---- all at once ---- */

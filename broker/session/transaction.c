@@ -18,6 +18,7 @@ static struct queued *queued_new(const struct slice *argv, uint32_t argc, size_t
         *bytes += argv[i].len;
     }
     struct queued *queued = mem_new(*bytes);
+    queued->refusal = (struct buf){0};
     queued->argc = argc;
     char *at = (char *)&queued->argv[argc];
     for (uint32_t i = 0; i < argc; i++) {
@@ -48,6 +49,7 @@ void transaction_free(struct transaction *transaction)
 {
     if (transaction == NULL) { return; }
     for (uint32_t i = 0; i < transaction->count; i++) {
+        buf_fini(&transaction->queue[i]->refusal);
         mem_free(transaction->queue[i]);
     }
     mem_free(transaction->queue);

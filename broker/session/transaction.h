@@ -9,6 +9,8 @@
 /* One allocation: the slices, then the bytes that they name. */
 struct queued {
     uint16_t command; /* the pipeline's number */
+    struct buf
+        refusal; /* of EXEC: this error stands for its reply, and it is not executed; empty: it is */
     uint32_t argc;
     struct slice argv[];
 };
@@ -18,7 +20,7 @@ struct transaction {
     uint32_t count;
     uint32_t cap;
     uint32_t next;   /* of EXEC: the one to run next */
-    uint32_t flags;  /* of all commands, as given */
+    uint32_t flags;  /* of all commands, as given; in EXEC of those that are not refused */
     size_t bytes;    /* of the queue */
     bool is_refused; /* a command was: EXEC will be, too */
     struct buf reply;

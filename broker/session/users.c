@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "session/bar.h"
+#include "session/strangers.h"
 
 static void drop_user(struct session *session)
 {
@@ -16,6 +17,7 @@ static void drop_user(struct session *session)
 void session_login(struct session *session, struct acl_user *user)
 {
     drop_user(session);
+    strangers_remove(session);
     session->flags |= SESSION_AUTHENTICATED;
     if (user == acl_users_default(sessions_of(session)->users)) { return; }
     session_extra(session)->user = acl_user_ref(user);
@@ -26,7 +28,11 @@ void session_logout(struct session *session)
 {
     drop_user(session);
     session->flags &= ~(uint32_t)SESSION_AUTHENTICATED;
-    session->flags |= sessions_of(session)->needs_login ? 0 : SESSION_AUTHENTICATED;
+    if (sessions_of(session)->needs_login) {
+        strangers_add(session);
+    } else {
+        session->flags |= SESSION_AUTHENTICATED;
+    }
 }
 
 /* ---- a change ---- */

@@ -228,8 +228,18 @@ enum store_lane_state store_lane_look(struct store_txn *txn, const struct store_
 
 /* ---- lives that are over ---- */
 
+/* Of a row of a parking lane, which has one answer. */
+static void keep_answer(const struct store_cursor *cursor, struct buf *answers)
+{
+    enum { PARKING_AT = 1 + 8 + 8 + 2, ANSWER_AT = 8 + 4 };
+    if (cursor->key.data[PARKING_AT] == 0 || cursor->value.len < ANSWER_AT) { return; }
+    uint32_t len = (uint32_t)(cursor->value.len - ANSWER_AT);
+    buf_append(answers, slice_of(cursor->value.data + ANSWER_AT, len));
+    buf_append(answers, slice_of(&len, sizeof len));
+}
+
 static bool forget_rows(struct store_txn *txn, char tag, uint64_t node_id, uint64_t below,
-                        uint64_t *budget)
+                        uint64_t *budget, struct buf *answers)
 {
     struct store_key_bytes prefix;
     struct store_cursor cursor;
@@ -238,8 +248,9 @@ static bool forget_rows(struct store_txn *txn, char tag, uint64_t node_id, uint6
     cursor_begin(&cursor, txn, key_slice(&prefix));
     bool any = cursor_first(&cursor);
     while (any && *budget > 0 && read_u64(cursor.key.data + 9) < below) {
+        if (tag == 'r') { keep_answer(&cursor, answers); }
         cursor_delete(&cursor);
-        --*budget;
+        *budget = answers->len < STORE_LANE_FORGET_BYTES ? *budget - 1 : 0;
         any = cursor_next(&cursor);
     }
     bool is_done = !any || read_u64(cursor.key.data + 9) >= below;
@@ -247,9 +258,10 @@ static bool forget_rows(struct store_txn *txn, char tag, uint64_t node_id, uint6
     return is_done;
 }
 
-bool store_lanes_forget(struct store_txn *txn, uint64_t node_id, uint64_t incarnation_below)
+bool store_lanes_forget(struct store_txn *txn, uint64_t node_id, uint64_t incarnation_below,
+                        struct buf *answers)
 {
     uint64_t budget = STORE_LANE_FORGET_MAX;
-    return forget_rows(txn, 'r', node_id, incarnation_below, &budget) &&
-           forget_rows(txn, 'u', node_id, incarnation_below, &budget);
+    return forget_rows(txn, 'r', node_id, incarnation_below, &budget, answers) &&
+           forget_rows(txn, 'u', node_id, incarnation_below, &budget, answers);
 }

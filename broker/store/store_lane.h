@@ -13,9 +13,10 @@
 #include "store/store.h"
 
 enum {
-    STORE_LANES_OPEN = 64,        /* of one entry; more are written out and read again */
-    STORE_LANE_ROW_BYTES = 1400,  /* a row with more than this is not added to */
-    STORE_LANE_FORGET_MAX = 4096, /* rows that store_lanes_forget removes at a time */
+    STORE_LANES_OPEN = 64,             /* of one entry; more are written out and read again */
+    STORE_LANE_ROW_BYTES = 1400,       /* a row with more than this is not added to */
+    STORE_LANE_FORGET_MAX = 4096,      /* rows that store_lanes_forget removes at a time, */
+    STORE_LANE_FORGET_BYTES = 1 << 20, /* and bytes of parking lanes' answers, and one more */
 };
 
 struct store_lane_id {
@@ -71,7 +72,9 @@ void store_lane_keep(struct store_lanes *lanes, struct store_lane *lane, uint64_
 enum store_lane_state store_lane_look(struct store_txn *txn, const struct store_lane_id *id,
                                       uint64_t seq, struct slice *answer);
 
-/* The lanes of a node's lives before an incarnation go, some rows at a time. False: there are more. */
-bool store_lanes_forget(struct store_txn *txn, uint64_t node_id, uint64_t incarnation_below);
+/* The lanes of a node's lives before an incarnation go, some rows at a time. False: there are more. *answers gets those of
+ * parking lanes that go, each with its length4 (of this machine's order) behind it. */
+bool store_lanes_forget(struct store_txn *txn, uint64_t node_id, uint64_t incarnation_below,
+                        struct buf *answers);
 
 #endif

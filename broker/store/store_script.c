@@ -104,6 +104,27 @@ static void text_put(struct store_txn *txn, const unsigned char sha[SHA1_BYTES],
     }
 }
 
+void store_scripts_each(struct store_txn *txn, void (*visit)(void *arg, struct slice text),
+                        void *arg)
+{
+    enum { KEY_BYTES = 1 + SHA1_BYTES };
+    struct store_cursor cursor;
+    struct buf text = {0};
+    cursor_begin(&cursor, txn, counts_key);
+    for (bool any = cursor_first(&cursor); any; any = cursor_next(&cursor)) {
+        unsigned char sha[SHA1_BYTES];
+        struct store_script script;
+        if (cursor.key.len != KEY_BYTES) { continue; }
+        memcpy(sha, cursor.key.data + 1, SHA1_BYTES);
+        if (!store_script_find(txn, sha, &script) || !script.is_loaded) { continue; }
+        text.len = 0;
+        store_script_read(txn, sha, &script, &text);
+        if (store_txn_err(txn) == ERR_OK) { visit(arg, buf_slice(&text)); }
+    }
+    cursor_end(&cursor);
+    buf_fini(&text);
+}
+
 /* All rows that begin with these bytes go. */
 static void remove_all(struct store_txn *txn, struct slice prefix)
 {

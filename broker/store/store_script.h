@@ -33,6 +33,9 @@ void store_script_read(struct store_txn *txn, const unsigned char sha[SHA1_BYTES
 /* Keep it from now on; one that came with a call may be loaded later. False: there are too many. */
 MUST_USE bool store_script_keep(struct store_txn *txn, const unsigned char sha[SHA1_BYTES],
                                 struct slice text, bool is_loaded);
+/* The text of each one that was loaded. `visit` does not write. */
+void store_scripts_each(struct store_txn *txn, void (*visit)(void *arg, struct slice text),
+                        void *arg);
 void store_script_flush(struct store_txn *txn);
 
 #endif

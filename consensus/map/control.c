@@ -79,6 +79,10 @@ bool control_is_sound(const struct control *control)
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (!node_is_sound(control, i)) { return false; }
     }
+    if (map->roster != NULL &&
+        (map->level < PMAP_LEVEL_USERS || map->roster->version > map->version)) {
+        return false;
+    }
     bool has_keys = control->data_of != 0 || map->key_layout != 0;
     if (has_keys && map->level < PMAP_LEVEL_REPLICAS) { return false; }
     for (uint32_t p = 0; p < map->partition_count; p++) {
@@ -96,6 +100,8 @@ static void check_step(const struct pmap *before, const struct pmap *after)
     CHECK(after->cluster_id == before->cluster_id);
     CHECK(after->partition_count == before->partition_count);
     CHECK(after->level >= before->level);
+    CHECK(before->roster == NULL ||
+          (after->roster != NULL && after->roster->version >= before->roster->version));
     for (uint32_t p = 0; p < after->partition_count; p++) {
         bool is_moved = after->partition[p].owner != before->partition[p].owner;
         CHECK(after->partition[p].epoch == before->partition[p].epoch + (is_moved ? 1 : 0));
@@ -267,7 +273,15 @@ static struct pmap *(*const command_of[])(struct control *, const struct control
     [CONTROL_ADD_REPLICA] = control_add_replica,
     [CONTROL_REMOVE_REPLICA] = control_remove_replica,
     [CONTROL_SETTLE] = control_settle,
+    [CONTROL_CHANGE_USERS] = control_change_users,
 };
+
+/* Gives: the next map, or NULL: nothing changes. */
+static struct pmap *next_map(struct control *control, const struct control_command *command)
+{
+    if (control->map == NULL && command->op != CONTROL_CREATE) { return NULL; }
+    return command_of[command->op](control, command);
+}
 
 bool control_apply(struct control *control, uint64_t index, struct slice bytes)
 {
@@ -277,8 +291,8 @@ bool control_apply(struct control *control, uint64_t index, struct slice bytes)
         LOG_ERROR("control command not understood", LOG_UINT("index", index));
         return false;
     }
-    if (control->map == NULL && command.op != CONTROL_CREATE) { return false; }
-    struct pmap *next = command_of[command.op](control, &command);
+    struct pmap *next = next_map(control, &command);
+    control_command_fini(&command);
     if (next == NULL) { return false; }
     next->version = index;
     next->incarnation_last = control->incarnation_last;

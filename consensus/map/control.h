@@ -40,12 +40,13 @@ enum control_op {
                           be up and not draining, and another than the present owner */
     CONTROL_SET_VOTER, /* id, yes or no: mirrors the Raft configuration, for showing */
     CONTROL_LEVEL, /* all members understand commands up to this level; the following ones are of
-                          level 1 */
+                          level 1, but for the last */
     CONTROL_ADD_REPLICA, /* partition, change it has now, node id: a member that is up and has none.
                                The partition must be settled, or have had no replica that founded it */
     CONTROL_REMOVE_REPLICA, /* partition, change, replica id: not the last voter; of a partition that is
                                not settled only one that does not vote yet */
     CONTROL_SETTLE,         /* partition, change: it is founded, and settled */
+    CONTROL_CHANGE_USERS, /* users; of level 2. Refused as roster_next says */
 };
 
 struct control_command {
@@ -63,12 +64,16 @@ struct control_command {
     uint64_t key_layout; /* CREATE with a level, LEVEL: pmap.key_layout */
     uint64_t change;
     uint64_t replica;
+    struct roster_change
+        *users; /* CHANGE_USERS; the caller's, or, of a command that was read, its own */
 };
 
 /* Append the command's encoding to *out; read one: all fields that it does not have are zero. False:
- * malformed, or texts that are too long, hold blanks or control characters, or a name that is empty. */
+ * malformed, or texts that are too long, hold blanks or control characters, or a name that is empty. What was read
+ * may have memory of its own: control_command_fini. */
 void control_encode(struct buf *out, const struct control_command *command);
 MUST_USE bool control_decode(struct slice bytes, struct control_command *out);
+void control_command_fini(struct control_command *command);
 
 /* Apply one log command; `index` never falls, and commands of one entry share it. True: the state has
  * changed. A malformed one is our bug or a newer version's command: it changes nothing and is logged.
@@ -85,5 +90,10 @@ const struct pmap *control_map(const struct control *control);
  * ERR_CORRUPT (the state is as it was). */
 void control_save(const struct control *control, struct buf *out);
 MUST_USE enum err control_load(struct control *control, struct slice bytes);
+
+/* The users alone, as a state that holds nothing else: append them; read them back. Gives: the roster, NULL: that is none.
+ * Thread: any. */
+void control_save_users(const struct roster *roster, struct buf *out);
+MUST_USE struct roster *control_load_users(struct slice bytes);
 
 #endif

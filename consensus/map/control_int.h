@@ -4,6 +4,7 @@
 #define FANFARE_CONSENSUS_CONTROL_INT_H
 
 #include "consensus/map/control.h"
+#include "proto/control.pb-c.h"
 
 struct control {
     uint64_t applied;
@@ -15,6 +16,19 @@ struct control {
 
 /* Do the invariants hold? For a state from outside; after a command it is our bug if they do not. */
 MUST_USE bool control_is_sound(const struct control *control);
+
+/* ---- users: control_users.c ---- */
+
+void control_fill_change(Fanfare__Control__ChangeUsers *wire, const struct roster_change *change);
+void control_free_change(Fanfare__Control__ChangeUsers *wire);
+/* Gives: the change; NULL: it is over a limit, or out of order. */
+MUST_USE struct roster_change *control_take_change(const Fanfare__Control__ChangeUsers *wire);
+void control_fill_roster(Fanfare__Control__State *wire, const struct roster *roster);
+void control_free_roster(Fanfare__Control__State *wire);
+/* False: they cannot be what a cluster has. Gives: *out, NULL if there are none yet. */
+MUST_USE bool control_take_roster(struct roster **out, const Fanfare__Control__State *wire);
+
+struct pmap *control_change_users(struct control *control, const struct control_command *c);
 
 /* ---- replicas: control_replicas.c ---- */
 

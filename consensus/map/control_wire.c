@@ -58,6 +58,7 @@ struct wire_body {
         Fanfare__Control__AddReplica add_replica;
         Fanfare__Control__RemoveReplica remove_replica;
         Fanfare__Control__Settle settle;
+        Fanfare__Control__ChangeUsers change_users;
     };
     struct wire_node node;
 };
@@ -178,6 +179,14 @@ static void fill_settle(Fanfare__Control__Command *wire, struct wire_body *body,
     wire->settle = &body->settle;
 }
 
+static void fill_change_users(Fanfare__Control__Command *wire, struct wire_body *body,
+                              const struct control_command *c)
+{
+    control_fill_change(&body->change_users, c->users);
+    wire->body_case = FANFARE__CONTROL__COMMAND__BODY_CHANGE_USERS;
+    wire->change_users = &body->change_users;
+}
+
 static void (*const fill_of[])(Fanfare__Control__Command *, struct wire_body *,
                                const struct control_command *) = {
     [CONTROL_CREATE] = fill_create,
@@ -191,6 +200,7 @@ static void (*const fill_of[])(Fanfare__Control__Command *, struct wire_body *,
     [CONTROL_ADD_REPLICA] = fill_add_replica,
     [CONTROL_REMOVE_REPLICA] = fill_remove_replica,
     [CONTROL_SETTLE] = fill_settle,
+    [CONTROL_CHANGE_USERS] = fill_change_users,
 };
 
 void control_encode(struct buf *out, const struct control_command *command)
@@ -200,6 +210,7 @@ void control_encode(struct buf *out, const struct control_command *command)
     struct wire_body body;
     fill_of[command->op](&wire, &body, command);
     pack(out, &wire.base);
+    if (command->op == CONTROL_CHANGE_USERS) { control_free_change(&body.change_users); }
 }
 
 /* Places of the map that hold a member. */
@@ -311,8 +322,11 @@ void control_save(const struct control *control, struct buf *out)
     wire.applied = control->applied;
     wire.incarnation_last = control->incarnation_last;
     wire.data_of = control->data_of;
+    const struct roster *roster = control->map != NULL ? control->map->roster : NULL;
     if (control->map != NULL) { fill_map(&wire, arrays, control->map); }
+    if (roster != NULL) { control_fill_roster(&wire, roster); }
     pack(out, &wire.base);
+    if (roster != NULL) { control_free_roster(&wire); }
     mem_free(arrays);
 }
 
@@ -429,6 +443,10 @@ static bool take_command(struct control_command *out, const Fanfare__Control__Co
         out->partition = wire->settle->partition;
         out->change = wire->settle->change;
         return true;
+    case FANFARE__CONTROL__COMMAND__BODY_CHANGE_USERS:
+        out->op = CONTROL_CHANGE_USERS;
+        out->users = control_take_change(wire->change_users);
+        return out->users != NULL;
     case FANFARE__CONTROL__COMMAND__BODY__NOT_SET:
     case _FANFARE__CONTROL__COMMAND__BODY__CASE_IS_INT_SIZE: return false;
     }
@@ -443,6 +461,12 @@ bool control_decode(struct slice bytes, struct control_command *out)
     bool is_good = wire != NULL && take_command(out, wire);
     fanfare__control__command__free_unpacked(wire, &unpack_memory);
     return is_good;
+}
+
+void control_command_fini(struct control_command *command)
+{
+    roster_change_free(command->users);
+    command->users = NULL;
 }
 
 static bool take_members(struct pmap *map, const Fanfare__Control__State *wire)
@@ -510,16 +534,38 @@ static struct pmap *take_map(const Fanfare__Control__State *wire)
         map->partition[p].epoch = wire->epochs[p];
     }
     map->incarnation_last = wire->incarnation_last;
-    if (take_members(map, wire) && take_groups(map, wire)) { return map; }
+    if (take_members(map, wire) && take_groups(map, wire) &&
+        control_take_roster(&map->roster, wire)) {
+        return map;
+    }
     pmap_unref(map);
     return NULL;
+}
+
+void control_save_users(const struct roster *roster, struct buf *out)
+{
+    Fanfare__Control__State wire = FANFARE__CONTROL__STATE__INIT;
+    control_fill_roster(&wire, roster);
+    pack(out, &wire.base);
+    control_free_roster(&wire);
+}
+
+struct roster *control_load_users(struct slice bytes)
+{
+    Fanfare__Control__State *wire =
+        fanfare__control__state__unpack(&unpack_memory, bytes.len, (const uint8_t *)bytes.data);
+    struct roster *roster = NULL;
+    bool is_good = wire != NULL && control_take_roster(&roster, wire);
+    fanfare__control__state__free_unpacked(wire, &unpack_memory);
+    return is_good ? roster : NULL;
 }
 
 static bool is_before_create(const Fanfare__Control__State *wire)
 {
     return wire->version == 0 && wire->cluster_id == 0 && wire->n_members == 0 &&
            wire->n_owners == 0 && wire->n_previous == 0 && wire->n_epochs == 0 &&
-           wire->level == 0 && wire->data_of == 0 && wire->n_groups == 0 && wire->key_layout == 0;
+           wire->level == 0 && wire->data_of == 0 && wire->n_groups == 0 && wire->key_layout == 0 &&
+           wire->n_users == 0 && wire->users_version == 0 && wire->n_users_done == 0;
 }
 
 enum err control_load(struct control *control, struct slice bytes)

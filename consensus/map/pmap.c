@@ -33,6 +33,7 @@ struct pmap *pmap_copy(const struct pmap *map, uint32_t node_count)
     copy->incarnation_last = map->incarnation_last;
     copy->level = map->level;
     copy->key_layout = map->key_layout;
+    copy->roster = map->roster != NULL ? roster_ref(map->roster) : NULL;
     if (kept_count > 0) { memcpy(copy->node, map->node, kept_count * sizeof *map->node); }
     memcpy(copy->partition, map->partition, map->partition_count * sizeof *map->partition);
     return copy;
@@ -59,6 +60,7 @@ void pmap_unref(const struct pmap *map)
     if (before > 1) { return; }
     mem_free(map->node);
     mem_free(map->partition);
+    roster_unref(map->roster);
     mem_free(counted(map));
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/slice.h"
+#include "consensus/map/roster.h"
 
 enum {
     PMAP_NODES_MAX = 64,        /* members of a cluster */
@@ -24,6 +25,7 @@ enum {
 enum {
     PMAP_LEVEL_OWNERS = 0,   /* who owns a partition */
     PMAP_LEVEL_REPLICAS = 1, /* and who has its data */
+    PMAP_LEVEL_USERS = 2,    /* and who the cluster's users are */
 };
 
 struct pmap_address {
@@ -82,6 +84,7 @@ struct pmap {
     uint32_t node_count; /* places in node[], holes included; the last one is none */
     struct pmap_node *node;
     struct pmap_partition *partition;
+    struct roster *roster; /* a reference; NULL: the cluster has not agreed on its users yet */
 };
 
 /* Gives: a map with so many of them (nodes may be 0, partitions may not), one reference, all zero but

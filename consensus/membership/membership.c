@@ -17,6 +17,7 @@
 #include "consensus/consensus.h"
 #include "consensus/membership/membership_core.h"
 #include "consensus/membership/membership_resolve.h"
+#include "consensus/membership/membership_roster.h"
 
 enum {
     INCARNATION_BITS = 20, /* of the lease's word; the rest is the time */
@@ -42,6 +43,7 @@ struct membership {
     struct core *core;
     struct resolve *resolve;
     uv_timer_t timer;
+    struct roster_keeper keeper; /* of the cluster's users */
     bool is_stopping;
     struct task soon;
     bool is_soon;
@@ -60,6 +62,8 @@ struct membership {
     atomic_uint warming;
     atomic_bool wants_drain;
     atomic_bool wants_leave;
+    atomic_uint_fast64_t
+        users_version; /* of the users that are in force here; on the disk they may be others */
 
     atomic_uint_fast64_t shown_version; /* odd: it is being written */
     atomic_uint_fast64_t shown[SHOWN_WORDS];
@@ -176,6 +180,34 @@ static uint32_t world_on_map(void *arg, const struct pmap *map, uint32_t self)
     return atomic_load(&m->warming);
 }
 
+static void world_on_roster(void *arg, const struct roster *roster)
+{
+    struct membership *m = arg;
+    if (m->is_stopping) { return; }
+    m->opts.users.on_roster(m->opts.users.arg, roster);
+    roster_keep(&m->keeper, roster);
+}
+
+static struct roster_change *world_own_users(void *arg, uint64_t id)
+{
+    const struct membership_users *users = &((struct membership *)arg)->opts.users;
+    return users->own(users->arg, id);
+}
+
+/* In force and on the disk: now it holds, also after a restart. */
+static void confirm_users(struct membership *m)
+{
+    uint64_t in_force = atomic_load(&m->users_version);
+    uint64_t kept = m->keeper.kept_version;
+    core_users_in_force(m->core, in_force < kept ? in_force : kept);
+}
+
+static void on_roster_kept(void *arg)
+{
+    struct membership *m = arg;
+    if (!m->is_stopping) { confirm_users(m); }
+}
+
 static void world_set_lease(void *arg, uint64_t until_ms, uint64_t incarnation)
 {
     struct membership *m = arg;
@@ -250,6 +282,7 @@ static void tick(struct membership *m)
 {
     if (m->is_stopping) { return; }
     core_tick(m->core);
+    roster_keep_tick(&m->keeper, now_ms());
     const struct membership_data *data = &m->opts.data;
     if (data->on_tick != NULL) {
         struct pmap_settled settled[SETTLED_MAX];
@@ -298,6 +331,7 @@ static void on_wish(struct task *task)
     core_set_warming(m->core, atomic_load(&m->warming));
     if (atomic_load(&m->wants_drain)) { core_drain(m->core); }
     if (atomic_load(&m->wants_leave)) { core_leave(m->core); }
+    confirm_users(m);
     show(m);
 }
 
@@ -320,6 +354,12 @@ void membership_drain(struct membership *m)
 void membership_leave(struct membership *m)
 {
     atomic_store(&m->wants_leave, true);
+    wish(m);
+}
+
+void membership_users_in_force(struct membership *m, uint64_t version)
+{
+    atomic_store(&m->users_version, version);
     wish(m);
 }
 
@@ -378,6 +418,33 @@ void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoc
     struct request *request = mem_new0(sizeof *request);
     *request = (struct request){
         .task = {.run = on_unserved}, .m = m, .partition = partition, .epoch = epoch};
+    consensus_post(m->consensus, &request->task);
+}
+
+struct users_request {
+    struct task task;
+    struct membership *m;
+    struct roster_change *change;
+    uint32_t timeout_ms;
+    users_on_done *on_done;
+    void *arg;
+};
+
+static void on_change_users(struct task *task)
+{
+    struct users_request *request = CONTAINER_OF(task, struct users_request, task);
+    core_change_users(request->m->core, request->change, request->timeout_ms, request->on_done,
+                      request->arg);
+    roster_change_free(request->change);
+    mem_free(request);
+}
+
+void membership_change_users(struct membership *m, struct roster_change *change,
+                             uint32_t timeout_ms, users_on_done *on_done, void *arg)
+{
+    struct users_request *request = mem_new0(sizeof *request);
+    *request =
+        (struct users_request){{.run = on_change_users}, m, change, timeout_ms, on_done, arg};
     consensus_post(m->consensus, &request->task);
 }
 
@@ -441,6 +508,8 @@ static enum err open_core(struct membership *m, const struct cluster_file *file)
         .set_cluster = world_set_cluster,
         .save = world_save,
         .on_map = world_on_map,
+        .on_roster = o->users.on_roster != NULL ? world_on_roster : NULL,
+        .own_users = o->users.own != NULL ? world_own_users : NULL,
         .soon = world_soon,
         .set_lease = world_set_lease,
     };
@@ -456,6 +525,7 @@ static enum err open_core(struct membership *m, const struct cluster_file *file)
         .partition_count = o->partition_count,
         .key_layout = o->key_layout,
         .has_data = o->data.on_tick != NULL,
+        .has_users = o->users.on_roster != NULL,
         .replicas = o->replicas > 0 ? o->replicas : REPLICAS,
         .heartbeat_ms = o->heartbeat_ms,
         .node_timeout_ms = o->node_timeout_ms,
@@ -475,6 +545,7 @@ static void start_timer(struct membership *m)
 
 static void free_memory(struct membership *m)
 {
+    roster_keeper_fini(&m->keeper);
     mem_free(m->dir);
     mem_free(m->name);
     mem_free(m->zone);
@@ -497,6 +568,19 @@ static enum err load_file(struct membership *m, struct cluster_file *file)
     return err == ERR_FULL ? ERR_OK : err;
 }
 
+enum err membership_known_users(const char *dir, struct roster **out)
+{
+    return roster_file_load(dir, out);
+}
+
+static void keep_users(struct membership *m)
+{
+    m->keeper.loop = consensus_loop(m->consensus);
+    m->keeper.dir = m->dir;
+    m->keeper.on_kept = on_roster_kept;
+    m->keeper.arg = m;
+}
+
 enum err membership_start(struct membership **out, const struct membership_opts *opts)
 {
     struct cluster_file file;
@@ -515,6 +599,7 @@ enum err membership_start(struct membership **out, const struct membership_opts 
         free_memory(m);
         return err;
     }
+    keep_users(m);
     m->resolve =
         resolve_new(consensus_loop(m->consensus), opts->join, opts->join_count, send_contact, m);
     err = open_core(m, &file);

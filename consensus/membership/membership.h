@@ -9,6 +9,19 @@
 #include "base/err.h"
 #include "consensus/map/pmap.h"
 
+/* What has become of a change of users. */
+enum users_outcome {
+    USERS_CHANGED = 1, /* it is in force on every node that is up */
+    USERS_MADE = 2,    /* between nodes only: not yet */
+    USERS_STALE =
+        3, /* not made: some user is not what it was made of; that can be seen here now, so it can be made anew */
+    USERS_REFUSED = 4, /* not made: the text says why, as an error reply */
+    USERS_OWN = 5,     /* not made: the members do not all know of users that are the cluster's */
+    USERS_INDOUBT =
+        6, /* it may be made, or is, and is perhaps not in force everywhere: the text says so, as an error reply */
+};
+typedef void users_on_done(void *arg, enum users_outcome outcome, const char *text);
+
 struct consensus;
 struct membership;
 
@@ -24,6 +37,17 @@ struct membership_data {
      * whose groups this node leads, that are as the map wants them and that the map does not know to be so. */
     uint32_t (*on_tick)(void *arg, struct pmap_settled *out, uint32_t out_max);
     uint64_t log_bytes; /* of one group's log, until it makes a snapshot; 0: 64 MiB */
+};
+
+/* The cluster's users. Without it the node has its own, and so have all of its cluster. */
+struct membership_users {
+    void *arg;
+    /* They are these from now on: membership_users_in_force tells when they are, on every connection. On the raft thread.
+     * Borrows: roster. */
+    void (*on_roster)(void *arg, const struct roster *roster);
+    /* Gives: a change with that id which sets the users that this node has of its own: they are the cluster's first if this
+     * node leads it. On the raft thread. */
+    struct roster_change *(*own)(void *arg, uint64_t id);
 };
 
 struct membership_opts {
@@ -55,7 +79,12 @@ struct membership_opts {
      * the leader takes a node that has the map for done with what it does not mention. */
     void (*on_map)(void *arg, const struct pmap *map, uint32_t self);
     void *arg;
+    struct membership_users users;
 };
+
+/* Gives: what the node whose directory this is knew of its cluster's users, in *out: in force until on_roster is called; NULL:
+ * nothing. Errors: ERR_SYSTEM, ERR_CORRUPT (logged). */
+MUST_USE enum err membership_known_users(const char *dir, struct roster **out);
 
 /* Start; returns at once, the cluster is found or founded in the background. Errors: ERR_CORRUPT,
  * ERR_SYSTEM (logged). */
@@ -91,6 +120,13 @@ void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation)
 /* This node cannot use the partition in that epoch for longer than it should take: the leader may give it to another
  * node. To be said again while it is true. Thread: any. */
 void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoch);
+
+/* Change the cluster's users. The outcome is USERS_STALE where `change` was made of users who are others by now, and those can
+ * be seen here. Takes: change. Thread: any; on_done: the raft thread. */
+void membership_change_users(struct membership *m, struct roster_change *change,
+                             uint32_t timeout_ms, users_on_done *on_done, void *arg);
+/* The roster of that version is in force on every connection of this node. Thread: any. */
+void membership_users_in_force(struct membership *m, uint64_t version);
 
 /* For INFO, metrics, /readyz. Thread: any. */
 struct membership_status {

@@ -75,6 +75,7 @@ void core_publish(struct core *core)
     bool is_richer = owned_count(core, map) > owned_count(core, core->map);
     pmap_unref(core->map);
     core->map = pmap_ref(map);
+    users_on_map(core, map);
     core->warming = core->world.on_map(core->world.arg, map, pmap_find_id(map, core->opts.node_id));
     join_on_map(core, map);
     lease_update(core);
@@ -212,6 +213,7 @@ void core_propose(struct core *core, const struct control_command *command,
     op->on_done = on_done;
     if (asker != NULL) { op->asker = *asker; }
     control_encode(&op->bytes, command);
+    op->command.users = NULL;
     op->proposal.group = CONTROL_GROUP;
     op->proposal.data = buf_slice(&op->bytes);
     op->proposal.on_done = on_op_done;
@@ -361,6 +363,8 @@ static void on_member_note(struct core *core, struct node *from, const struct no
     case NOTE_FORGET: forget_on_request(core, note); return;
     case NOTE_FORGET_REPLY: forget_on_reply(core, note); return;
     case NOTE_SETTLED: keep_on_settled(core, &note->settled); return;
+    case NOTE_CHANGE_USERS: users_on_change(core, note); return;
+    case NOTE_USERS_REPLY: users_on_reply(core, &note->users_reply); return;
     case NOTE_NONE:
     case NOTE_DISCOVERY:
     case NOTE_RELEASE:
@@ -383,7 +387,24 @@ static void on_any_note(struct core *core, struct node *from, const struct note 
     case NOTE_UNSERVED:
     case NOTE_FORGET:
     case NOTE_SETTLED:
+    case NOTE_CHANGE_USERS:
+    case NOTE_USERS_REPLY:
     case NOTE_FORGET_REPLY: break;
+    }
+}
+
+static void on_note(struct core *core, const char *from_name, const struct note *note)
+{
+    if (note->node_id == core->opts.node_id) {
+        core->is_in_join = core->is_in_join || from_name == NULL;
+        return;
+    }
+    core_refresh(core);
+    struct node *from = node_of_note(core, note);
+    if (from_name == NULL) {
+        on_any_note(core, from, note);
+    } else if (note->cluster_id == core->file.cluster_id && strcmp(from_name, note->name) == 0) {
+        on_member_note(core, from, note);
     }
 }
 
@@ -391,21 +412,12 @@ void core_note(struct core *core, const char *from_name, struct slice bytes)
 {
     static const char garbage[] = "a note from another node makes no sense";
     struct note note;
-    if (!note_decode(bytes, &note)) {
+    if (note_decode(bytes, &note)) {
+        on_note(core, from_name, &note);
+    } else {
         LOG_LIMITED(LOG_LEVEL_WARN, garbage, LOG_STR("from", from_name != NULL ? from_name : "-"));
-        return;
     }
-    if (note.node_id == core->opts.node_id) {
-        core->is_in_join = core->is_in_join || from_name == NULL;
-        return;
-    }
-    core_refresh(core);
-    struct node *from = node_of_note(core, &note);
-    if (from_name == NULL) {
-        on_any_note(core, from, &note);
-    } else if (note.cluster_id == core->file.cluster_id && strcmp(from_name, note.name) == 0) {
-        on_member_note(core, from, &note);
-    }
+    note_fini(&note);
 }
 
 /* ---- the file ---- */
@@ -558,6 +570,7 @@ void core_tick(struct core *core)
     lead_tick(core);
     lease_tick(core);
     forget_tick(core);
+    users_tick(core);
     core_publish(core);
     keep_file(core);
 }
@@ -626,6 +639,7 @@ enum err core_new(struct core **out, const struct core_opts *opts, const struct 
     core->control = control_new();
     list_init(&core->ops);
     list_init(&core->forgettings);
+    list_init(&core->changings);
     core->boot = world->random(world->arg) | 1;
     core_refresh(core);
     core->started_ms = core->now_ms;
@@ -644,6 +658,7 @@ void core_free(struct core *core)
 {
     if (core == NULL) { return; }
     forget_end(core);
+    users_end(core);
     CHECK(list_is_empty(&core->ops));
     pmap_unref(core->map);
     control_free(core->control);

@@ -6,6 +6,7 @@
 
 #include "consensus/map/control.h"
 #include "consensus/engine.h"
+#include "consensus/membership/membership.h"
 #include "consensus/membership/membership_file.h"
 #include "consensus/membership/membership_note.h"
 
@@ -31,6 +32,11 @@ struct core_world {
     enum err (*save)(void *arg, const struct cluster_file *file);
     /* Returns how many partitions the node owns by this map and does not order yet. */
     uint32_t (*on_map)(void *arg, const struct pmap *map, uint32_t self);
+    /* The cluster's users are these from now on; core_users_in_force is told when they are, on every connection of this node and
+     * after a restart. Borrows: roster. NULL: this node has no users. */
+    void (*on_roster)(void *arg, const struct roster *roster);
+    /* Gives: a change with that id which sets the users that this node has of its own. NULL as the one before. */
+    struct roster_change *(*own_users)(void *arg, uint64_t id);
     void (*soon)(void *arg); /* core_tick is to be called soon, from the outside */
     /* This node, in that life, may order until then. 0: it may not. */
     void (*set_lease)(void *arg, uint64_t until_ms, uint64_t incarnation);
@@ -46,6 +52,7 @@ struct core_opts {
     uint32_t partition_count;
     uint64_t key_layout; /* of a cluster that gets keys: pmap.key_layout */
     bool has_data;       /* this node can hold replicas of partitions' data */
+    bool has_users;      /* and takes part in what the cluster's users are */
     uint32_t replicas;   /* of a partition, where this node leads the control group */
     uint32_t heartbeat_ms;
     uint32_t node_timeout_ms;
@@ -76,6 +83,12 @@ void core_suspect(struct core *core, uint64_t id, uint64_t incarnation);
 void core_unserved(struct core *core, uint32_t partition, uint64_t epoch);
 void core_forget(struct core *core, const char *name, void (*on_done)(void *arg, const char *error),
                  void *arg);
+
+/* Borrows: change. */
+void core_change_users(struct core *core, const struct roster_change *change, uint64_t timeout_ms,
+                       users_on_done *on_done, void *arg);
+/* The users of that version are in force on this node. */
+void core_users_in_force(struct core *core, uint64_t version);
 
 struct core_status {
     const char *unready_because;

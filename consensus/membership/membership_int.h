@@ -2,7 +2,7 @@
  * membership_found.c (a node without a cluster), membership_join.c (becoming a member again at every
  * start), membership_lease.c (being alive), membership_lead.c and membership_voters.c (the leader's
  * duties), membership_keep.c (of them those about partitions' data, and a node's own data),
- * membership_forget.c. Thread: the raft thread. */
+ * membership_users.c (the cluster's users), membership_forget.c. Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_MEMBERSHIP_INT_H
 #define FANFARE_CONSENSUS_MEMBERSHIP_INT_H
 
@@ -55,6 +55,16 @@ struct suspicion {
 
 enum { SUSPICIONS_MAX = 256 };
 
+/* Who wants a command, to be answered. */
+struct asker {
+    uint64_t node_id; /* 0: this node itself */
+    char name[PMAP_NAME_BYTES];
+    struct pmap_address raft; /* JOIN */
+    uint64_t number; /* JOIN: its boot; FORGET: its request; CHANGE_USERS: the change's id */
+};
+
+enum { USERS_AWAITING_MAX = 64 };
+
 /* The leader's; zero when this node does not lead. */
 struct lead {
     uint64_t term; /* 0: not leading */
@@ -73,11 +83,16 @@ struct lead {
         started_over_ms; /* when a partition was given away last because a node could not use it */
     bool nudge_is_due;   /* followers learn of a commit with the next entry only: make one */
     bool is_transferring;
-    bool is_raising;                             /* LEVEL is under way */
+    uint32_t raising;                            /* LEVEL to this one is under way; 0: none is */
     uint32_t changing_count;                     /* commands about replicas under way */
     uint64_t leaving;                            /* bits: members that are up and drain */
     uint64_t leaving_ms;                         /* since when it is these */
     uint64_t settling[PMAP_PARTITIONS_MAX / 64]; /* of these SETTLE is */
+    bool is_beginning_users;                     /* the first CHANGE_USERS is under way */
+    uint32_t changing_users_count;               /* others of it */
+    uint32_t awaiting_count; /* that are made, and not in force everywhere yet */
+    uint64_t awaiting_version[USERS_AWAITING_MAX];
+    struct asker awaiting[USERS_AWAITING_MAX];
     uint32_t suspicion_count;
     struct suspicion suspicion[SUSPICIONS_MAX];
 };
@@ -157,6 +172,14 @@ struct core {
     struct list ops;        /* struct op: commands under way */
     uint32_t joining_count; /* JOIN among them */
     struct list forgettings;
+
+    /* users */
+    struct list changings;
+    uint64_t
+        users_version; /* of those that are in force here, and on the disk; 0: none of this life */
+    uint64_t users_told; /* of those that the world was told of last */
+    uint64_t users_told_ms;
+    bool is_cut_off; /* as it was told */
 };
 
 /* ---- core ---- */
@@ -188,21 +211,13 @@ const char *core_leader_name(const struct core *core);
  * leader_hint. */
 struct pmap_address core_leader_address(const struct core *core);
 
-/* Who wants a command, to be answered. */
-struct asker {
-    uint64_t node_id; /* 0: this node itself */
-    char name[PMAP_NAME_BYTES];
-    struct pmap_address raft; /* JOIN */
-    uint64_t number;          /* JOIN: its boot; FORGET: its request */
-};
-
 /* A command on its way. */
 struct op {
     struct list link;
     struct core *core;
     struct proposal proposal;
     struct buf bytes;
-    struct control_command command;
+    struct control_command command; /* but its users */
     struct asker asker;
     bool marks_node; /* node.is_proposing is set for it */
     uint64_t term;   /* in which it was proposed */
@@ -273,6 +288,16 @@ void forget_tick(struct core *core);
 void forget_on_request(struct core *core, const struct note *note);
 void forget_on_reply(struct core *core, const struct note *note);
 void forget_end(struct core *core);
+
+/* ---- users ---- */
+void users_tick(struct core *core);
+void users_lead_tick(struct core *core, const struct pmap *map); /* leader */
+void users_on_map(struct core *core, const struct pmap *map);
+void users_on_change(struct core *core, const struct note *note);
+void users_on_reply(struct core *core, const struct note_users_reply *reply);
+/* Of commands that this node understands. */
+uint32_t users_level(const struct core *core);
+void users_end(struct core *core);
 
 /* ---- log lines ---- */
 void membership_log_changes(const struct pmap *before, const struct pmap *after);

@@ -32,7 +32,7 @@ static struct note make_join(const struct core *core)
     note.join.challenge = core->challenge;
     note.join.client = core->opts.client;
     note.join.peer = core->opts.peer;
-    note.join.level = core->opts.has_data ? PMAP_LEVEL_REPLICAS : PMAP_LEVEL_OWNERS;
+    note.join.level = users_level(core);
     snprintf(note.join.zone, sizeof note.join.zone, "%s", core->opts.zone);
     return note;
 }
@@ -287,7 +287,7 @@ static const char *obstacle(struct core *core, const struct node *from, const st
     uint32_t by_name = pmap_find_name(map, slice_of_str(note->name));
     uint32_t by_id = pmap_find_id(map, note->node_id);
     if (!keep_may_join(core, map, note->join.level)) {
-        return "its version is too old for this cluster: it knows nothing of partitions' data";
+        return "its version is too old for this cluster";
     }
     if (core->now_ms < from->barred_until_ms) { return "others could not reach it just now"; }
     if (by_name != PMAP_NOBODY && by_name != by_id && map->node[by_name].is_up) {

@@ -1,4 +1,4 @@
-/* membership_keep: partitions' data: what the leader has to say about their replicas, and what data of its own mean for a
+/* membership_keep: the level of commands that all members understand; partitions' data: what the leader has to say about their replicas, and what data of its own mean for a
  * node without a cluster.
  * Owns: what of core.lead is about it. Thread: the raft thread.
  * Always: nothing about replicas is proposed before all members, those that are down as well, have shown that they understand
@@ -21,35 +21,40 @@ enum {
 static void on_raised(struct core *core, struct op *op, enum err err)
 {
     (void)err;
-    if (op->term == core->lead.term) { core->lead.is_raising = false; }
+    if (op->term == core->lead.term) { core->lead.raising = 0; }
 }
 
-static bool all_understand(struct core *core, const struct pmap *map)
+/* The level that all members understand. */
+static uint32_t understood(struct core *core, const struct pmap *map)
 {
+    uint32_t level = users_level(core);
     for (uint32_t i = 0; i < map->node_count; i++) {
         const struct pmap_node *member = &map->node[i];
         if (member->id == 0 || member->id == core->opts.node_id) { continue; }
         const struct node *node = core_node_find(core, member->id);
         bool is_heard = node != NULL && node->ping_ms != 0 &&
                         (!member->is_up || node->ping.incarnation == member->incarnation);
-        if (!is_heard || node->ping.level < PMAP_LEVEL_REPLICAS) { return false; }
+        uint32_t its = is_heard ? node->ping.level : PMAP_LEVEL_OWNERS;
+        level = its < level ? its : level;
     }
-    return core->opts.has_data;
+    return level;
 }
 
 static void raise_level(struct core *core, const struct pmap *map)
 {
-    if (core->lead.is_raising || core->joining_count > 0 || !all_understand(core, map)) { return; }
+    if (core->lead.raising != 0 || core->joining_count > 0) { return; }
     if (core_self_up(core, map) == PMAP_NOBODY) { return; }
+    uint32_t level = understood(core, map);
+    if (level <= map->level) { return; }
     struct control_command command = {
-        .op = CONTROL_LEVEL, .level = PMAP_LEVEL_REPLICAS, .key_layout = core->opts.key_layout};
-    core->lead.is_raising = true;
+        .op = CONTROL_LEVEL, .level = level, .key_layout = core->opts.key_layout};
+    core->lead.raising = level;
     core_propose(core, &command, NULL, on_raised);
 }
 
 bool keep_may_join(const struct core *core, const struct pmap *map, uint32_t level)
 {
-    return level >= (core->lead.is_raising ? PMAP_LEVEL_REPLICAS : map->level);
+    return level >= (core->lead.raising > map->level ? core->lead.raising : map->level);
 }
 
 /* ---- where replicas are ---- */
@@ -150,10 +155,9 @@ bool keep_knows_who_leaves(struct core *core, const struct pmap *map)
 void keep_tick(struct core *core, const struct pmap *map)
 {
     bool may_place = keep_knows_who_leaves(core, map);
-    if (map->level < PMAP_LEVEL_REPLICAS) {
-        raise_level(core, map);
-    } else if (may_place && core->lead.changing_count == 0 &&
-               core_self_up(core, map) != PMAP_NOBODY) {
+    if (map->level < users_level(core)) { raise_level(core, map); }
+    if (map->level < PMAP_LEVEL_REPLICAS) { return; }
+    if (may_place && core->lead.changing_count == 0 && core_self_up(core, map) != PMAP_NOBODY) {
         place(core, map);
     }
 }

@@ -368,7 +368,7 @@ static void create(struct core *core)
     uint32_t own = keep_groups(core);
     if (core->opts.has_data && (own > 0 || core->opts.expect == 1)) {
         /* With who founds alone there is nobody who may not understand it. */
-        command.level = PMAP_LEVEL_REPLICAS;
+        command.level = users_level(core);
         command.data_of = own > 0 ? core->opts.node_id : 0;
         command.key_layout = core->opts.key_layout;
     }
@@ -423,6 +423,7 @@ void lead_tick(struct core *core)
     voters_reconcile(core);
     lead_place(core);
     keep_tick(core, map);
+    users_lead_tick(core, map);
     hand_over(core, map);
     nudge(core, map);
 }

@@ -62,7 +62,8 @@ void lease_ping(struct core *core)
         .warming = core->warming,
         .is_draining = core->is_draining,
         .is_leaving = core->is_leaving,
-        .level = core->opts.has_data ? PMAP_LEVEL_REPLICAS : PMAP_LEVEL_OWNERS,
+        .level = users_level(core),
+        .users_version = core->users_version,
     };
     const char *leader = status->is_leader ? NULL : core_leader_name(core);
     for (size_t i = 0; i < status->server_count; i++) {
@@ -85,7 +86,7 @@ void lease_on_ping(struct core *core, struct node *from, const struct note *note
     if (is_old) { return; }
     bool is_news = ping->version != old->version || ping->warming != old->warming ||
                    ping->is_draining != old->is_draining || ping->is_leaving != old->is_leaving ||
-                   ping->replica != old->replica;
+                   ping->replica != old->replica || ping->users_version != old->users_version;
     from->ping = *ping;
     from->ping_ms = core->now_ms;
     if (!core_leads(core)) { return; }

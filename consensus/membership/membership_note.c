@@ -25,6 +25,8 @@ struct wire {
         Fanfare__Membership__Forget forget;
         Fanfare__Membership__ForgetReply forget_reply;
         Fanfare__Membership__Settled settled;
+        Fanfare__Membership__ChangeUsers change_users;
+        Fanfare__Membership__ChangeUsersReply users_reply;
     };
     Fanfare__Membership__Address raft, leader, client, peer;
     Fanfare__Membership__Address member[PMAP_NODES_MAX];
@@ -123,6 +125,7 @@ static void fill_ping(Fanfare__Membership__Note *out, struct wire *wire, const s
     wire->ping.is_draining = ping->is_draining;
     wire->ping.is_leaving = ping->is_leaving;
     wire->ping.level = ping->level;
+    wire->ping.users_version = ping->users_version;
     out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_PING;
     out->ping = &wire->ping;
 }
@@ -192,13 +195,44 @@ static void fill_settled(Fanfare__Membership__Note *out, struct wire *wire, cons
     out->settled = &wire->settled;
 }
 
+static void fill_change_users(Fanfare__Membership__Note *out, struct wire *wire,
+                              const struct note *note)
+{
+    const struct slice command = note->change_users.command;
+    fanfare__membership__change_users__init(&wire->change_users);
+    wire->change_users.term = note->change_users.term;
+    wire->change_users.command =
+        (ProtobufCBinaryData){.len = command.len, .data = unconst(command.data)};
+    out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_CHANGE_USERS;
+    out->change_users = &wire->change_users;
+}
+
+static void fill_users_reply(Fanfare__Membership__Note *out, struct wire *wire,
+                             const struct note *note)
+{
+    fanfare__membership__change_users_reply__init(&wire->users_reply);
+    wire->users_reply.id = note->users_reply.id;
+    wire->users_reply.outcome = note->users_reply.outcome;
+    wire->users_reply.version = note->users_reply.version;
+    wire->users_reply.text = unconst(note->users_reply.text);
+    out->body_case = FANFARE__MEMBERSHIP__NOTE__BODY_CHANGE_USERS_REPLY;
+    out->change_users_reply = &wire->users_reply;
+}
+
 static void (*const fill_of[])(Fanfare__Membership__Note *, struct wire *, const struct note *) = {
-    [NOTE_DISCOVERY] = fill_discovery, [NOTE_RELEASE] = fill_release,
-    [NOTE_JOIN] = fill_join,           [NOTE_JOIN_REPLY] = fill_join_reply,
-    [NOTE_PING] = fill_ping,           [NOTE_ECHO] = fill_echo,
-    [NOTE_SUSPECT] = fill_suspect,     [NOTE_UNSERVED] = fill_unserved,
-    [NOTE_FORGET] = fill_forget,       [NOTE_FORGET_REPLY] = fill_forget_reply,
+    [NOTE_DISCOVERY] = fill_discovery,
+    [NOTE_RELEASE] = fill_release,
+    [NOTE_JOIN] = fill_join,
+    [NOTE_JOIN_REPLY] = fill_join_reply,
+    [NOTE_PING] = fill_ping,
+    [NOTE_ECHO] = fill_echo,
+    [NOTE_SUSPECT] = fill_suspect,
+    [NOTE_UNSERVED] = fill_unserved,
+    [NOTE_FORGET] = fill_forget,
+    [NOTE_FORGET_REPLY] = fill_forget_reply,
     [NOTE_SETTLED] = fill_settled,
+    [NOTE_CHANGE_USERS] = fill_change_users,
+    [NOTE_USERS_REPLY] = fill_users_reply,
 };
 
 void note_encode(struct buf *out, const struct note *note)
@@ -310,6 +344,16 @@ static void take_ping(const Fanfare__Membership__Ping *wire, struct note_ping *o
     out->is_draining = wire->is_draining;
     out->is_leaving = wire->is_leaving;
     out->level = wire->level;
+    out->users_version = wire->users_version;
+}
+
+static bool take_users_reply(const Fanfare__Membership__ChangeUsersReply *wire,
+                             struct note_users_reply *out)
+{
+    out->id = wire->id;
+    out->outcome = wire->outcome;
+    out->version = wire->version;
+    return take_text(wire->text, out->text, sizeof out->text);
 }
 
 static bool take_settled(const Fanfare__Membership__Settled *wire, struct note_settled *out)
@@ -370,6 +414,16 @@ static bool take_body(const Fanfare__Membership__Note *wire, struct note *out)
     case FANFARE__MEMBERSHIP__NOTE__BODY_SETTLED:
         out->kind = NOTE_SETTLED;
         return take_settled(wire->settled, &out->settled);
+    case FANFARE__MEMBERSHIP__NOTE__BODY_CHANGE_USERS:
+        out->kind = NOTE_CHANGE_USERS;
+        out->change_users.term = wire->change_users->term;
+        out->change_users.command =
+            slice_of(mem_copy(wire->change_users->command.data, wire->change_users->command.len),
+                     wire->change_users->command.len);
+        return true;
+    case FANFARE__MEMBERSHIP__NOTE__BODY_CHANGE_USERS_REPLY:
+        out->kind = NOTE_USERS_REPLY;
+        return take_users_reply(wire->change_users_reply, &out->users_reply);
     case FANFARE__MEMBERSHIP__NOTE__BODY__NOT_SET:
     case _FANFARE__MEMBERSHIP__NOTE__BODY__CASE_IS_INT_SIZE: break;
     }
@@ -390,4 +444,11 @@ bool note_decode(struct slice bytes, struct note *out)
               take_address(wire->raft, &out->raft) && take_body(wire, out);
     fanfare__membership__note__free_unpacked(wire, &allocator);
     return ok;
+}
+
+void note_fini(struct note *note)
+{
+    if (note->kind != NOTE_CHANGE_USERS) { return; }
+    mem_free(unconst(note->change_users.command.data));
+    note->kind = NOTE_NONE;
 }

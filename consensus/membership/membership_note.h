@@ -19,6 +19,8 @@ enum note_kind {
     NOTE_FORGET,
     NOTE_FORGET_REPLY,
     NOTE_SETTLED,
+    NOTE_CHANGE_USERS,
+    NOTE_USERS_REPLY,
 };
 
 enum { NOTE_TEXT_BYTES = 256, NOTE_SETTLED_MAX = 256 };
@@ -67,6 +69,7 @@ struct note_ping {
     bool is_draining;
     bool is_leaving;
     uint32_t level;
+    uint64_t users_version;
 };
 
 struct note_echo {
@@ -101,6 +104,18 @@ struct note_settled {
     struct pmap_settled at[NOTE_SETTLED_MAX];
 };
 
+struct note_change_users {
+    uint64_t term;
+    struct slice command; /* who sends it owns it; of a note that was read: note_fini frees it */
+};
+
+struct note_users_reply {
+    uint64_t id;
+    uint32_t outcome; /* enum users_outcome */
+    uint64_t version;
+    char text[NOTE_TEXT_BYTES];
+};
+
 struct note {
     enum note_kind kind;
     uint64_t cluster_id;
@@ -119,11 +134,14 @@ struct note {
         struct note_forget forget;
         struct note_forget_reply forget_reply;
         struct note_settled settled;
+        struct note_change_users change_users;
+        struct note_users_reply users_reply;
     };
 };
 
 void note_encode(struct buf *out, const struct note *note);
-/* False: malformed, or beyond a limit. */
+/* False: malformed, or beyond a limit. What was read may have memory of its own: note_fini, also after false. */
 MUST_USE bool note_decode(struct slice bytes, struct note *out);
+void note_fini(struct note *note);
 
 #endif

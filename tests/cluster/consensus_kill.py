@@ -14,9 +14,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.consensus_node import Node, acknowledged, check_states, peers, settle  # noqa: E402
-from lib.wait import wait_until  # noqa: E402
+from lib.wait import SCALE, wait_until  # noqa: E402
 
 NODES = 3
+DEADLINE_S = 90 * SCALE
 
 
 def storm(nodes, args, rng):
@@ -48,13 +49,13 @@ def run(args, work, nodes):
     for node in nodes:
         node.start("-k", str(args.outstanding))
     for node in nodes:
-        wait_until(lambda n=node: "ready" in n.output(), 20, f"n{node.number} is ready")
+        wait_until(lambda n=node: "ready" in n.output(), DEADLINE_S, f"n{node.number} is ready")
         node.is_created = True
-    wait_until(lambda: sum(acknowledged(nodes).values()) > 1000, 30, "commands are acknowledged")
+    wait_until(lambda: sum(acknowledged(nodes).values()) > 1000, DEADLINE_S, "commands are acknowledged")
     kills, pauses = storm(nodes, args, rng)
     before = sum(acknowledged(nodes).values())
-    wait_until(lambda: sum(acknowledged(nodes).values()) > before + 1000, 30, "progress after the storm")
-    settle(nodes, args.groups, 30)
+    wait_until(lambda: sum(acknowledged(nodes).values()) > before + 1000, DEADLINE_S, "progress after the storm")
+    settle(nodes, args.groups, DEADLINE_S)
     answered, applied = check_states(nodes)
     print(f"seed {args.seed}: {kills} kills, {pauses} pauses, {answered} acknowledged, {applied} applied, the same on all")
 

@@ -16,6 +16,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.ports import free_port, free_ports  # noqa: E402
 
+PATIENCE = 3  # so many times as long as it takes on a busy machine, and more
+
 
 class Node:
     def __init__(self, program, root, name, port, join, expect):
@@ -105,6 +107,7 @@ class Node:
 
 
 def wait_for(what, seconds, condition):
+    seconds *= PATIENCE
     start = time.monotonic()
     while True:
         try:

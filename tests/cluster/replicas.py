@@ -18,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.ports import free_ports  # noqa: E402
 
 PARTITIONS = 8
+PATIENCE = 3  # so many times as long as it takes on a busy machine, and more
 BIG = ["-b", "4000", "-L", str(1 << 20)] if sys.argv[2:] == ["big"] else []
 REPLICAS = 3
 
@@ -156,6 +157,7 @@ class Writers:
 
 
 def wait_for(what, seconds, condition):
+    seconds *= PATIENCE
     start, last = time.monotonic(), "not yet"
     while True:
         try:

@@ -51,3 +51,24 @@ def test_a_node_says_whose_leader_it_does_not_know(cluster):
     first.begin()
     wait_until(lambda: value(third, "fanfare_partitions_unled") == 0, PATIENCE_S, "there are leaders again")
     assert set(leaders(third)) <= {first.name, third.name}
+
+
+def test_keys_that_are_lost_with_their_last_disk_are_named(start_cluster):
+    cluster = start_cluster(3, partitions=3, options={"replicas": 1, "cluster-timeout": 3000})
+    victim, *others = cluster
+    kept = [int(row.split()[1]) for row in victim.ask("CLUSTER", "PARTITIONS").decode().splitlines()
+            if row.startswith("partition ") and f" replicas={victim.name}:" in row]
+    assert kept and all(value(node, "fanfare_partitions_lost") == 0 for node in cluster)
+    victim.kill()
+    victim.wipe()
+    victim.begin()
+    for node in others:
+        wait_until(lambda n=node: value(n, "fanfare_partitions_lost") == len(kept), PATIENCE_S, "it knows what is lost")
+        wait_until(node.is_ready, PATIENCE_S, "clients are to come here")
+        assert node.page("/readyz", timeout_s=10).text.startswith("ok, but keys of some partitions are lost")
+        assert "keys are lost: no node has a replica" in node.log() and f"the_first={','.join(map(str, kept))}" in node.log()
+        with node.client(timeout_s=PATIENCE_S) as client:
+            client.call("SELECT", kept[0])
+            wait_until(lambda c=client: str(c.call("SET", "k", 1)).startswith("CLUSTERDOWN"), PATIENCE_S, "it is refused")
+            client.call("SELECT", next(p for p in range(3) if p not in kept))
+            assert client.call("SET", "k", 1) == "OK", "the others are served"

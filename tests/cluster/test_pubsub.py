@@ -9,7 +9,7 @@ from lib.cluster import CLIENT_PORT, Cluster
 from lib.cluster_scene import channels_of_all, heard, listen, publish
 from lib.prometheus import parse
 from lib.resp import encode
-from lib.wait import wait_until
+from lib.wait import DEADLINE_S, wait_until
 
 ROUNDS = 40
 
@@ -269,10 +269,10 @@ def test_a_cluster_client_works_through_every_node(cluster, channels):
         for channel in channels:
             pubsub = client.pubsub()
             pubsub.subscribe(channel)
-            assert pubsub.get_message(timeout=10)["type"] == "subscribe"
+            assert pubsub.get_message(timeout=DEADLINE_S)["type"] == "subscribe"
             assert client.publish(channel, "m") == 1
             assert publish(node, channel, "n") == 1
-            assert [pubsub.get_message(timeout=10)["data"] for _ in range(2)] == [b"m", b"n"]
+            assert [pubsub.get_message(timeout=DEADLINE_S)["data"] for _ in range(2)] == [b"m", b"n"]
             pubsub.close()
         client.close()
 

@@ -10,7 +10,7 @@ from lib import prometheus
 from lib.cluster_scene import BOUND_S, heard, listen
 from lib.resp import RespError
 from lib.wait import wait_until
-from test_data import PARTITIONS, PATIENCE_S, Pump, are_replicated, count_over_kills, leader_of
+from test_data import PARTITIONS, PATIENCE_S, Pump, count_over_kills, leader_of
 
 COMPARED = "fanfare_partition_digests_total"
 MISMATCHES = "fanfare_partition_digest_mismatches_total"
@@ -57,13 +57,8 @@ def differ(cluster):
 
 @pytest.fixture
 def start_data(start_cluster):
-    """A cluster whose partitions have all their replicas."""
-    def start(count=3, **kwargs):
-        cluster = start_cluster(count, partitions=PARTITIONS, **kwargs)
-        wait_until(lambda: are_replicated(cluster), PATIENCE_S, "all replicas are there")
-        return cluster
-
-    return start
+    """A cluster of a few partitions."""
+    return lambda count=3, **kwargs: start_cluster(count, partitions=PARTITIONS, **kwargs)
 
 
 def test_a_script_loaded_at_one_node_is_run_at_every_node_for_every_database(start_data):

@@ -54,6 +54,7 @@ HEALTHY = {
     f"fanfare_disk_size_bytes{{{NODE}}}": "100x80",
     f"process_open_fds{{{NODE}}}": "100x80",
     f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "2000000x80",
+    f"fanfare_cluster_certificate_expiry_seconds{{{NODE}}}": "2000000x80",
     f"process_max_fds{{{NODE}}}": "1000x80",
 }
 
@@ -135,6 +136,9 @@ CASES = {
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m", {"FanfareCertificateExpires": AT_A}),
     "a certificate has expired": (
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "0x80"}, "45s", "2m", {"FanfareCertificateExpired": AT_A}),
+    "a node's certificate holds for another week": (
+        {f"fanfare_cluster_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m",
+        {"FanfareClusterCertificateExpires": AT_A}),
     "a healthy cluster": ({}, "1m", "15m", {}),
 }
 

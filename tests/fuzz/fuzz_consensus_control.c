@@ -19,7 +19,9 @@ static void try_command(struct slice bytes)
         CHECK(command.op == again.op);
         control_encode(&twice, &again);
         CHECK(slice_equal(buf_slice(&once), buf_slice(&twice)));
+        control_command_fini(&again);
     }
+    control_command_fini(&command);
     buf_fini(&once);
     buf_fini(&twice);
 }
@@ -90,6 +92,7 @@ static void try_log(struct slice entry)
     uint64_t index = 0;
     while (fsm_command_decode(&entry, &command)) {
         if (!control_decode(command, &ignored)) { continue; } /* would be logged */
+        control_command_fini(&ignored);
         control_apply(control, ++index, command);
     }
     try_round_trip(control);

@@ -15,10 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf twice = {0};
     if (note_decode(slice_of(copy, size), note) && note->kind != NOTE_NONE) {
         note_encode(&once, note);
+        note_fini(note);
         CHECK(note_decode(buf_slice(&once), note));
         note_encode(&twice, note);
         CHECK(slice_equal(buf_slice(&once), buf_slice(&twice)));
     }
+    note_fini(note);
     buf_fini(&once);
     buf_fini(&twice);
     mem_free(note);

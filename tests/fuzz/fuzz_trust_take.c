@@ -16,7 +16,8 @@ static struct trust *trust_once(void)
     struct buf why = {0};
     CHECK(write(fd, "a secret of sixteen bytes\n", 26) == 26);
     CHECK(close(fd) == 0);
-    CHECK(trust_new(&trust, path, &why) == ERR_OK);
+    const struct trust_opts opts = {.secret_file = path};
+    CHECK(trust_new(&trust, &opts, &why) == ERR_OK);
     CHECK(unlink(path) == 0);
     return trust;
 }
@@ -47,9 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice bytes = slice_of((const char *)data + 1, size - 1);
     struct trust_proof proof;
     struct buf out = {0};
-    trust_accept(&proof, trust_once(), TRUST_PEER, &out);
+    CHECK(trust_accept(&proof, trust_once(), TRUST_PEER, NULL, &out) == TRUST_GOES_ON);
     feed(&proof, bytes, (size_t)data[0] + 1);
-    trust_dial(&proof, trust_once(), TRUST_RAFT);
+    trust_dial(&proof, trust_once(), TRUST_RAFT, NULL);
     feed(&proof, bytes, (size_t)data[0] + 1);
     buf_fini(&out);
     return 0;

@@ -55,7 +55,7 @@ class FanfareProgram:
         """The command line for `broker`."""
         http = f"{HOST}:{broker.http_port}" if broker.http_port else "off"
         argv = [self.path, "--listen", " ".join(broker.listen), "--http-listen", http,
-                "--dir", str(broker.directory / "data")]
+                "--dir", str(broker.directory / "data"), "--enable-debug-command", "local"]
         for name, value in broker.options.items():
             argv += [f"--{name}", str(value)]
         return argv + broker.extra_args
@@ -166,7 +166,8 @@ class Broker:
     def _answers(self):
         try:
             with Client(self.address, timeout_s=1) as client:
-                return client.call("PING") is not None
+                answer = client.call("PING")
+                return answer is not None and not str(answer).startswith("LOADING")  # redis-server, for a moment
         except (OSError, Closed):
             return False
 

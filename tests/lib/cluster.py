@@ -24,11 +24,12 @@ from .wait import DEADLINE_S, SCALE, DeadlineError, wait_until
 CLIENT_PORT, HTTP_PORT, PEER_PORT, RAFT_PORT = 6379, 9121, 16379, 16380
 SLOTS = 16384
 PARTITIONS = 16
+REPLICAS = 3
 NODE_TIMEOUT_MS = int(1000 * min(SCALE, 1.5))
 """A sanitizer build on a busy machine is not to be taken for a dead one."""
 
-FORM_DEADLINE_S = 30 * SCALE
-SETTLE_DEADLINE_S = 60 * SCALE
+FORM_DEADLINE_S = 60 * SCALE
+SETTLE_DEADLINE_S = 120 * SCALE
 
 
 class Loopback:
@@ -79,7 +80,8 @@ class NodeProgram(FanfareProgram):
 
     def argv(self, broker):
         """The command line of a Node."""
-        argv = [*broker.cluster.world.prefix(broker.name), "setpriv", "--pdeathsig", "KILL", self.path]
+        argv = [*broker.cluster.world.prefix(broker.name), "setpriv", "--pdeathsig", "KILL", self.path,
+                "--enable-debug-command", "local"]
         for name, value in broker.all_options().items():
             argv += [f"--{name}", str(value)]
         return argv
@@ -290,10 +292,13 @@ class Cluster:
         return even and sum(owned.values()) == SLOTS and set(owned) == {n.name for n in running}
 
     def has_replicas(self):
-        """Are all partitions' keys where they are to be kept, as the map says?"""
-        answer = self.running()[0].ask("CLUSTER", "PARTITIONS")
+        """Does the map say that all partitions' keys are where they are to be kept? Between two changes a partition with too
+        few replicas is settled, too: a disk that is lost then leaves no majority."""
+        running = self.running()
+        answer = running[0].ask("CLUSTER", "PARTITIONS")
         rows = [] if answer is None else [row for row in answer.decode().splitlines() if row.startswith("partition ")]
-        return bool(rows) and all(row.endswith("settled=yes") for row in rows)
+        due = min(int(self.options.get("replicas", REPLICAS)), len(running))
+        return bool(rows) and all(row.endswith("settled=yes") and replicas_in(row) >= due for row in rows)
 
     @staticmethod
     def voters_due(count):
@@ -311,8 +316,7 @@ class Cluster:
                          f"voters: {_info(node).get('fanfare_cluster_voters') if state == 'running' else None}")
         for node in self.running()[:1]:
             answer = node.ask("CLUSTER", "PARTITIONS")
-            lines += [row for row in answer.decode().splitlines() if not row.endswith("settled=yes")] if isinstance(
-                answer, bytes) else []
+            lines += answer.decode().splitlines() if isinstance(answer, bytes) else []
         return "\n".join(lines)
 
     def owner(self, channel):
@@ -360,6 +364,11 @@ class Cluster:
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
         assert not errors, "\n".join(errors)
+
+
+def replicas_in(row):
+    """How many a row of CLUSTER PARTITIONS names."""
+    return row.split(" replicas=", 1)[1].split()[0].count(":")
 
 
 def _info(node):

@@ -9,7 +9,7 @@ from .cluster import SLOTS
 from .resp import Closed, Push, RespError
 from .wait import SCALE
 
-SERVED_DEADLINE_S = 10 * SCALE
+SERVED_DEADLINE_S = 30 * SCALE
 """A cluster that has come to rest serves everything everywhere so long after, at the latest."""
 
 TRY_S = 3 * SCALE

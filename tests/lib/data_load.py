@@ -207,6 +207,7 @@ class DataLoad:
         self.open_session, self.now_ns = open_session, clock
         self.history = DataHistory()
         self.complaints = []
+        self.refused = None  # the last of the last reads that was
         self.is_over = False
         self.works = works
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
@@ -231,7 +232,7 @@ class DataLoad:
         """End every client, then read everything from every node; returns the history. Fails on an error of the load."""
         self.is_over = True
         self._thread.join(6 * PATIENCE_S)
-        assert not self._thread.is_alive(), "the load does not end"
+        assert not self._thread.is_alive(), f"the load does not end; refused last: {self.refused}"
         if self._error:
             raise self._error
         return self.history
@@ -268,4 +269,4 @@ class DataLoad:
             except Lost:
                 pass
             await asyncio.sleep(0.1)
-        raise AssertionError(f"{work.name} {action.__name__} on {node} is not possible")
+        raise AssertionError(f"{work.name} {action.__name__} on {node} is not possible; refused last: {self.refused}")

@@ -55,6 +55,7 @@ class Work:
         op = Op(self.name, kind, key, client.life, client.node, value, client.load.now_ns())
         reply, = await client.session.calls([words])
         if isinstance(reply, RespError):
+            client.load.refused = f"{words} on {client.node}: {reply}"
             raise Lost
         settle(op, reply, convert, client.load.now_ns())
         client.load.history.finals.append(op)

@@ -31,3 +31,14 @@ def _is_taken(family, host, port):
     except OSError as exc:  # any other: there is no such address here, so nobody listens on it
         return exc.errno == errno.EADDRINUSE
     return False
+
+
+def own_address():
+    """An IPv4 address of this machine that is not loopback. Connecting to it never leaves the machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: chooses a route
+        except OSError:
+            import pytest  # pylint: disable=import-outside-toplevel  # programs without it use this file, too
+            pytest.skip("this machine has no address but loopback")
+        return probe.getsockname()[0]

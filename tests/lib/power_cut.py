@@ -40,15 +40,10 @@ class Watch:
         """The process is dead: lose what was not flushed. `how`: "all" for everything that can be lost. Returns
         {path: how}."""
         done = {}
-        paths = self._paths()
-        for note in sorted(self.notes.glob("*.undo")):
-            path = paths.get(note.stem)
-            if path:
-                done[str(path)] = _lose(path, _records(note), rng, how)
-        for note in sorted(self.notes.glob("*.names")):
-            folder = paths.get(note.stem)
-            if folder:
-                done[str(folder)] = self._lose_names(folder, note.read_text().splitlines(), rng, how)
+        for note, path in self._noted("undo"):
+            done[str(path)] = _lose(path, _records(note), rng, how)
+        for note, folder in self._noted("names"):
+            done[str(folder)] = self._lose_names(folder, note.read_text().splitlines(), rng, how)
         for note in self.notes.iterdir():
             if note != self.boot_id:
                 note.unlink()
@@ -60,6 +55,12 @@ class Watch:
         shutil.rmtree(self.notes, ignore_errors=True)
         self.notes.mkdir()
         self.new_boot()
+
+    def _noted(self, kind):
+        """[(note, path)] by path: by inode, one seed would not make one cut."""
+        paths = self._paths()
+        found = [(note, paths[note.stem]) for note in self.notes.glob(f"*.{kind}") if note.stem in paths]
+        return sorted(found, key=lambda row: row[1])
 
     def _paths(self):
         found = {}

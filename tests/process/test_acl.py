@@ -19,6 +19,12 @@ def refused(user, command):
     return RespError(f"NOPERM User {user} has no permissions to run the '{command}' command")
 
 
+def lost_for(what):
+    """What EXEC answers in the place of what was allowed when it was queued."""
+    return RespError("NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. "
+                     f"This command is no longer allowed for the following reason: no permission to {what}")
+
+
 def as_dict(flat):
     """A RESP2 map."""
     return dict(zip(flat[::2], flat[1::2]))
@@ -232,7 +238,7 @@ class TestPermissions:
         assert client.call("ACL", "DRYRUN", "nobody", "GET", "a") == RespError("ERR User 'nobody' not found")
         assert client.call("ACL", "DRYRUN", "al", "NOPE") == RespError("ERR Command 'NOPE' not found")
 
-    def test_a_transaction_is_refused_whole(self, client, login):
+    def test_what_a_transaction_may_not_do_any_more_is_an_error_in_its_place(self, client, login):
         user = login("al", "+@all", "~a*")
         assert user.call("MULTI") == "OK"
         assert user.call("SET", "b", 1) == NO_KEY
@@ -241,10 +247,13 @@ class TestPermissions:
         user.call("SET", "a1", 1)
         user.call("SET", "a2", 1)
         client.call("ACL", "SETUSER", "al", "resetkeys", "~a1")
-        assert user.call("EXEC") == RespError(
-            "EXECABORT Transaction discarded because of: NOPERM No permissions to access a key")
-        assert client.call("EXISTS", "a1", "a2") == 0
-        assert user.call("SET", "a1", 2) == "OK"
+        assert user.call("EXEC") == ["OK", lost_for("touch the specified keys")]
+        assert [client.call("EXISTS", key) for key in ("a1", "a2")] == [1, 0]
+        user.call("MULTI")
+        assert [user.call(*queued) for queued in (("ECHO", "x"), ("SELECT", 1), ("SET", "a1", 2))] == 3 * ["QUEUED"]
+        client.call("ACL", "SETUSER", "al", "-echo", "-set", "-select")
+        assert user.call("EXEC") == 3 * [lost_for("execute the command or subcommand")]
+        assert user.call("GET", "a1") == b"1", "and it is outside of EXEC again"
 
 
 class TestChanges:
@@ -343,6 +352,24 @@ class TestLog:
         assert "acl_access_denied_cmd:1\r\n" in info and "acl_access_denied_key:1\r\n" in info
 
 
+class TestPublishes:
+    """What was allowed once is not looked up again, until users change."""
+
+    def test_each_user_channel_command_and_change_is_asked_for(self, client, login):
+        al = login("al", "+publish", "&a*", "&x")
+        bo = login("bo", "+publish", "+spublish", "&b*")
+        for _ in range(3):
+            assert al.call("PUBLISH", "a1", "m") == 0 and bo.call("PUBLISH", "b1", "m") == 0
+            assert bo.call("PUBLISH", "a1", "m") == NO_CHANNEL and al.call("PUBLISH", "b1", "m") == NO_CHANNEL
+            assert bo.call("SPUBLISH", "b1", "m") == 0
+            assert al.call("SPUBLISH", "a1", "m") == refused("al", "spublish")
+        assert al.calls([("PUBLISH", "x", "m")] * 2) == [0, 0]
+        assert client.call("ACL", "SETUSER", "al", "resetchannels", "&a*") == "OK"
+        assert al.call("PUBLISH", "x", "m") == NO_CHANNEL and al.call("PUBLISH", "a1", "m") == 0
+        assert client.call("ACL", "SETUSER", "al", "-publish") == "OK"
+        assert al.call("PUBLISH", "a1", "m") == refused("al", "publish")
+
+
 class TestFile:
     """aclfile, ACL LOAD and SAVE."""
 
@@ -400,3 +427,45 @@ class TestFile:
     def test_without_a_file_load_and_save_say_so(self, client):
         for command in ("LOAD", "SAVE"):
             assert "not configured to use an ACL file" in str(client.call("ACL", command))
+
+
+class TestLines:
+    """`user` lines of the configuration file."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        """Where the file is."""
+        return str(tmp_path / "fanfare.conf")
+
+    def write(self, path, text):
+        """Put this into the file."""
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+
+    def test_users_come_from_them_and_rewrite_puts_them_back(self, start_broker, path):
+        self.write(path, "# people\nuser al on >alpw ~a* +@all\nlog-level info\nuser bo off\n")
+        broker = start_broker(extra_args=[path])
+        with broker.client() as client:
+            assert client.call("ACL", "USERS") == [b"al", b"bo", b"default"]
+            assert client.call("AUTH", "al", "alpw") == "OK"
+            assert client.call("CONFIG", "GET", "user") == []
+            assert client.call("ACL", "SETUSER", 'c"y', "on", ">x", "+get", "(+set ~k)") == "OK"
+            assert client.call("ACL", "DELUSER", "bo") == 1
+            before = client.call("ACL", "LIST")
+            assert client.call("CONFIG", "REWRITE") == "OK"
+        text = open(path, encoding="utf-8").read()
+        assert text.startswith("# people\nuser al ") and "log-level info\n" in text
+        assert "alpw" not in text and "user bo" not in text and "user default" not in text
+        broker.terminate()
+        broker.start()
+        with broker.client() as client:
+            assert client.call("ACL", "LIST") == before
+
+    @pytest.mark.parametrize("lines, words", [
+        ("user al +nope\n", "line 1"), ("user al on\nuser al off\n", "Duplicate user"),
+        ("aclfile /dev/null\nuser al on\n", "not both")])
+    def test_a_broker_does_not_start_with_wrong_ones_or_beside_a_file(self, lines, words, path):
+        self.write(path, lines)
+        result = run_cli(path, "--listen", "127.0.0.1:0", "--http-listen", "off", "--dir",
+                         os.path.dirname(path) + "/data")
+        assert result.returncode not in (0, None) and words in result.stderr + result.stdout

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from lib.broker import HOST, Broker, now_ns
+from lib.ports import own_address
 from lib.resp import Client, Closed, RespError, encode, open_socket
 from lib.wait import SCALE, wait_until
 
@@ -274,15 +275,6 @@ class TestProtectedMode:
             assert client.call("PING") == RespError("NOAUTH Authentication required.")
             assert client.call("AUTH", "x") == "OK"
 
-
-def own_address():
-    """An IPv4 address of this machine that is not loopback. Connecting to it never leaves the machine."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: chooses a route
-        except OSError:
-            pytest.skip("this machine has no address but loopback")
-        return probe.getsockname()[0]
 
 
 def test_threads_of_clients_that_come_and_go_while_others_publish(broker):

@@ -250,6 +250,51 @@ class TestWhoIsLetIn:
         assert result.returncode == 1 and words in result.stderr
 
 
+class TestUsersByCertificate:
+    """tls-auth-clients-user: who a client is by what its certificate says."""
+
+    def test_by_each_kind_of_name(self, scene):
+        broker = scene.start(tls_auth_clients="optional")
+        names = "subjectAltName=URI:spiffe://x/nobody,URI:spiffe://x/al,DNS:al.example"
+        al = scene.authority.sign("al", names=names)
+        plain = broker.client()
+
+        def who(own, *hello):
+            with scene.connect(scene.context(own)) as sock:
+                sock.sendall(b"".join(encode(*command) for command in (*hello, ("ACL", "WHOAMI"))))
+                return sock.recv(4096)
+        assert who(al) == b"$7\r\ndefault\r\n"
+        for user in ("al", "spiffe://x/al", "al.example"):
+            assert plain.call("ACL", "SETUSER", user, "on", "+acl", "+hello") == "OK"
+        for choice, user in (("CN", b"al"), ("URI", b"spiffe://x/al"), ("DNS", b"al.example")):
+            assert plain.call("CONFIG", "SET", "tls-auth-clients-user", choice) == "OK"
+            assert who(al) == b"$%d\r\n%s\r\n" % (len(user), user)
+            assert who(None) == b"$7\r\ndefault\r\n"
+        assert plain.call("ACL", "LOG") == []
+        assert plain.call("CONFIG", "SET", "tls-auth-clients-user", "CN", "requirepass", "secret") == "OK"
+        assert who(al, ("HELLO", "3"))[:1] == b"%"
+        assert who(None, ("HELLO", "3"))[:7] == b"-NOAUTH"
+        with scene.connect(scene.context(al)) as sock:
+            sock.sendall(encode("SET", "k", "v") + encode("RESET") + encode("ACL", "WHOAMI"))
+            wait = b""
+            while wait.count(b"\r\n") < 3:
+                wait += sock.recv(4096)
+            assert wait.startswith(b"-NOPERM User al ") and b"+RESET\r\n-NOAUTH" in wait
+        assert plain.call("ACL", "DELUSER", "al") == 1
+
+    def test_of_a_user_who_is_not_there_or_off(self, scene):
+        broker = scene.start(tls_auth_clients_user="CN")
+        plain = broker.client()
+        for rules in ([], ["al", "off", "nopass", "+@all"]):
+            if rules:
+                assert plain.call("ACL", "SETUSER", *rules) == "OK"
+            assert plain.call("ACL", "LOG", "RESET") == "OK"
+            assert scene.redis(scene.authority.sign("al")).acl_whoami() == "default"
+            entry = dict(zip(*[iter(plain.call("ACL", "LOG")[0])] * 2))
+            assert [entry[name] for name in (b"reason", b"username", b"object")] == [b"tls-cert", b"al", b""]
+        assert b"acl_access_denied_tls_cert:2\r\n" in plain.call("INFO", "stats")
+
+
 class Stream(threading.Thread):
     """A publisher and a subscriber, both encrypted, for as long as it takes: every message must arrive, on one connection each."""
 

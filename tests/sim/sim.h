@@ -11,6 +11,7 @@
 #include "consensus/engine_int.h"
 #include "consensus/group/group_int.h"
 #include "sim/sim_disk.h"
+#include "sim/sim_packets.h"
 
 enum {
     SIM_NODES_MAX = 7,
@@ -96,14 +97,6 @@ struct sim_node {
     struct sim_replica replicas[SIM_GROUPS + 1];
 };
 
-struct sim_packet {
-    uint64_t due_ms;
-    uint64_t order; /* ties */
-    int from;
-    int to;
-    struct buf bytes;
-};
-
 /* What became of a proposed value. */
 enum sim_fate { FATE_UNKNOWN, FATE_ACKED, FATE_REFUSED };
 
@@ -164,10 +157,7 @@ struct sim {
     bool keeps_itself;  /* state machines have a disk of their own */
     bool applies_later; /* state machines take what they are asked for, and answer later */
 
-    struct sim_packet *packets; /* a heap */
-    size_t packet_count;
-    size_t packet_cap;
-    uint64_t packet_order;
+    struct sim_packets packets;
     bool blocked[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
     uint64_t loss_per_mille;
     uint64_t dup_per_mille;

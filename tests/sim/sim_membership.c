@@ -47,7 +47,7 @@ static void calm(struct msim *sim)
     }
 }
 
-static bool wait_for_rest(struct msim *sim)
+static bool come_to_rest(struct msim *sim)
 {
     uint64_t until = sim->now_ms + REST_MS_MAX;
     const char *why = "";
@@ -66,6 +66,14 @@ static bool wait_for_rest(struct msim *sim)
     if (sim->newest->version != version) { msim_fail(sim, "it rested, and moved again"); }
     if (sim->truth != NULL) { mdata_count_leaders(sim); }
     return !sim->has_failed;
+}
+
+static bool wait_for_rest(struct msim *sim)
+{
+    sim->users_pause = true;
+    bool ok = come_to_rest(sim);
+    sim->users_pause = false;
+    return ok;
 }
 
 /* What everybody is at, for whoever looks into a failure. */
@@ -430,10 +438,10 @@ int main(int argc, char **argv)
     if (has_data) {
         printf("writes acknowledged %lu, replicas deleted %lu, lives forgotten %lu, groups led by "
                "the map's choice %lu "
-               "of %lu\n",
+               "of %lu, changes of users answered %lu\n",
                (unsigned long)sum.acked, (unsigned long)sum.deletions,
                (unsigned long)sum.forgotten_lives, (unsigned long)sum.led_by_choice,
-               (unsigned long)sum.led);
+               (unsigned long)sum.led, (unsigned long)sum.users_changed);
     }
     mem_free(sim);
     return ok ? 0 : 1;

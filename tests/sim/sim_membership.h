@@ -9,8 +9,9 @@
 #include "base/buf.h"
 #include "consensus/membership/membership_core.h"
 #include "sim/sim_disk.h"
+#include "sim/sim_packets.h"
 
-enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16 };
+enum { MSIM_NODES_MAX = 7, MSIM_PARTITIONS = 16, MSIM_USERS = 4 };
 
 struct msim;
 struct mdata_truth;
@@ -27,9 +28,10 @@ struct mnode {
     struct cluster_file file;
     struct engine *engine; /* NULL: down */
     struct core *core;
-    bool is_absent;  /* down until the storm wants it up */
-    bool is_drained; /* since it started */
-    bool is_old;     /* of a version that knows nothing of partitions' data */
+    bool is_absent;      /* down until the storm wants it up */
+    bool is_drained;     /* since it started */
+    bool is_old;         /* of a version that knows nothing of partitions' data */
+    bool knows_no_users; /* of one that knows nothing of the cluster's users */
     uint64_t up_at_ms;
     uint64_t paused_until_ms;
     uint64_t tick_at_ms;
@@ -44,24 +46,17 @@ struct mnode {
     uint64_t lease_incarnation;
     uint64_t warm_until_ms; /* it warms what it got until then */
     uint32_t warming;
+    uint64_t life_ms;           /* since when it has an incarnation */
+    struct roster *roster_told; /* references, or NULL */
+    struct roster *roster;      /* what is in force here: what it was told, from then on */
+    uint64_t roster_at_ms;
 };
 
 enum mkind { M_FRAME, M_NOTE, M_CONTACT };
 
-struct mpacket {
-    uint64_t due_ms;
-    uint64_t order;
-    enum mkind kind;
-    int from;
-    int to;
-    uint16_t to_port;
-    uint64_t cluster;
-    struct buf bytes;
-};
-
 struct mstats {
     uint64_t events, founded, kills, power_cuts, wipes, pauses, moves, forgets, drains, downs,
-        lease_checks, acked, deletions, led, led_by_choice, forgotten_lives;
+        lease_checks, acked, deletions, led, led_by_choice, forgotten_lives, users_changed;
 };
 
 struct msim {
@@ -71,10 +66,7 @@ struct msim {
     int node_count;
     int founder_count;
     struct mnode nodes[MSIM_NODES_MAX + 1]; /* from 1 */
-    struct mpacket *packets;                /* a heap */
-    size_t packet_count;
-    size_t packet_cap;
-    uint64_t packet_order;
+    struct sim_packets packets;
     bool blocked[MSIM_NODES_MAX + 1][MSIM_NODES_MAX + 1];
     uint32_t node_timeout_ms;
     uint64_t loss_per_mille;
@@ -90,6 +82,10 @@ struct msim {
     struct mdata_truth *truth;         /* of each partition; NULL: nobody has data */
     uint64_t founded[MSIM_PARTITIONS]; /* by which replica */
     uint64_t write_at_ms;
+    bool users_pause;                /* operators ask for no changes */
+    uint32_t users_asked;            /* changes of users that are not answered */
+    uint64_t users_next;             /* the last one's number */
+    uint64_t users_done[MSIM_USERS]; /* the highest that was answered, of each user */
     struct mstats stats;
     bool has_failed;
     char failure[400];

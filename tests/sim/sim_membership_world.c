@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "sim/sim_membership_data.h"
+#include "sim/sim_membership_users.h"
 
 #include "partition/replicas.h"
 
@@ -133,7 +134,8 @@ const char *msim_unrest(struct msim *sim)
     if (most > fewest + 1) { return "the partitions are not spread evenly"; }
     uint32_t wanted = up < CORE_VOTERS_MAX ? up - (up % 2 == 0) : CORE_VOTERS_MAX;
     if (voters < wanted) { return "there are too few voters"; }
-    return sim->truth != NULL ? mdata_unrest(sim) : NULL;
+    const char *why = sim->truth != NULL ? mdata_unrest(sim) : NULL;
+    return why == NULL && sim->truth != NULL ? musers_unrest(sim) : why;
 }
 
 struct mnode *msim_leader(struct msim *sim)
@@ -168,45 +170,6 @@ static uint64_t world_ms(const struct mnode *node, uint64_t clock_ms)
                                         : (since * 1000000 + node->clock_ppm - 1) / node->clock_ppm;
 }
 
-static bool packet_before(const struct mpacket *a, const struct mpacket *b)
-{
-    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->order < b->order;
-}
-
-static void packet_push(struct msim *sim, struct mpacket packet)
-{
-    if (sim->packet_count == sim->packet_cap) {
-        sim->packet_cap = sim->packet_cap > 0 ? sim->packet_cap * 2 : 256;
-        sim->packets = mem_resize(sim->packets, sim->packet_cap * sizeof *sim->packets);
-    }
-    size_t at = sim->packet_count++;
-    while (at > 0 && packet_before(&packet, &sim->packets[(at - 1) / 2])) {
-        sim->packets[at] = sim->packets[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    sim->packets[at] = packet;
-}
-
-static struct mpacket packet_pop(struct msim *sim)
-{
-    struct mpacket first = sim->packets[0];
-    struct mpacket last = sim->packets[--sim->packet_count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= sim->packet_count) { break; }
-        if (child + 1 < sim->packet_count &&
-            packet_before(&sim->packets[child + 1], &sim->packets[child])) {
-            child++;
-        }
-        if (!packet_before(&sim->packets[child], &last)) { break; }
-        sim->packets[at] = sim->packets[child];
-        at = child;
-    }
-    if (sim->packet_count > 0) { sim->packets[at] = last; }
-    return first;
-}
-
 /* A packet to whoever has that address: a node's number as its host, and its port. */
 static void post(struct mnode *node, enum mkind kind, const struct pmap_address *to,
                  struct slice bytes)
@@ -223,15 +186,14 @@ static void post(struct mnode *node, enum mkind kind, const struct pmap_address 
     for (int i = 0; i < copies; i++) {
         uint64_t delay = sim_random(&sim->random, 12) ? sim_random(&sim->random, 8)
                                                       : sim_random(&sim->random, sim->late_ms_max);
-        struct mpacket packet = {.due_ms = sim->now_ms + 1 + delay,
-                                 .order = sim->packet_order++,
-                                 .kind = kind,
-                                 .from = from,
-                                 .to = number,
-                                 .to_port = to->port,
-                                 .cluster = node->link_cluster};
+        struct sim_packet packet = {.due_ms = sim->now_ms + 1 + delay,
+                                    .kind = kind,
+                                    .from = from,
+                                    .to = number,
+                                    .to_port = to->port,
+                                    .cluster = node->link_cluster};
         buf_append(&packet.bytes, bytes);
-        packet_push(sim, packet);
+        sim_packets_push(&sim->packets, packet);
     }
 }
 
@@ -344,6 +306,7 @@ static void world_soon(void *arg)
 static void world_set_lease(void *arg, uint64_t until_ms, uint64_t incarnation)
 {
     struct mnode *node = arg;
+    if (incarnation != node->lease_incarnation) { node->life_ms = node->sim->now_ms; }
     node->lease_until_ms = until_ms;
     node->lease_incarnation = incarnation;
 }
@@ -371,6 +334,8 @@ static enum err start_core(struct mnode *node)
         .set_cluster = world_set_cluster,
         .save = world_save,
         .on_map = world_on_map,
+        .on_roster = musers_on_roster,
+        .own_users = musers_own,
         .soon = world_soon,
         .set_lease = world_set_lease,
     };
@@ -382,6 +347,7 @@ static enum err start_core(struct mnode *node)
         .expect = node->expect,
         .partition_count = sim->partition_count,
         .has_data = node->partitions != NULL,
+        .has_users = !node->knows_no_users,
         .replicas = MDATA_REPLICAS,
         .heartbeat_ms = 100,
         .node_timeout_ms = sim->node_timeout_ms,
@@ -447,6 +413,7 @@ static void end_process(struct mnode *node)
     node->core = NULL;
     pmap_unref(node->map);
     node->map = NULL;
+    musers_stop(node);
     node->lease_until_ms = 0;
     node->is_drained = false;
     node->warming = 0;
@@ -516,7 +483,7 @@ static struct next find_next(struct msim *sim, uint64_t until_ms)
 {
     struct next next = {until_ms, EVENT_NONE, NULL};
     if (sim->truth != NULL) { earlier(&next, sim->write_at_ms, EVENT_WRITE, NULL); }
-    if (sim->packet_count > 0) { earlier(&next, sim->packets[0].due_ms, EVENT_PACKET, NULL); }
+    earlier(&next, sim_packets_due_ms(&sim->packets), EVENT_PACKET, NULL);
     for (int i = 1; i <= sim->node_count; i++) {
         struct mnode *node = &sim->nodes[i];
         uint64_t from = node->paused_until_ms;
@@ -536,7 +503,7 @@ static struct next find_next(struct msim *sim, uint64_t until_ms)
     return next;
 }
 
-static void hand_over(struct msim *sim, struct mnode *node, const struct mpacket *packet)
+static void hand_over(struct msim *sim, struct mnode *node, const struct sim_packet *packet)
 {
     const char *from = sim->nodes[packet->from].name;
     bool is_ours = packet->cluster == node->link_cluster && packet->cluster != 0;
@@ -552,12 +519,11 @@ static void hand_over(struct msim *sim, struct mnode *node, const struct mpacket
 
 static void deliver(struct msim *sim)
 {
-    struct mpacket packet = packet_pop(sim);
+    struct sim_packet packet = sim_packets_pop(&sim->packets);
     struct mnode *node = &sim->nodes[packet.to];
     if (node->engine != NULL && node->paused_until_ms > sim->now_ms) {
         packet.due_ms = node->paused_until_ms; /* it waits in a socket */
-        packet.order = sim->packet_order++;
-        packet_push(sim, packet);
+        sim_packets_push(&sim->packets, packet);
         return;
     }
     if (node->engine != NULL && !sim->blocked[packet.from][packet.to]) {
@@ -588,11 +554,13 @@ static bool run_one(struct msim *sim, uint64_t until_ms)
         node->tick_at_ms = sim->now_ms + core_tick_ms(node->core);
         core_tick(node->core);
         mdata_tick(node);
+        musers_tick(node);
         msim_settle(node);
         break;
     case EVENT_WRITE:
         sim->write_at_ms = sim->now_ms + 1 + sim_random(&sim->random, 200);
         mdata_write(sim);
+        musers_change(sim);
         break;
     case EVENT_WARM:
         node->warming = 0;
@@ -633,10 +601,7 @@ void msim_end(struct msim *sim)
         msim_stop(&sim->nodes[i], false);
         sim_disk_fini(&sim->nodes[i].sd);
     }
-    for (size_t i = 0; i < sim->packet_count; i++) {
-        buf_fini(&sim->packets[i].bytes);
-    }
-    mem_free(sim->packets);
+    sim_packets_free(&sim->packets);
     mem_free(sim->truth);
     pmap_unref(sim->newest);
 }

@@ -25,10 +25,12 @@ static bool rest(struct msim *sim, const char *when)
 {
     uint64_t until_ms = sim->now_ms + REST_MS_MAX;
     const char *why = "";
+    sim->users_pause = true;
     while (why != NULL && sim->now_ms < until_ms) {
         if (!pass(sim, 100)) { return false; }
         why = msim_unrest(sim);
     }
+    sim->users_pause = false;
     if (why != NULL) { msim_fail(sim, "%s: no rest: %s", when, why); }
     return !sim->has_failed;
 }
@@ -160,6 +162,34 @@ static void an_old_cluster_gets_data_once_all_are_upgraded(struct msim *sim)
     if (!pass(sim, 15000)) { return; }
     if (pmap_find_id(sim->newest, 4) != PMAP_NOBODY) { msim_fail(sim, "an old one was let in"); }
     sim->nodes[4].is_old = false;
+    msim_stop(&sim->nodes[4], false);
+    (void)rest(sim, "all are new");
+}
+
+static void users_are_the_clusters_once_all_are_upgraded(struct msim *sim)
+{
+    for (int i = 1; i <= 3; i++) {
+        come(sim, i, 3);
+        sim->nodes[i].knows_no_users = true;
+    }
+    if (!pass(sim, 20000)) { return; }
+    for (int i = 1; i <= 3; i++) {
+        bool is_old = sim->newest != NULL && sim->newest->level == PMAP_LEVEL_REPLICAS;
+        if (!is_old || sim->newest->roster != NULL) {
+            msim_fail(sim, "the level was raised before the last was upgraded");
+        }
+        sim->nodes[i].knows_no_users = false;
+        msim_stop(&sim->nodes[i], false);
+        sim->nodes[i].up_at_ms = sim->now_ms + 100;
+        if (i < 3 && !pass(sim, 8000)) { return; }
+    }
+    if (!rest(sim, "upgraded")) { return; }
+    if (sim->newest->level != PMAP_LEVEL_USERS) { msim_fail(sim, "the level was not raised"); }
+    come(sim, 4, 0);
+    sim->nodes[4].knows_no_users = true;
+    if (!pass(sim, 15000)) { return; }
+    if (pmap_find_id(sim->newest, 4) != PMAP_NOBODY) { msim_fail(sim, "an old one was let in"); }
+    sim->nodes[4].knows_no_users = false;
     msim_stop(&sim->nodes[4], false);
     (void)rest(sim, "all are new");
 }
@@ -368,6 +398,7 @@ static const struct scene {
     {"grows", a_node_with_data_grows_to_three_and_five},
     {"disks", disks_are_lost_one_after_the_other},
     {"upgrade", an_old_cluster_gets_data_once_all_are_upgraded},
+    {"users", users_are_the_clusters_once_all_are_upgraded},
     {"own_data", who_has_data_of_its_own_does_not_join},
     {"needed", who_is_needed_is_not_forgotten},
     {"drains", who_drains_leads_nothing_soon},

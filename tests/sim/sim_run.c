@@ -145,15 +145,11 @@ void sim_end(struct sim *sim)
             promise_end(&node->replicas[g]);
         }
     }
-    for (size_t i = 0; i < sim->packet_count; i++) {
-        buf_fini(&sim->packets[i].bytes);
-    }
     if (sim->requests_open > 0 && sim->failure == NULL) {
         sim_fail(sim, "%lu requests were never answered", (unsigned long)sim->requests_open);
     }
-    mem_free(sim->packets);
+    sim_packets_free(&sim->packets);
     mem_free(sim->values);
-    sim->packets = NULL;
     sim->values = NULL;
 }
 

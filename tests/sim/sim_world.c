@@ -55,51 +55,11 @@ static uint64_t world_now(void *arg)
     return sim_node_clock_ms(arg);
 }
 
-static bool packet_before(const struct sim_packet *a, const struct sim_packet *b)
-{
-    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->order < b->order;
-}
-
-static void packet_push(struct sim *sim, struct sim_packet packet)
-{
-    if (sim->packet_count == sim->packet_cap) {
-        sim->packet_cap = sim->packet_cap > 0 ? sim->packet_cap * 2 : 256;
-        sim->packets = mem_resize(sim->packets, sim->packet_cap * sizeof *sim->packets);
-    }
-    size_t at = sim->packet_count++;
-    while (at > 0 && packet_before(&packet, &sim->packets[(at - 1) / 2])) {
-        sim->packets[at] = sim->packets[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    sim->packets[at] = packet;
-}
-
-static struct sim_packet packet_pop(struct sim *sim)
-{
-    struct sim_packet first = sim->packets[0];
-    struct sim_packet last = sim->packets[--sim->packet_count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= sim->packet_count) { break; }
-        if (child + 1 < sim->packet_count &&
-            packet_before(&sim->packets[child + 1], &sim->packets[child])) {
-            child++;
-        }
-        if (!packet_before(&sim->packets[child], &last)) { break; }
-        sim->packets[at] = sim->packets[child];
-        at = child;
-    }
-    if (sim->packet_count > 0) { sim->packets[at] = last; }
-    return first;
-}
-
 static void send_after(struct sim *sim, int from, int to, struct slice frame, uint64_t delay_ms)
 {
-    struct sim_packet packet = {
-        .due_ms = sim->now_ms + delay_ms, .order = sim->packet_order++, .from = from, .to = to};
+    struct sim_packet packet = {.due_ms = sim->now_ms + delay_ms, .from = from, .to = to};
     buf_append(&packet.bytes, frame);
-    packet_push(sim, packet);
+    sim_packets_push(&sim->packets, packet);
 }
 
 struct routing {
@@ -423,7 +383,7 @@ static void earlier_store(struct next *next, struct sim_node *node)
 static struct next find_next(struct sim *sim, uint64_t until_ms)
 {
     struct next next = {until_ms, EVENT_NONE, NULL, NULL};
-    if (sim->packet_count > 0) { earlier(&next, sim->packets[0].due_ms, EVENT_PACKET, NULL); }
+    earlier(&next, sim_packets_due_ms(&sim->packets), EVENT_PACKET, NULL);
     for (int i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         if (node->e == NULL) {
@@ -446,12 +406,11 @@ static struct next find_next(struct sim *sim, uint64_t until_ms)
 
 static void deliver(struct sim *sim)
 {
-    struct sim_packet packet = packet_pop(sim);
+    struct sim_packet packet = sim_packets_pop(&sim->packets);
     struct sim_node *node = &sim->nodes[packet.to];
     if (node->e != NULL && node->paused_until_ms > sim->now_ms) {
         packet.due_ms = node->paused_until_ms; /* it waits in a socket */
-        packet.order = sim->packet_order++;
-        packet_push(sim, packet);
+        sim_packets_push(&sim->packets, packet);
         return;
     }
     if (node->e != NULL && !sim->blocked[packet.from][packet.to]) {

@@ -47,6 +47,8 @@ struct rig {
     uint32_t partition_count;
     uint64_t snapshot_log_bytes; /* 0: the engine's default */
     uint64_t map_bytes;          /* 0: enough */
+    uint64_t backup_idle_ms;     /* 0: as partition/backup.h says */
+    uint64_t backup_growth_bytes;
     uint32_t node_count;
     struct rig_node node[RIG_NODES];
     struct mailbox home;
@@ -179,6 +181,8 @@ static inline void rig_start(struct rig_node *node)
         .thread_count = 2,
         .worker_count = 2,
         .map_bytes = rig->map_bytes > 0 ? rig->map_bytes : 1ULL << 30,
+        .backup_idle_ms = rig->backup_idle_ms,
+        .backup_growth_bytes = rig->backup_growth_bytes,
         .ops = &ops,
         .arg = node,
     };
@@ -258,10 +262,14 @@ static inline void rig_init(struct rig *rig, uint32_t node_count, uint32_t parti
 {
     uint64_t snapshot_log_bytes = rig->snapshot_log_bytes;
     uint64_t map_bytes = rig->map_bytes;
+    uint64_t backup_idle_ms = rig->backup_idle_ms;
+    uint64_t backup_growth_bytes = rig->backup_growth_bytes;
     *rig = (struct rig){.node_count = node_count,
                         .partition_count = partition_count,
                         .snapshot_log_bytes = snapshot_log_bytes,
-                        .map_bytes = map_bytes};
+                        .map_bytes = map_bytes,
+                        .backup_idle_ms = backup_idle_ms,
+                        .backup_growth_bytes = backup_growth_bytes};
     const char *tmp = getenv("TMPDIR");
     snprintf(rig->dir, sizeof rig->dir, "%s/partition.XXXXXX", tmp != NULL ? tmp : "/tmp");
     cr_assert_not_null(mkdtemp(rig->dir));
@@ -381,22 +389,27 @@ static inline void rig_free(struct rig_ask *ask)
     ask->request.reply_end = NULL;
 }
 
-/* Ask once and have the answer. */
+/* What was answered, as text that ends with a zero (a reply does not). Gives: it, until the next call. */
+static inline const char *rig_text(const struct rig_ask *ask)
+{
+    static char text[4096];
+    const struct buf *reply = &ask->request.reply;
+    snprintf(text, sizeof text, "%.*s", (int)reply->len, reply->len > 0 ? reply->data : "");
+    return text;
+}
+
+/* Ask once. Gives: the answer as `rig_text` does, or the error's word in brackets. */
 static inline const char *rig_do(struct rig_node *node, enum partition_ask what, uint32_t partition,
                                  const char *text)
 {
-    static char reply[4096];
+    static char refusal[64];
     struct rig_ask ask;
     rig_begin(node->rig, &ask, what, partition);
     rig_call(&ask, 0, text);
     rig_ask(node, &ask);
     rig_wait(node->rig, &ask);
-    if (ask.request.err != ERR_OK) {
-        snprintf(reply, sizeof reply, "(%s)", err_word(ask.request.err));
-    } else {
-        snprintf(reply, sizeof reply, "%.*s", (int)ask.request.reply.len,
-                 ask.request.reply.len > 0 ? ask.request.reply.data : "");
-    }
+    snprintf(refusal, sizeof refusal, "(%s)", err_word(ask.request.err));
+    const char *reply = ask.request.err != ERR_OK ? refusal : rig_text(&ask);
     rig_free(&ask);
     return reply;
 }

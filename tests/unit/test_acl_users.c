@@ -175,32 +175,76 @@ Test(acl, rules_have_a_bound)
     acl_user_unref(user);
 }
 
-Test(acl, the_clusters_users_are_above_the_nodes)
+static void own_count(void *arg, struct slice name, struct slice rules)
+{
+    (void)name;
+    cr_assert_gt(rules.len, 0);
+    ++*(uint32_t *)arg;
+}
+
+Test(acl, the_clusters_users_take_the_place_of_the_nodes)
 {
     struct acl *acl = acl_new(&catalogue, false);
     struct buf why = {0};
     cr_assert(acl_replace(acl, SLICE("user al on +get\nuser bo on +get\n"), &why));
+    cr_assert_not(acl_is_agreed(acl));
     uint64_t version = acl_version(acl);
-    const struct acl_agreed agreed[] = {
+    struct acl_agreed agreed[] = {
         {.name = SLICE("al"), .rules = SLICE("on +set")},
-        {.name = SLICE("bo"), .is_deleted = true},
         {.name = SLICE("cy"), .rules = SLICE("on +fromthefuture")},
     };
     acl_agree(acl, agreed, COUNT_OF(agreed));
+    cr_assert(acl_is_agreed(acl));
     cr_assert_gt(acl_version(acl), version);
     struct acl_users *users = acl_users_now(acl);
     cr_assert_eq(acl_users_count(users), 3);
     cr_assert_null(acl_users_find(users, SLICE("bo")));
     cr_assert_not(acl_user_is_on(acl_users_find(users, SLICE("cy"))), "not understood: off");
+    cr_assert_not(acl_user_is_on(acl_users_default(users)), "nobody agreed on it: off");
     struct buf text = {0};
     acl_user_print_commands(acl_users_find(users, SLICE("al")), 0, &text);
     cr_assert(slice_equal(buf_slice(&text), SLICE("-@all +set")));
+    const struct acl_user *same = acl_users_find(users, SLICE("al"));
+    agreed[0].is_same = true;
+    acl_agree(acl, agreed, 1);
+    struct acl_users *after = acl_users_now(acl);
+    cr_assert_eq(acl_users_find(after, SLICE("al")), same);
+    cr_assert_eq(acl_users_count(after), 2);
+    acl_users_unref(after);
     acl_users_unref(users);
-    cr_assert(acl_replace(acl, SLICE("user al on +get\nuser dy on\n"), &why));
+    cr_assert(acl_replace(acl, SLICE("user dy on\n"), &why));
     users = acl_users_now(acl);
-    cr_assert_not_null(acl_users_find(users, SLICE("dy")));
+    cr_assert_null(acl_users_find(users, SLICE("dy")), "the node's own are not in force");
     acl_users_unref(users);
+    uint32_t own = 0;
+    acl_each_own(acl, own_count, &own);
+    cr_assert_eq(own, 2);
     buf_fini(&text);
+    buf_fini(&why);
+    acl_free(acl);
+}
+
+Test(acl, a_change_is_planned_from_the_rules_that_are)
+{
+    struct acl *acl = acl_new(&catalogue, false);
+    struct buf why = {0};
+    struct buf rules = {0};
+    const struct slice present = SLICE("on nopass resetchannels -@all +get");
+    const struct slice more[] = {SLICE("+set"), SLICE("&a")};
+    cr_assert(acl_plan_user(acl, SLICE("al"), &present, more, 2, &rules, &why));
+    cr_assert(slice_equal(buf_slice(&rules),
+                          SLICE("on nopass sanitize-payload resetchannels &a -@all +get +set")),
+              "%.*s", (int)rules.len, rules.data);
+    rules.len = 0;
+    cr_assert(acl_plan_user(acl, SLICE("al"), NULL, more, 1, &rules, &why));
+    cr_assert(
+        slice_equal(buf_slice(&rules), SLICE("off sanitize-payload resetchannels -@all +set")),
+        "%.*s", (int)rules.len, rules.data);
+    const struct slice wrong = SLICE("+nope");
+    cr_assert_not(acl_plan_user(acl, SLICE("al"), &present, &wrong, 1, &rules, &why));
+    cr_assert_gt(why.len, 0);
+    cr_assert_not(acl_plan_user(acl, SLICE("a b"), NULL, more, 1, &rules, &why));
+    buf_fini(&rules);
     buf_fini(&why);
     acl_free(acl);
 }
@@ -257,7 +301,7 @@ Test(acl, the_log_counts_what_happens_again_within_a_minute)
     cr_assert_eq(seen.hits, 3);
     acl_log_limit(log, 1);
     acl_log_each(log, 10, &visitor);
-    cr_assert_eq(seen.count, 1);
+    cr_assert_eq(seen.count, 2);
     cr_assert_eq(seen.newest, 2);
     acl_log_clear(log);
     acl_log_each(log, 10, &visitor);

@@ -476,13 +476,66 @@ Test(commands, what_is_asked_again_confirms_what_it_carried_first)
     asker_fini(&d);
 }
 
+static void ask_lent(struct asker *asker, uint64_t name)
+{
+    *asker = (struct asker){
+        .argv = {SLICE("BLPOP"), SLICE("k")},
+        .request = {.ask = PARTITION_PARK,
+                    .partition = PARTITION,
+                    .ticket = name,
+                    .on_done = on_done,
+                    .is_lent = true},
+    };
+    asker->call = (struct partition_call){.argc = 2, .argv = asker->argv};
+    asker->request.call = &asker->call;
+    asker->request.call_count = 1;
+    commands_ask(commands, &asker->request);
+}
+
+Test(commands, what_is_lent_is_confirmed_when_it_is_handed_over_and_not_before)
+{
+    begin(MS_FOREVER);
+    struct asker a, b, c;
+    ask_lent(&a, 1);
+    cr_assert(asked_first()->is_lent);
+    answer(ERR_OK);
+    ask(&b, PARTITION_PARK, 2);
+    cr_assert_eq(asked_first()->acked_count, 0);
+    cr_assert_eq(asked_first()->origin.acked_low, 1, "not by the way either");
+    commands_confirm(commands, &a.request);
+    cr_assert_eq(asked_count(), 2);
+    struct partition_request *parked = asked_first();
+    list_remove(&parked->link);
+    cr_assert_eq(asked_first()->ask, PARTITION_CONFIRM);
+    cr_assert(asked_first()->origin.is_parking);
+    cr_assert_eq(asked_first()->origin.seq, 0);
+    cr_assert_eq(asked_first()->origin.acked_low, 2);
+    cr_assert_eq(asked_first()->acked_count, 1);
+    cr_assert_eq(asked_first()->acked[0], 1);
+    ask_lent(&c, 3);
+    answer(ERR_NOT_LEADER); /* what confirms goes again */
+    list_push_back(&fake.asked, &parked->link);
+    answer(ERR_OK); /* c */
+    commands_confirm(commands, &c.request);
+    cr_assert_eq(asked_count(), 2, "one at a time");
+    answer(ERR_OK); /* b */
+    cr_assert_eq(asked_first()->ask, PARTITION_CONFIRM);
+    answer(ERR_OK);
+    cr_assert_eq(asked_count(), 1, "and then what has come since: c's number is not answered for");
+    answer(ERR_OK);
+    cr_assert_eq(asked_count(), 0);
+    asker_fini(&a);
+    asker_fini(&b);
+    asker_fini(&c);
+}
+
 Test(commands, one_that_is_taken_back_ends_with_what_the_partition_says)
 {
     begin(MS_FOREVER);
     struct asker a;
     ask(&a, PARTITION_PARK, 1);
-    commands_unpark(commands, &a.request);
-    commands_unpark(commands, &a.request);
+    commands_unpark(commands, &a.request, true);
+    commands_unpark(commands, &a.request, false);
     cr_assert_eq(fake.unparked_count, 1);
     cr_assert_eq(fake.unparked_seq, 1);
     answer(ERR_OK);
@@ -491,16 +544,16 @@ Test(commands, one_that_is_taken_back_ends_with_what_the_partition_says)
     asker_fini(&a);
 }
 
-Test(commands, one_that_is_taken_back_and_was_not_executed_needs_no_leader)
+Test(commands, one_that_nobody_asks_for_and_was_not_executed_needs_no_leader)
 {
     begin(MS_FOREVER);
     struct asker a, b, c;
     ask(&a, PARTITION_PARK, 1);
-    commands_unpark(commands, &a.request);
+    commands_unpark(commands, &a.request, false);
     answer(ERR_NOT_LEADER);
     fake.term = 0;
     ask(&b, PARTITION_PARK, 2);
-    commands_unpark(commands, &b.request);
+    commands_unpark(commands, &b.request, false);
     cr_assert_eq(b.done_count, 0, "not from inside");
     mailbox_run(&fake.mailbox);
     cr_assert_eq(a.request.err, ERR_OK);
@@ -509,7 +562,7 @@ Test(commands, one_that_is_taken_back_and_was_not_executed_needs_no_leader)
     fake.term = 1;
     ask(&c, PARTITION_PARK, 3);
     answer(ERR_INDOUBT);
-    commands_unpark(commands, &c.request);
+    commands_unpark(commands, &c.request, false);
     mailbox_run(&fake.mailbox);
     cr_assert_eq(c.done_count, 0, "whether it was executed has to be found out");
     commands_tick(commands);
@@ -520,6 +573,53 @@ Test(commands, one_that_is_taken_back_and_was_not_executed_needs_no_leader)
     asker_fini(&a);
     asker_fini(&b);
     asker_fini(&c);
+}
+
+Test(commands, whether_there_was_something_for_one_whose_time_is_up_is_told_by_who_leads_next)
+{
+    begin(MS_FOREVER);
+    struct asker a, b, c;
+    ask(&a, PARTITION_PARK, 1);
+    commands_unpark(commands, &a.request, true);
+    answer(ERR_NOT_LEADER);
+    fake.term = 0;
+    ask(&b, PARTITION_PARK, 2);
+    ask(&c, PARTITION_PARK, 3);
+    commands_unpark(commands, &b.request, true);
+    commands_unpark(commands, &c.request, true);
+    commands_tick(commands);
+    mailbox_run(&fake.mailbox);
+    cr_assert_eq(a.done_count + b.done_count + c.done_count, 0);
+    commands_unpark(commands, &c.request, false); /* its client has gone */
+    mailbox_run(&fake.mailbox);
+    cr_assert(c.request.is_unparked);
+    fake.term = 2;
+    commands_tick(commands);
+    cr_assert_eq(asked_count(), 2);
+    cr_assert_eq(fake.unparked_count, 3, "each is taken back where it is asked");
+    answer(ERR_OK);
+    asked_first()->is_unparked = true;
+    answer(ERR_OK);
+    cr_assert_eq(a.request.is_unparked + b.request.is_unparked, 1);
+    asker_fini(&a);
+    asker_fini(&b);
+    asker_fini(&c);
+}
+
+Test(commands, one_whose_time_is_up_is_an_error_where_nobody_leads_for_too_long)
+{
+    begin(0);
+    struct asker a;
+    fake.term = 0;
+    ask(&a, PARTITION_PARK, 1);
+    commands_tick(commands);
+    mailbox_run(&fake.mailbox);
+    cr_assert_eq(a.done_count, 0, "until then it waits");
+    commands_unpark(commands, &a.request, true);
+    commands_tick(commands);
+    mailbox_run(&fake.mailbox);
+    cr_assert_eq(a.request.err, ERR_CLUSTER_DOWN);
+    asker_fini(&a);
 }
 
 /* ---- the end ---- */

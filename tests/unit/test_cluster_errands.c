@@ -456,7 +456,7 @@ static void take_back(uint32_t client)
         struct op *op = &w->op[client][i];
         if (op->kind == KIND_POP && !op->is_done && !op->is_unwanted) {
             op->is_unwanted = true;
-            errands_unpark(&w->errands, &op->request);
+            errands_unpark(&w->errands, &op->request, chance(50));
             return;
         }
     }

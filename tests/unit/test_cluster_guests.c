@@ -394,6 +394,35 @@ Test(guests, a_long_answer_comes_in_pieces_and_as_a_whole_if_its_connection_brea
     mem_free(reply);
 }
 
+Test(guests, a_long_answer_of_several_calls_comes_in_pieces_too_and_is_owed_until_the_last)
+{
+    enum { BYTES = 3 << 20 };
+    static const uint32_t end[] = {7, BYTES};
+    struct asker a;
+    char *reply = mem_new(BYTES + 1);
+    memset(reply, 'x', BYTES);
+    reply[BYTES] = 0;
+    ask(&a, PARTITION_WRITE);
+    cr_assert_eq(pending()->owed, &net.accepted.owed);
+    atomic_store(&net.accepted.owed.answered, BYTES + 1); /* as the partition does */
+    answer(ERR_OK, reply, end);
+    cr_assert_eq(a.done_count, 0, "the rest waits for the socket");
+    cr_assert_eq(atomic_load(&net.accepted.owed.answered), BYTES + 1);
+    while (net.on_due != NULL) {
+        socket_takes();
+    }
+    cr_assert_eq(atomic_load(&net.accepted.owed.answered), 1);
+    cr_assert_gt(atomic_load(&net.accepted.owed.queued), 0, "and then with the connection,");
+    net.backlog_bytes = 0;
+    guests_tick(&net.accepted);
+    cr_assert_eq(atomic_load(&net.accepted.owed.queued), 0, "until that is gone");
+    cr_assert_eq(a.request.err, ERR_OK);
+    cr_assert_eq(a.request.reply.len, BYTES);
+    cr_assert_arr_eq(a.request.reply_end, end, sizeof end);
+    asker_fini(&a);
+    mem_free(reply);
+}
+
 Test(guests, who_has_gone_does_not_wait_at_the_leader)
 {
     struct asker write;
@@ -401,7 +430,7 @@ Test(guests, who_has_gone_does_not_wait_at_the_leader)
     ask(&write, PARTITION_WRITE);
     ask(&parked[0], PARTITION_PARK);
     ask(&parked[1], PARTITION_PARK);
-    commands_unpark(net.commands, &parked[0].request);
+    commands_unpark(net.commands, &parked[0].request, true);
     cr_assert_eq(net.unparked_count, 1);
     cr_assert(net.unparked[0].is_parking && net.unparked[0].seq == 1);
     net.accepted.in = NULL;

@@ -265,6 +265,10 @@ Test(wire, lists_come_back_as_they_went)
     cr_assert_eq(back.query.name_count, NAMES);
     cr_assert(back.query.has_pattern && back.query.pattern.len == 0);
     cr_assert(slice_equal(back.query.name[NAMES - 1], name[NAMES - 1]));
+    ask.query = (struct wire_query){
+        .id = 4, .what = WIRE_QUERY_REFUSALS, .kind = TOPIC_CHANNEL, .limit = 128};
+    back = round_trip(&ask, &bytes);
+    cr_assert(back.query.what == WIRE_QUERY_REFUSALS && back.query.limit == 128);
     struct wire_frame answer = {.type = WIRE_QUERY_ANSWER,
                                 .answer = {3, true, WIRE_NOT_OWNER, name, NAMES, count, NAMES}};
     back = round_trip(&answer, &bytes);
@@ -381,12 +385,15 @@ Test(wire, a_command_comes_back_as_it_went)
                      .ticket = 5,
                      .wait_key = wait_keys,
                      .wait_key_count = 2,
+                     .is_lent = true,
                      .resp_version = 3,
                      .check = checks,
                      .check_count = 2,
                      .call = calls,
                      .call_count = 2}},
         {.type = WIRE_COMMAND},
+        {.type = WIRE_COMMAND,
+         .command = {.ask = PARTITION_CONFIRM, .acked = acked, .acked_count = 2}},
         {.type = WIRE_UNPARK, .unpark = {1, 2}},
         {.type = WIRE_LEADS, .leads = {3, 4}},
         {.type = WIRE_ASK_LEADS, .leads = {5, 0}},
@@ -402,6 +409,7 @@ Test(wire, a_command_comes_back_as_it_went)
     cr_assert_eq(back.term, 1ULL << 50);
     cr_assert(back.seq == 1 && back.acked_low == 1ULL << 40 && back.ticket == 5);
     cr_assert_eq(back.resp_version, 3);
+    cr_assert(back.is_lent);
     cr_assert_eq(back.wait_key_count, 2);
     cr_assert_arr_eq(back.wait_key, wait_keys, sizeof wait_keys);
     cr_assert_eq(back.acked_count, 3);
@@ -529,7 +537,7 @@ Test(wire, a_command_that_makes_no_sense_is_garbage)
         call.n_words = fault == 0 ? 0 : 1; /* no command is of no words */
         call.words = words;
         call.db = fault == 1 ? UINT16_MAX + 1 : 0;
-        command.ask = fault == 2 ? 4 : 0;
+        command.ask = fault == 2 ? 5 : 0;
         command.resp_version = fault == 3 ? 256 : 2;
         command.n_wait_keys = fault == 4; /* the call has one word, number 0 */
         struct buf body = command_of(&command);

@@ -37,6 +37,13 @@ Test(cmd_secret_args, passwords_are_secret_and_nothing_else_is)
     assert_secrets(COMMAND_config_set, WORDS("CONFIG", "SET", "tls-key-file-pass", "pw"), "...s");
     assert_secrets(COMMAND_acl_setuser, WORDS("ACL", "SETUSER", ">al", "on", ">pw", "~>x", "<old"),
                    "....s.s");
+    assert_secrets(COMMAND_acl_setuser, WORDS("ACL", "SETUSER", "al", "(>pw)", "(~x"), "...s.");
+    assert_secrets(COMMAND_config_set, WORDS("CONFIG", "SET", "masterauth", "pw"), "...s");
+    assert_secrets(COMMAND_acl_dryrun, WORDS("ACL", "DRYRUN", "al", "AUTH", "user", "pw"),
+                   "....ss");
+    assert_secrets(COMMAND_acl_dryrun, WORDS("ACL", "DRYRUN", "al", "GET", "auth"), ".....");
+    assert_secrets(COMMAND_command_getkeys,
+                   WORDS("COMMAND", "GETKEYS", "config", "set", "requirepass", "pw"), ".....s");
     assert_secrets(COMMAND_echo, WORDS("ECHO", "requirepass"), "..");
 }
 

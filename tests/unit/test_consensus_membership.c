@@ -92,7 +92,9 @@ static void check_round_trip(const struct note *note)
     cr_assert_eq(again.kind, note->kind);
     note_encode(&twice, &again);
     cr_assert(slice_equal(buf_slice(&once), buf_slice(&twice)), "kind %d", (int)note->kind);
+    note_fini(&again);
     cr_assert_not(note_decode(slice_of(once.data, once.len - 1), &again), "a part is no note");
+    note_fini(&again);
     buf_fini(&once);
     buf_fini(&twice);
 }
@@ -118,7 +120,7 @@ Test(membership_note, every_kind_is_read_as_it_was_written)
     note.join_reply = (struct note_join_reply){1, true, 2, 3, 4, {"leader", 5}, "why not"};
     check_round_trip(&note);
     note.kind = NOTE_PING;
-    note.ping = (struct note_ping){1, 2, 3, 4, 5, 6, 7, true, true, 1};
+    note.ping = (struct note_ping){1, 2, 3, 4, 5, 6, 7, true, true, 1, 8};
     check_round_trip(&note);
     note.kind = NOTE_ECHO;
     note.echo = (struct note_echo){1, 2, 3};
@@ -137,6 +139,12 @@ Test(membership_note, every_kind_is_read_as_it_was_written)
     check_round_trip(&note);
     note.kind = NOTE_FORGET_REPLY;
     note.forget_reply = (struct note_forget_reply){1, true, "ERR Unknown node n3"};
+    check_round_trip(&note);
+    note.kind = NOTE_CHANGE_USERS;
+    note.change_users = (struct note_change_users){1, SLICE("a command")};
+    check_round_trip(&note);
+    note.kind = NOTE_USERS_REPLY;
+    note.users_reply = (struct note_users_reply){1, 2, 3, "n3"};
     check_round_trip(&note);
 }
 

@@ -108,7 +108,7 @@ Test(alone, a_read_waits_for_what_is_committed)
         rig_ask(node, &write);
         rig_wait(&rig, &read);
         rig_wait(&rig, &write);
-        cr_assert_eq(sscanf(read.request.reply.data, "$%*u\r\n%u", &seen), 1);
+        cr_assert_eq(sscanf(rig_text(&read), "$%*u\r\n%u", &seen), 1);
         cr_assert_geq(seen, count);
         rig_free(&read);
         rig_free(&write);
@@ -255,6 +255,41 @@ Test(alone, what_comes_behind_a_refused_number_waits_until_that_one_comes_again)
     rig_fini(&rig);
 }
 
+Test(alone, who_does_not_take_his_answers_is_refused_in_order_until_he_has)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask[3];
+    struct partition_owed owed = {.answered = PARTITION_OWED_BYTES_MAX, .queued = 1};
+    for (unsigned i = 0; i < 3; i++) {
+        rig_begin(&rig, &ask[i], i == 1 ? PARTITION_READ : PARTITION_WRITE, 0);
+        rig_call(&ask[i], 0, i == 1 ? "GET n" : "INCR n");
+        ask[i].request.origin = (struct partition_origin){
+            .node_id = 7, .incarnation = 1, .worker = 3, .seq = i + 1, .acked_low = 1};
+        ask[i].request.owed = &owed;
+    }
+    for (unsigned i = 1; i < 3; i++) { /* the first is on its way still */
+        rig_ask(node, &ask[i]);
+        rig_wait(&rig, &ask[i]);
+        cr_assert_eq(ask[i].request.err, ERR_SLOW);
+        rig_free(&ask[i]);
+        atomic_store(&owed.queued, 0);
+    }
+    atomic_store(&owed.answered, 0);
+    static const char *const replies[] = {":1\r\n", "$1\r\n1\r\n", ":2\r\n"};
+    size_t bytes = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        rig_ask(node, &ask[i]);
+        rig_wait(&rig, &ask[i]);
+        cr_assert_eq(ask[i].request.err, ERR_OK);
+        cr_assert(slice_equal(buf_slice(&ask[i].request.reply), slice_of_str(replies[i])));
+        bytes += strlen(replies[i]);
+        cr_assert_eq(atomic_load(&owed.answered), bytes);
+        rig_free(&ask[i]);
+    }
+    rig_fini(&rig);
+}
+
 Test(alone,
      requests_that_are_under_way_together_are_executed_in_order_and_reads_see_what_came_before)
 {
@@ -278,7 +313,7 @@ Test(alone,
         snprintf(expected, sizeof expected, ":%u\r\n", i + 1);
         cr_assert(slice_equal(buf_slice(&ask[2 * i].request.reply), slice_of_str(expected)));
         unsigned seen = 0;
-        cr_assert_eq(sscanf(ask[2 * i + 1].request.reply.data, ":%u", &seen), 1);
+        cr_assert_eq(sscanf(rig_text(&ask[2 * i + 1]), ":%u", &seen), 1);
         cr_assert_geq(seen, i + 1);
         rig_free(&ask[2 * i]);
         rig_free(&ask[2 * i + 1]);
@@ -399,7 +434,7 @@ Test(alone, a_read_that_looks_at_much_sees_what_came_before_it_and_nothing_that_
         rig_wait(&rig, &read[i]);
         rig_wait(&rig, &write[i]);
         cr_assert_eq(read[i].request.err, ERR_OK);
-        cr_assert_eq(sscanf(read[i].request.reply.data, "*%u", &count), 1);
+        cr_assert_eq(sscanf(rig_text(&read[i]), "*%u", &count), 1);
         cr_assert_leq(count, KEYS - i, "read %u sees what was deleted before it", i);
         rig_free(&read[i]);
         rig_free(&write[i]);

@@ -162,7 +162,7 @@ static void parker_step(struct rig *rig, struct parker *parker, unsigned worker,
     if (!parker->ask.is_done) { return; }
     if (request->err == ERR_OK) {
         unsigned element = 0;
-        cr_assert_eq(sscanf(request->reply.data, "*2\r\n$1\r\nq\r\n$%*u\r\n%u", &element), 1);
+        cr_assert_eq(sscanf(rig_text(&parker->ask), "*2\r\n$1\r\nq\r\n$%*u\r\n%u", &element), 1);
         cr_assert(element < ELEMENTS && !taken[element], "%u was handed out twice", element);
         taken[element] = true;
         ++*count;

@@ -31,6 +31,7 @@ static void fill(struct sample *s)
     s->check[1] = (struct partition_check){15, SLICE(""), 1ULL << 50};
     s->request = (struct partition_request){
         .resp_version = 3,
+        .is_lent = true,
         .origin = {.node_id = 0xfedcba9876543210,
                    .incarnation = 77,
                    .worker = 300,
@@ -88,6 +89,7 @@ Test(entry, protobuf_reads_what_is_written)
         cr_assert(b->origin->seq == 12345678901 && b->origin->acked_low == 9);
         cr_assert(b->origin->n_acked == 3 && b->origin->acked[2] == 1ULL << 40);
         cr_assert(b->n_calls == 3 && b->n_checks == 2 && b->resp_version == 3);
+        cr_assert(b->is_lent);
         for (unsigned i = 0; i < 3; i++) {
             cr_assert(b->calls[i]->db == i && b->calls[i]->n_words == s.call[i].argc);
             for (unsigned w = 0; w < s.call[i].argc; w++) {
@@ -112,7 +114,7 @@ static void check_batch(const struct sample *s, struct entry_batch *batch,
     struct partition_check check;
     struct slice body = batch->body;
     cr_assert(batch->has_origin && batch->origin.node_id == s->request.origin.node_id);
-    cr_assert(batch->origin.seq == 12345678901 && batch->origin.is_parking);
+    cr_assert(batch->origin.seq == 12345678901 && batch->origin.is_parking && batch->is_lent);
     for (unsigned i = 0; i < 3; i++) {
         cr_assert(entry_take_number(&batch->acked, &number) && number == s->acked[i]);
     }

@@ -202,6 +202,86 @@ Test(park, a_number_that_is_confirmed_is_forgotten)
     rig_fini(&rig);
 }
 
+/* Confirm one number, and nothing else. */
+static void confirm(struct rig_node *node, const struct rig_ask *served)
+{
+    struct rig_ask ask;
+    rig_begin(node->rig, &ask, PARTITION_CONFIRM, 0);
+    ask.request.call_count = 0;
+    ask.request.origin = served->request.origin;
+    ask.request.origin.seq = 0;
+    ask.request.acked = &served->request.origin.seq;
+    ask.request.acked_count = 1;
+    rig_ask(node, &ask);
+    rig_wait(node->rig, &ask);
+    cr_assert_eq(ask.request.err, ERR_OK);
+    rig_free(&ask);
+}
+
+static void serve_lent(struct rig_node *node, struct rig_ask *ask, const char *text, bool is_lent)
+{
+    park_begin(node, ask, 1, text, 1);
+    ask->request.is_lent = is_lent;
+    rig_ask(node, ask);
+    rig_wait(node->rig, ask);
+    cr_assert_eq(ask->request.err, ERR_OK);
+    rig_free(ask);
+}
+
+Test(park, what_was_lent_to_a_life_that_is_over_and_is_not_confirmed_goes_back)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask, waiting;
+    cr_assert_str_eq(rig_write(node, "RPUSH q a b c d e"), ":5\r\n");
+    cr_assert_str_eq(rig_write(node, "RPUSH p x y"), ":2\r\n");
+    cr_assert_str_eq(rig_write(node, "ZADD z 1.5 m 3 n"), ":2\r\n");
+    cr_assert_str_eq(rig_write(node, "RPUSH other t"), ":1\r\n");
+    serve_lent(node, &ask, "BLPOP q 0", true);
+    serve_lent(node, &ask, "BLPOP q 0", true);
+    serve_lent(node, &ask, "BRPOP q 0", true);
+    serve_lent(node, &ask, "BLMOVE q moved LEFT LEFT 0", true);
+    serve_lent(node, &ask, "BLPOP p 0", false);
+    serve_lent(node, &ask, "BZPOPMIN z 0", true);
+    serve_lent(node, &ask, "BLPOP other 0", true);
+    cr_assert_str_eq(rig_write(node, "SET other string"), "+OK\r\n");
+    serve_lent(node, &ask, "BLPOP p 0", true);
+    confirm(node, &ask);
+    park_begin(node, &waiting, 2, "BLPOP p 0", 1);
+    waiting.request.origin.node_id = 8;
+    rig_ask(node, &waiting);
+    cr_assert_str_eq(rig_read(node, "LRANGE q 0 -1"), "*1\r\n$1\r\nd\r\n");
+    partitions_forget(node->partitions, 7, 2);
+    RIG_UNTIL(&rig, strcmp(rig_read(node, "LLEN q"), ":4\r\n") == 0);
+    cr_assert_str_eq(rig_read(node, "LRANGE q 0 -1"),
+                     "*4\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nd\r\n$1\r\ne\r\n");
+    cr_assert_str_eq(rig_read(node, "ZSCORE z m"), "$3\r\n1.5\r\n");
+    cr_assert_str_eq(rig_read(node, "GET other"), "$6\r\nstring\r\n");
+    cr_assert_str_eq(rig_read(node, "LRANGE moved 0 -1"), "*1\r\n$1\r\nc\r\n");
+    cr_assert(!waiting.is_done, "what was not lent, or is confirmed, does not come back");
+    cr_assert_str_eq(rig_write(node, "RPUSH p z"), ":1\r\n");
+    rig_wait(&rig, &waiting);
+    expect(&waiting, "*2\r\n$1\r\np\r\n$1\r\nz\r\n");
+    rig_fini(&rig);
+}
+
+Test(park, what_goes_back_serves_who_waits_for_it)
+{
+    struct rig rig = {0};
+    struct rig_node *node = one_node(&rig);
+    struct rig_ask ask, waiting;
+    cr_assert_str_eq(rig_write(node, "RPUSH q a"), ":1\r\n");
+    serve_lent(node, &ask, "BLPOP q 0", true);
+    park_begin(node, &waiting, 2, "BLPOP q 0", 1);
+    waiting.request.origin.node_id = 8;
+    rig_ask(node, &waiting);
+    RIG_UNTIL(&rig, parked_count(node) == 1);
+    partitions_forget(node->partitions, 7, 2);
+    rig_wait(&rig, &waiting);
+    expect(&waiting, "*2\r\n$1\r\nq\r\n$1\r\na\r\n");
+    rig_fini(&rig);
+}
+
 Test(park, one_that_comes_by_another_way_takes_the_place_of_the_first)
 {
     struct rig rig = {0};

@@ -83,7 +83,8 @@ static void left(struct sessions *sessions)
     atomic_fetch_add(&world.left_count, 1);
 }
 
-static const struct session_ops ops = {request, input_done, go_on, left};
+static const struct session_ops ops = {
+    .request = request, .input_done = input_done, .go_on = go_on, .left = left};
 
 static void on_turn_end(void *arg)
 {

@@ -76,9 +76,11 @@ static void step(struct scratch *s, struct store_lanes *lanes, struct model *m)
 
 static void forget_all(struct scratch *s)
 {
+    struct buf answers = {0};
     for (uint64_t node = 0; node < 3; node++) {
-        while (!store_lanes_forget(s->txn, node, 100)) {}
+        while (!store_lanes_forget(s->txn, node, 100, &answers)) {}
     }
+    buf_fini(&answers);
 }
 
 Test(store_lane, numbers_are_known_until_they_are_confirmed)
@@ -130,11 +132,37 @@ Test(store_lane, a_life_that_goes_on_is_not_forgotten)
         store_lane_keep(lanes, store_lane_open(lanes, &id), 1, SLICE("answer"));
     }
     store_lanes_end(lanes);
-    cr_assert(store_lanes_forget(s.txn, 9, 2));
+    struct buf answers = {0};
+    cr_assert(store_lanes_forget(s.txn, 9, 2, &answers));
+    cr_assert_eq(answers.len, 0, "it does not park");
     const struct store_lane_id gone = {.node_id = 9, .incarnation = 1, .worker = 1};
     const struct store_lane_id stays = {.node_id = 9, .incarnation = 2, .worker = 1};
     cr_assert_eq(store_lane_look(s.txn, &gone, 1, &kept), STORE_LANE_NEW);
     cr_assert_eq(store_lane_look(s.txn, &stays, 1, &kept), STORE_LANE_KNOWN);
+    store_lanes_fini(lanes);
+    mem_free(lanes);
+    scratch_fini(&s);
+}
+
+Test(store_lane, of_a_life_that_is_over_the_parked_answers_are_told)
+{
+    struct scratch s;
+    struct store_lanes *lanes = mem_new0(sizeof *lanes);
+    const struct store_lane_id id = {.node_id = 9, .incarnation = 1, .is_parking = true};
+    scratch_init(&s, 1);
+    store_lanes_begin(lanes, s.txn);
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        struct store_lane *lane = store_lane_open(lanes, &id);
+        store_lane_keep(lanes, lane, seq, slice_of("abcde" + seq, 1));
+        if (seq == 3) { store_lane_confirm(lanes, lane, 2); }
+    }
+    store_lanes_end(lanes);
+    struct buf answers = {0};
+    cr_assert(store_lanes_forget(s.txn, 9, 2, &answers));
+    static const char expected[] = "b\1\0\0\0d\1\0\0\0e\1\0\0";
+    cr_assert_eq(answers.len, sizeof expected);
+    cr_assert_arr_eq(answers.data, expected, sizeof expected);
+    buf_fini(&answers);
     store_lanes_fini(lanes);
     mem_free(lanes);
     scratch_fini(&s);

@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const [host, port] = [process.argv[2], Number(process.argv[3])];
 // With CHECK_TLS_CA in the environment, the file of an authority, the clients speak TLS.
 const ca = process.env.CHECK_TLS_CA ? fs.readFileSync(process.env.CHECK_TLS_CA) : undefined;
-const DEADLINE_MS = 20000;
+const DEADLINE_MS = 60000;
 
 // Run the checks one after the other.
 async function run(checks) {

@@ -56,7 +56,7 @@ async function together(one, two) {
       assert.deepStrictEqual(own, [...own].sort((a, b) => a - b), 'what one client said is in order');
     }
   }
-  const answers = await one.server.to('room').timeout(5000).emitWithAck('question', 'yes');
+  const answers = await one.server.to('room').timeout(30000).emitWithAck('question', 'yes');
   assert.deepStrictEqual(answers.sort(), ['yes!', 'yes!']);
   two.server.in('room').socketsLeave('room');
   await until(async () => (await one.server.in('room').fetchSockets()).length === 0, 'the room is empty');

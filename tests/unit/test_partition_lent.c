@@ -1,9 +1,8 @@
-/* blocked_undo: what was popped for a client that has gone goes back to the same end, with the same score. */
+/* lent: what was popped for a client that has gone goes back to the same end, with the same score. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "base/mem.h"
-#include "cmd/blocked_undo.h"
+#include "partition/lent.h"
 
 enum { WORDS_MAX = 16, TEXT_BYTES = 256 };
 
@@ -19,18 +18,18 @@ static const char *undo_of(const char *text, const char *reply)
         at += len + strspn(at + len, " ");
     }
     const struct partition_call call = {3, argc, argv};
-    struct partition_call *undo = blocked_undo(&call, slice_of_str(reply));
+    struct lent_words undo = {0};
     size_t len = 0;
     shown[0] = '\0';
-    for (uint32_t i = 0; undo != NULL && i < undo->argc; i++) {
-        len += (size_t)snprintf(shown + len, sizeof shown - len, "%.*s ", SLICE_ARG(undo->argv[i]));
+    cr_expect_eq(lent_undo(lent_by(&call), slice_of_str(reply), &undo), undo.count > 0);
+    for (uint32_t i = 0; i < undo.count; i++) {
+        len += (size_t)snprintf(shown + len, sizeof shown - len, "%.*s ", SLICE_ARG(undo.word[i]));
     }
-    if (undo != NULL) { cr_expect_eq(undo->db, 3); }
-    mem_free(undo);
+    lent_words_fini(&undo);
     return shown;
 }
 
-Test(cmd_blocked_undo, elements_go_back_to_their_end_in_their_order)
+Test(lent, elements_go_back_to_their_end_in_their_order)
 {
     cr_expect_str_eq(undo_of("BLPOP j k 0", "*2\r\n$1\r\nk\r\n$3\r\na\rb\r\n"), "LPUSH k a\rb ");
     cr_expect_str_eq(undo_of("brpop k 0", "*2\r\n$1\r\nk\r\n$0\r\n\r\n"), "RPUSH k  ");
@@ -39,7 +38,7 @@ Test(cmd_blocked_undo, elements_go_back_to_their_end_in_their_order)
     cr_expect_str_eq(undo_of("BLMPOP 0 1 k right COUNT 3", three), "RPUSH k c b a ");
 }
 
-Test(cmd_blocked_undo, members_keep_their_score_in_both_protocols)
+Test(lent, members_keep_their_score_in_both_protocols)
 {
     cr_expect_str_eq(undo_of("BZPOPMIN k 0", "*3\r\n$1\r\nk\r\n$1\r\na\r\n$3\r\n1.5\r\n"),
                      "ZADD k 1.5 a ");
@@ -51,7 +50,7 @@ Test(cmd_blocked_undo, members_keep_their_score_in_both_protocols)
         "ZADD k -inf a 2 b ");
 }
 
-Test(cmd_blocked_undo, what_took_nothing_or_loses_nothing_is_not_undone)
+Test(lent, what_took_nothing_or_loses_nothing_is_not_undone)
 {
     cr_expect_str_eq(undo_of("BLPOP k 0", "*-1\r\n"), "");
     cr_expect_str_eq(undo_of("BLPOP k 0", "_\r\n"), "");
