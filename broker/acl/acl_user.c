@@ -23,6 +23,7 @@ struct acl_user {
     uint32_t password_count;
     struct acl_selector *selector; /* the first is the user's own */
     uint32_t selector_count;
+    bool hears_all_anew; /* all channels, after `reset` */
 };
 
 static const char *const fault_text[ACL_FAULTS] = {
@@ -65,6 +66,7 @@ struct acl_user *acl_user_copy(const struct acl_user *user)
 {
     struct acl_user *copy = user_new(user->catalogue, user->name, user->selector_count);
     copy->flags = user->flags;
+    copy->hears_all_anew = user->hears_all_anew;
     copy->password = mem_copy(user->password, user->password_count * sizeof *user->password);
     copy->password_count = user->password_count;
     for (uint32_t i = 0; i < user->selector_count; i++) {
@@ -172,8 +174,14 @@ static void reset(struct acl_user *user)
     clear_selectors(user);
     acl_selector_fini(&user->selector[0]);
     user->selector[0] = (struct acl_selector){0};
+    user->selector[0].channels.is_all = user->hears_all_anew;
     user->flags = 0;
     user->password_count = 0;
+}
+
+void acl_user_hear_all_anew(struct acl_user *user, bool hears_all)
+{
+    user->hears_all_anew = hears_all;
 }
 
 /* Rules that are a word about the user. False: it is none of them. */

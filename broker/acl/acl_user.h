@@ -37,6 +37,8 @@ struct acl_user;
 MUST_USE struct acl_user *acl_user_new(const struct acl_catalogue *catalogue, struct slice name);
 /* Gives: one with the same rules, not frozen. */
 MUST_USE struct acl_user *acl_user_copy(const struct acl_user *user);
+/* Does `reset` give him all channels (acl-pubsub-default)? Not of one that is made. */
+void acl_user_hear_all_anew(struct acl_user *user, bool hears_all);
 struct acl_user *acl_user_ref(struct acl_user *user);
 void acl_user_unref(struct acl_user *user); /* NULL is allowed */
 
