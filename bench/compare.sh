@@ -13,6 +13,7 @@ bench/compare.sh [option ...]
   --rows GLOB             only the scenarios whose name matches, e.g. 'np*' (may be repeated)
   --rounds N              repetitions, of which the median counts (default 3)
   --tls                   all connections encrypted: the rows of scenarios-tls, beside redis alone
+  --users                 each fanfare also as LABEL-users: beside 1,000 users the clients' has 20 rules
   --quick                 fewer rows, one round: about a minute
   --no-pin                let the kernel place server and load generator
   --load PATH             the load generator (default build/bench/load, built if missing)
@@ -26,6 +27,7 @@ other_servers=
 scenarios=bench/scenarios
 goals=bench/goals
 tls=no
+users=no
 row_globs=()
 rounds=3
 set_wanted=full
@@ -43,6 +45,7 @@ while [ $# -gt 0 ]; do
     case $option in
     --quick) set_wanted=quick rounds=1 ;;
     --no-pin) pin=no ;;
+    --users) users=yes ;;
     --tls) tls=yes scenarios=bench/scenarios-tls goals=bench/goals-tls ;;
     --help) usage && exit 0 ;;
     --fanfare | --servers | --rows | --rounds | --load | --out)
@@ -94,6 +97,7 @@ server_command() {
         command=("${fanfare_path[$name]}" --listen "127.0.0.1:$port" --http-listen off
             --threads "$threads" --dir "$scratch/$name" --log-level warn --max-clients 20000
             --output-buffer-limit 'pubsub 0 0 0')
+        [[ $users = no || $name != *-users ]] || command+=(--aclfile "$scratch/users.acl")
         if [ "$tls" = yes ]; then
             command+=(--listen "tls://127.0.0.1:$port" "${tls_options[@]}")
         fi
@@ -116,6 +120,17 @@ write_certificate() {
         -subj /CN=localhost 2>/dev/null
     tls_options=(--tls-cert-file "$scratch/tls.crt" --tls-key-file "$scratch/tls.key" --tls-auth-clients no)
     load_options=(--tls)
+}
+
+# 1,000 users of 20 rules; what clients do here is allowed by the last but one of the user `default`.
+write_users() {
+    local i rules
+    rules='~cache:* ~session:* ~queue:* %R~config:* %R~shared:* &alerts &news.* &jobs:*:done &user-? &[a-f]-*'
+    rules+=' &metrics.* &log.* -@all +@read +@write +@pubsub +@connection +@transaction'
+    echo "user default on nopass $rules &*[0-9a-z] +@fast"
+    for ((i = 1; i < 1000; i++)); do
+        printf 'user user%d on #%064x %s &own:%d:* ~own:%d:*\n' "$i" "$i" "$rules" "$i" "$i"
+    done
 }
 
 # As redis above: no limit on what may wait for a subscriber, no time limit on writing it.
@@ -212,6 +227,7 @@ find_fanfare() {
         [[ $label =~ ^[a-z0-9_.-]+$ ]] || bad_option "--fanfare $build: a label has letters a-z, digits"
         fanfare_path[$label]=$path
         subjects+=("$label")
+        [ "$users" = no ] || { fanfare_path[$label-users]=$path && subjects+=("$label-users"); }
     done
     [ ${#subjects[@]} -gt 0 ] || echo "compare.sh: no fanfare at build/fanfare: the others alone" >&2
 }
@@ -293,6 +309,7 @@ mkdir -p "$out"
 : >"$out/results.jsonl"
 ulimit -n 40000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 write_nats_conf
+write_users >"$scratch/users.acl"
 load_options=()
 [ "$tls" = no ] || write_certificate
 failures=0

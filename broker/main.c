@@ -51,9 +51,12 @@ static void serve(struct server *server, struct config *config, const sigset_t *
     while ((got = signal_wait(waited, TICK_MS)) == 0 || got == SIGHUP) {
         if (got == 0) {
             server_tick(server);
-        } else if (config_reload(config) == ERR_OK) {
+            continue;
+        }
+        if (config_reload(config) == ERR_OK) {
             LOG_INFO("options reloaded", LOG_STR("file", config_file(config)));
         }
+        server_reread(server);
     }
     LOG_INFO("stopping", LOG_STR("reason", got == SIGINT ? "SIGINT" : "SIGTERM"),
              LOG_UINT("clients", server_client_count(server)));

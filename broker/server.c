@@ -38,9 +38,9 @@
 #include "server_pages.h"
 #include "server_tls.h"
 
-/* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and timers; listeners, log, lock, admin
- * and its viewers. */
-enum { LISTENERS_MAX = 32, FILES_PER_WORKER = 8, FILES_OTHER = 64 };
+/* Descriptors besides clients (the addresses of listen, each with another one for tls-port): per worker epoll, wake-up and
+ * timers; per partition its store and what may take its place; listeners, log, lock, admin and its viewers. */
+enum { LISTENERS_MAX = 32, FILES_PER_WORKER = 8, FILES_PER_PARTITION = 4, FILES_OTHER = 64 };
 
 /* A counter, as of the last tick, whose rate the broker tells. */
 struct rate {
@@ -76,7 +76,9 @@ struct server {
 /* Raise the file limit as far as it goes, at least to what max-clients needs if that is allowed. */
 static enum err files_reserve(struct server *server)
 {
-    uint64_t reserve = FILES_OTHER + (uint64_t)FILES_PER_WORKER * server->broker.worker_count;
+    const struct broker *broker = &server->broker;
+    uint64_t reserve = FILES_OTHER + (uint64_t)FILES_PER_WORKER * broker->worker_count +
+                       (uint64_t)FILES_PER_PARTITION * broker->partition_count;
     uint64_t clients = (uint64_t)config_number(server->config, CONFIG_max_clients);
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
@@ -200,6 +202,11 @@ static const char *unready_because(void *arg)
     }
     uint64_t wait_ns = (uint64_t)config_number(server->config, CONFIG_cluster_timeout) * NS_PER_MS;
     return ready_ns > 0 && now_ns < ready_ns + wait_ns ? NULL : because;
+}
+
+void server_reread(struct server *server)
+{
+    server_cluster_reread(server->cluster);
 }
 
 /* What is no reason to send clients elsewhere: other nodes cannot do it either. Thread: admin. */
@@ -352,6 +359,7 @@ static void print_extra_metrics(void *arg, struct buf *out)
         admin_print_gauge(out, "fanfare_peer_queue_limit_bytes", "the option link-bytes",
                           (uint64_t)config_number(server->config, CONFIG_link_bytes));
         server_cluster_print_metrics(broker->cluster, out);
+        server_cluster_print_trust(server->cluster, out);
     }
 }
 

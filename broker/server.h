@@ -22,6 +22,9 @@ MUST_USE enum err server_start(struct server **out, struct config *config);
  * Errors: those of cluster_start, logged. */
 MUST_USE enum err server_join(struct server *server);
 
+/* SIGHUP: read again what is no option and is read again when it changes. */
+void server_reread(struct server *server);
+
 /* Measure the rates that INFO tells; about every second. */
 void server_tick(struct server *server);
 

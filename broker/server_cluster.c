@@ -2,8 +2,10 @@
 #include "server_cluster.h"
 
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/commands.h"
@@ -13,6 +15,7 @@
 #include "consensus/membership/membership_file.h"
 #include "server_data.h"
 #include "session/sessions.h"
+#include "trust/identity.h"
 #include "trust/trust.h"
 
 enum {
@@ -144,7 +147,7 @@ static bool is_loopback(const char *address)
            strncmp(address, "localhost:", 10) == 0;
 }
 
-/* With a secret, or where nobody else can come: else whoever reaches these addresses is a node. */
+/* With a secret or certificates, or where nobody else can come: else whoever reaches these addresses is a node. */
 static enum err check_reach(struct server_cluster *sc)
 {
     struct buf raft_listen = {0};
@@ -153,31 +156,93 @@ static enum err check_reach(struct server_cluster *sc)
                    config_number(sc->config, CONFIG_cluster_trust_network) != 0;
     buf_fini(&raft_listen);
     if (is_safe) { return ERR_OK; }
-    LOG_ERROR("whoever reaches peer-listen or raft-listen would be a node of the cluster: give all "
-              "nodes one secret (cluster-secret-file), listen on this machine only, or, where "
-              "nobody else reaches them, say cluster-trust-network yes");
+    LOG_ERROR(
+        "whoever reaches peer-listen or raft-listen would be a node of the cluster: give all "
+        "nodes one secret (cluster-secret-file), or certificates (cluster-tls yes), listen on "
+        "this machine only, or, where nobody else reaches them, say cluster-trust-network yes");
     return ERR_SYSTEM;
 }
 
-static enum err read_secret(struct server_cluster *sc)
+static int64_t seconds_left(const struct identity *identity)
 {
-    if (config_text_is_empty(sc->config, CONFIG_cluster_secret_file)) { return check_reach(sc); }
-    struct buf path = {0};
-    struct buf why = {0};
-    enum err err =
-        trust_new(&sc->trust, text_of(sc->config, CONFIG_cluster_secret_file, &path), &why);
-    if (err != ERR_OK) { LOG_ERROR("no secret", LOG_SLICE("why", buf_slice(&why))); }
-    buf_fini(&path);
-    buf_fini(&why);
-    sc->opts.membership.trust = sc->trust;
-    return err == ERR_OK ? ERR_OK : ERR_SYSTEM;
+    int64_t left_s = identity_expiry_s(identity) - time(NULL);
+    return left_s > 0 ? left_s : 0;
 }
 
-void server_cluster_tick(struct server_cluster *sc)
+static void log_certificate(const struct identity *identity)
 {
-    if (sc == NULL || sc->trust == NULL) { return; }
+    int64_t left_s = seconds_left(identity);
+    if (left_s == 0) {
+        LOG_ERROR("the node's certificate has expired: no other node takes it");
+    } else {
+        LOG_INFO("the node's certificate was taken", LOG_INT("days_left", left_s / (24 * 60 * 60)));
+    }
+}
+
+static enum err read_identity(struct server_cluster *sc, struct identity **out, struct buf *why)
+{
+    static const enum config_option option[] = {CONFIG_cluster_ca_file, CONFIG_cluster_cert_file,
+                                                CONFIG_cluster_key_file};
+    struct buf text[COUNT_OF(option)] = {0};
+    const char *file[COUNT_OF(option)];
+    bool are_given = true;
+    for (unsigned i = 0; i < COUNT_OF(option); i++) {
+        are_given = are_given && !config_text_is_empty(sc->config, option[i]);
+        file[i] = text_of(sc->config, option[i], &text[i]);
+    }
+    enum err err = ERR_INVALID;
+    if (are_given) {
+        const struct identity_opts opts = {sc->broker->name, file[0], file[1], file[2], 0};
+        err = identity_new(out, &opts, why);
+    } else {
+        buf_append_str(why, "cluster-tls needs cluster-ca-file, cluster-cert-file and "
+                            "cluster-key-file");
+    }
+    for (unsigned i = 0; i < COUNT_OF(option); i++) {
+        buf_fini(&text[i]);
+    }
+    return err;
+}
+
+/* *out stays NULL where nothing is asked for. */
+static enum err read_trust(struct server_cluster *sc, struct trust **out, struct buf *why)
+{
+    struct trust_opts opts = {
+        .tls = (enum trust_tls)config_number(sc->config, CONFIG_cluster_tls),
+        .is_secret_optional = config_number(sc->config, CONFIG_cluster_secret_optional) != 0,
+    };
+    struct buf path = {0};
+    bool has_secret = !config_text_is_empty(sc->config, CONFIG_cluster_secret_file);
+    if (has_secret) { opts.secret_file = text_of(sc->config, CONFIG_cluster_secret_file, &path); }
+    enum err err = ERR_OK;
+    if (opts.tls != TRUST_TLS_NO) { err = read_identity(sc, &opts.identity, why); }
+    if (err == ERR_OK && (has_secret || opts.tls != TRUST_TLS_NO)) {
+        err = trust_new(out, &opts, why);
+    }
+    buf_fini(&path);
+    return err;
+}
+
+static enum err open_trust(struct server_cluster *sc)
+{
     struct buf why = {0};
-    switch (trust_refresh(sc->trust, &why)) {
+    enum err err = read_trust(sc, &sc->trust, &why);
+    if (err != ERR_OK) {
+        LOG_ERROR("no node can prove who it is", LOG_SLICE("why", buf_slice(&why)));
+    }
+    buf_fini(&why);
+    if (err != ERR_OK) { return ERR_SYSTEM; }
+    if (sc->trust != NULL && trust_identity(sc->trust) != NULL) {
+        log_certificate(trust_identity(sc->trust));
+    }
+    sc->opts.membership.trust = sc->trust;
+    return trust_takes_anybody(sc->trust) ? check_reach(sc) : ERR_OK;
+}
+
+static void refresh_secret(struct trust *trust)
+{
+    struct buf why = {0};
+    switch (trust_refresh(trust, &why)) {
     case TRUST_SAME: break;
     case TRUST_TAKEN: LOG_INFO("the cluster's secret was read again"); break;
     case TRUST_REFUSED:
@@ -186,6 +251,42 @@ void server_cluster_tick(struct server_cluster *sc)
         break;
     }
     buf_fini(&why);
+}
+
+static void refresh_identity(struct identity *identity, bool is_asked)
+{
+    struct buf why = {0};
+    if (identity == NULL) { return; }
+    switch (identity_refresh(identity, is_asked, &why)) {
+    case IDENTITY_SAME: break;
+    case IDENTITY_TAKEN: log_certificate(identity); break;
+    case IDENTITY_REFUSED:
+        LOG_ERROR("the node's new certificate is refused, the old one stays",
+                  LOG_SLICE("why", buf_slice(&why)));
+        break;
+    }
+    buf_fini(&why);
+}
+
+void server_cluster_tick(struct server_cluster *sc)
+{
+    if (sc == NULL || sc->trust == NULL) { return; }
+    refresh_secret(sc->trust);
+    refresh_identity(trust_identity(sc->trust), false);
+}
+
+void server_cluster_reread(struct server_cluster *sc)
+{
+    if (sc == NULL || sc->trust == NULL) { return; }
+    refresh_identity(trust_identity(sc->trust), true);
+}
+
+void server_cluster_print_trust(const struct server_cluster *sc, struct buf *out)
+{
+    if (sc == NULL || sc->trust == NULL || trust_identity(sc->trust) == NULL) { return; }
+    admin_print_gauge(out, "fanfare_cluster_certificate_expiry_seconds",
+                      "until the certificate by which other nodes know this one expires; 0: it has",
+                      (uint64_t)seconds_left(trust_identity(sc->trust)));
 }
 
 /* ---- life ---- */
@@ -232,7 +333,7 @@ enum err server_cluster_new(struct server_cluster **out, struct broker *broker,
     sc->broker = broker;
     sc->config = config;
     read_options(sc, dir);
-    err = read_secret(sc);
+    err = open_trust(sc);
     if (err == ERR_OK) {
         err = server_data_opts(&sc->opts.data, sc->keys_dir, broker, config, dir);
     }

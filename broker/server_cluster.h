@@ -21,10 +21,14 @@ MUST_USE enum err server_cluster_new(struct server_cluster **out, struct broker 
 /* Stop it, also if its start has failed: the workers still run. NULL is allowed. */
 void server_cluster_stop(struct server_cluster *sc);
 
-/* The workers have ended, and their fan-outs are still there. NULL is allowed. */
-/* Look whether the secret's file has changed; about every second. */
-void server_cluster_tick(struct server_cluster *sc); /* NULL is allowed */
+/* Look whether the files of secret and certificate have changed; about every second. NULL is allowed. */
+void server_cluster_tick(struct server_cluster *sc);
+/* Read the certificate again, as asked by an operator. NULL is allowed. */
+void server_cluster_reread(struct server_cluster *sc);
+/* Append the certificate's metric, if there is one. Thread: admin. NULL is allowed. */
+void server_cluster_print_trust(const struct server_cluster *sc, struct buf *out);
 
+/* The workers have ended, and their fan-outs are still there. NULL is allowed. */
 void server_cluster_free(struct server_cluster *sc);
 
 /* Find or found the cluster. NULL is allowed. Errors: those of cluster_start, logged. */

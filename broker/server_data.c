@@ -16,6 +16,7 @@
 #include "cluster/commands.h"
 #include "cmd/keyspace_events.h"
 #include "cmd/script_place.h"
+#include "cmd/script_rights.h"
 #include "cmd/service.h"
 #include "consensus/consensus.h"
 #include "data_layout.h"
@@ -124,6 +125,8 @@ enum err server_data_opts(struct partitions_opts *out, char path[SERVER_DATA_PAT
         .script_instructions = script_instructions(config),
         .find = script_place,
         .find_arg = broker,
+        .rights_ops = &script_rights_ops,
+        .rights_arg = broker,
         .ops = &ops,
         .arg = broker,
     };

@@ -11,6 +11,7 @@ PEER_GOAL = 2.0
 """Messages between nodes per publish with interest on one node: to the owner, and from it, whatever the size."""
 
 HOP_GOAL = 3.0
+TLS_GOAL = 1.3
 KILL_MEDIAN_GOAL_S, KILL_WORST_GOAL_S, DRAIN_MEDIAN_GOAL_S = 2.0, 5.0, 0.2
 
 
@@ -77,6 +78,25 @@ def print_costs(options, bench):
         print(f"messages between nodes per publish, interest on one node: goal <= {PEER_GOAL:g} at every size; reached "
               + ", ".join(f"{size}: {value:.2f}" for size, value in most.items())
               + f": {verdict(max(most.values()) <= PEER_GOAL)}")
+
+
+def print_tls(options, bench):
+    """What TLS between nodes adds, where fanfare was measured with and without."""
+    rows = [["nodes", "scenario", "plain us/dlv", "tls us/dlv", "ratio", "goal", "verdict"]]
+    for size in options.sizes:
+        for shape in options.shapes:
+            for interest in throughput.INTERESTS:
+                plain, tls = (bench.median(f"{size}/{shape}-{interest}/{name}", "cpu_us_per_delivery")
+                              for name in ("fanfare", "fanfare-tls"))
+                if not plain or not tls or size == 1:
+                    continue
+                is_judged = shape.startswith("pipe") and interest != "shard"
+                rows.append([str(size), f"{shape}-{interest}", number(plain), number(tls), number(tls / plain),
+                             f"<= {TLS_GOAL:g}" if is_judged else "-",
+                             verdict(tls / plain <= TLS_GOAL) if is_judged else "-"])
+    if len(rows) > 1:
+        print("\nCPU of all nodes per delivered message with mutual TLS between them, and without")
+        print_columns(rows, 2)
 
 
 def print_hops(bench):
@@ -177,6 +197,7 @@ def print_all(options, bench, seen):
     is_sound = not bench.failures
     if "throughput" in options.only:
         print_costs(options, bench)
+        print_tls(options, bench)
     if "hop" in options.only:
         print_hops(bench)
     if seen.get("failover"):

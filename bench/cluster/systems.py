@@ -253,6 +253,31 @@ class Fanfare(System):
                    if re.match(r"fanfare_peer_sent_(publishes|deliveries)_total", name))
 
 
+class FanfareTls(Fanfare):
+    """The same, with mutual TLS between the nodes."""
+
+    name = "fanfare-tls"
+
+    def __init__(self, directory, count, cpus=None):
+        super().__init__(directory, count, cpus)
+        authority = self._sign("authority", ["-x509", "-subj", "/CN=authority"])
+        for i, node in enumerate(self.nodes if count > 1 else []):
+            own = self._sign(f"node{i}", ["-x509", "-subj", f"/CN=n{i}", "-addext", f"subjectAltName=DNS:n{i}", "-addext",
+                                          "basicConstraints=critical,CA:FALSE", "-CA", f"{authority}.crt", "-CAkey",
+                                          f"{authority}.key"])
+            node.argv += ["--cluster-tls", "yes", "--cluster-ca-file", f"{authority}.crt", "--cluster-cert-file",
+                          f"{own}.crt", "--cluster-key-file", f"{own}.key"]
+
+    def _sign(self, name, how):
+        path = self.directory / name
+        argv = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-keyout", f"{path}.key", "-out", f"{path}.crt", *how]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            raise SystemFailed(f"openssl: {done.stderr.strip()[-300:]}")
+        return path
+
+
 class Redis(System):
     """Redis Cluster, all masters."""
 
@@ -344,4 +369,4 @@ class Nats(System):
         return sum(route["out_msgs"] for page in self._routes() for route in page.get("routes") or [])
 
 
-SYSTEMS = {system.name: system for system in (Fanfare, Redis, Nats)}
+SYSTEMS = {system.name: system for system in (Fanfare, FanfareTls, Redis, Nats)}

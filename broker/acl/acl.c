@@ -158,6 +158,16 @@ void acl_set_standard_password(struct acl *acl, struct slice password)
     lock_release(&acl->lock);
 }
 
+void acl_set_hear_all(struct acl *acl, bool hear_all)
+{
+    lock_take(&acl->lock);
+    if (acl->hear_all != hear_all) {
+        acl->hear_all = hear_all;
+        (void)take_own(acl, acl_users_hearing(acl->own, hear_all));
+    }
+    lock_release(&acl->lock);
+}
+
 void acl_print_lines(struct acl *acl, struct buf *out)
 {
     struct buf plain = {0};

@@ -36,6 +36,9 @@ bool acl_delete_user(struct acl *acl, struct slice name);
  * at once. */
 void acl_set_standard_password(struct acl *acl, struct slice password);
 
+/* New users, and those who are reset, hear all channels, or none (acl-pubsub-default). */
+void acl_set_hear_all(struct acl *acl, bool hear_all);
+
 /* Append the users in force in the form of an ACL file; `default` only where he is not what the standard password alone makes of him. */
 void acl_print_lines(struct acl *acl, struct buf *out);
 

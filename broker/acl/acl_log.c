@@ -69,7 +69,6 @@ void acl_log_limit(struct acl_log *log, uint32_t entries_max)
 {
     lock_take(&log->lock);
     log->entries_max = entries_max;
-    shorten(log, entries_max);
     lock_release(&log->lock);
 }
 
@@ -122,6 +121,8 @@ void acl_log_add(struct acl_log *log, const struct acl_log_entry *entry, uint64_
         kept = kept_new(log, entry, now_ms);
     } else {
         list_remove(&kept->link);
+        drop(kept->entry.client); /* the one that did it last is told of */
+        kept->entry.client = keep(entry->client);
     }
     kept->entry.count++;
     kept->entry.updated_ms = now_ms;

@@ -23,7 +23,7 @@ struct acl_log_entry {
 MUST_USE struct acl_log *acl_log_new(void);
 void acl_log_free(struct acl_log *log); /* NULL is allowed */
 
-/* Keep at most so many; the oldest go. */
+/* Keep at most so many; the oldest go when the next one comes. */
 void acl_log_limit(struct acl_log *log, uint32_t entries_max);
 
 /* Note a refusal now; id, count and times are the log's. Borrows the texts; of each at most ACL_LOG_TEXT_BYTES are kept. */

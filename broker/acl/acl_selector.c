@@ -43,8 +43,19 @@ static void patterns_add(struct acl_patterns *patterns, struct slice text, uint8
     }
     patterns->at = mem_resize(patterns->at, (patterns->count + 1) * sizeof *patterns->at);
     struct acl_pattern *pattern = &patterns->at[patterns->count++];
-    *pattern = (struct acl_pattern){.text = keep(text), .access = access};
+    *pattern = (struct acl_pattern){
+        .text = keep(text), .prefix_len = glob_literal_prefix(text), .access = access};
     glob_init(&pattern->glob, pattern->text);
+}
+
+/* Most that do not match differ in their first bytes. */
+static bool pattern_matches(const struct acl_pattern *pattern, struct slice word)
+{
+    return word.len >= pattern->prefix_len &&
+           (pattern->prefix_len == 0 ||
+            (word.data[0] == pattern->text.data[0] &&
+             memcmp(word.data, pattern->text.data, pattern->prefix_len) == 0)) &&
+           glob_matches(&pattern->glob, word);
 }
 
 static void patterns_copy(struct acl_patterns *to, const struct acl_patterns *from)
@@ -367,9 +378,7 @@ static bool may_use_key(const struct acl_selector *selector, struct slice key, u
 {
     for (uint32_t i = 0; i < selector->keys.count; i++) {
         const struct acl_pattern *pattern = &selector->keys.at[i];
-        if ((pattern->access & access) == access && glob_matches(&pattern->glob, key)) {
-            return true;
-        }
+        if ((pattern->access & access) == access && pattern_matches(pattern, key)) { return true; }
     }
     return selector->keys.is_all;
 }
@@ -389,8 +398,7 @@ bool acl_selector_may_hear(const struct acl_selector *selector, struct slice cha
     if (selector->channels.is_all) { return true; }
     for (uint32_t i = 0; i < selector->channels.count; i++) {
         const struct acl_pattern *pattern = &selector->channels.at[i];
-        if (is_pattern ? slice_equal(pattern->text, channel)
-                       : glob_matches(&pattern->glob, channel)) {
+        if (is_pattern ? slice_equal(pattern->text, channel) : pattern_matches(pattern, channel)) {
             return true;
         }
     }

@@ -10,7 +10,8 @@
 struct acl_pattern {
     struct slice text; /* owned */
     struct glob glob;
-    uint8_t access; /* of keys */
+    size_t prefix_len; /* bytes that a match begins with */
+    uint8_t access;    /* of keys */
 };
 
 struct acl_patterns {

@@ -23,6 +23,7 @@ struct acl_user {
     uint32_t password_count;
     struct acl_selector *selector; /* the first is the user's own */
     uint32_t selector_count;
+    bool hears_all_anew; /* all channels, after `reset` */
 };
 
 static const char *const fault_text[ACL_FAULTS] = {
@@ -65,6 +66,7 @@ struct acl_user *acl_user_copy(const struct acl_user *user)
 {
     struct acl_user *copy = user_new(user->catalogue, user->name, user->selector_count);
     copy->flags = user->flags;
+    copy->hears_all_anew = user->hears_all_anew;
     copy->password = mem_copy(user->password, user->password_count * sizeof *user->password);
     copy->password_count = user->password_count;
     for (uint32_t i = 0; i < user->selector_count; i++) {
@@ -172,8 +174,14 @@ static void reset(struct acl_user *user)
     clear_selectors(user);
     acl_selector_fini(&user->selector[0]);
     user->selector[0] = (struct acl_selector){0};
+    user->selector[0].channels.is_all = user->hears_all_anew;
     user->flags = 0;
     user->password_count = 0;
+}
+
+void acl_user_hear_all_anew(struct acl_user *user, bool hears_all)
+{
+    user->hears_all_anew = hears_all;
 }
 
 /* Rules that are a word about the user. False: it is none of them. */
@@ -436,6 +444,15 @@ static void print_selector(const struct acl_selector *selector, struct buf *out)
     acl_selector_print_commands(selector, out);
 }
 
+static void print_selectors(const struct acl_user *user, struct buf *out)
+{
+    for (uint32_t i = 0; i < user->selector_count; i++) {
+        if (i > 0) { buf_append(out, SLICE(" (")); }
+        print_selector(&user->selector[i], out);
+        if (i > 0) { buf_append(out, SLICE(")")); }
+    }
+}
+
 void acl_user_print(const struct acl_user *user, struct buf *out)
 {
     const char *flag;
@@ -446,9 +463,25 @@ void acl_user_print(const struct acl_user *user, struct buf *out)
     for (uint32_t i = 0; i < user->password_count; i++) {
         buf_appendf(out, "#%s ", user->password[i].hex);
     }
-    for (uint32_t i = 0; i < user->selector_count; i++) {
-        if (i > 0) { buf_append(out, SLICE(" (")); }
-        print_selector(&user->selector[i], out);
-        if (i > 0) { buf_append(out, SLICE(")")); }
-    }
+    print_selectors(user, out);
+}
+
+void acl_user_print_rights(const struct acl_user *user, struct buf *out)
+{
+    buf_append(out, acl_user_name(user));
+    buf_append(out, SLICE(" "));
+    print_selectors(user, out);
+}
+
+struct acl_user *acl_user_of_rights(const struct acl_catalogue *catalogue, struct slice rights)
+{
+    struct slice name;
+    struct buf why = {0};
+    if (!next_word(&rights, &name) || name.len > ACL_NAME_BYTES_MAX) { return NULL; }
+    struct acl_user *user = acl_user_new(catalogue, name);
+    bool is_good = acl_user_parse(user, rights, &why);
+    buf_fini(&why);
+    if (is_good) { return user; }
+    acl_user_unref(user);
+    return NULL;
 }

@@ -37,6 +37,8 @@ struct acl_user;
 MUST_USE struct acl_user *acl_user_new(const struct acl_catalogue *catalogue, struct slice name);
 /* Gives: one with the same rules, not frozen. */
 MUST_USE struct acl_user *acl_user_copy(const struct acl_user *user);
+/* Does `reset` give him all channels (acl-pubsub-default)? Not of one that is made. */
+void acl_user_hear_all_anew(struct acl_user *user, bool hears_all);
 struct acl_user *acl_user_ref(struct acl_user *user);
 void acl_user_unref(struct acl_user *user); /* NULL is allowed */
 
@@ -49,6 +51,12 @@ MUST_USE bool acl_user_apply(struct acl_user *user, const struct slice *rule, ui
 MUST_USE bool acl_user_parse(struct acl_user *user, struct slice line, struct buf *why);
 /* Append the rules that make this user of a new one. */
 void acl_user_print(const struct acl_user *user, struct buf *out);
+
+/* The user's name, and then those rules that say what it may do: no passwords. */
+void acl_user_print_rights(const struct acl_user *user, struct buf *out);
+/* Gives: a user of this name and these rights; NULL: they make no sense here. Borrows: catalogue, for good. */
+MUST_USE struct acl_user *acl_user_of_rights(const struct acl_catalogue *catalogue,
+                                             struct slice rights);
 
 struct slice acl_user_name(const struct acl_user *user);
 bool acl_user_is_on(const struct acl_user *user);

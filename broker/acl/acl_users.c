@@ -124,17 +124,28 @@ static void put(struct acl_users *users, struct acl_user *user)
     if (slice_equal(acl_user_name(user), default_name)) { users->standard = user; }
 }
 
-static struct acl_user *make_user(const struct acl_users *users, struct slice name)
+static struct acl_user *with_rules(struct acl_user *user, struct slice rules)
 {
-    struct acl_user *user = acl_user_new(users->catalogue, name);
-    struct slice rules = slice_equal(name, default_name) ? SLICE("on nopass ~* &* +@all")
-                         : users->hear_all               ? SLICE("&*")
-                                                         : SLICE("");
     struct buf why = {0};
     bool is_good = acl_user_parse(user, rules, &why);
     CHECK(is_good);
     buf_fini(&why);
     return user;
+}
+
+/* One who has no rules yet. */
+static struct acl_user *fresh_user(const struct acl_users *users, struct slice name)
+{
+    struct acl_user *user = acl_user_new(users->catalogue, name);
+    acl_user_hear_all_anew(user, users->hear_all);
+    return with_rules(user, users->hear_all ? SLICE("&*") : SLICE(""));
+}
+
+static struct acl_user *make_user(const struct acl_users *users, struct slice name)
+{
+    struct acl_user *user = fresh_user(users, name);
+    bool is_default = slice_equal(name, default_name);
+    return is_default ? with_rules(user, SLICE("on nopass ~* &* +@all")) : user;
 }
 
 struct acl_users *acl_users_new(const struct acl_catalogue *catalogue, bool hear_all)
@@ -183,6 +194,7 @@ static struct acl_user *changed_user(const struct acl_users *users, struct slice
     if (!is_name_good(users, name, why)) { return NULL; }
     const struct acl_user *present = acl_users_find(users, name);
     struct acl_user *user = present != NULL ? acl_user_copy(present) : make_user(users, name);
+    acl_user_hear_all_anew(user, users->hear_all);
     if (acl_user_apply(user, rule, count, why)) { return user; }
     acl_user_unref(user);
     return NULL;
@@ -195,6 +207,13 @@ struct acl_users *acl_users_set(const struct acl_users *users, struct slice name
     if (user == NULL) { return NULL; }
     struct acl_users *to = copy(users);
     put(to, user);
+    return to;
+}
+
+struct acl_users *acl_users_hearing(const struct acl_users *users, bool hear_all)
+{
+    struct acl_users *to = copy(users);
+    to->hear_all = hear_all;
     return to;
 }
 
@@ -248,9 +267,7 @@ static struct acl_user *parse_line(const struct acl_users *users, struct slice l
     const char *blank = memchr(rest.data, ' ', rest.len);
     struct slice name = slice_of(rest.data, blank == NULL ? rest.len : (size_t)(blank - rest.data));
     if (!is_name_good(users, name, why)) { return NULL; }
-    bool is_default = slice_equal(name, default_name);
-    struct acl_user *user =
-        is_default ? acl_user_new(users->catalogue, name) : make_user(users, name);
+    struct acl_user *user = fresh_user(users, name);
     struct slice rules = slice_of(name.data + name.len, rest.len - name.len);
     if (acl_user_parse(user, rules, why)) { return user; }
     acl_user_unref(user);
@@ -265,9 +282,10 @@ static bool add_line(struct acl_users *users, struct slice line, bool *has_defau
     struct slice name = acl_user_name(user);
     bool is_default = slice_equal(name, default_name);
     if (is_default ? *has_default : acl_users_find(users, name) != NULL) {
+        buf_append(why, SLICE("Duplicate user '"));
+        buf_append(why, name);
+        buf_append(why, SLICE("' found. A user can only be defined once in config files"));
         acl_user_unref(user);
-        buf_append(why,
-                   SLICE("Duplicate user found. A user can only be defined once in config files"));
         return false;
     }
     *has_default = *has_default || is_default;

@@ -32,6 +32,8 @@ struct acl_user *acl_users_at(const struct acl_users *users, uint32_t at);
 /* With one user changed, or a new one made. NULL: *why says what is wrong, as Redis does behind "ERR ". */
 MUST_USE struct acl_users *acl_users_set(const struct acl_users *users, struct slice name,
                                          const struct slice *rule, uint32_t count, struct buf *why);
+/* With the same users; later ones hear all channels, or none. */
+MUST_USE struct acl_users *acl_users_hearing(const struct acl_users *users, bool hear_all);
 /* Without the user, who is not `default`; the same table again if there is none. */
 MUST_USE struct acl_users *acl_users_without(struct acl_users *users, struct slice name);
 

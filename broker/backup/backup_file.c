@@ -89,6 +89,8 @@ bool backup_out_end(struct backup_out *out, const struct backup_directory *direc
             rdb_put_u64(&bytes, word[j]);
         }
     }
+    rdb_put_u64(&bytes, directory->users_at);
+    rdb_put_u64(&bytes, directory->users_bytes);
     rdb_put_u64(&bytes, out->crcs.len / CRC_BYTES);
     buf_append(&bytes, buf_slice(&out->crcs));
     put_text(&bytes, directory->node);
@@ -152,6 +154,12 @@ static bool look_tail(struct look *look)
     return true;
 }
 
+/* Do they lie between the beginning and the directory? */
+static bool is_within(const struct look *look, uint64_t at, uint64_t bytes)
+{
+    return at >= MAGIC_BYTES && at <= look->directory_at && bytes <= look->directory_at - at;
+}
+
 static bool take_section(struct look *look, struct backup_directory *directory)
 {
     uint64_t word[6];
@@ -160,13 +168,20 @@ static bool take_section(struct look *look, struct backup_directory *directory)
     }
     uint64_t partition = word[0];
     if (partition >= directory->partition_count || directory->section[partition].bytes != 0 ||
-        word[3] < MAGIC_BYTES || word[3] > look->directory_at || word[4] == 0 ||
-        word[4] > look->directory_at - word[3]) {
+        word[4] == 0 || !is_within(look, word[3], word[4])) {
         return false;
     }
     directory->section[partition] =
         (struct backup_section){(uint32_t)partition, word[1], word[2], word[3], word[4], word[5]};
     return true;
+}
+
+static bool take_users(struct look *look, struct backup_directory *directory)
+{
+    return rdb_take_u64(&look->in, &directory->users_at) &&
+           rdb_take_u64(&look->in, &directory->users_bytes) &&
+           (directory->users_bytes == 0 ||
+            is_within(look, directory->users_at, directory->users_bytes));
 }
 
 static bool take_text(struct look *look, char out[BACKUP_TEXT_BYTES_MAX + 1])
@@ -209,8 +224,9 @@ static bool look_directory(struct look *look, struct backup_directory *directory
     for (uint64_t i = 0; is_good && i < head[4]; i++) {
         is_good = take_section(look, directory);
     }
-    is_good = is_good && take_blocks(look, crcs) && take_text(look, directory->node) &&
-              take_text(look, directory->version) && rdb_left(&look->in) == 0;
+    is_good = is_good && take_users(look, directory) && take_blocks(look, crcs) &&
+              take_text(look, directory->node) && take_text(look, directory->version) &&
+              rdb_left(&look->in) == 0;
     return is_good || bad(look, "its directory makes no sense", look->directory_at);
 }
 

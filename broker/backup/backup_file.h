@@ -1,10 +1,12 @@
 /* backup_file: a backup's bytes, written one after the other, and looked at whole.
  *
  *   "FFBACK1\n"         8 bytes
- *   sections            RDB files, one behind the other: a partition's at one index each. Also what was begun and not finished
+ *   sections            RDB files, one behind the other: a partition's at one index each. Also what was begun and not finished;
+ *                       and the users, as lines of an ACL file, whose passwords are hashes
  *   the directory       numbers of 8 bytes, little-endian:
  *                         format 1, when it was begun (ms), partitions, bits of the databases that are sharded,
  *                         sections, then of each: partition, index, its time (ms), where it begins, bytes, keys;
+ *                         where the users begin, and their bytes (0: who made it was not allowed to see them);
  *                         blocks, then of each 1 MiB before the directory (the last may be shorter) its CRC32C (4 bytes);
  *                         and, length first, two texts: the node that answered, and its version
  *   32 bytes            where the directory is, its length, the CRC32C of both numbers and of the directory (8 each), "FFBKEND1"
@@ -37,6 +39,8 @@ struct backup_directory {
     uint32_t partition_count;
     uint64_t sharded;
     struct backup_section *section; /* partition_count of them, by partition */
+    uint64_t users_at;
+    uint64_t users_bytes;
     char node[BACKUP_TEXT_BYTES_MAX + 1];
     char version[BACKUP_TEXT_BYTES_MAX + 1];
 };

@@ -22,6 +22,9 @@ static const char restore_usage[] =
     "  --dry-run    check all of the file, and write nothing\n"
     "  --replace    the target need not be empty: keys of the same name are replaced\n"
     "  --skip       go on without what cannot be restored\n"
+    "  --users      make the cluster's users anew, too, the default one and the one that is used "
+    "among them;\n"
+    "               others that are there stay\n"
     "  --spool DIR  where standard input is kept meanwhile (default $TMPDIR, else /var/tmp)\n";
 
 struct words {
@@ -88,6 +91,8 @@ static bool restore_word(struct backup_options *options, const char *word)
         options->is_dry = true;
     } else if (strcmp(word, "--replace") == 0) {
         options->replaces = true;
+    } else if (strcmp(word, "--users") == 0) {
+        options->with_users = true;
     } else if (strcmp(word, "--skip") == 0) {
         options->skips = true;
     } else if (*word != '-' && options->file == NULL) {

@@ -11,6 +11,7 @@ struct backup_options {
     uint64_t bytes_per_s;        /* backup: at most; 0: as fast as it goes */
     bool replaces;               /* restore: the target need not be empty */
     bool skips;                  /* restore: go on without what cannot be restored */
+    bool with_users;             /* restore: the users, too */
     bool is_dry;                 /* restore: look at the file, and write nothing */
 };
 

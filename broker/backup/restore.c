@@ -13,6 +13,7 @@
 #include "backup/backup_options.h"
 #include "backup/backup_signals.h"
 #include "backup/restore_notes.h"
+#include "backup/restore_users.h"
 #include "import/import_progress.h"
 #include "import/import_spool.h"
 #include "import/import_survey.h"
@@ -201,17 +202,33 @@ static enum target_state write_section(struct restore *restore, uint32_t partiti
     return state;
 }
 
+/* Users that were made when a connection was lost are made again. */
+static enum target_state write_users(struct restore *restore, uint64_t *users)
+{
+    const struct backup_directory *directory = &restore->directory;
+    struct slice lines = slice_of(restore->file.data + directory->users_at, directory->users_bytes);
+    *users = 0;
+    if (!restore->options.with_users) { return TARGET_GOOD; }
+    while (restore_users(&restore->target, lines, users) == TARGET_LOST) {
+        if (!target_connect(&restore->target)) { break; }
+    }
+    return restore->target.state;
+}
+
 static int write_all(struct restore *restore)
 {
+    uint64_t users = 0;
     enum target_state state = TARGET_GOOD;
     uint32_t count = restore->directory.partition_count;
     uint32_t done = 0;
     for (; done < count && state == TARGET_GOOD; done++) {
         state = write_section(restore, done);
     }
+    if (state == TARGET_GOOD) { state = write_users(restore, &users); }
     progress_end(&restore->progress);
     if (state == TARGET_GOOD) {
-        printf("%lu keys and %lu scripts restored\n", restore->keys, restore->notes.scripts);
+        printf("%lu keys, %lu scripts and %lu users restored\n", restore->keys,
+               restore->notes.scripts, users);
         if (restore->target.answers_short > 0) {
             printf("%lu entries of large streams were pending and are deleted: they are not "
                    "pending here\n",

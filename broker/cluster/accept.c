@@ -16,8 +16,8 @@
 
 /* ---- hello ---- */
 
-static const char *reason_to_refuse(const struct cluster_worker *cw, const struct wire_hello *hello,
-                                    uint32_t *node)
+static const char *reason_to_refuse(const struct cluster_worker *cw, struct peer_in *in,
+                                    const struct wire_hello *hello, uint32_t *node)
 {
     const struct pmap *map = cw->map;
     if (map == NULL || !node_is_up(map, cw->self)) { return "this node is no member yet"; }
@@ -29,6 +29,7 @@ static const char *reason_to_refuse(const struct cluster_worker *cw, const struc
         atomic_load(&cw->cluster->known_incarnation[*node]) != hello->incarnation) {
         return "it is not a member as this node knows them";
     }
+    if (!peer_in_is_of(in, map->node[*node].name)) { return "its certificate is another node's"; }
     if (hello->worker_count == 0 || hello->worker_count > LANES_MAX ||
         hello->worker >= hello->worker_count) {
         return "its worker numbers make no sense";
@@ -96,7 +97,7 @@ static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *he
 {
     struct cluster_worker *cw = arg;
     uint32_t node = PMAP_NOBODY;
-    *why = reason_to_refuse(cw, hello, &node);
+    *why = reason_to_refuse(cw, in, hello, &node);
     if (*why != NULL) { return NULL; }
     struct accepted_peer *accepted = mem_new0(sizeof *accepted);
     accepted->cw = cw;

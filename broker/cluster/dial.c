@@ -141,6 +141,7 @@ static struct peer_out *dial(struct dialled_peer *dialled, bool is_lane)
                   .worker_count = cw->cluster->worker_count},
         .host = node->peer.host,
         .port = node->peer.port,
+        .node_name = node->name,
         .on_up = is_lane ? on_lane_up : on_request_connected,
         .on_down = is_lane ? on_lane_down : on_request_down,
         .on_frame = is_lane ? on_lane_frame : on_request_frame,

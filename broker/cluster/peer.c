@@ -1,6 +1,8 @@
 /* peer: one connection, whoever dialled it: frames in and out, pings, silence. */
 #include "cluster/peer.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -61,6 +63,7 @@ void peer_link_fail(struct peer_link *link, const char *why)
 const char *peer_link_why(const struct peer_link *link)
 {
     if (link->why != NULL) { return link->why; }
+    if (link->conn.error == EPROTO) { return "its TLS has failed"; }
     if (link->conn.has_ended) {
         return link->is_midframe ? "ended inside a frame" : "ended by the peer";
     }
@@ -83,11 +86,34 @@ static bool is_silent(const struct peer_link *link, uint32_t ms_max)
     return link->hears && link->quiet_ms > ms_max && !conn_has_unread(&link->conn);
 }
 
+/* The acceptor may be one that has no secret yet, and says nothing. */
+static bool has_no_nonce(const struct peer_link *link)
+{
+    const struct trust_proof *proof = link->proof;
+    return proof != NULL && proof->ssl == NULL && proof->state == TRUST_AWAITS_NONCE &&
+           trust_has_ways(proof->trust) && link->quiet_ms > TRUST_NONCE_WAIT_MS;
+}
+
+/* Other files hold since it was last looked at, and by them its node has not been let in. */
+static bool is_trusted_no_longer(struct peer_link *link)
+{
+    const struct tls *tls = link->conn.tls;
+    if (tls == NULL || link->node_name[0] == '\0') { return false; }
+    struct identity *identity = trust_identity(link->hub->opts.trust);
+    uint64_t number = identity_number(identity);
+    if (number == link->identity_number) { return false; }
+    enum identity_judgement judgement = identity_judge(identity, tls_ssl(tls), link->node_name);
+    if (judgement == IDENTITY_STANDS) { link->identity_number = number; }
+    return judgement == IDENTITY_FALLS;
+}
+
 /* NULL: it is not dead. */
-static const char *dead_because(const struct peer_link *link)
+static const char *dead_because(struct peer_link *link)
 {
     uint32_t ms_max = link->hub->opts.silence_ms_max;
     if (link->is_hello_only && link->quiet_ms > PEER_HELLO_MS_MAX) { return "no hello"; }
+    if (has_no_nonce(link)) { return "it asks for no proof"; }
+    if (is_trusted_no_longer(link)) { return "its certificate is trusted no longer"; }
     bool must_move = link->conn.state == CONN_FLUSHING || !link->hears;
     if (must_move && link->stuck_ms > ms_max) { return "does not take what was queued"; }
     return is_silent(link, ms_max) ? "silent" : NULL;
@@ -100,6 +126,7 @@ static uint32_t tick_ms(const struct peer_link *link)
 }
 
 static void on_tick(struct worker_timer *timer);
+static void end_listening(struct peer_link *link);
 
 static void tick_start(struct peer_link *link)
 {
@@ -122,7 +149,7 @@ static void count_time(struct peer_link *link, bool is_moving)
 static void on_tick(struct worker_timer *timer)
 {
     struct peer_link *link = CONTAINER_OF(timer, struct peer_link, tick);
-    uint64_t sent_bytes = peer_link_sent(link);
+    uint64_t sent_bytes = link->queued_bytes - conn_backlog_bytes(&link->conn); /* wraps, may be */
     bool is_moving = sent_bytes != link->sent_bytes_ticked;
     link->sent_bytes_ticked = sent_bytes;
     count_time(link, is_moving);
@@ -131,6 +158,7 @@ static void on_tick(struct worker_timer *timer)
         peer_link_fail(link, why);
         return;
     }
+    end_listening(link);
     bool is_idle = !is_moving && conn_backlog_bytes(&link->conn) == 0;
     if (link->speaks && is_idle && conn_is_open(&link->conn)) {
         peer_link_send(link, buf_slice(&link->hub->ping), NULL);
@@ -138,11 +166,20 @@ static void on_tick(struct worker_timer *timer)
     tick_start(link);
 }
 
-void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
-                    const struct conn_ops *ops)
+static struct tls *sealed_new(struct peer_link *link, bool has_dialled)
+{
+    struct identity *identity = trust_identity(link->hub->opts.trust);
+    link->identity_number = identity_number(identity);
+    return tls_new_of(identity_ssl_new(identity, has_dialled));
+}
+
+void peer_link_open(struct peer_link *link, struct peer_hub *hub,
+                    const struct peer_opening *opening, const struct conn_ops *ops)
 {
     *link = (struct peer_link){.hub = hub};
-    conn_open(&link->conn, hub->opts.worker, fd, ops, NULL);
+    bool is_sealed = opening->way == TRUST_SEALED;
+    struct tls *tls = is_sealed ? sealed_new(link, opening->has_dialled) : NULL;
+    conn_open(&link->conn, hub->opts.worker, opening->fd, ops, tls);
     tick_start(link);
     hub->count++;
 }
@@ -157,18 +194,73 @@ void peer_link_fini(struct peer_link *link)
 
 /* ---- proof ---- */
 
-void peer_link_prove(struct peer_link *link, bool has_dialled)
+static void end_proof(struct peer_link *link)
+{
+    mem_free(link->proof);
+    link->proof = NULL;
+}
+
+static void begin_proof(struct peer_link *link, bool has_dialled)
 {
     struct trust *trust = link->hub->opts.trust;
+    struct ssl_st *ssl = link->conn.tls != NULL ? tls_ssl(link->conn.tls) : NULL;
     struct buf out = {0};
     link->proof = mem_new0(sizeof *link->proof);
     if (has_dialled) {
-        trust_dial(link->proof, trust, TRUST_PEER);
-    } else {
-        trust_accept(link->proof, trust, TRUST_PEER, &out);
-        peer_link_send(link, buf_slice(&out), NULL);
+        trust_dial(link->proof, trust, TRUST_PEER, ssl);
+        return;
     }
+    enum trust_step step = trust_accept(link->proof, trust, TRUST_PEER, ssl, &out);
+    peer_link_send(link, buf_slice(&out), NULL);
     buf_fini(&out);
+    if (step == TRUST_PROVEN) { end_proof(link); }
+}
+
+void peer_link_begin(struct peer_link *link, enum trust_way way, bool has_dialled)
+{
+    link->is_listening = way == TRUST_LISTENS;
+    switch (way) {
+    case TRUST_SEALED:
+    case TRUST_PROVED: begin_proof(link, has_dialled); break;
+    case TRUST_OPEN:
+    case TRUST_LISTENS: break;
+    case TRUST_REFUSED_WAY:
+        peer_link_fail(link, "it does not wait to be asked for the cluster's secret");
+        break;
+    }
+}
+
+void peer_link_on_first_byte(struct conn *conn, unsigned char first)
+{
+    struct peer_link *link = CONTAINER_OF(conn, struct peer_link, conn);
+    if (!link->is_listening) { return; }
+    enum trust_way way = trust_accept_way_of(link->hub->opts.trust, first);
+    if (way == TRUST_SEALED) { conn_start_tls(conn, sealed_new(link, false)); }
+    peer_link_begin(link, way, false);
+}
+
+/* Nothing has come, and it is late: it may be one that waits for a nonce. */
+static void end_listening(struct peer_link *link)
+{
+    if (!link->is_listening || link->quiet_ms <= TRUST_LISTEN_MS) { return; }
+    peer_link_begin(link, trust_accept_way_of_silence(link->hub->opts.trust), false);
+}
+
+bool peer_link_is_of(struct peer_link *link, const char *node_name)
+{
+    const struct tls *tls = link->conn.tls;
+    if (tls == NULL) { return true; }
+    if (identity_is_of(tls_ssl(tls), node_name)) {
+        snprintf(link->node_name, sizeof link->node_name, "%s", node_name);
+        identity_note(trust_identity(link->hub->opts.trust), tls_ssl(tls), link->identity_number);
+        return true;
+    }
+    struct buf names = {0};
+    identity_print_names(tls_ssl(tls), &names);
+    LOG_LIMITED(LOG_LEVEL_WARN, "a node was refused: its certificate is another one's",
+                LOG_STR("node", node_name), LOG_SLICE("certificate_of", buf_slice(&names)));
+    buf_fini(&names);
+    return false;
 }
 
 /* Take what is part of the proof off the start of *input. */
@@ -183,10 +275,11 @@ static void prove(struct peer_link *link, struct slice *input)
     if (out.len > 0) { peer_link_send(link, buf_slice(&out), NULL); }
     buf_fini(&out);
     if (step == TRUST_GOES_ON) { return; }
-    mem_free(link->proof);
-    link->proof = NULL;
+    bool is_unasked = link->proof->state == TRUST_AWAITS_NONCE;
+    end_proof(link);
     if (step == TRUST_FAILED) {
-        peer_link_fail(link, "it does not know the cluster's secret");
+        peer_link_fail(link, is_unasked ? "only one of the two has a cluster's secret"
+                                        : "it does not know the cluster's secret");
     } else if (link->on_proven != NULL) {
         link->on_proven(link);
     }
@@ -259,5 +352,5 @@ void peer_link_send(struct peer_link *link, struct slice head, const struct span
 
 uint64_t peer_link_sent(const struct peer_link *link)
 {
-    return link->queued_bytes - link->refused_bytes - conn_backlog_bytes(&link->conn);
+    return link->queued_bytes - link->refused_bytes - conn_unsent_bytes(&link->conn);
 }

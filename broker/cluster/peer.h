@@ -51,8 +51,8 @@ struct peer_hub_opts {
      * own loop did not turn counts for next to nothing. */
     uint32_t silence_ms_max;
     uint32_t dial_ms_max; /* to connect */
-    struct trust
-        *trust; /* NULL: nobody has to prove anything; else both ends do so before the hello */
+    struct trust *
+        trust; /* NULL: nobody has to prove anything; else both ends do so before the hello, as it says */
 };
 
 /* Thread: of new and free, any, while the worker does not run. */
@@ -77,6 +77,8 @@ struct peer_out_opts {
      * connect, on another thread. */
     const char *host;
     uint16_t port;
+    const char *
+        node_name; /* who is to answer there, as far as certificates are shown; shorter than PEER_HOST_BYTES, copied */
     /* Connected, and the hello is queued: what is sent from now on goes out behind it. */
     void (*on_up)(void *arg);
     /* The connection is gone, or has never come up (only the first of several failed dials in a row is told);
@@ -119,6 +121,9 @@ void peer_in_send_span(struct peer_in *in,
 
 /* What is queued and not taken by the socket. */
 size_t peer_in_backlog(const struct peer_in *in);
+
+/* Is it that node, as far as certificates are shown? Logged if it is not. */
+bool peer_in_is_of(struct peer_in *in, const char *node_name);
 
 /* Stop and go on reading: backpressure. Silence is not counted meanwhile, and nor is the connection's end seen.
  * On a LANE for less than silence_ms_max. */

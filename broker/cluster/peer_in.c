@@ -134,14 +134,16 @@ static void on_close(struct conn *conn)
 
 void peer_in_open(struct peer_hub *hub, int fd)
 {
-    static const struct conn_ops ops = {.on_data = on_data, .on_close = on_close};
+    static const struct conn_ops ops = {
+        .on_data = on_data, .on_close = on_close, .on_first_byte = peer_link_on_first_byte};
+    const struct peer_opening opening = {.fd = fd, .way = trust_accept_way(hub->opts.trust)};
     make_room(hub);
     struct peer_in *in = mem_new0(sizeof *in);
     set_name(in, fd);
-    peer_link_open(&in->link, hub, fd, &ops);
+    peer_link_open(&in->link, hub, &opening, &ops);
     in->link.on_frame = on_frame;
     in->link.is_hello_only = true;
-    if (hub->opts.trust != NULL) { peer_link_prove(&in->link, false); }
+    peer_link_begin(&in->link, opening.way, false);
     in->is_stranger = true;
     hub->stranger_count++;
     list_push_back(&hub->strangers, &in->in_hub);
@@ -174,6 +176,11 @@ void peer_in_send_span(struct peer_in *in, const struct span *frame)
 size_t peer_in_backlog(const struct peer_in *in)
 {
     return conn_backlog_bytes(&in->link.conn);
+}
+
+bool peer_in_is_of(struct peer_in *in, const char *node_name)
+{
+    return peer_link_is_of(&in->link, node_name);
 }
 
 void peer_in_pause(struct peer_in *in)

@@ -4,6 +4,7 @@
 
 #include "cluster/peer.h"
 #include "net/conn.h"
+#include "trust/identity.h"
 #include "trust/trust.h"
 
 struct peer_hub {
@@ -24,6 +25,8 @@ struct peer_link {
     bool (*on_frame)(struct peer_link *link, const struct wire_frame *frame);
     /* While both ends prove what they know: nothing else is read. */
     struct trust_proof *proof;
+    char node_name[IDENTITY_NAME_BYTES]; /* as its certificate shows it; empty: not looked at */
+    uint64_t identity_number; /* by which the certificate of the other end was last looked at */
     void (*on_proven)(struct peer_link *link); /* the other end has; may be NULL */
     struct worker_timer tick;
     uint64_t ticked_ns;
@@ -36,16 +39,29 @@ struct peer_link {
     bool is_midframe;           /* what has been read does not end with a frame */
     bool is_hello_only;         /* the hello is still to come */
     bool has_heard;             /* since the last tick */
+    bool is_listening;          /* accepted, and its first byte is to tell which way it goes */
     bool hears;  /* silence means death; else the socket's not taking anything does */
     bool speaks; /* pings */
 };
 
-/* Takes: fd. The rest of the struct is zeroed; flags and on_frame are set by the caller afterwards. */
-void peer_link_open(struct peer_link *link, struct peer_hub *hub, int fd,
-                    const struct conn_ops *ops);
+/* Takes: fd, on which TLS begins at once if that is the way. The rest of the struct is zeroed; flags and on_frame are set by the
+ * caller afterwards. */
+struct peer_opening {
+    int fd;
+    enum trust_way way;
+    bool has_dialled;
+};
+void peer_link_open(struct peer_link *link, struct peer_hub *hub,
+                    const struct peer_opening *opening, const struct conn_ops *ops);
 
-/* Begin to prove, as the end that has dialled or accepted. Only with hub->opts.trust. */
-void peer_link_prove(struct peer_link *link, bool has_dialled);
+/* Begin to prove what that way asks for, as the end that has dialled or accepted. */
+void peer_link_begin(struct peer_link *link, enum trust_way way, bool has_dialled);
+
+/* Of an accepted one: conn_ops.on_first_byte. */
+void peer_link_on_first_byte(struct conn *conn, unsigned char first);
+
+/* Is the other end the node with that name, as far as certificates are shown? Logged if it is not. */
+bool peer_link_is_of(struct peer_link *link, const char *node_name);
 
 /* In conn_ops.on_close. */
 void peer_link_fini(struct peer_link *link);

@@ -35,11 +35,14 @@ struct peer_out {
     struct resolve *resolve;
     struct dial dial;
     uint32_t attempt_count;
+    enum trust_way way;  /* of the present connection */
+    unsigned way_number; /* trust_dial_way's */
     uint32_t backoff_ms;
     bool is_down_told;
     uint64_t up_ns;
     uint64_t past_bytes; /* queued on earlier connections */
     char host[PEER_HOST_BYTES];
+    char node_name[PEER_HOST_BYTES];
     char name[PEER_HOST_BYTES + 8]; /* for the log */
 };
 
@@ -101,7 +104,8 @@ static void on_close(struct conn *conn)
     const char *why = peer_link_why(&out->link);
     if (out->state == OUT_PROVING) {
         bool has_left = out->link.why == NULL && conn->has_ended;
-        dial_failed(out, has_left ? "it left while the cluster's secret was proved" : why);
+        out->way_number++;
+        dial_failed(out, has_left ? "it left while both ends proved who they are" : why);
         return;
     }
     enum log_level level = out->link.why != NULL ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;
@@ -112,6 +116,9 @@ static void on_close(struct conn *conn)
     out->past_bytes += out->link.queued_bytes;
     if (clock_mono_ns() - out->up_ns > PEER_BACKOFF_MS_MAX * NS_PER_MS) {
         out->backoff_ms = 2 * PEER_BACKOFF_MS_MIN;
+        out->way_number = 0;
+    } else if (out->way == TRUST_OPEN) {
+        out->way_number++; /* it may have been refused for that */
     }
     rest(out, out->past_bytes - unsent_bytes);
 }
@@ -144,14 +151,21 @@ static void come_up(struct peer_out *out)
     say_hello(out);
     LOG_LIMITED(LOG_LEVEL_INFO, "peer link up", LOG_STR("peer", out->name),
                 LOG_UINT("node", out->opts.hello.to_node_id),
-                LOG_UINT("lane", out->opts.hello.is_lane));
+                LOG_UINT("lane", out->opts.hello.is_lane),
+                LOG_UINT("tls", out->way == TRUST_SEALED));
     out->opts.on_up(out->opts.arg);
 }
 
 static void on_proven(struct peer_link *link)
 {
+    struct peer_out *out = CONTAINER_OF(link, struct peer_out, link);
+    if (!peer_link_is_of(link, out->node_name)) {
+        peer_link_fail(link, "its certificate is another node's");
+        return;
+    }
     link->is_hello_only = false;
-    come_up(CONTAINER_OF(link, struct peer_out, link));
+    out->way_number = 0;
+    come_up(out);
 }
 
 static void on_dialled(struct dial *dial, int fd, int error)
@@ -162,16 +176,18 @@ static void on_dialled(struct dial *dial, int fd, int error)
         dial_failed(out, strerrordesc_np(error));
         return;
     }
-    peer_link_open(&out->link, out->opts.hub, fd, &ops);
+    out->way = trust_dial_way(out->opts.hub->opts.trust, out->way_number);
+    const struct peer_opening opening = {.fd = fd, .way = out->way, .has_dialled = true};
+    peer_link_open(&out->link, out->opts.hub, &opening, &ops);
     out->link.on_frame = on_frame;
-    if (out->opts.hub->opts.trust == NULL) {
+    if (out->way == TRUST_OPEN) {
         come_up(out);
         return;
     }
     out_move(out, OUT_PROVING);
     out->link.is_hello_only = true; /* it has as long as a hello has */
     out->link.on_proven = on_proven;
-    peer_link_prove(&out->link, true);
+    peer_link_begin(&out->link, out->way, true);
 }
 
 /* One that cannot hear learns of a dead peer from the kernel; one that can must not take the peer's pause in
@@ -228,6 +244,8 @@ struct peer_out *peer_out_new(const struct peer_out_opts *opts)
     snprintf(out->host, sizeof out->host, "%s", opts->host);
     snprintf(out->name, sizeof out->name, "%s:%u", opts->host, opts->port);
     out->opts.host = out->host;
+    snprintf(out->node_name, sizeof out->node_name, "%s", opts->node_name);
+    out->opts.node_name = out->node_name;
     out->backoff_ms = 2 * PEER_BACKOFF_MS_MIN;
     dial_again(out);
     return out;

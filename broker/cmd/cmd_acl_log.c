@@ -156,7 +156,10 @@ void cmd_acl_log(struct call *call)
     int64_t count = ENTRIES_DEFAULT;
     bool forgets = call->argc == 3 && slice_equal_nocase(call->argv[2], SLICE("reset"));
     if (call->argc > 3) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'acl|log' command");
+        reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ACL HELP.",
+            SLICE_ARG(call->argv[1]));
     } else if (call->argc == 3 && !forgets && !slice_to_int64(call->argv[2], &count)) {
         reply_error(call->reply, "ERR value is not an integer or out of range");
     } else {

@@ -121,7 +121,10 @@ static void write_category(struct reply *reply, uint32_t category)
 void cmd_acl_cat(struct call *call)
 {
     if (call->argc > 3) {
-        reply_error(call->reply, "ERR wrong number of arguments for 'acl|cat' command");
+        reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ACL HELP.",
+            SLICE_ARG(call->argv[1]));
         return;
     }
     if (call->argc == 2) {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "acl/acl_user.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -14,6 +15,8 @@
 #include "cmd/data_wait.h"
 #include "cmd/measure.h"
 #include "cmd/script_publishes.h"
+#include "cmd/script_rights.h"
+#include "data/data_script.h"
 #include "session/answers.h"
 #include "session/error_stats.h"
 
@@ -25,6 +28,7 @@ struct asked {
     struct ticket *ticket;
     uint64_t began_ns;
     uint32_t command;
+    uint32_t added; /* words before the client's own */
 };
 
 static bool is_error(const struct buf *reply)
@@ -43,8 +47,8 @@ static void measure(const struct asked *asked)
     const struct caller caller = {answers_asker(asked->ticket), asked->service,
                                   asked->service->broker};
     const struct call call = {.command = &command_table[asked->command],
-                              .argc = asked->call->argc,
-                              .argv = asked->call->argv,
+                              .argc = asked->call->argc - asked->added,
+                              .argv = asked->call->argv + asked->added,
                               .caller = &caller,
                               .began_ns = asked->began_ns};
     measure_deferred(&call);
@@ -95,12 +99,31 @@ static bool is_plain_read(const struct call *call)
     return reads && !(is_behind_writes && call->command->flags & CMD_FAST);
 }
 
+/* The call's words, and before them what they go with. */
+static void copy_words(struct asked *asked, const struct call *call)
+{
+    const struct session *session = call->caller->session;
+    const struct acl_user *user = script_rights_user(session, call->command);
+    if (LIKELY(user == NULL)) {
+        asked->call = data_call_copy(call->argv, call->argc, session->database);
+        return;
+    }
+    struct buf rights = {0};
+    asked->added = DATA_SCRIPT_AS_WORDS;
+    struct slice *words = mem_new((call->argc + asked->added) * sizeof *words);
+    acl_user_print_rights(user, &rights);
+    script_rights_add(words, buf_slice(&rights), call->argv, call->argc);
+    asked->call = data_call_copy(words, call->argc + asked->added, session->database);
+    mem_free(words);
+    buf_fini(&rights);
+}
+
 static void ask(struct call *call, uint32_t partition)
 {
     struct session *session = call->caller->session;
     bool reads = is_plain_read(call);
     struct asked *asked = mem_new0(sizeof *asked);
-    asked->call = data_call_copy(call->argv, call->argc, session->database);
+    copy_words(asked, call);
     asked->service = call->caller->service;
     asked->began_ns = call->began_ns > 0 ? call->began_ns : clock_mono_ns();
     asked->command = command_id(call->command);

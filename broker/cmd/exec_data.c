@@ -1,10 +1,13 @@
 /* exec_data: find the one partition, ask it, take the replies apart. */
 #include "cmd/exec_data.h"
 
+#include "acl/acl_user.h"
 #include "base/mem.h"
 #include "cmd/data_route.h"
 #include "cmd/data_run.h"
 #include "cmd/data_wait.h"
+#include "cmd/script_rights.h"
+#include "data/data_script.h"
 #include "session/transaction.h"
 
 /* What EXEC asks. */
@@ -15,8 +18,11 @@ struct plan {
     uint32_t check_count;
     struct data_place place;
     bool has_place;
-    bool flushes_all; /* FLUSHALL is in it: the other partitions follow */
-    bool reads;       /* nothing is written */
+    bool flushes_all;     /* FLUSHALL is in it: the other partitions follow */
+    bool reads;           /* nothing is written */
+    struct buf rights;    /* of the session's user, if there are scripts and these are not all */
+    struct slice *script; /* words of scripts, with the rights before each of them */
+    size_t script_words;
     struct session *session;
     struct transaction *orphan; /* of a session that has gone */
 };
@@ -25,6 +31,8 @@ static void plan_free(struct plan *plan)
 {
     mem_free(plan->call);
     mem_free(plan->check);
+    mem_free(plan->script);
+    buf_fini(&plan->rights);
     transaction_free(plan->orphan);
     mem_free(plan);
 }
@@ -46,6 +54,36 @@ static bool plan_place(struct plan *plan, const struct data_place *place, struct
     return false;
 }
 
+/* Room for the words of scripts, if their user may not do everything. */
+static void plan_scripts(struct plan *plan, const struct transaction *transaction)
+{
+    size_t words = 0;
+    const struct acl_user *user = NULL;
+    for (uint32_t i = 0; i < transaction->count; i++) {
+        const struct queued *queued = transaction->queue[i];
+        const struct acl_user *its =
+            script_rights_user(plan->session, &command_table[queued->command]);
+        if (LIKELY(its == NULL)) { continue; }
+        user = its;
+        words += queued->argc + DATA_SCRIPT_AS_WORDS;
+    }
+    if (user == NULL) { return; }
+    plan->script = mem_new(words * sizeof *plan->script);
+    acl_user_print_rights(user, &plan->rights);
+}
+
+/* A script goes with the rights of its user. */
+static void plan_rights(struct plan *plan, struct partition_call *call,
+                        const struct command *command)
+{
+    if (script_rights_user(plan->session, command) == NULL) { return; }
+    struct slice *words = plan->script + plan->script_words;
+    script_rights_add(words, buf_slice(&plan->rights), call->argv, call->argc);
+    call->argv = words;
+    call->argc += DATA_SCRIPT_AS_WORDS;
+    plan->script_words += call->argc;
+}
+
 static bool plan_call(struct plan *plan, const struct broker *broker, const struct queued *queued,
                       uint16_t database, struct buf *why)
 {
@@ -62,7 +100,11 @@ static bool plan_call(struct plan *plan, const struct broker *broker, const stru
     if (route == DATA_REFUSED || (route == DATA_ALL && !is_flushall)) { return false; }
     plan->flushes_all = plan->flushes_all || is_flushall;
     plan->reads = plan->reads && !command_is_logged(command);
-    plan->call[plan->call_count++] = (struct partition_call){database, queued->argc, queued->argv};
+    plan->call[plan->call_count] = (struct partition_call){database, queued->argc, queued->argv};
+    if (UNLIKELY(plan->script != NULL)) {
+        plan_rights(plan, &plan->call[plan->call_count], command);
+    }
+    plan->call_count++;
     return is_flushall || plan_place(plan, &place, why);
 }
 
@@ -72,6 +114,7 @@ static bool plan_calls(struct plan *plan, const struct call *call, struct buf *w
     const struct transaction *transaction = transaction_of(call->caller->session);
     uint16_t database = call->caller->session->database;
     plan->reads = true;
+    plan_scripts(plan, transaction);
     plan->call = mem_new((transaction->count + 1) * sizeof *plan->call);
     for (uint32_t i = 0; i < transaction->count; i++) {
         const struct queued *queued = transaction->queue[i];

@@ -154,25 +154,19 @@ bool permission_by_option(const struct call *call, enum config_option option)
                                : choice == BY_ALL;
 }
 
-/* SORT BY and GET reach keys that are not among its arguments: only who may read all keys may say them. */
-static const char *reaches_further(const struct call *call, const struct acl_user *user)
+const char *permission_reaches(const struct acl_user *user, const struct command *command,
+                               const struct slice *argv, uint32_t argc)
 {
-    uint32_t id = command_id(call->command);
+    uint32_t id = command_id(command);
     if ((id != COMMAND_sort && id != COMMAND_sort_ro) || acl_user_reads_all(user)) { return NULL; }
-    for (uint32_t i = 2; i + 1 < call->argc; i++) {
-        struct slice value = call->argv[i + 1];
+    for (uint32_t i = 2; i + 1 < argc; i++) {
+        struct slice value = argv[i + 1];
         bool has_star = value.len > 0 && memchr(value.data, '*', value.len) != NULL;
-        if (has_star && slice_equal_nocase(call->argv[i], SLICE("by"))) { return "BY"; }
+        if (has_star && slice_equal_nocase(argv[i], SLICE("by"))) { return "BY"; }
         bool is_self = slice_equal(value, SLICE("#"));
-        if (!is_self && slice_equal_nocase(call->argv[i], SLICE("get"))) { return "GET"; }
+        if (!is_self && slice_equal_nocase(argv[i], SLICE("get"))) { return "GET"; }
     }
     return NULL;
-}
-
-/* A script is executed on every replica, where nobody knows users: what it calls is not asked for. */
-static bool runs_script(const struct call *call)
-{
-    return call->command->flags & CMD_LOGGED && !command_is_subcommand(call->command);
 }
 
 bool permission_would_lack(const struct acl_user *user, const struct command *command,
@@ -201,6 +195,44 @@ static void say_lost(struct buf *out, enum acl_verdict verdict)
                 why[verdict]);
 }
 
+static bool memo_says_so(const struct permission_memo *memo, const struct call *call,
+                         const struct acl_user *user)
+{
+    struct slice channel = call->argv[1];
+    return memo->user == user && memo->command == call->command && memo->len == channel.len &&
+           memcmp(memo->channel, channel.data, channel.len) == 0;
+}
+
+/* Where this publish is noted, or would be; NULL: it is none, or its channel has a long name. */
+static struct permission_memo *memo_of(const struct call *call, const struct acl_user *user)
+{
+    if (!(call->command->flags & CMD_PUBLISHES) || call->argc < 2 ||
+        call->argv[1].len > PERMISSION_MEMO_BYTES) {
+        return NULL;
+    }
+    struct permission_memos *memos = &call->caller->service->memos;
+    uint64_t version = sessions_of(call->caller->session)->acl_version;
+    if (UNLIKELY(memos->acl_version != version)) {
+        *memos = (struct permission_memos){.acl_version = version};
+    }
+    if (LIKELY(memos->last != NULL && memo_says_so(memos->last, call, user))) {
+        return memos->last;
+    }
+    uint64_t hash = slice_hash(call->argv[1]) ^ (uintptr_t)user >> 4;
+    memos->last = &memos->memo[hash % PERMISSION_MEMOS];
+    return memos->last;
+}
+
+static void memo_note(struct permission_memo *memo, const struct call *call,
+                      const struct acl_user *user)
+{
+    struct slice channel = call->argv[1];
+    memo->user = user;
+    memo->command = call->command;
+    memo->len = (uint8_t)channel.len;
+    memcpy(memo->channel, channel.data, channel.len);
+}
+
 static bool lacks(struct call *call, const char *context, bool is_queued)
 {
     const struct session *session = call->caller->session;
@@ -208,6 +240,8 @@ static bool lacks(struct call *call, const char *context, bool is_queued)
     if (LIKELY(is_default && sessions_of(session)->default_is_free)) { return false; }
     const struct acl_user *user = session_user(session);
     if (acl_user_is_free(user) || call->command->flags & CMD_NO_AUTH) { return false; }
+    struct permission_memo *memo = memo_of(call, user);
+    if (memo != NULL && memo_says_so(memo, call, user)) { return false; }
     struct acl_question question;
     if (!permission_question(call->command, call->argv, call->argc, &question)) {
         question.range_count = 0;
@@ -215,15 +249,11 @@ static bool lacks(struct call *call, const char *context, bool is_queued)
     uint32_t at;
     enum acl_verdict verdict = acl_user_may(user, &question, &at);
     if (LIKELY(verdict == ACL_ALLOWED)) {
-        if (runs_script(call)) {
-            reply_error(call->reply,
-                        "NOPERM scripts are for users who may do everything: ~* &* +@all");
-            return true;
-        }
-        const char *word = reaches_further(call, user);
+        if (memo != NULL) { memo_note(memo, call, user); }
+        const char *word = permission_reaches(user, call->command, call->argv, call->argc);
         if (LIKELY(word == NULL)) { return false; }
         reply_errorf(call->reply,
-                     "ERR %s option of SORT denied due to insufficient ACL permissions", word);
+                     "ERR %s option of SORT denied due to insufficient ACL permissions.", word);
         return true;
     }
     struct slice object =

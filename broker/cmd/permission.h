@@ -14,6 +14,20 @@ MUST_USE struct acl_catalogue *permission_catalogue(void);
 MUST_USE bool permission_question(const struct command *command, const struct slice *argv,
                                   uint32_t argc, struct acl_question *out);
 
+/* Which publishes were allowed lately: of most clients the next one is as the last. Of one worker; good for one version of the users. */
+enum { PERMISSION_MEMOS = 64, PERMISSION_MEMO_BYTES = 47 };
+struct permission_memo {
+    const struct acl_user *user; /* NULL: empty; only compared, as is the command */
+    const struct command *command;
+    uint8_t len;
+    char channel[PERMISSION_MEMO_BYTES];
+};
+struct permission_memos {
+    uint64_t acl_version;
+    struct permission_memo *last; /* the one that was asked for last; NULL: none */
+    struct permission_memo memo[PERMISSION_MEMOS];
+};
+
 /* Is it refused? Then the reply says so, and ACL LOG notes it. `context`: "toplevel", "multi". */
 MUST_USE bool permission_lacks(struct call *call, const char *context);
 
@@ -23,6 +37,11 @@ MUST_USE bool permission_is_lost(struct call *call);
 /* Would it be? Nobody is told. */
 MUST_USE bool permission_would_lack(const struct acl_user *user, const struct command *command,
                                     const struct slice *argv, uint32_t argc);
+
+/* SORT's BY and GET reach keys that are not among its arguments: only who may read all keys may say them. Gives: which of the two it
+ * is that the user may not say; NULL: neither, or it is no SORT. */
+MUST_USE const char *permission_reaches(const struct acl_user *user, const struct command *command,
+                                        const struct slice *argv, uint32_t argc);
 
 /* The text for what acl_user_may says, as in Redis: with the user's and the object's name, for who asks about others. */
 void permission_say(struct buf *out, const struct acl_user *user, enum acl_verdict verdict,

@@ -111,6 +111,7 @@ static bool is_unknown(struct call *call)
         command = sub;
     }
     call->command = command;
+    call->caller->session->command = (uint16_t)command_id(command);
     return false;
 }
 

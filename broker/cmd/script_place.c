@@ -3,8 +3,8 @@
 
 #include "cmd/data_route.h"
 
-static const struct command *find(const struct broker *broker, const struct slice *argv,
-                                  uint32_t argc)
+const struct command *script_command(const struct broker *broker, const struct slice *argv,
+                                     uint32_t argc)
 {
     const struct command *command = command_find(broker->commands, argv[0]);
     if (command == NULL || !command_has_subcommands(command) || argc < 2) { return command; }
@@ -15,7 +15,7 @@ bool script_place(void *broker_arg, uint16_t db, const struct slice *argv, uint3
                   struct data_script_place *place, struct buf *why)
 {
     const struct broker *broker = broker_arg;
-    const struct command *command = find(broker, argv, argc);
+    const struct command *command = script_command(broker, argv, argc);
     struct data_place at;
     *place = (struct data_script_place){.is_any = true};
     if (command == NULL || !command_arity_fits(command, argc)) { return true; } /* it is refused */

@@ -12,6 +12,7 @@
 #include "base/mailbox.h"
 #include "cmd/broker.h"
 #include "cmd/latency.h"
+#include "cmd/permission.h"
 #include "cmd/slowlog.h"
 #include "net/worker.h"
 #include "pubsub/fanout.h"
@@ -30,6 +31,7 @@ struct service {
     struct sessions sessions; /* every one of this worker */
     struct slowlog slowlog;
     struct latency latency;
+    struct permission_memos memos;
     uint64_t run_began_ns; /* the present run of one quick command of one session; 0: none */
     uint32_t run_command;  /* enum command_id of that run */
     uint32_t run_count;

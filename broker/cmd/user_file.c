@@ -133,6 +133,7 @@ void user_file_refresh(struct broker *broker)
 {
     acl_log_limit(acl_log(broker->acl),
                   (uint32_t)config_number(broker->config, CONFIG_acllog_max_len));
+    acl_set_hear_all(broker->acl, config_number(broker->config, CONFIG_acl_pubsub_default) != 0);
     struct buf password = {0};
     config_text(broker->config, CONFIG_requirepass, &password);
     acl_set_standard_password(broker->acl, buf_slice(&password));

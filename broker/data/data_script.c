@@ -2,6 +2,7 @@
 #include "data/data_script.h"
 
 #include "data/data_args.h"
+#include "data/data_rights.h"
 #include "data/data_script_int.h"
 #include "store/store_script.h"
 
@@ -12,6 +13,7 @@ struct eval {
     bool is_sha; /* word 1 is the text's sha, else the text */
     bool is_ro;
     unsigned char sha[SHA1_BYTES];
+    const void *rights; /* NULL: all */
     uint32_t key_count;
     uint64_t seed;
 };
@@ -20,7 +22,7 @@ bool data_runs_scripts(const struct data_command *command)
 {
     data_handler *handler = command->handler;
     return handler == data_eval || handler == data_evalsha || handler == data_eval_ro ||
-           handler == data_evalsha_ro || handler == data_script;
+           handler == data_evalsha_ro || handler == data_script || handler == data_script_as;
 }
 
 bool data_is_script(struct slice name)
@@ -109,6 +111,7 @@ static enum script_end run_once(const struct eval *eval, bool is_alone, bool *is
     struct script_caller caller = {
         .call = call,
         .db = call->db,
+        .rights = eval->rights,
         .is_read_only = eval->is_ro || (!(flags & SCRIPT_COMPAT) && flags & SCRIPT_NO_WRITES),
         .may_cross_slots = flags & (SCRIPT_COMPAT | SCRIPT_CROSS_SLOT),
     };
@@ -138,45 +141,84 @@ static bool take_key_count(struct eval *eval)
     return true;
 }
 
-static void run_eval(struct data_call *call, bool is_sha, bool is_ro)
+static void run_eval(struct eval *eval)
 {
-    struct eval eval = {.call = call, .is_sha = is_sha, .is_ro = is_ro};
+    struct data_call *call = eval->call;
     struct data_scripting *scripting = call->scripting;
     if (scripting == NULL) {
         reply_error(call->reply, "ERR scripts are not run here");
         return;
     }
-    if (is_sha && !sha1_from_hex(call->argv[1], eval.sha)) {
+    if (eval->is_sha && !sha1_from_hex(call->argv[1], eval->sha)) {
         reply_error(call->reply, no_script);
         return;
     }
-    if (!take_key_count(&eval)) { return; }
-    if (!is_sha) { sha1(call->argv[1], eval.sha); }
-    eval.seed = store_txn_random(call->txn);
+    if (!take_key_count(eval)) { return; }
+    if (!eval->is_sha) { sha1(call->argv[1], eval->sha); }
+    eval->seed = store_txn_random(call->txn);
     bool is_undone;
-    enum script_end end = run_once(&eval, scripting->is_alone, &is_undone);
-    if (end == SCRIPT_AGAIN && is_undone) { end = run_once(&eval, true, &is_undone); }
+    enum script_end end = run_once(eval, scripting->is_alone, &is_undone);
+    if (end == SCRIPT_AGAIN && is_undone) { end = run_once(eval, true, &is_undone); }
     scripting->again = end == SCRIPT_AGAIN;
 }
 
 void data_eval(struct data_call *call)
 {
-    run_eval(call, false, false);
+    run_eval(&(struct eval){.call = call});
 }
 
 void data_eval_ro(struct data_call *call)
 {
-    run_eval(call, false, true);
+    run_eval(&(struct eval){.call = call, .is_ro = true});
 }
 
 void data_evalsha(struct data_call *call)
 {
-    run_eval(call, true, false);
+    run_eval(&(struct eval){.call = call, .is_sha = true});
 }
 
 void data_evalsha_ro(struct data_call *call)
 {
-    run_eval(call, true, true);
+    run_eval(&(struct eval){.call = call, .is_sha = true, .is_ro = true});
+}
+
+/* ---- a script of a user who may not do everything ---- */
+
+bool data_is_script_as(struct slice name)
+{
+    return slice_equal(name, SLICE(DATA_SCRIPT_AS));
+}
+
+/* Which of them it is. False: none. */
+static bool take_kind(struct eval *eval, struct slice name)
+{
+    const struct data_command *command = data_command_find(name);
+    data_handler *handler = command != NULL ? command->handler : NULL;
+    eval->is_sha = handler == data_evalsha || handler == data_evalsha_ro;
+    eval->is_ro = handler == data_eval_ro || handler == data_evalsha_ro;
+    return eval->is_sha || eval->is_ro || handler == data_eval;
+}
+
+void data_script_as(struct data_call *call)
+{
+    struct data_call inner = *call;
+    struct eval eval = {.call = &inner};
+    const struct data_scripting *scripting = call->scripting;
+    inner.argv += DATA_SCRIPT_AS_WORDS;
+    inner.argc -= DATA_SCRIPT_AS_WORDS;
+    if (scripting == NULL || !scripting->knows_rights || scripting->rights == NULL ||
+        !take_kind(&eval, inner.argv[0])) { /* as who does not know it says it */
+        reply_error(call->reply, "ERR unknown command '" DATA_SCRIPT_AS "'");
+        return;
+    }
+    eval.rights = data_rights_find(scripting->rights, call->argv[1]);
+    if (eval.rights == NULL) {
+        reply_error(call->reply, "NOPERM the rights of the script's user make no sense here");
+        return;
+    }
+    run_eval(&eval);
+    call->hits += inner.hits;
+    call->misses += inner.misses;
 }
 
 /* ---- SCRIPT ---- */

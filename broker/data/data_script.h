@@ -4,6 +4,7 @@
 
 #include "data/data_call.h"
 
+struct data_rights;
 struct scripts;
 
 /* Where a command goes. */
@@ -28,6 +29,8 @@ struct data_scripting {
     uint64_t instructions_max;  /* of a script; 0: the default */
     data_script_find *find;     /* NULL: all is in one place */
     void *find_arg;
+    struct data_rights *rights; /* NULL: scripts are everybody's */
+    bool knows_rights;          /* by its level the entry may have some */
     bool may_log;
     bool is_alone; /* run them in states of their own (script.h) */
     bool
@@ -38,6 +41,11 @@ struct data_scripting {
 /* Does the command run scripts, or keep them? */
 bool data_runs_scripts(const struct data_command *command);
 bool data_is_script(struct slice name); /* the same by its name */
+
+/* A script of a user who may not do everything: DATA_SCRIPT_AS, the user's rights, and then EVAL or its kin. */
+#define DATA_SCRIPT_AS "script_as"
+enum { DATA_SCRIPT_AS_WORDS = 2 };
+bool data_is_script_as(struct slice name);
 
 /* What a script has published goes with its reply to the node of the client that asked, which publishes it: behind the
  * reply, and marked by the last byte. Empties scripting->publishes. */

@@ -1,6 +1,7 @@
 /* data_script_call: what a script calls: data commands, by their handlers, in the script's transaction; and the few others
  * that have an answer on which all replicas agree. */
 #include "data/data_args.h"
+#include "data/data_rights.h"
 #include "data/data_script_int.h"
 
 /* ---- where ---- */
@@ -70,18 +71,29 @@ static bool blocks(const struct data_command *command, uint32_t argc, const stru
     return false;
 }
 
-/* Why it is not executed; NULL: it is. */
-static const char *refusal(const struct script_caller *caller, const struct data_command *command,
-                           uint32_t argc)
+static const char not_allowed[] = "ERR This Redis command is not allowed from script";
+static const char wrong_arity[] = "ERR Wrong number of args calling Redis command from script";
+
+/* Why it is not executed, whoever asks; NULL: it is. */
+static const char *refusal(const struct data_command *command, uint32_t argc)
 {
     bool fits =
         command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
-    if (!fits) { return "ERR Wrong number of args calling Redis command from script"; }
-    if (data_runs_scripts(command)) { return "ERR This Redis command is not allowed from script"; }
-    if (caller->is_read_only && command->access == DATA_WRITE) {
-        return "ERR Write commands are not allowed from read-only scripts.";
-    }
-    return NULL;
+    if (!fits) { return wrong_arity; }
+    return data_runs_scripts(command) ? not_allowed : NULL;
+}
+
+/* May the script's user do it? The reply says so if not. */
+static bool is_allowed(const struct script_caller *caller, uint32_t argc, const struct slice *argv,
+                       struct reply *reply)
+{
+    if (LIKELY(caller->rights == NULL)) { return true; }
+    struct buf why = {0};
+    bool is_good =
+        data_rights_allow(caller->call->scripting->rights, caller->rights, argc, argv, &why);
+    if (!is_good) { reply_error_slice(reply, buf_slice(&why)); }
+    buf_fini(&why);
+    return is_good;
 }
 
 /* Of a container's subcommand the handler says what is wrong with it as clients are told. */
@@ -93,7 +105,7 @@ static void retell(struct reply *reply, size_t begin)
         text = "ERR Unknown Redis command called from script";
     } else if (slice_starts_with(error, SLICE("-ERR wrong number of arguments for '")) &&
                memchr(error.data, '|', error.len) != NULL) {
-        text = "ERR Wrong number of args calling Redis command from script";
+        text = wrong_arity;
     }
     if (text == NULL) { return; }
     reply->out->len = begin;
@@ -104,9 +116,14 @@ static void run_data(struct script_caller *caller, const struct data_command *co
                      uint32_t argc, const struct slice *argv, struct reply *reply)
 {
     struct data_call *outer = caller->call;
-    const char *why = refusal(caller, command, argc);
+    const char *why = refusal(command, argc);
     if (UNLIKELY(why != NULL)) {
         reply_error(reply, why);
+        return;
+    }
+    if (!is_allowed(caller, argc, argv, reply)) { return; }
+    if (UNLIKELY(caller->is_read_only && command->access == DATA_WRITE)) {
+        reply_error(reply, "ERR Write commands are not allowed from read-only scripts.");
         return;
     }
     if (UNLIKELY(blocks(command, argc, argv))) {
@@ -332,21 +349,43 @@ static void run_other(struct script_caller *caller, uint32_t argc, const struct 
     if (i == COUNT_OF(others)) {
         reply_error(reply, "ERR Unknown Redis command called from script");
     } else if (others[i].run == NULL) {
-        reply_error(reply, "ERR This Redis command is not allowed from script");
+        reply_error(reply, not_allowed);
     } else if (others[i].arity >= 0 ? argc != (uint32_t)others[i].arity
                                     : argc < (uint32_t)-others[i].arity) {
-        reply_error(reply, "ERR Wrong number of args calling Redis command from script");
-    } else {
+        reply_error(reply, wrong_arity);
+    } else if (is_allowed(caller, argc, argv, reply)) {
         others[i].run(caller, argc, argv, reply);
     }
 }
 
 /* ---- the seam ---- */
 
+/* NULL: it is none of data, or none that has a name for clients. */
+static const struct data_command *command_of(struct slice name)
+{
+    const struct data_command *command = data_command_find(name);
+    return command != NULL && command->handler != data_script_as ? command : NULL;
+}
+
+/* Scripts call the same one in a loop. */
+static const struct data_command *command_again(struct script_caller *caller, struct slice name)
+{
+    if (name.len == caller->last_len && name.len > 0 &&
+        memcmp(name.data, caller->last_name, name.len) == 0) {
+        return caller->last;
+    }
+    const struct data_command *command = command_of(name);
+    if (command == NULL || name.len > DATA_NAME_BYTES_MAX) { return command; }
+    memcpy(caller->last_name, name.data, name.len);
+    caller->last_len = name.len;
+    caller->last = command;
+    return command;
+}
+
 static void on_call(void *arg, uint32_t argc, const struct slice *argv, struct reply *reply)
 {
     struct script_caller *caller = arg;
-    const struct data_command *command = data_command_find(argv[0]);
+    const struct data_command *command = command_again(caller, argv[0]);
     if (LIKELY(command != NULL)) {
         run_data(caller, command, argc, argv, reply);
     } else {
@@ -358,7 +397,14 @@ static bool on_knows(void *arg, uint32_t argc, const struct slice *argv)
 {
     (void)arg;
     (void)argc;
-    return data_command_find(argv[0]) != NULL || other_find(argv[0]) < COUNT_OF(others);
+    return command_of(argv[0]) != NULL || other_find(argv[0]) < COUNT_OF(others);
+}
+
+static bool on_may(void *arg, uint32_t argc, const struct slice *argv)
+{
+    const struct script_caller *caller = arg;
+    return caller->rights == NULL ||
+           data_rights_allow(caller->call->scripting->rights, caller->rights, argc, argv, NULL);
 }
 
 static void on_work(void *arg)
@@ -369,4 +415,4 @@ static void on_work(void *arg)
     }
 }
 
-const struct script_ops script_caller_ops = {on_call, on_knows, on_work};
+const struct script_ops script_caller_ops = {on_call, on_knows, on_may, on_work};

@@ -190,6 +190,18 @@ static ssize_t receive_tls(struct conn *conn, char *at, size_t room)
     return n;
 }
 
+/* Tell the first byte, which stays to be read. False: there is no use in reading any more. */
+static bool hear_first(struct conn *conn)
+{
+    unsigned char first;
+    if (recv(conn->fd, &first, 1, MSG_PEEK) != 1) {
+        return true;
+    } /* the read that follows tells why */
+    conn->is_unheard = false;
+    conn->ops->on_first_byte(conn, first);
+    return conn->state == CONN_OPEN;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
@@ -200,6 +212,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         stall(conn);
         return;
     }
+    if (UNLIKELY(conn->is_unheard) && !hear_first(conn)) { return; }
     size_t room;
     char *at = read_target(conn, &room);
     ssize_t n = LIKELY(conn->tls == NULL) ? recv(fd, at, room, 0) : receive_tls(conn, at, room);
@@ -219,15 +232,24 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+void conn_start_tls(struct conn *conn, struct tls *tls)
+{
+    struct worker *worker = conn->worker;
+    CHECK(conn->tls == NULL && conn->out == NULL && conn->in.len == 0);
+    if (worker->tls == NULL) { worker->tls = tls_worker_new(); }
+    conn->tls = tls;
+    tls_begin(tls, worker->tls, conn, conn->fd);
+    count_sealed(conn, 0);
+    if (conn_backlog_bytes(conn) > 0) { mark_dirty(conn); }
+}
+
 void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops,
                struct tls *tls)
 {
     CHECK(worker_is_current(worker));
-    *conn = (struct conn){.worker = worker, .ops = ops, .tls = tls, .fd = fd, .state = CONN_OPEN};
-    if (tls != NULL) {
-        if (worker->tls == NULL) { worker->tls = tls_worker_new(); }
-        tls_begin(tls, worker->tls, conn, worker->now_ns);
-    }
+    *conn = (struct conn){.worker = worker, .ops = ops, .fd = fd, .state = CONN_OPEN};
+    conn->is_unheard = tls == NULL && ops->on_first_byte != NULL;
+    if (tls != NULL) { conn_start_tls(conn, tls); }
     CHECK(event_assign(&conn->read_event, worker->base, fd, EV_READ | EV_PERSIST, on_readable,
                        conn) == 0);
     CHECK(event_add(&conn->read_event, NULL) == 0);
@@ -505,8 +527,8 @@ void conn_end_closing(struct worker *worker)
          i++) { /* on_close may close others: they join the end */
         struct conn *conn = closing->conn[i];
         leave_arrays(conn);
-        conn->lost_bytes = conn_backlog_bytes(conn);
-        metric_sub(METRIC_backlog_bytes, conn->lost_bytes);
+        conn->lost_bytes = conn_unsent_bytes(conn);
+        metric_sub(METRIC_backlog_bytes, conn_backlog_bytes(conn));
         if (conn->tls != NULL) { end_tls(conn); }
         give_outbuf(conn);
         buf_fini(&conn->in);

@@ -37,6 +37,9 @@ struct conn_ops {
     /* The same, seen while paused: what came before the end may be unread. Told again at each look.
      * NULL: found when it is resumed. */
     void (*on_end_ahead)(struct conn *conn);
+    /* The first byte that has come on a connection which was opened without TLS, before it is read: the time to call
+     * conn_start_tls. NULL: not asked. */
+    void (*on_first_byte)(struct conn *conn, unsigned char first);
 };
 
 struct conn {
@@ -49,7 +52,7 @@ struct conn {
     struct tls *tls;           /* NULL: what goes over the wire is what it means */
     union {
         size_t in_expected; /* size `in` for this many bytes: a hint by on_data */
-        size_t lost_bytes;  /* in on_close: what was queued and the socket has not taken */
+        size_t lost_bytes;  /* in on_close: conn_unsent_bytes */
     };
     int fd;
     uint32_t dirty_at; /* place in the worker's dirty array plus one; 0: not in it */
@@ -60,12 +63,16 @@ struct conn {
     bool is_paused : 1;  /* not read until conn_resume */
     bool is_stalled : 1; /* paused, and the socket has something to be read */
     bool has_ended : 1;  /* the peer has sent its FIN, after all of its input */
+    bool is_unheard : 1; /* not a byte has come, and the first one is to be told */
     uint8_t error;       /* closed because of this errno; 0: not because of one */
 };
 
 /* Takes: fd, a connected non-blocking stream socket; tls, if it is encrypted, else NULL. Reading begins with the next loop turn. */
 void conn_open(struct conn *conn, struct worker *worker, int fd, const struct conn_ops *ops,
                struct tls *tls);
+
+/* From on_first_byte, with nothing queued yet: what comes and goes is sealed from here on. Takes: tls. */
+void conn_start_tls(struct conn *conn, struct tls *tls);
 
 /* Write replies between begin and end; they leave at conn_flush, in order with everything else
  * queued. */
@@ -85,6 +92,13 @@ void conn_queue(struct conn *conn, const struct span *span, unsigned count, size
 static inline size_t conn_backlog_bytes(const struct conn *conn)
 {
     size_t sealed = UNLIKELY(conn->tls != NULL) ? tls_unsent_bytes(conn->tls) : 0;
+    return sealed + (conn->out != NULL ? conn->out->bytes : 0);
+}
+
+/* The same, without what TLS adds: so many bytes of what was to be sent may not have left. */
+static inline size_t conn_unsent_bytes(const struct conn *conn)
+{
+    size_t sealed = UNLIKELY(conn->tls != NULL) ? tls_unsent_plain_bytes(conn->tls) : 0;
     return sealed + (conn->out != NULL ? conn->out->bytes : 0);
 }
 

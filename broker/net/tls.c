@@ -32,13 +32,15 @@ struct tls_worker {
 };
 
 struct tls {
-    struct tls_server *server;
+    struct tls_server *server; /* NULL: another node's */
     struct tls_worker *worker; /* NULL: not begun */
     void *owner;
     SSL *ssl;          /* NULL: not a byte has come */
     struct buf unsent; /* sealed */
     struct list shaking;
     uint64_t since_ns;
+    uint32_t unsent_plain_bytes;
+    uint32_t record_count; /* since the last key */
     bool is_established;
     bool has_ended; /* the peer has said goodbye */
     bool is_broken;
@@ -110,14 +112,21 @@ void tls_worker_turn(struct tls_worker *worker)
     worker->shaken_ns = 0;
 }
 
+static void count_failure(const struct tls *tls)
+{
+    bool is_client = tls->server != NULL;
+    metric_add(is_client ? METRIC_tls_failures_total : METRIC_cluster_tls_failures_total, 1);
+}
+
 void *tls_worker_take_overdue(struct tls_worker *worker, uint64_t now_ns)
 {
     if (list_is_empty(&worker->shaking)) { return NULL; }
     struct tls *first = CONTAINER_OF(worker->shaking.next, struct tls, shaking);
-    uint64_t max_ms = tls_server_handshake_ms_max(first->server);
+    uint64_t max_ms = first->server != NULL ? tls_server_handshake_ms_max(first->server)
+                                            : (uint32_t)TLS_HANDSHAKE_MS;
     if (now_ns <= first->since_ns + max_ms * NS_PER_MS) { return NULL; }
     list_remove(&first->shaking);
-    metric_add(METRIC_tls_failures_total, 1);
+    count_failure(first);
     LOG_LIMITED(LOG_LEVEL_INFO, "TLS handshake took too long", LOG_UINT("ms_max", max_ms));
     return first->owner;
 }
@@ -132,18 +141,15 @@ struct tls *tls_new(struct tls_server *server)
     return tls;
 }
 
-void tls_begin(struct tls *tls, struct tls_worker *worker, void *owner, uint64_t now_ns)
+struct tls *tls_new_of(struct ssl_st *ssl)
 {
-    CHECK(tls->worker == NULL);
-    tls->worker = worker;
-    tls->owner = owner;
-    tls->since_ns = now_ns;
-    list_push_back(&worker->shaking, &tls->shaking);
+    struct tls *tls = tls_new(NULL);
+    tls->ssl = ssl;
+    return tls;
 }
 
-static void make_ssl(struct tls *tls)
+static void set_bio(struct tls *tls)
 {
-    tls->ssl = tls_server_ssl_new(tls->server);
     BIO *bio = BIO_new(tls->worker->method);
     CHECK(bio != NULL);
     BIO_set_data(bio, tls);
@@ -162,6 +168,16 @@ void tls_free(struct tls *tls)
 size_t tls_unsent_bytes(const struct tls *tls)
 {
     return tls->unsent.len;
+}
+
+size_t tls_unsent_plain_bytes(const struct tls *tls)
+{
+    return tls->unsent_plain_bytes;
+}
+
+struct ssl_st *tls_ssl(const struct tls *tls)
+{
+    return tls->ssl;
 }
 
 bool tls_is_established(const struct tls *tls)
@@ -235,6 +251,7 @@ static bool send_unsent(struct tls *tls, int fd)
     if (!send_some(fd, buf_slice(&tls->unsent), &sent)) { return false; }
     if (sent == tls->unsent.len) {
         buf_fini(&tls->unsent);
+        tls->unsent_plain_bytes = 0;
     } else {
         buf_consume(&tls->unsent, sent);
     }
@@ -257,6 +274,10 @@ static bool send_sealed(struct tls *tls, int fd)
 
 static bool seal(struct tls *tls, struct slice plain)
 {
+    if (++tls->record_count == TLS_REKEY_RECORDS && SSL_version(tls->ssl) == TLS1_3_VERSION) {
+        tls->record_count = 0;
+        CHECK(SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1); /* before the record */
+    }
     if (SSL_write(tls->ssl, plain.data, (int)plain.len) == (int)plain.len) { return true; }
     ERR_clear_error();
     tls->is_broken = true;
@@ -302,7 +323,8 @@ ssize_t tls_send(struct tls *tls, int fd, const struct iovec *iov, unsigned coun
         return -1;
     }
     while (at.count > 0 && tls->unsent.len == 0) {
-        for (size_t batch = 0; batch < TLS_BATCH_BYTES && at.count > 0;) {
+        size_t batch = 0;
+        while (batch < TLS_BATCH_BYTES && at.count > 0) {
             struct slice record = next_record(&at, tls->worker->plain);
             if (record.len > 0 && !seal(tls, record)) {
                 tls->worker->out.len = 0;
@@ -313,8 +335,9 @@ ssize_t tls_send(struct tls *tls, int fd, const struct iovec *iov, unsigned coun
             taken += record.len;
         }
         if (!send_sealed(tls, fd)) { return -1; }
+        tls->unsent_plain_bytes = tls->unsent.len > 0 ? (uint32_t)batch : 0;
     }
-    metric_add(METRIC_tls_sealed_bytes_total, taken);
+    if (tls->server != NULL) { metric_add(METRIC_tls_sealed_bytes_total, taken); }
     return (ssize_t)taken;
 }
 
@@ -348,8 +371,10 @@ static void log_failure(const struct tls *tls, int fd)
         (void)getnameinfo((const struct sockaddr *)&address, len, host, sizeof host, port,
                           sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
     }
-    LOG_LIMITED(LOG_LEVEL_WARN, tls->is_established ? "TLS failed" : "TLS handshake failed",
-                LOG_STR("why", reason_of(tls)), LOG_STR("host", host), LOG_STR("port", port));
+    const char *event = tls->is_established ? "TLS failed" : "TLS handshake failed";
+    if (tls->server == NULL) { event = "TLS with another node failed"; }
+    LOG_LIMITED(LOG_LEVEL_WARN, event, LOG_STR("why", reason_of(tls)), LOG_STR("host", host),
+                LOG_STR("port", port));
 }
 
 /* The result of a call of OpenSSL that did not succeed. False: it merely needs more input, or has had all. */
@@ -361,7 +386,7 @@ static bool has_failed(struct tls *tls, int fd, int result)
     default: break;
     }
     tls->is_broken = true;
-    metric_add(METRIC_tls_failures_total, 1);
+    count_failure(tls);
     log_failure(tls, fd);
     ERR_clear_error();
     return true;
@@ -371,7 +396,10 @@ static bool has_failed(struct tls *tls, int fd, int result)
 static bool shake(struct tls *tls, int fd)
 {
     uint64_t began_ns = clock_mono_ns();
-    if (tls->ssl == NULL) { make_ssl(tls); }
+    if (tls->ssl == NULL) {
+        tls->ssl = tls_server_ssl_new(tls->server);
+        set_bio(tls);
+    }
     ERR_clear_error();
     int result = SSL_do_handshake(tls->ssl);
     tls->worker->shaken_ns += clock_mono_ns() - began_ns;
@@ -381,8 +409,23 @@ static bool shake(struct tls *tls, int fd)
     }
     tls->is_established = true;
     list_remove(&tls->shaking);
-    metric_add(METRIC_tls_handshakes_total, 1);
+    bool is_client = tls->server != NULL;
+    metric_add(is_client ? METRIC_tls_handshakes_total : METRIC_cluster_tls_handshakes_total, 1);
     return true;
+}
+
+void tls_begin(struct tls *tls, struct tls_worker *worker, void *owner, int fd)
+{
+    CHECK(tls->worker == NULL);
+    tls->worker = worker;
+    tls->owner = owner;
+    tls->since_ns = clock_mono_ns();
+    list_push_back(&worker->shaking, &tls->shaking);
+    if (tls->ssl == NULL) { return; }
+    set_bio(tls);
+    if (SSL_is_server(tls->ssl)) { return; }
+    CHECK(!shake(tls, fd));
+    (void)send_sealed(tls, fd); /* of a dead socket the first read tells */
 }
 
 /* All of what was received, to `at`. What it holds is never larger than it was sealed, but for a record whose head came before. */
@@ -410,6 +453,10 @@ ssize_t tls_recv(struct tls *tls, int fd, char *at, size_t room)
     if (tls->is_broken || (!tls->is_established && worker->shaken_ns > TLS_TURN_NS)) { return -1; }
     size_t most = room - TLS_RECORD_BYTES_MAX;
     ssize_t n = recv(fd, worker->wire, most < WIRE_BYTES ? most : WIRE_BYTES, 0);
+    if (n == 0 && tls->server == NULL && tls->is_established) {
+        errno = ECONNRESET; /* an end that the other node has not told may be anybody's */
+        return -1;
+    }
     if (n <= 0) { return n; }
     worker->in = slice_of(worker->wire, (size_t)n);
     size_t have = 0;

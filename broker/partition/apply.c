@@ -348,6 +348,7 @@ static void apply_command(struct applying *a, const struct fsm_command *command)
     a->proposed =
         command->origin != NULL ? CONTAINER_OF(command->origin, struct proposed, proposal) : NULL;
     a->batch_at = 0;
+    a->scripting.knows_rights = head.level >= ENTRY_LEVEL_RIGHTS;
     a->scripting.is_alone = a->is_again || command->index == p->alone_index;
     store_lanes_begin(&a->thread->lanes, a->txn);
     struct entry_batch batch;
@@ -473,6 +474,7 @@ static enum err begin(struct applying *a, struct partition *p)
     a->listener = (struct data_listener){on_changed, a};
     const struct partitions_opts *opts = &p->all->opts;
     a->scripting = (struct data_scripting){.scripts = p->thread->scripts,
+                                           .rights = p->thread->rights,
                                            .sharded_databases = opts->sharded_databases,
                                            .find = opts->find,
                                            .find_arg = opts->find_arg};

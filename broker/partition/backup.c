@@ -404,6 +404,7 @@ static bool reader_begin(struct backup *b)
         return false;
     }
     store_reader_set_now(b->reader, store_clock_ms(b->reader));
+    store_reader_read_ahead(b->reader);
     b->index = store_applied(b->reader);
     struct store_size size = store_txn_size(b->reader);
     uint64_t growth_bytes = b->partition->all->opts.backup_growth_bytes;

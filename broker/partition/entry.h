@@ -6,8 +6,15 @@
 
 #include "partition/partition_types.h"
 
-/* Of the semantics: what this node knows; what a plain entry needs, one with scripts, and one that lends. */
-enum { ENTRY_LEVEL = 4, ENTRY_LEVEL_PLAIN = 2, ENTRY_LEVEL_SCRIPTS = 3, ENTRY_LEVEL_LENT = 4 };
+/* Of the semantics: what this node knows; what a plain entry needs, one with scripts, one that lends, and one with scripts of
+ * users who may not do everything. */
+enum {
+    ENTRY_LEVEL = 5,
+    ENTRY_LEVEL_PLAIN = 2,
+    ENTRY_LEVEL_SCRIPTS = 3,
+    ENTRY_LEVEL_LENT = 4,
+    ENTRY_LEVEL_RIGHTS = 5
+};
 
 /* As in log.proto. */
 enum entry_kind { ENTRY_WRITE, ENTRY_SERVE, ENTRY_EXPIRE, ENTRY_PURGE, ENTRY_FORGET, ENTRY_TICK };

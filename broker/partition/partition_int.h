@@ -59,7 +59,8 @@ struct store_thread {
     struct entry_words words;
     struct buf scratch;
     struct buf answer;
-    struct scripts *scripts; /* has states for those that run within each other */
+    struct data_rights *rights; /* of the users of scripts; or NULL */
+    struct scripts *scripts;    /* has states for those that run within each other */
     struct store_lanes lanes;
     uint32_t *end; /* of the replies of a batch's calls */
     uint32_t end_cap;

@@ -101,7 +101,7 @@ struct partition_request {
     uint64_t number;
     uint64_t need;
     uint64_t script_instructions; /* it runs scripts, with that limit; 0: the default */
-    bool has_script;
+    uint32_t level;               /* of entries, that it needs for scripts; 0: it has none */
 };
 
 enum {
@@ -139,6 +139,9 @@ struct partitions_opts {
      * (backup.h). */
     uint64_t backup_idle_ms;
     uint64_t backup_growth_bytes;
+    const struct data_rights_ops
+        *rights_ops; /* NULL: scripts of users with less than all rights are not run */
+    void *rights_arg;
     const struct partitions_ops *ops;
     void *arg;
 };

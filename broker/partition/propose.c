@@ -80,13 +80,17 @@ static bool has_new_words(const struct partition_request *request)
 /* What executes a script must know how. */
 static void note_scripts(const struct partition *p, struct partition_request *request)
 {
-    request->has_script = false;
+    request->level = 0;
     request->script_instructions = 0;
-    for (uint32_t i = 0; i < request->call_count && !request->has_script; i++) {
-        request->has_script = data_is_script(request->call[i].argv[0]);
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        struct slice name = request->call[i].argv[0];
+        if (LIKELY(!data_is_script(name))) { continue; }
+        bool has_rights = data_is_script_as(name);
+        if (request->level < ENTRY_LEVEL_RIGHTS) {
+            request->level = has_rights ? ENTRY_LEVEL_RIGHTS : ENTRY_LEVEL_SCRIPTS;
+        }
+        request->script_instructions = p->all->opts.script_instructions;
     }
-    if (!request->has_script) { return; }
-    request->script_instructions = p->all->opts.script_instructions;
 }
 
 void propose_write(struct partition *p, struct partition_request *request)
@@ -392,7 +396,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         batch->request = request;
         batch->bytes = request->need;
         entry_add_request(&e->data, ENTRY_WRITE, request, request->need);
-        if (request->has_script) { entry_raise_level(&e->data, ENTRY_LEVEL_SCRIPTS); }
+        if (request->level > 0) { entry_raise_level(&e->data, request->level); }
         if (has_new_words(request)) { entry_raise_level(&e->data, ENTRY_LEVEL_LENT); }
         put_serves_for(p, e, request);
     }

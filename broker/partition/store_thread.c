@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "data/data_rights.h"
 #include "script/script.h"
 
 enum { WAKE_NS = 250000 }; /* so old are answers, at most, when their askers are woken */
@@ -277,6 +278,9 @@ enum err store_thread_start(struct store_thread *thread, struct partitions *all,
     list_init(&thread->busy);
     list_init(&thread->turning);
     thread->scripts = scripts_new();
+    if (all->opts.rights_ops != NULL) {
+        thread->rights = data_rights_new(all->opts.rights_ops, all->opts.rights_arg);
+    }
     list_init(&thread->pending);
     thread->random = clock_boot_ns() * 0x9e3779b97f4a7c15 + index + 1;
     mailbox_init(&thread->mailbox, wake, thread);
@@ -311,4 +315,6 @@ void store_thread_stop(struct store_thread *thread)
     kept_fini(thread);
     scripts_free(thread->scripts);
     thread->scripts = NULL;
+    data_rights_free(thread->rights);
+    thread->rights = NULL;
 }

@@ -49,6 +49,8 @@ struct script_ops {
     void (*call)(void *arg, uint32_t argc, const struct slice *argv, struct reply *reply);
     /* Is there such a command? */
     bool (*knows)(void *arg, uint32_t argc, const struct slice *argv);
+    /* It is known: may it be called? */
+    bool (*may)(void *arg, uint32_t argc, const struct slice *argv);
     /* Some 10 us of work were done. */
     void (*work)(void *arg);
 };

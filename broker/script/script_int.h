@@ -43,6 +43,7 @@ struct script_state {
     uint64_t instructions;
     uint64_t instructions_max;
     uint64_t worked;
+    lua_State *outer;     /* whose call it runs in */
     uint64_t random;      /* 48 bits */
     uint8_t resp_version; /* of what its calls are answered */
     int objects;          /* in the registry: numbers of objects that were made text; LUA_NOREF */
@@ -95,6 +96,9 @@ void script_open_tables(lua_State *lua);
 void script_open_text(lua_State *lua);
 void script_open_libraries(lua_State *lua);
 void script_open_redis(lua_State *lua);
+
+/* script_search.c: find, match, gmatch, gsub. The table of string's functions is at the top of the stack. */
+void script_open_search(lua_State *lua);
 
 /* script_tables.c: raises if the table at `index` has a key whose place in the table depends on an address. */
 void script_check_order(lua_State *lua, int index);

@@ -13,6 +13,10 @@ enum {
     PACKED_BYTES_MAX = 32 << 20, /* of what is encoded at a time, without what marks it */
     KEPT_BYTES = 1 << 20,        /* cjson keeps its buffer: larger ones go with the state */
     DEPTH_MAX = 1000,
+    /* What encode_sparse_array may ask for: of an array so many elements more than it has are written. */
+    SPARSE_RATIO_MAX = 64,
+    SPARSE_SAFE_MAX = 100000,
+    NULL_BYTES = 5, /* "null," */
 };
 
 /* ---- math, os ---- */
@@ -67,14 +71,49 @@ struct walk {
     uint32_t depth;
 };
 
+/* Of a table: is it an array, and how long? */
+struct extent {
+    uint64_t count;
+    double index_max;
+    bool is_array;
+};
+
+/* A key, at `index`. */
+static void note_key(lua_State *lua, int index, struct extent *extent)
+{
+    double key = lua_type(lua, index) == LUA_TNUMBER ? lua_tonumber(lua, index) : 0;
+    extent->count++;
+    extent->is_array = extent->is_array && key >= 1 && floor(key) == key;
+    if (key > extent->index_max) { extent->index_max = key; }
+}
+
+/* What cjson writes for elements that are not there. */
+static uint64_t hole_bytes(const struct extent *extent)
+{
+    double max = (double)extent->count * SPARSE_RATIO_MAX;
+    if (max < SPARSE_SAFE_MAX) { max = SPARSE_SAFE_MAX; }
+    if (!extent->is_array || extent->index_max > max) { return 0; }
+    return (uint64_t)extent->index_max * NULL_BYTES;
+}
+
+static void check_bytes(lua_State *lua, const struct walk *walk)
+{
+    if (walk->bytes > PACKED_BYTES_MAX) { luaL_error(lua, "too much to be encoded at once"); }
+}
+
 /* What the value at the top holds is looked at as an encoder does: has it an order, and is it not too much? */
 static void walk_value(lua_State *lua, struct walk *walk)
 {
     size_t bytes = 8 + (lua_type(lua, -1) == LUA_TSTRING ? lua_objlen(lua, -1) : 0);
     walk->bytes += bytes;
     script_charge(lua, 2 + bytes / 64);
-    if (walk->bytes > PACKED_BYTES_MAX) { luaL_error(lua, "too much to be encoded at once"); }
-    if (lua_type(lua, -1) != LUA_TTABLE || walk->depth > DEPTH_MAX) { return; }
+    check_bytes(lua, walk);
+    if (lua_type(lua, -1) != LUA_TTABLE) { return; }
+    if (walk->depth > DEPTH_MAX) { /* cjson refuses it, unless it was told not to */
+        if (state_of(lua)->is_spoiled) { luaL_error(lua, "too deep to be encoded"); }
+        return;
+    }
+    struct extent extent = {.is_array = true};
     walk->depth++;
     int table = lua_gettop(lua);
     script_check_order(lua, table);
@@ -82,9 +121,12 @@ static void walk_value(lua_State *lua, struct walk *walk)
     lua_pushnil(lua);
     while (lua_next(lua, table) != 0) {
         if (lua_type(lua, -2) == LUA_TSTRING) { walk->bytes += lua_objlen(lua, -2); }
+        note_key(lua, -2, &extent);
         walk_value(lua, walk);
         lua_pop(lua, 1);
     }
+    walk->bytes += hole_bytes(&extent);
+    check_bytes(lua, walk);
     walk->depth--;
 }
 
@@ -115,27 +157,41 @@ static int on_setting(lua_State *lua)
     return script_wrapped(lua);
 }
 
+/* encode_sparse_array(convert, ratio, safe), without "however sparse": what is written would have no bound. */
+static int on_sparse(lua_State *lua)
+{
+    luaL_argcheck(lua,
+                  lua_isnoneornil(lua, 2) ||
+                      (lua_tonumber(lua, 2) >= 1 && lua_tonumber(lua, 2) <= SPARSE_RATIO_MAX),
+                  2, "expected integer between 1 and 64");
+    luaL_argcheck(lua, lua_isnoneornil(lua, 3) || lua_tonumber(lua, 3) <= SPARSE_SAFE_MAX, 3,
+                  "expected integer between 0 and 100000");
+    return on_setting(lua);
+}
+
+static int on_new(lua_State *lua);
+
+/* The table of cjson, or of one of its own kind, is at the top. */
+static void wrap_cjson(lua_State *lua)
+{
+    static const char *const settings[] = {"encode_max_depth",        "decode_max_depth",
+                                           "encode_number_precision", "encode_keep_buffer",
+                                           "encode_invalid_numbers",  "decode_invalid_numbers"};
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        script_wrap(lua, settings[i], on_setting);
+    }
+    script_wrap(lua, "encode_sparse_array", on_sparse);
+    script_wrap(lua, "encode", on_encode);
+    script_wrap(lua, "decode", on_decode);
+    script_wrap(lua, "new", on_new);
+}
+
 static int on_new(lua_State *lua)
 {
     lua_settop(lua, 0);
     (void)script_wrapped(lua);
-    script_wrap(lua, "encode", on_encode);
-    script_wrap(lua, "decode", on_decode);
+    wrap_cjson(lua);
     return 1;
-}
-
-static void wrap_cjson(lua_State *lua)
-{
-    static const char *const settings[] = {"encode_sparse_array",   "encode_max_depth",
-                                           "decode_max_depth",      "encode_number_precision",
-                                           "encode_keep_buffer",    "encode_invalid_numbers",
-                                           "decode_invalid_numbers"};
-    for (size_t i = 0; i < COUNT_OF(settings); i++) {
-        script_wrap(lua, settings[i], on_setting);
-    }
-    script_wrap(lua, "encode", on_encode);
-    script_wrap(lua, "decode", on_decode);
-    script_wrap(lua, "new", on_new);
 }
 
 /* bit.tohex(x, n): of 1.0.2 it writes behind its buffer where n is the lowest integer. */

@@ -214,7 +214,7 @@ static int on_acl_check_cmd(lua_State *lua)
     if (!state->run->ops->knows(state->run->arg, argc, state->word)) {
         return raise(lua, SLICE("ERR Invalid command passed to redis.acl_check_cmd()"));
     }
-    lua_pushboolean(lua, true);
+    lua_pushboolean(lua, state->run->ops->may(state->run->arg, argc, state->word));
     return 1;
 }
 

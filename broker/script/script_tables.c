@@ -5,7 +5,6 @@
  * replicas share, so it is not walked: an error. Nor are there weak tables, whose content depends on when garbage is
  * collected. */
 #include <lualib.h>
-#include <math.h>
 
 #include "script/script_int.h"
 
@@ -150,10 +149,31 @@ static int on_setmetatable(lua_State *lua)
 
 /* ---- costs ---- */
 
-/* concat, maxn: all elements are looked at. */
+/* maxn: all elements are looked at. */
 static int on_whole(lua_State *lua)
 {
     if (lua_type(lua, 1) == LUA_TTABLE) { script_charge(lua, lua_objlen(lua, 1) / 8); }
+    return script_wrapped(lua);
+}
+
+/* concat: the lengths of what is put together, up to what cannot be. */
+static int on_concat(lua_State *lua)
+{
+    if (lua_type(lua, 1) != LUA_TTABLE) { return script_wrapped(lua); }
+    size_t by = lua_type(lua, 2) == LUA_TSTRING ? lua_objlen(lua, 2) : 0;
+    int64_t first = lua_isnoneornil(lua, 3) ? 1 : (int)lua_tointeger(lua, 3);
+    int64_t last =
+        lua_isnoneornil(lua, 4) ? (int64_t)lua_objlen(lua, 1) : (int)lua_tointeger(lua, 4);
+    uint64_t bytes = 0;
+    for (int64_t i = first; i <= last; i++) {
+        lua_rawgeti(lua, 1, (int)i);
+        int type = lua_type(lua, -1);
+        bytes += by + (type == LUA_TSTRING ? lua_objlen(lua, -1) : 0);
+        lua_pop(lua, 1);
+        if (type != LUA_TSTRING && type != LUA_TNUMBER) { break; }
+        if (i % 1024 == 0) { script_charge(lua, 1024 / 8); }
+    }
+    script_charge(lua, bytes / 64);
     return script_wrapped(lua);
 }
 
@@ -190,11 +210,34 @@ static int on_move(lua_State *lua)
     return script_wrapped(lua);
 }
 
+/* What sort compares with, if no function of Lua's does: how often it does is the table's and the function's choice. */
+static int on_less(lua_State *lua)
+{
+    size_t len = lua_type(lua, 1) == LUA_TSTRING ? lua_objlen(lua, 1) : 0;
+    script_charge(lua, 1 + len / 64);
+    lua_pushboolean(lua, lua_lessthan(lua, 1, 2));
+    return 1;
+}
+
+/* Upvalue 1: a function of C's, as good as any. */
+static int on_compare(lua_State *lua)
+{
+    script_charge(lua, 1);
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_insert(lua, 1);
+    lua_call(lua, 2, 1);
+    return 1;
+}
+
 static int on_sort(lua_State *lua)
 {
-    if (lua_type(lua, 1) == LUA_TTABLE) {
-        size_t len = lua_objlen(lua, 1);
-        script_charge(lua, (uint64_t)((double)len * log2((double)len + 1)));
+    luaL_checktype(lua, 1, LUA_TTABLE);
+    lua_settop(lua, 2);
+    if (lua_isnil(lua, 2)) {
+        lua_pushcfunction(lua, on_less);
+        lua_replace(lua, 2);
+    } else if (lua_iscfunction(lua, 2)) {
+        lua_pushcclosure(lua, on_compare, 1);
     }
     return script_wrapped(lua);
 }
@@ -219,7 +262,7 @@ void script_open_tables(lua_State *lua)
     script_set_function(lua, "unpack", on_unpack);
     lua_getfield(lua, -1, LUA_TABLIBNAME);
     script_set_function(lua, "foreach", on_foreach);
-    script_wrap(lua, "concat", on_whole);
+    script_wrap(lua, "concat", on_concat);
     script_wrap(lua, "maxn", on_whole);
     script_wrap(lua, "sort", on_sort);
     wrap_move(lua, "insert", 3);

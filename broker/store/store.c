@@ -10,6 +10,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/store_ahead.h"
 #include "store/store_int.h"
 
 enum {
@@ -189,6 +190,7 @@ static void txn_fini(struct store_txn *txn)
     }
     txn->cursor_count = 0;
     mem_free(txn->found);
+    mem_free(txn->ahead);
     mem_free(txn->open_heads);
     buf_fini(&txn->scratch);
     buf_fini(&txn->open_block.bytes);
@@ -320,6 +322,11 @@ enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t see
     return txn->err;
 }
 
+void store_reader_read_ahead(struct store_txn *txn)
+{
+    if (txn->ahead == NULL) { txn->ahead = mem_new0(sizeof *txn->ahead); }
+}
+
 void store_reader_set_now(struct store_txn *txn, uint64_t now_ms)
 {
     CHECK(!txn->is_write);
@@ -418,6 +425,7 @@ bool txn_get(struct store_txn *txn, struct slice key, struct slice *value)
     int rc = mdb_get(txn->mdb, txn->store->dbi, &k, &v);
     if (rc == MDB_SUCCESS) {
         *value = slice_of_val(v);
+        ahead_look(txn->ahead, v.mv_data);
         return true;
     }
     if (rc != MDB_NOTFOUND) { txn_fail(txn, store_err_of(rc)); }
@@ -505,6 +513,8 @@ static bool cursor_move(struct store_cursor *cursor, struct slice key, MDB_curso
     }
     cursor->key = slice_of_val(k);
     cursor->value = slice_of_val(v);
+    ahead_look(cursor->txn->ahead, k.mv_data);
+    ahead_look(cursor->txn->ahead, v.mv_data); /* which may be elsewhere, if it is long */
     return slice_starts_with(cursor->key, cursor->prefix);
 }
 

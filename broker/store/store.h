@@ -101,6 +101,8 @@ MUST_USE enum err store_reader_new(struct store *store, struct store_txn **out);
 void store_reader_free(struct store_txn *txn);
 /* `now_ms` hides what has expired by then; `seed` is of what is random in it. */
 MUST_USE enum err store_reader_begin(struct store_txn *txn, uint64_t now_ms, uint64_t seed);
+/* From now on: it is going to read all that is there. */
+void store_reader_read_ahead(struct store_txn *txn);
 /* Another time, before anything was read. */
 void store_reader_set_now(struct store_txn *txn, uint64_t now_ms);
 void store_reader_end(struct store_txn *txn);

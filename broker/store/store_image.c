@@ -44,6 +44,7 @@ enum err store_image_begin(struct store *store, struct store_image **out)
         mem_free(image);
         return err;
     }
+    store_reader_read_ahead(image->txn);
     cursor_begin(&image->cursor, image->txn, SLICE(""));
     image->any = cursor_seek(&image->cursor, SLICE("!"));
     buf_append_str(&image->out, magic);

@@ -40,6 +40,7 @@ struct store_txn {
     struct store *store;
     MDB_txn *mdb;
     size_t snapshot;           /* a reader: of which `space` and the counters are; 0: of none */
+    struct store_ahead *ahead; /* a reader of all that is there; NULL: another one */
     struct store_found *found; /* a reader: the last head that it found; NULL: none ever */
     bool is_write;
     bool has_timers; /* something at a time, or unlinked, was put or removed */

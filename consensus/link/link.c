@@ -1,5 +1,5 @@
 /* link: the life of the link: its listener, its clock, its end.
- * Owns: the listener. Not: the connections (link_outgoing.c, link_incoming.c), what frames mean. Thread: the raft thread.
+ * Owns: the listener. Not: the connections (link_peers.c, link_incoming.c), what frames mean. Thread: the raft thread.
  * Always: a connection that carries garbage, or nothing at all for silence_ms_max, is closed, and nothing else happens
  * to anybody. */
 #include "consensus/link/link.h"
@@ -10,10 +10,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "consensus/link/link_int.h"
+#include "trust/trust.h"
 
 enum {
     PINGS_PER_SILENCE = 5,
     LISTEN_BACKLOG = 128,
+    RENEW_MS = 200,
     TELL_MS = 10 * 1000, /* between log lines about what happens again and again */
 };
 
@@ -33,6 +35,8 @@ void link_maybe_free(struct link *link)
 {
     if (!link->is_closing || link->handle_count > 0) { return; }
     link_free_outgoing(link);
+    buf_fini(&link->wire);
+    buf_fini(&link->sealed);
     void (*on_closed)(void *arg) = link->on_closed;
     void *arg = link->closed_arg;
     mem_free(link);
@@ -83,10 +87,14 @@ enum err link_open(struct link **out, const struct link_opts *opts)
     CHECK(uv_tcp_init(opts->loop, &link->listener) == 0);
     CHECK(uv_timer_init(opts->loop, &link->timer) == 0);
     CHECK(uv_timer_init(opts->loop, &link->hello_timer) == 0);
+    CHECK(uv_timer_init(opts->loop, &link->shake_timer) == 0);
+    CHECK(uv_timer_init(opts->loop, &link->renew_timer) == 0);
     link->listener.data = link;
     link->timer.data = link;
     link->hello_timer.data = link;
-    link->handle_count = 3;
+    link->shake_timer.data = link;
+    link->renew_timer.data = link;
+    link->handle_count = 5;
     int rv = opts->listen_host != NULL ? listen_on(link) : 0;
     if (rv != 0) {
         LOG_ERROR("cannot listen for raft peers", LOG_STR("host", opts->listen_host),
@@ -96,6 +104,9 @@ enum err link_open(struct link **out, const struct link_opts *opts)
     }
     uint64_t ping_ms = opts->silence_ms_max / PINGS_PER_SILENCE;
     CHECK(uv_timer_start(&link->timer, on_timer, ping_ms, ping_ms) == 0);
+    if (opts->trust != NULL && trust_identity(opts->trust) != NULL) {
+        CHECK(uv_timer_start(&link->renew_timer, link_on_renew_timer, RENEW_MS, RENEW_MS) == 0);
+    }
     *out = link;
     return ERR_OK;
 }
@@ -119,6 +130,8 @@ void link_close(struct link *link, void (*on_closed)(void *arg), void *arg)
     uv_close((uv_handle_t *)&link->listener, on_own_closed);
     uv_close((uv_handle_t *)&link->timer, on_own_closed);
     uv_close((uv_handle_t *)&link->hello_timer, on_own_closed);
+    uv_close((uv_handle_t *)&link->shake_timer, on_own_closed);
+    uv_close((uv_handle_t *)&link->renew_timer, on_own_closed);
 }
 
 uint64_t link_dropped_count(const struct link *link)

@@ -18,7 +18,9 @@ enum {
     LINK_CONTACT_BYTES_MAX = 64 << 10, /* of a contact: notes */
     LINK_HELLO_BYTES_MAX = 4 << 10,    /* of who has not said who it is */
     LINK_HELLO_MS_MAX = 2000,          /* until it has */
-    LINK_INCOMING_MAX = 1024,          /* connections; who is no member makes room for a new one */
+    LINK_SHAKE_TURN_MS = 8,      /* of so much of the thread's time strangers' TLS handshakes get */
+    LINK_SHAKE_NS_MAX = 2000000, /* so much, and one more handshake; then the others wait */
+    LINK_INCOMING_MAX = 1024,    /* connections; who is no member makes room for a new one */
     LINK_NAME_BYTES = 64,
     LINK_HOST_BYTES = 256
 };
@@ -31,15 +33,18 @@ struct link_opts {
     const char *listen_host; /* a name or digits; NULL: a node alone, to which nobody connects */
     uint16_t listen_port;    /* 0: any, see link_port */
     size_t peer_bytes_max;   /* queued for one peer and connection; more is dropped */
-    struct trust
-        *trust; /* NULL: nobody has to prove anything; else both ends do so before the hello */
+    /* NULL: nobody has to prove anything; else both ends do so before the hello, as it says, and where it shows certificates who
+     * says hello is whose certificate it has shown, and who is dialled by name, too. */
+    struct trust *trust;
     uint32_t silence_ms_max; /* a peer that says nothing for so long is taken for stopped */
     /* Where does this node listen? False: not known. Asked at every connect; `host` is a name or an
      * address. */
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
                        uint16_t *port);
-    /* `from_name` NULL: from a contact, who may be of any cluster, or of none. */
-    void (*on_frame)(void *arg, const char *from_name, struct slice frame, bool *is_garbage);
+    /* `from_name` NULL: from a contact, who may be of any cluster, or of none; then `shown_name` is the node whose certificate it has
+     * shown, NULL where none was asked for. */
+    void (*on_frame)(void *arg, const char *from_name, const char *shown_name, struct slice frame,
+                     bool *is_garbage);
     void *arg;
 };
 

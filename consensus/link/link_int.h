@@ -1,8 +1,9 @@
-/* link_int: the link's state as link.c, link_outgoing.c and link_incoming.c share it.
+/* link_int: the link's state as its files share it.
  * Thread: the raft thread. */
 #ifndef FANFARE_CONSENSUS_LINK_INT_H
 #define FANFARE_CONSENSUS_LINK_INT_H
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "consensus/link/link.h"
 
@@ -13,7 +14,7 @@ struct link {
     uv_tcp_t listener;
     uv_timer_t timer;
     uv_timer_t hello_timer; /* runs while somebody has not said who it is */
-    struct list peers;      /* link_outgoing.c's, and the next */
+    struct list peers;      /* link_peers.c's, and the next */
     size_t peer_count;
     struct list incoming;  /* link_incoming.c's, and the next two */
     size_t incoming_count; /* those that are being closed not counted */
@@ -24,6 +25,14 @@ struct link {
     void *closed_arg;
     uint64_t dropped_count;
     uint64_t refused_told_ms;
+    struct buf wire; /* scratch: sealed bytes, read and to be opened, or to be written */
+    struct buf sealed;
+    uv_timer_t shake_timer;     /* runs while handshakes wait for their turn */
+    uint64_t shake_turn;        /* the one whose time is counted, */
+    uint64_t shaken_ns;         /* and what strangers' handshakes have taken of it */
+    uv_timer_t renew_timer;     /* runs where certificates are shown */
+    uint64_t renew_number;      /* the set of files by which connections are renewed, */
+    uint32_t renew_turns;       /* and for how long */
     uint64_t gauge_connections; /* what this link has put into the gauges so far */
     uint64_t gauge_queued_bytes;
 };
@@ -41,11 +50,16 @@ void link_watch_outgoing(struct link *link);
 void link_close_outgoing(struct link *link);
 void link_free_outgoing(struct link *link);
 
+/* Dial some of those anew that were made by other files than hold now. */
+void link_on_renew_timer(uv_timer_t *timer);
+
 /* The listener's callback. */
 void link_on_connection(uv_stream_t *listener, int status);
 /* Close the incoming connections that are silent; that are late to say who they are; all. */
 void link_watch_incoming(struct link *link);
 void link_on_hello_timer(uv_timer_t *timer);
 void link_close_incoming(struct link *link);
+/* Go on with the handshakes that wait. */
+void link_on_shake_timer(uv_timer_t *timer);
 
 #endif

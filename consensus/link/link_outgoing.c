@@ -1,7 +1,5 @@
-/* link_outgoing: the outgoing connections of the link, to nodes by name and to contacts by address, with back-off.
- * Owns: their sockets and what is queued on them. Not: what frames mean. Thread: the raft thread.
- * Always: what waits for one peer is at most peer_bytes_max per connection. Pings, frames without content, keep a
- * connection from being silent. */
+/* link_outgoing: one outgoing connection: its name resolved, dialled, TLS, its proof, and what is written on it.
+ * Owns: its socket. Not: whom it is to, and when it is dialled (link_peers.c). Thread: the raft thread. */
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,58 +9,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "consensus/link/link_int.h"
+#include "consensus/link/link_outgoing_int.h"
 #include "consensus/link/message.h"
+#include "trust/identity.h"
+#include "trust/seal.h"
 #include "trust/trust.h"
 
 enum {
-    BACKOFF_MS_MIN = 50,
-    BACKOFF_MS_MAX = 1000,
-    PEERS_MAX = 256,
-    IDLE_MS_MAX = 60 * 1000, /* nothing was sent to a peer for so long: forget it */
-    ADDRESSES_MAX = 16,      /* of one name that are tried */
-};
-
-enum outgoing_state { OUTGOING_IDLE, OUTGOING_RESOLVING, OUTGOING_CONNECTING, OUTGOING_UP };
-
-/* The socket of an outgoing connection lives until libuv has closed it, the connection goes on with
- * another. */
-struct socket {
-    uv_tcp_t tcp;
-    struct outgoing *outgoing; /* NULL: given up */
-    struct link *link;
-    bool is_proving; /* it is connected, and its proof is under way */
-    struct trust_proof proof;
-    struct buf got; /* of the proof */
-    char drain[64];
-};
-
-/* To one peer, of one kind. */
-struct outgoing {
-    struct peer *peer;
-    bool is_bulk;
-    enum outgoing_state state;
-    struct socket *socket;
-    struct buf queue; /* the frame of this turn, without its length */
-    size_t inflight_bytes;
-    uint64_t backoff_ms;
-    uint64_t retry_at_ms;
-    uint64_t dialled_ms;
-    uint64_t up_ms;        /* it came up then */
-    uint64_t told_ms;      /* the log was told so then; 0: never */
-    unsigned failed_count; /* addresses of its name that did not answer: the next one's turn */
-};
-
-struct peer {
-    struct list link;
-    struct link *owner;
-    char name[LINK_NAME_BYTES];
-    bool is_contact; /* whoever listens at this address; only outgoing[0] is used */
-    char host[LINK_HOST_BYTES];
-    uint16_t port;
-    uint64_t used_ms;  /* last sent to */
-    uint64_t heard_ms; /* last bytes from it; 0: never */
-    struct outgoing outgoing[2];
+    ADDRESSES_MAX = 16, /* of one name that are tried */
+    SEALED_READ_BYTES = 16 << 10,
 };
 
 static void on_socket_closed(uv_handle_t *handle)
@@ -71,17 +26,21 @@ static void on_socket_closed(uv_handle_t *handle)
     struct link *link = socket->link;
     link->handle_count--;
     buf_fini(&socket->got);
+    seal_free(socket->seal);
     mem_free(socket);
     link_maybe_free(link);
 }
 
-static void outgoing_down(struct outgoing *outgoing)
+void outgoing_down(struct outgoing *outgoing)
 {
     struct link *link = outgoing->peer->owner;
-    bool has_lasted =
-        outgoing->state == OUTGOING_UP && link_now_ms(link) >= outgoing->up_ms + BACKOFF_MS_MAX;
-    if (has_lasted) { outgoing->backoff_ms = BACKOFF_MS_MIN; } /* else it was refused */
+    bool has_lasted = outgoing->state == OUTGOING_UP &&
+                      link_now_ms(link) >= outgoing->up_ms + LINK_BACKOFF_MS_MAX;
+    if (has_lasted) { outgoing->backoff_ms = LINK_BACKOFF_MS_MIN; } /* else it was refused */
     if (outgoing->socket != NULL) {
+        bool is_at_fault = outgoing->socket->is_proving ||
+                           (outgoing->state == OUTGOING_UP && outgoing->socket->way == TRUST_OPEN);
+        outgoing->way_number = is_at_fault && !has_lasted ? outgoing->way_number + 1 : 0;
         outgoing->socket->outgoing = NULL;
         uv_close((uv_handle_t *)&outgoing->socket->tcp, on_socket_closed);
         outgoing->socket = NULL;
@@ -90,8 +49,8 @@ static void outgoing_down(struct outgoing *outgoing)
     buf_fini(&outgoing->queue);
     outgoing->inflight_bytes = 0;
     outgoing->retry_at_ms = link_now_ms(link) + outgoing->backoff_ms;
-    outgoing->backoff_ms =
-        outgoing->backoff_ms * 2 < BACKOFF_MS_MAX ? outgoing->backoff_ms * 2 : BACKOFF_MS_MAX;
+    outgoing->backoff_ms = outgoing->backoff_ms * 2 < LINK_BACKOFF_MS_MAX ? outgoing->backoff_ms * 2
+                                                                          : LINK_BACKOFF_MS_MAX;
 }
 
 struct write {
@@ -147,18 +106,40 @@ static void outgoing_write_rest(struct outgoing *outgoing, struct buf *queue, si
     outgoing->inflight_bytes += write->bytes;
 }
 
-/* Write `queue`, which holds the frame behind room for its length, and empty it. */
-static void outgoing_write(struct outgoing *outgoing, struct buf *queue)
+/* Write all that `bytes` holds; may take its memory. */
+static void write_bytes(struct outgoing *outgoing, struct buf *bytes)
 {
-    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
-    metric_add(METRIC_raft_link_sent_bytes_total, queue->len);
-    uv_buf_t bytes = uv_buf_init(queue->data, (unsigned)queue->len);
-    int n = uv_try_write((uv_stream_t *)&outgoing->socket->tcp, &bytes, 1);
+    metric_add(METRIC_raft_link_sent_bytes_total, bytes->len);
+    uv_buf_t part = uv_buf_init(bytes->data, (unsigned)bytes->len);
+    int n = uv_try_write((uv_stream_t *)&outgoing->socket->tcp, &part, 1);
     size_t written = n > 0 ? (size_t)n : 0;
     if (n < 0 && n != UV_EAGAIN) {
         outgoing_down(outgoing);
-    } else if (written < queue->len) {
-        outgoing_write_rest(outgoing, queue, written);
+    } else if (written < bytes->len) {
+        outgoing_write_rest(outgoing, bytes, written);
+    }
+    bytes->len = 0;
+}
+
+static void write_sealed(struct outgoing *outgoing, struct slice plain)
+{
+    struct buf *sealed = &outgoing->peer->owner->sealed;
+    sealed->len = 0;
+    if (seal_put(outgoing->socket->seal, plain, sealed)) {
+        write_bytes(outgoing, sealed);
+    } else {
+        outgoing_down(outgoing);
+    }
+    if (sealed->cap > 2 * LINK_READ_BYTES) { buf_fini(sealed); }
+}
+
+void outgoing_write(struct outgoing *outgoing, struct buf *queue)
+{
+    put_length(queue->data, queue->len - LINK_HEADER_BYTES);
+    if (outgoing->socket->seal != NULL) {
+        write_sealed(outgoing, buf_slice(queue));
+    } else {
+        write_bytes(outgoing, queue);
     }
     queue->len = 0;
     if (queue->cap > LINK_READ_BYTES) {
@@ -166,7 +147,7 @@ static void outgoing_write(struct outgoing *outgoing, struct buf *queue)
     }
 }
 
-static void queue_begin(struct buf *queue)
+void outgoing_queue_begin(struct buf *queue)
 {
     if (queue->len == 0) {
         memset(buf_reserve(queue, LINK_HEADER_BYTES), 0, LINK_HEADER_BYTES);
@@ -185,7 +166,7 @@ static void say_hello(struct outgoing *outgoing)
                           outgoing->peer->is_contact,
                           outgoing->peer->is_contact ? "" : outgoing->peer->name};
     struct buf frame = {0};
-    queue_begin(&frame);
+    outgoing_queue_begin(&frame);
     hello_encode(&frame, &hello);
     outgoing_write(outgoing, &frame);
     buf_fini(&frame);
@@ -195,6 +176,10 @@ static void on_drain_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 {
     struct socket *socket = handle->data;
     (void)size;
+    if (socket->seal != NULL) {
+        *buf = uv_buf_init(buf_reserve(&socket->link->wire, SEALED_READ_BYTES), SEALED_READ_BYTES);
+        return;
+    }
     *buf = uv_buf_init(socket->drain, sizeof socket->drain);
 }
 
@@ -206,7 +191,8 @@ static void come_up(struct outgoing *outgoing)
     if (outgoing->state == OUTGOING_UP && !outgoing->peer->is_contact &&
         link_may_tell(outgoing->peer->owner, &outgoing->told_ms)) {
         LOG_INFO("raft link up", LOG_STR("peer", outgoing->peer->name),
-                 LOG_UINT("bulk", outgoing->is_bulk));
+                 LOG_UINT("bulk", outgoing->is_bulk),
+                 LOG_UINT("tls", outgoing->socket->seal != NULL));
     }
 }
 
@@ -215,6 +201,14 @@ static bool write_proof(struct socket *socket, const struct buf *out)
 {
     uv_buf_t bytes = uv_buf_init(out->data, (unsigned)out->len);
     return out->len == 0 || uv_try_write((uv_stream_t *)&socket->tcp, &bytes, 1) == (int)out->len;
+}
+
+static bool write_proof_any(struct socket *socket, const struct buf *out)
+{
+    if (socket->seal == NULL) { return write_proof(socket, out); }
+    struct buf *sealed = &socket->link->sealed;
+    sealed->len = 0;
+    return seal_put(socket->seal, buf_slice(out), sealed) && write_proof(socket, sealed);
 }
 
 static void refuse_proof(struct outgoing *outgoing, const char *why)
@@ -226,25 +220,77 @@ static void refuse_proof(struct outgoing *outgoing, const char *why)
     outgoing_down(outgoing);
 }
 
-/* What comes is the other end's proof, and no more than that. */
-static void prove(struct socket *socket, struct slice bytes)
+static void refuse_sealed(struct outgoing *outgoing, const char *why)
+{
+    if (link_may_tell(outgoing->peer->owner, &outgoing->told_ms)) {
+        LOG_WARN("no raft link: its TLS has failed", LOG_STR("peer", outgoing->peer->name),
+                 LOG_STR("why", why));
+    }
+    outgoing_down(outgoing);
+}
+
+/* What has come, in socket->got, is the other end's proof, and no more than that. */
+static void prove(struct socket *socket)
 {
     struct buf out = {0};
     enum trust_step step = TRUST_GOES_ON;
-    buf_append(&socket->got, bytes);
     struct slice rest = buf_slice(&socket->got);
     for (size_t before = SIZE_MAX; step == TRUST_GOES_ON && rest.len < before;) {
         before = rest.len;
         step = trust_take(&socket->proof, &rest, &out);
     }
-    bool is_good = step != TRUST_FAILED && write_proof(socket, &out);
+    bool is_good = step != TRUST_FAILED && write_proof_any(socket, &out);
     buf_consume(&socket->got, socket->got.len - rest.len);
     buf_fini(&out);
     if (!is_good || (step == TRUST_PROVEN && rest.len > 0)) {
-        refuse_proof(socket->outgoing, "it does not know it");
+        bool is_unasked = socket->proof.state == TRUST_AWAITS_NONCE;
+        refuse_proof(socket->outgoing,
+                     is_unasked ? "only one of the two has one" : "it does not know it");
     } else if (step == TRUST_PROVEN) {
         socket->is_proving = false;
         come_up(socket->outgoing);
+    }
+}
+
+/* Is at the other end who was dialled? A contact may be anybody whose certificate is good. */
+static bool is_whom_we_mean(struct socket *socket)
+{
+    const struct peer *peer = socket->outgoing->peer;
+    if (peer->is_contact || identity_is_of(seal_ssl(socket->seal), peer->name)) { return true; }
+    struct buf names = {0};
+    identity_print_names(seal_ssl(socket->seal), &names);
+    LOG_LIMITED(LOG_LEVEL_WARN, "no raft link: its certificate is another node's",
+                LOG_STR("peer", peer->name), LOG_SLICE("certificate_of", buf_slice(&names)));
+    buf_fini(&names);
+    return false;
+}
+
+static void take_sealed(struct socket *socket, struct slice bytes)
+{
+    struct buf *out = &socket->link->sealed;
+    bool was_up = seal_is_up(socket->seal);
+    out->len = 0;
+    enum seal_step step = seal_take(socket->seal, bytes, &socket->got, out);
+    bool is_written = write_proof(socket, out);
+    if (step != SEAL_GOES_ON || !is_written) {
+        if (step == SEAL_FAILED) { metric_add(METRIC_cluster_tls_failures_total, 1); }
+        refuse_sealed(socket->outgoing, seal_why(socket->seal));
+        return;
+    }
+    if (!was_up && seal_is_up(socket->seal)) {
+        metric_add(METRIC_cluster_tls_handshakes_total, 1);
+        identity_note(trust_identity(socket->link->opts.trust), seal_ssl(socket->seal),
+                      socket->identity_number);
+        if (!is_whom_we_mean(socket)) {
+            outgoing_down(socket->outgoing);
+            return;
+        }
+    }
+    if (socket->got.len == 0) { return; }
+    if (socket->is_proving) {
+        prove(socket);
+    } else {
+        refuse_sealed(socket->outgoing, "it says what nobody has asked for");
     }
 }
 
@@ -253,15 +299,31 @@ static void on_drain(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct socket *socket = stream->data;
     if (n == 0 || socket->outgoing == NULL) { return; }
-    if (n > 0 && socket->is_proving) {
-        prove(socket, slice_of(buf->base, (size_t)n));
+    if (n > 0 && socket->seal != NULL) {
+        take_sealed(socket, slice_of(buf->base, (size_t)n));
+    } else if (n > 0 && socket->is_proving) {
+        buf_append(&socket->got, slice_of(buf->base, (size_t)n));
+        prove(socket);
     } else if (n > 0) {
         refuse_proof(socket->outgoing, "it asks for one, and this node has none");
+    } else if (socket->is_proving && socket->seal != NULL) {
+        refuse_sealed(socket->outgoing, "it has left: it speaks none, or refuses this node");
     } else if (socket->is_proving) {
         refuse_proof(socket->outgoing, "it has left: it takes another one for it, or wants none");
     } else {
         outgoing_down(socket->outgoing);
     }
+}
+
+/* Of a socket that does not take the first bytes its end is told to on_drain. */
+static void begin_sealed(struct socket *socket)
+{
+    struct identity *identity = trust_identity(socket->link->opts.trust);
+    struct buf *out = &socket->link->sealed;
+    out->len = 0;
+    socket->identity_number = identity_number(identity);
+    socket->seal = seal_new(identity, true, out);
+    (void)write_proof(socket, out);
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -276,13 +338,17 @@ static void on_connected(uv_connect_t *request, int status)
         return;
     }
     uv_tcp_nodelay(&socket->tcp, 1);
+    socket->way = trust_dial_way(socket->link->opts.trust, outgoing->way_number);
+    socket->connected_ms = link_now_ms(socket->link);
+    if (socket->way == TRUST_SEALED) { begin_sealed(socket); }
     uv_read_start((uv_stream_t *)&socket->tcp, on_drain_alloc, on_drain);
-    if (socket->link->opts.trust == NULL) {
+    if (socket->way == TRUST_OPEN) {
         come_up(outgoing);
         return;
     }
     socket->is_proving = true;
-    trust_dial(&socket->proof, socket->link->opts.trust, TRUST_RAFT);
+    trust_dial(&socket->proof, socket->link->opts.trust, TRUST_RAFT,
+               socket->seal != NULL ? seal_ssl(socket->seal) : NULL);
 }
 
 static void outgoing_connect(struct outgoing *outgoing, const struct sockaddr *address)
@@ -332,7 +398,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     uv_freeaddrinfo(found);
 }
 
-static void outgoing_dial(struct outgoing *outgoing)
+void outgoing_dial(struct outgoing *outgoing)
 {
     struct link *link = outgoing->peer->owner;
     char host[LINK_HOST_BYTES];
@@ -357,216 +423,11 @@ static void outgoing_dial(struct outgoing *outgoing)
     link->handle_count++;
 }
 
-static struct peer *peer_find(struct link *link, const char *name)
+/* A node that has no secret yet says nothing. */
+bool outgoing_has_no_nonce(const struct outgoing *outgoing)
 {
-    LIST_EACH (at, &link->peers) {
-        struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        if (!peer->is_contact && strcmp(peer->name, name) == 0) { return peer; }
-    }
-    return NULL;
-}
-
-static struct peer *peer_new(struct link *link, const char *name)
-{
-    struct peer *peer = mem_new0(sizeof *peer);
-    peer->owner = link;
-    snprintf(peer->name, sizeof peer->name, "%.*s", LINK_NAME_BYTES - 1, name);
-    for (int i = 0; i < 2; i++) {
-        peer->outgoing[i] =
-            (struct outgoing){.peer = peer, .is_bulk = i == 1, .backoff_ms = BACKOFF_MS_MIN};
-    }
-    list_push_back(&link->peers, &peer->link);
-    link->peer_count++;
-    return peer;
-}
-
-static struct peer *peer_get(struct link *link, const char *name)
-{
-    struct peer *peer = peer_find(link, name);
-    if (peer != NULL || link->peer_count == PEERS_MAX || strlen(name) >= LINK_NAME_BYTES) {
-        return peer;
-    }
-    return peer_new(link, name);
-}
-
-static struct peer *contact_get(struct link *link, const char *host, uint16_t port)
-{
-    LIST_EACH (at, &link->peers) {
-        struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        if (peer->is_contact && peer->port == port && strcmp(peer->host, host) == 0) {
-            return peer;
-        }
-    }
-    if (link->peer_count == PEERS_MAX || strlen(host) >= LINK_HOST_BYTES) { return NULL; }
-    struct peer *peer = peer_new(link, host);
-    peer->is_contact = true;
-    snprintf(peer->host, sizeof peer->host, "%s", host);
-    peer->port = port;
-    return peer;
-}
-
-static void outgoing_send(struct link *link, struct outgoing *outgoing, struct slice frame)
-{
-    outgoing->peer->used_ms = link_now_ms(link);
-    if (outgoing->state == OUTGOING_IDLE && link_now_ms(link) >= outgoing->retry_at_ms) {
-        outgoing_dial(outgoing);
-    }
-    size_t waiting = outgoing->queue.len + outgoing->inflight_bytes + frame.len;
-    if (outgoing->state == OUTGOING_IDLE || waiting > link->opts.peer_bytes_max) {
-        link->dropped_count++;
-        metric_add(METRIC_raft_link_dropped_frames_total, 1);
-        return;
-    }
-    queue_begin(&outgoing->queue);
-    buf_append(&outgoing->queue, frame);
-}
-
-void link_send(struct link *link, const char *node_name, struct slice frame, bool is_bulk)
-{
-    struct peer *peer = link->is_closing ? NULL : peer_get(link, node_name);
-    if (peer != NULL) { outgoing_send(link, &peer->outgoing[is_bulk], frame); }
-}
-
-void link_send_contact(struct link *link, const char *host, uint16_t port, struct slice frame)
-{
-    struct peer *peer = link->is_closing ? NULL : contact_get(link, host, port);
-    if (peer != NULL) { outgoing_send(link, &peer->outgoing[0], frame); }
-}
-
-static void peer_redial(struct peer *peer)
-{
-    for (int i = 0; i < 2; i++) {
-        struct outgoing *outgoing = &peer->outgoing[i];
-        if (outgoing->state == OUTGOING_UP || outgoing->state == OUTGOING_CONNECTING) {
-            outgoing_down(outgoing);
-        }
-        outgoing->retry_at_ms = 0;
-        outgoing->backoff_ms = BACKOFF_MS_MIN;
-    }
-}
-
-void link_redial(struct link *link, const char *node_name)
-{
-    struct peer *peer = link->is_closing ? NULL : peer_find(link, node_name);
-    if (peer != NULL) { peer_redial(peer); }
-}
-
-void link_set_cluster(struct link *link, uint64_t cluster_id)
-{
-    link->opts.cluster_id = cluster_id;
-    if (link->is_closing) { return; }
-    LIST_EACH (at, &link->peers) {
-        struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        if (!peer->is_contact) { peer_redial(peer); } /* its hello told another one */
-    }
-}
-
-void link_heard(struct link *link, const char *name)
-{
-    struct peer *peer = peer_find(link, name);
-    if (peer != NULL) { peer->heard_ms = link_now_ms(link); }
-}
-
-/* What the gauges hold of this link, once more. */
-static void set_gauges(struct link *link, uint64_t connections, uint64_t queued_bytes)
-{
-    metric_add(METRIC_raft_link_connections, connections - link->gauge_connections);
-    metric_add(METRIC_raft_link_queued_bytes, queued_bytes - link->gauge_queued_bytes);
-    link->gauge_connections = connections;
-    link->gauge_queued_bytes = queued_bytes;
-}
-
-void link_flush(struct link *link)
-{
-    uint64_t connections = 0;
-    uint64_t queued_bytes = 0;
-    LIST_EACH (at, &link->peers) {
-        struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        for (int i = 0; i < 2; i++) {
-            struct outgoing *outgoing = &peer->outgoing[i];
-            if (outgoing->state == OUTGOING_UP && outgoing->queue.len > 0) {
-                outgoing_write(outgoing, &outgoing->queue);
-            }
-            connections += outgoing->state == OUTGOING_UP;
-            queued_bytes += outgoing->queue.len + outgoing->inflight_bytes;
-        }
-    }
-    set_gauges(link, connections, queued_bytes);
-}
-
-/* ---- time ---- */
-
-static void ping(struct outgoing *outgoing)
-{
-    if (outgoing->state == OUTGOING_UP && outgoing->queue.len == 0 &&
-        outgoing->inflight_bytes == 0) {
-        queue_begin(&outgoing->queue);
-        outgoing_write(outgoing, &outgoing->queue);
-    }
-}
-
-/* A peer that was heard once and is silent now is stopped, or its machine is: what waits for it is
- * of no use. */
-static void watch_peer(struct peer *peer, uint64_t now)
-{
-    bool is_silent = peer->heard_ms != 0 && now > peer->heard_ms + peer->owner->opts.silence_ms_max;
-    if (is_silent) {
-        LOG_WARN("a raft peer is silent", LOG_STR("peer", peer->name));
-        peer->heard_ms = 0;
-    }
-    for (int i = 0; i < 2; i++) {
-        struct outgoing *outgoing = &peer->outgoing[i];
-        bool is_stuck = outgoing->state == OUTGOING_CONNECTING &&
-                        now > outgoing->dialled_ms + peer->owner->opts.silence_ms_max;
-        if ((is_silent && outgoing->state == OUTGOING_UP) || is_stuck) { outgoing_down(outgoing); }
-        ping(outgoing);
-    }
-}
-
-/* False: a name is being resolved for it. */
-static bool peer_forget(struct peer *peer)
-{
-    struct link *link = peer->owner;
-    if (peer->outgoing[0].state == OUTGOING_RESOLVING ||
-        peer->outgoing[1].state == OUTGOING_RESOLVING) {
-        return false;
-    }
-    for (int i = 0; i < 2; i++) {
-        outgoing_down(&peer->outgoing[i]);
-        buf_fini(&peer->outgoing[i].queue);
-    }
-    list_remove(&peer->link);
-    link->peer_count--;
-    mem_free(peer);
-    return true;
-}
-
-void link_watch_outgoing(struct link *link)
-{
-    uint64_t now = link_now_ms(link);
-    LIST_EACH (at, &link->peers) {
-        struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        if (now <= peer->used_ms + IDLE_MS_MAX || !peer_forget(peer)) { watch_peer(peer, now); }
-    }
-}
-
-void link_close_outgoing(struct link *link)
-{
-    set_gauges(link, 0, 0);
-    LIST_EACH (at, &link->peers) {
-        struct peer *peer = CONTAINER_OF(at, struct peer, link);
-        for (int i = 0; i < 2; i++) {
-            outgoing_down(&peer->outgoing[i]);
-        }
-    }
-}
-
-void link_free_outgoing(struct link *link)
-{
-    while (!list_is_empty(&link->peers)) {
-        struct peer *peer = CONTAINER_OF(list_pop_front(&link->peers), struct peer, link);
-        buf_fini(&peer->outgoing[0].queue);
-        buf_fini(&peer->outgoing[1].queue);
-        mem_free(peer);
-    }
+    const struct socket *socket = outgoing->socket;
+    return socket != NULL && socket->is_proving && socket->way == TRUST_PROVED &&
+           socket->proof.state == TRUST_AWAITS_NONCE && trust_has_ways(socket->link->opts.trust) &&
+           link_now_ms(socket->link) > socket->connected_ms + TRUST_NONCE_WAIT_MS;
 }

@@ -13,11 +13,10 @@
 
 enum {
     ROSTER_USERS_MAX = 10000,
-    ROSTER_BYTES_MAX =
-        4
-        << 20, /* of all names and rules, and USER_BYTES for each: a snapshot of the control group, and a
-                                   command of its log that sets all, are no larger */
-    ROSTER_USER_BYTES = 64,
+    /* Of all names and rules, and ROSTER_USER_BYTES for each user: what a snapshot of the control group, or a command of
+     * its log that sets all of them, may take. */
+    ROSTER_BYTES_MAX = 1 << 20,
+    ROSTER_USER_BYTES = 16,
     ROSTER_NAME_BYTES_MAX = 512,
     ROSTER_RULES_BYTES_MAX = 128 << 10,
     ROSTER_DONE_MAX = 256, /* changes that are remembered, so that none is made twice */

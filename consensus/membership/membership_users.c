@@ -11,7 +11,8 @@
 #include "base/unconst.h"
 #include "consensus/membership/membership_int.h"
 
-enum { RETRY_MS = 300 };
+/* It is asked again after so long, and the longer the more there is to be sent. */
+enum { RETRY_MS = 300, RETRY_BYTES_A_MS = 4096 };
 
 /* A change that was asked for on this node. */
 struct changing {
@@ -245,7 +246,7 @@ static void decide(struct core *core, const struct asker *asker, const struct co
     case ROSTER_STALE: answer(core, asker, USERS_STALE, map->roster->version, ""); return;
     case ROSTER_FULL:
         answer(core, asker, USERS_REFUSED, 0,
-               "ERR the users of a cluster are at most 10000, and their rules 4 MiB together");
+               "ERR the users of a cluster are at most 10000, and their rules 1 MiB together");
         return;
     case ROSTER_DONE: break;
     }
@@ -299,7 +300,7 @@ static void begin_users(struct core *core, const struct pmap *map)
         core->lead.is_beginning_users = true;
         core_propose(core, &command, NULL, on_begun);
     } else if (core_may_tell(core, &core->users_told_ms)) {
-        LOG_ERROR("the users of this node are too many for a cluster: 10000, and 4 MiB of rules");
+        LOG_ERROR("the users of this node are too many for a cluster: 10000, and 1 MiB of rules");
     }
     roster_unref(roster);
     control_command_fini(&command);
@@ -315,7 +316,7 @@ void users_lead_tick(struct core *core, const struct pmap *map)
 
 static void ask(struct core *core, struct changing *c)
 {
-    c->next_ms = core->now_ms + RETRY_MS;
+    c->next_ms = core->now_ms + RETRY_MS + c->command.len / RETRY_BYTES_A_MS;
     const char *leader = core->status.leader != 0 ? core_leader_name(core) : NULL;
     if (core->status.is_leader) {
         const struct asker asker = {.number = c->id};

@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from lib import netns  # noqa: E402
+from lib import netns, starved  # noqa: E402
 from lib.cluster import Cluster, Loopback  # noqa: E402
 from lib.cluster_nemesis import Nemesis  # noqa: E402
 from lib.data_checker import violations  # noqa: E402
@@ -97,10 +97,11 @@ def storm(args, cluster):
         load = DataLoad(endpoints_of(cluster), args.seed, plan, works_of(plan))
         history = load.history
         load.start()
-        counts = Nemesis(cluster, args.seed, history.faults, say, DATA_ACTS, is_served).run(args.seconds, args.only)
-        load.stop()
+        with starved.watch(cluster, history.faults):
+            counts = Nemesis(cluster, args.seed, history.faults, say, DATA_ACTS, is_served).run(args.seconds, args.only)
+            load.stop()
         outcomes = collections.Counter(op.outcome for op in history.ops)
-        print(f"data_storm: {len(history.ops)} operations {dict(outcomes)}, {counts}")
+        print(f"data_storm: {len(history.ops)} operations {dict(outcomes)}, {counts}, {starved.count(history.faults)}")
         is_good = report("data_storm", violations(history), load.complaints) == 0
     finally:
         if not is_good:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from lib import netns  # noqa: E402
+from lib import netns, starved  # noqa: E402
 from lib.checker import violations  # noqa: E402
 from lib.checker_history import History  # noqa: E402
 from lib.cluster import CLIENT_PORT, Cluster, Loopback  # noqa: E402
@@ -71,10 +71,11 @@ def storm(args, world):
         load = Load(lambda: {n.name: (n.bind_host, CLIENT_PORT) for n in cluster.running()}, args.seed)
         history = load.history
         load.start()
-        counts = Nemesis(cluster, args.seed, history.faults, say).run(args.seconds, args.only)
-        load.stop()
+        with starved.watch(cluster, history.faults):
+            counts = Nemesis(cluster, args.seed, history.faults, say).run(args.seconds, args.only)
+            load.stop()
         print(f"storm: {len(history.publishes)} publishes, {history.deliveries()} deliveries on {len(history.streams)} "
-              f"connections, {counts}")
+              f"connections, {counts}, {starved.count(history.faults)}")
         is_good = report("storm", violations(history), load.complaints) == 0
     finally:
         if not is_good:

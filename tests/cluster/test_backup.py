@@ -122,7 +122,7 @@ def test_a_cluster_that_is_written_to_and_loses_a_leader_comes_back(start_cluste
         single = start_cluster(1, partitions=16)
         code, said, complaint = Program("restore", str(path), "--to", address(single[0])).end()
         assert code == 0, complaint
-        assert "keys and 0 scripts restored" in said
+        assert "keys, 0 scripts and 0 users restored" in said
         with single[0].client(timeout_s=RUN_S) as target:
             check(target, expected, before, writer.counted)
         wait_until(lambda: client.call("FLUSHALL") == "OK", BOUND_S * 6, "the cluster is emptied")

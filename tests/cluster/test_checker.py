@@ -5,6 +5,7 @@ one moment in the order; what clients see of it comes later, in that order per c
 """
 
 import copy
+import os
 import random
 import time
 
@@ -13,6 +14,7 @@ import pytest
 from lib.checker import violations
 from lib.checker_history import (CLUSTERDOWN, END_OF, FOREVER, INDOUBT, UNKNOWN, Asked, Confirmed, Delivered, Fault,
                                  History, Publish, Refused, Stream)
+from lib.starved import AFTER_NS, KIND, STARVED_NS, WINDOW_NS, Starvation, waits_of
 from lib.wait import SCALE
 
 CHANNELS = [b"a1", b"a2", b"b1"]
@@ -581,3 +583,22 @@ def test_some_hundred_thousand_deliveries_are_judged_in_seconds():
     begin_s = time.process_time()
     assert not violations(model.history)
     assert time.process_time() - begin_s < 30 * SCALE
+
+
+# ---- who was kept from running ----
+
+def test_a_thread_that_waits_long_for_a_processor_starves_its_node_and_others_do_not():
+    faults = []
+    starvation = Starvation(faults)
+    step_ns = WINDOW_NS // 20
+    for step in range(100):
+        waits = {"a": step * step_ns // 10, "b": STARVED_NS if step > 50 else 0}
+        starvation.take("n1", step * step_ns, waits)
+        starvation.take("n2", step * step_ns, {"a": step * step_ns // 10})
+    assert [(f.kind, f.node, f.planned, f.spares) for f in faults] == [(KIND, "n1", False, False)]
+    assert faults[0].start_ns <= 51 * step_ns - STARVED_NS and faults[0].end_ns <= 51 * step_ns + WINDOW_NS + step_ns + AFTER_NS
+
+
+def test_the_kernel_says_how_long_threads_have_waited():
+    assert str(os.getpid()) in waits_of(os.getpid())
+    assert not waits_of(1 << 30)

@@ -79,8 +79,19 @@ def test_a_script_loaded_at_one_node_is_run_at_every_node_for_every_database(sta
                 assert str(client.call("EVALSHA", sha, 1, "n", 5)).startswith("NOSCRIPT")
 
 
-def test_a_script_that_came_with_its_call_is_known_to_every_node(start_data):
+def test_a_script_that_came_with_its_call_is_known_to_every_node_and_bound_to_its_user_rights(start_data):
     cluster = start_data()
+    cluster[0].ask("ACL", "SETUSER", "bob", "on", ">x", "+@scripting", "+get", "+set", "~mine:*")  # the others do not know bob
+    cluster[0].ask("SET", "other", "secret")
+    with cluster[0].client() as client:
+        client.call("AUTH", "bob", "x")
+        for database in range(PARTITIONS):
+            client.call("SELECT", database)
+            assert client.call("EVAL", "redis.call('SET', 'mine:' .. ARGV[1], 1) return redis.call('GET', 'mine:1')", 0, 1) == b"1"
+            denied = client.call("EVAL", "redis.call('SET', 'mine:2', 2) return redis.call('GET', 'other')", 0)
+            assert str(denied).startswith("NOPERM ACL failure in script: No permissions to access a key")
+    assert cluster[1].ask("GET", "mine:2") == b"2"
+    assert differ(cluster) == 0
     sha = hashlib.sha1(INCREMENT.encode()).hexdigest()
     assert str(cluster[0].ask("EVALSHA", sha, 1, "n", 1)).startswith("NOSCRIPT")
     assert cluster[0].ask("EVAL", INCREMENT, 1, "n", 1) == 1
@@ -98,6 +109,27 @@ def test_scripts_are_run_once_while_their_leader_is_killed_and_known_afterwards(
         node.begin()
     cluster.wait_settled()
     assert {node.ask("EVALSHA", sha, 1, "again", 1) for node in cluster} == {1, 2, 3}
+    assert differ(cluster) == 0
+
+
+def test_a_poisonous_pattern_ends_on_every_replica_and_again_when_it_is_read_from_the_log(start_data):
+    cluster = start_data(options={"script-instruction-limit": 5_000_000})
+    poisons = ["return ('a'):rep(3000):find(('a-'):rep(30) .. 'b')", "local s = '' while true do s = s .. 'a few bytes more ' end"]
+    away = next(n for n in cluster if n is not leader_of(cluster))
+    away.kill()
+    node = next(n for n in cluster if n is not away)
+    for poison in poisons:
+        answer = node.ask("EVAL", f"redis.call('INCR', KEYS[1]) {poison}", 1, "met")
+        assert "limit of 5000000 instructions" in str(answer)
+    away.begin()  # it has them still before it
+    cluster.wait_settled()
+    assert differ(cluster) == 0
+    for node in cluster:
+        node.kill()
+    for node in cluster:
+        node.begin()
+    cluster.wait_settled()
+    assert [node.ask("GET", "met") for node in cluster] == [b"2"] * 3
     assert differ(cluster) == 0
 
 

@@ -39,6 +39,7 @@ HEALTHY = {
     f'redis_errors_total{{{NODE},err="INDOUBT"}}': "1x80",
     f"redis_rejected_connections_total{{{NODE}}}": "4x80",
     f"fanfare_partitions_unled{{{NODE}}}": "0x80",
+    f"fanfare_partitions_lost{{{NODE}}}": "0x80",
     f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x80",
     f"fanfare_partition_rebuilds_total{{{NODE}}}": "1x80",
     f"fanfare_replicas_damaged{{{NODE}}}": "0x80",
@@ -54,6 +55,7 @@ HEALTHY = {
     f"fanfare_disk_size_bytes{{{NODE}}}": "100x80",
     f"process_open_fds{{{NODE}}}": "100x80",
     f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "2000000x80",
+    f"fanfare_cluster_certificate_expiry_seconds{{{NODE}}}": "2000000x80",
     f"process_max_fds{{{NODE}}}": "1000x80",
 }
 
@@ -135,6 +137,11 @@ CASES = {
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m", {"FanfareCertificateExpires": AT_A}),
     "a certificate has expired": (
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "0x80"}, "45s", "2m", {"FanfareCertificateExpired": AT_A}),
+    "the last replica of a partition is lost": (
+        {f"fanfare_partitions_lost{{{NODE}}}": "0x4 1x76"}, "45s", "2m", {"FanfarePartitionsLost": AT_A}),
+    "a node's certificate holds for another week": (
+        {f"fanfare_cluster_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m",
+        {"FanfareClusterCertificateExpires": AT_A}),
     "a healthy cluster": ({}, "1m", "15m", {}),
 }
 

@@ -1,10 +1,12 @@
 """The manifests are what the API server takes, fit to one another, and give each pod options that the broker accepts."""
 
+import json
+import os
 import re
 
 import pytest
 from kubernetes_types import check
-from manifests import config_file, container, environment, find, options, pod_template, render
+from manifests import K8S, config_file, container, environment, find, options, pod_template, render
 
 FOLDERS = ("base", "overlays/example")
 OPERATOR_KINDS = ("ServiceMonitor", "PrometheusRule")  # types of the Prometheus operator
@@ -182,3 +184,30 @@ def test_the_example_runs_in_one_namespace_with_an_image_of_its_own():
     namespace = find(documents, "Namespace")["metadata"]["name"]
     assert {d["metadata"].get("namespace", namespace) for d in documents} == {namespace}
     assert re.fullmatch(r"[\w.]+/fanfare:[\d.]+", container(documents)["image"])
+
+
+def test_the_component_certificates_gives_each_pod_a_certificate_of_its_own(tmp_path):
+    overlay = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+               "resources": [os.path.relpath(K8S / "base", tmp_path.resolve())],
+               "components": [os.path.relpath(K8S / "certificates", tmp_path.resolve())]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+    documents = render(tmp_path)
+    assert check(find(documents, "StatefulSet")) == []
+    settings = options(config_file(documents), environment(documents, "fanfare-1", "there"), tmp_path)
+    spec = pod_template(documents)["spec"]
+    volume = next(v["csi"]["volumeAttributes"] for v in spec["volumes"] if "csi" in v)
+    mounted = next(m["mountPath"] for m in container(documents)["volumeMounts"] if m["name"] == "certificate")
+    assert settings["cluster-tls"] == "yes" and settings["cluster-secret-file"] == "/etc/fanfare-cluster/secret"
+    for kind, name in (("ca", "ca.crt"), ("cert", "tls.crt"), ("key", "tls.key")):
+        assert settings[f"cluster-{kind}-file"] == f"{mounted}/{name}"
+    # The driver puts the pod's name there, which is the node's; both ends of a link show the certificate.
+    assert volume["csi.cert-manager.io/dns-names"] == "${POD_NAME}" and settings["name"] == "fanfare-1"
+    assert {"server auth", "client auth"} <= set(volume["csi.cert-manager.io/key-usages"].split(","))
+    assert volume["csi.cert-manager.io/fs-group"] == str(spec["securityContext"]["fsGroup"])
+    issuer = find(documents, "Issuer", volume["csi.cert-manager.io/issuer-name"])
+    authority = find(documents, "Certificate")["spec"]
+    assert authority["isCA"] and authority["secretName"] == issuer["spec"]["ca"]["secretName"]
+    assert find(documents, "Issuer", authority["issuerRef"]["name"])["spec"] == {"selfSigned": {}}
+    # What is left when it is renewed is more than what the alert goes off at.
+    hours = {key: int(volume[f"csi.cert-manager.io/{key}"][:-1]) for key in ("duration", "renew-before")}
+    assert hours["duration"] > hours["renew-before"] > 14 * 24

@@ -46,9 +46,12 @@ def scrape(node):
 def scraped(tmp_path_factory):
     """All samples of three nodes that have formed a cluster, and of one that has lost it: each code and each command
     has a series from its first occurrence on."""
-    pair = Authority(tmp_path_factory.mktemp("certificates")).sign("node")
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    pair = authority.sign("node", names="subjectAltName=" + ",".join(f"DNS:fanfare-{n}" for n in range(3)))
     cluster = Cluster(3, options={"cluster-node-timeout": 500, "cluster-timeout": 1000, "tls-port": 6380, "tls-auth-clients": "no",
-                                  "tls-cert-file": pair.cert, "tls-key-file": pair.key})
+                                  "tls-cert-file": pair.cert, "tls-key-file": pair.key, "cluster-tls": "yes",
+                                  "cluster-ca-file": authority.cert, "cluster-cert-file": pair.cert,
+                                  "cluster-key-file": pair.key})
     try:
         cluster.start()
         samples = {}

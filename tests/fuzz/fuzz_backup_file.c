@@ -24,6 +24,9 @@ static void look(struct slice bytes)
         const struct backup_section *section = &directory.section[i];
         if (section->at > bytes.len || section->bytes > bytes.len - section->at) { abort(); }
     }
+    if (directory.users_at > bytes.len || directory.users_bytes > bytes.len - directory.users_at) {
+        abort();
+    }
     backup_directory_fini(&directory);
 }
 

@@ -8,6 +8,7 @@ import re
 import tempfile
 import time
 
+from . import starved
 from .broker import now_ns
 from .checker import violations
 from .checker_history import CLUSTERDOWN, INDOUBT, Fault, Publish
@@ -163,9 +164,10 @@ def under_load(cluster, plan=LIGHT, endpoints=None):
     load = Load(endpoints or (lambda: {n.name: (n.bind_host, CLIENT_PORT) for n in cluster.running()}), seed, plan)
     scene = Scene(cluster, load.start())
     try:
-        scene.wait_for_publishes()
-        yield scene
-        scene.wait_for_publishes()
+        with starved.watch(cluster, load.history.faults):
+            scene.wait_for_publishes()
+            yield scene
+            scene.wait_for_publishes()
     finally:
         history = load.stop()
     found = [str(v) for v in violations(history)] + [text for _, text in load.complaints]

@@ -7,6 +7,7 @@ import pathlib
 import random
 import tempfile
 
+from . import starved
 from .broker import now_ns
 from .checker_history import Fault
 from .cluster_nemesis import ACTS, Act
@@ -63,9 +64,10 @@ def under_data_load(cluster, plan=None, endpoints=None):
     load = DataLoad(endpoints or endpoints_of(cluster), seed, plan, works_of(plan))
     scene = DataScene(cluster, load.start())
     try:
-        scene.wait_for_ops()
-        yield scene
-        scene.wait_for_ops()
+        with starved.watch(cluster, load.history.faults):
+            scene.wait_for_ops()
+            yield scene
+            scene.wait_for_ops()
     finally:
         history = load.stop()
     found = [str(v) for v in violations(history)] + [text for _, text in load.complaints]

@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "script/script.h"
 
+enum { LUA_CALLS_INSTRUCTIONS_MAX = 10000000 };
+
 static inline void lua_calls_on_call(void *arg, uint32_t argc, const struct slice *argv,
                                      struct reply *reply)
 {
@@ -48,12 +50,17 @@ static inline struct slice lua_calls_text(struct slice reply)
     return text;
 }
 
-/* Run the text with the bytes as its ARGV[1]. The result is in `out`, which is emptied before. */
-static inline struct slice lua_calls_run(struct scripts *scripts, struct slice text,
-                                         struct slice argument, struct buf *out)
+/* Run the text with these as its ARGV. The result is in `out`, which is emptied before. */
+static inline struct slice lua_calls_run_all(struct scripts *scripts, struct slice text,
+                                             const struct slice *args, uint32_t count,
+                                             struct buf *out)
 {
-    static const struct script_ops ops = {lua_calls_on_call, lua_calls_on_knows, lua_calls_on_work};
-    const struct script_run run = {.ops = &ops, .args = &argument, .arg_count = 1};
+    static const struct script_ops ops = {lua_calls_on_call, lua_calls_on_knows, lua_calls_on_knows,
+                                          lua_calls_on_work};
+    const struct script_run run = {.ops = &ops,
+                                   .args = args,
+                                   .arg_count = count,
+                                   .instructions_max = LUA_CALLS_INSTRUCTIONS_MAX};
     unsigned char sha[SHA1_BYTES];
     sha1(text, sha);
     enum script_end end = SCRIPT_AGAIN;
@@ -69,6 +76,13 @@ static inline struct slice lua_calls_run(struct scripts *scripts, struct slice t
     }
     CHECK(end == SCRIPT_DONE);
     return lua_calls_text(buf_slice(out));
+}
+
+/* Run the text with the bytes as its ARGV[1]. */
+static inline struct slice lua_calls_run(struct scripts *scripts, struct slice text,
+                                         struct slice argument, struct buf *out)
+{
+    return lua_calls_run_all(scripts, text, &argument, 1, out);
 }
 
 #endif

@@ -4,8 +4,6 @@ import errno
 import random
 import socket
 
-import pytest
-
 _RANGE = range(20000, 32000)  # below the kernel's range for outgoing connections
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -41,5 +39,6 @@ def own_address():
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing: chooses a route
         except OSError:
+            import pytest  # pylint: disable=import-outside-toplevel  # programs without it use this file, too
             pytest.skip("this machine has no address but loopback")
         return probe.getsockname()[0]

@@ -203,9 +203,9 @@ class TestPermissions:
     def test_sort_by_other_keys_needs_all_of_them(self, login):
         user = login("al", "+@all", "~a*")
         assert user.call("SORT", "a", "BY", "x*") == RespError(
-            "ERR BY option of SORT denied due to insufficient ACL permissions")
+            "ERR BY option of SORT denied due to insufficient ACL permissions.")
         assert user.call("SORT", "a", "GET", "x*") == RespError(
-            "ERR GET option of SORT denied due to insufficient ACL permissions")
+            "ERR GET option of SORT denied due to insufficient ACL permissions.")
         assert user.call("SORT", "a", "GET", "#") == []
 
     def test_channels(self, login):
@@ -350,6 +350,24 @@ class TestLog:
         user.call("SET", "k", 1)
         info = client.call("INFO", "stats").decode()
         assert "acl_access_denied_cmd:1\r\n" in info and "acl_access_denied_key:1\r\n" in info
+
+
+class TestPublishes:
+    """What was allowed once is not looked up again, until users change."""
+
+    def test_each_user_channel_command_and_change_is_asked_for(self, client, login):
+        al = login("al", "+publish", "&a*", "&x")
+        bo = login("bo", "+publish", "+spublish", "&b*")
+        for _ in range(3):
+            assert al.call("PUBLISH", "a1", "m") == 0 and bo.call("PUBLISH", "b1", "m") == 0
+            assert bo.call("PUBLISH", "a1", "m") == NO_CHANNEL and al.call("PUBLISH", "b1", "m") == NO_CHANNEL
+            assert bo.call("SPUBLISH", "b1", "m") == 0
+            assert al.call("SPUBLISH", "a1", "m") == refused("al", "spublish")
+        assert al.calls([("PUBLISH", "x", "m")] * 2) == [0, 0]
+        assert client.call("ACL", "SETUSER", "al", "resetchannels", "&a*") == "OK"
+        assert al.call("PUBLISH", "x", "m") == NO_CHANNEL and al.call("PUBLISH", "a1", "m") == 0
+        assert client.call("ACL", "SETUSER", "al", "-publish") == "OK"
+        assert al.call("PUBLISH", "a1", "m") == refused("al", "publish")
 
 
 class TestFile:

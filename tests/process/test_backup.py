@@ -64,7 +64,7 @@ def test_all_of_a_broker_comes_back_in_another_layout(start_broker, tmp_path):
         before = databases(source)
         done = restore(path, second)
         assert done.returncode == DONE, done.stderr
-        assert f"{len(before)} keys and 1 scripts restored" in done.stdout, done.stdout
+        assert f"{len(before)} keys, 1 scripts and 0 users restored" in done.stdout, done.stdout
         assert_same(source, target)
         assert target.call("EVALSHA", sha, 0) == b"kept"
         for client in (source, target):
@@ -137,6 +137,25 @@ def test_the_program_says_what_it_wants(start_broker, tmp_path):
     assert run_cli("backup", "--from", at(broker), "--to", str(tmp_path / "no" / "where")).returncode == FAILED
     gone = run_cli("restore", str(tmp_path / "none"), "--to", at(broker))
     assert gone.returncode == BAD_FILE and "No such file" in gone.stderr
+
+
+def test_users_come_back_if_that_is_asked_for(start_broker, tmp_path):
+    first, second = start_broker(), start_broker()
+    rules = ["on", ">secret", "~a:*", "%R~b:*", "&news", "+@read", "-keys", "(~c:* +set)", "(%W~d:* +lpush)"]
+    with first.client() as source, second.client() as target:
+        assert source.call("ACL", "SETUSER", "alice", *rules) == "OK"
+        source.call("ACL", "SETUSER", "bob", "off")
+        target.call("ACL", "SETUSER", "bob", "on", "nopass", "+@all")
+        target.call("ACL", "SETUSER", "carol", "on")
+        backup(first, tmp_path / "file")
+        assert "0 users" in restore(tmp_path / "file", second).stdout
+        assert "carol" not in source.call("ACL", "USERS") and b"alice" not in target.call("ACL", "USERS")
+        done = restore(tmp_path / "file", second, "--users")
+        assert done.returncode == DONE and "3 users" in done.stdout, done.stderr
+        theirs = [line for line in target.call("ACL", "LIST") if not line.startswith(b"user carol ")]
+        assert theirs == source.call("ACL", "LIST")
+        target.call("AUTH", "alice", "secret")
+        assert target.call("GET", "a:1") is None
 
 
 def test_who_may_not_read_everything_may_not_back_up(start_broker):

@@ -152,7 +152,7 @@ class TestStart:
                 clients.append(client)
                 assert client.call("PING") == "PONG"
         except (Closed, OSError, AssertionError):
-            assert len(clients) >= lowered // 2
+            assert len(clients) >= lowered, "who is one too many is told so, and nobody before"
         broker.check_alive()
         for client in clients:
             client.close()

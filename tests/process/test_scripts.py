@@ -109,7 +109,12 @@ class TestBounds:
             assert client.call("EVAL", script, 0, 100) == 1
             assert error(client.call("EVAL", script, 0, 1e6), "limit of 20000 instructions")
 
-    def test_what_takes_much_memory_is_run_anew_and_once(self, client):
+    def test_what_takes_much_memory_is_run_anew_and_once(self, broker):
+        with broker.client(timeout_s=60) as client:
+            self.check_that_it_is_run_anew(client)
+
+    @staticmethod
+    def check_that_it_is_run_anew(client):
         client.call("DEL", "ran")
         assert client.call("EVAL", HUNGRY, 1, "hungry", 500_000) == 500_000
         assert client.call("GET", "ran") == b"1", "what it had written before was undone"
@@ -164,14 +169,39 @@ class TestBounds:
 class TestWho:
     """Users and pauses."""
 
-    def test_only_who_may_do_everything_runs_scripts(self, start_broker):
+    def test_a_script_may_do_what_its_user_may_do(self, start_broker):
         broker = start_broker()
+        no_key = "NOPERM ACL failure in script: No permissions to access a key"
         with broker.client() as client, broker.client() as other:
-            client.call("ACL", "SETUSER", "bob", "on", ">x", "+@all", "~mine:*")
+            client.call("SET", "other", 1)
+            client.call("ACL", "SETUSER", "bob", "on", ">x", "+@scripting", "+set", "+get", "+sort", "+multi", "+exec", "~mine:*", "&news")
             assert other.call("AUTH", "bob", "x") == "OK"
-            assert error(other.call("EVAL", "return redis.call('GET', 'other')", 1, "mine:1"), "NOPERM")
-            client.call("ACL", "SETUSER", "bob", "allkeys", "allchannels")
-            assert other.call("EVAL", "return 1", 0) == 1
+            assert other.call("EVAL", "return redis.call('SET', KEYS[1], 'v')", 1, "mine:1") == "OK"
+            assert other.call("EVAL_RO", "return redis.call('GET', 'mine:1')", 0) == b"v"
+            assert str(other.call("EVAL", "return redis.call('GET', 'other')", 0)).startswith(no_key)
+            assert str(other.call("EVAL_RO", "return redis.pcall('GET', 'other')", 0)) == no_key
+            assert error(other.call("EVAL", "return redis.call('GET', KEYS[1])", 1, "other"), "NOPERM No permissions to access a key")
+            denied = other.call("EVAL", "return redis.call('PUBLISH', 'news', 1)", 0)
+            assert error(denied, "NOPERM ACL failure in script: User bob has no permissions to run the 'publish' command script: ")
+            assert error(other.call("EVAL", "return redis.call('SORT', 'mine:l', 'GET', '*')", 0), "ERR GET option of SORT denied due to")
+            assert error(other.call("EVAL", "return redis.call('CONFIG', 'GET', 'x')", 0), "not allowed from script")
+            check = "return redis.acl_check_cmd(ARGV[1], ARGV[2], 1)"
+            assert [other.call("EVAL", check, 0, *words) for words in (("SET", "mine:2"), ("SET", "yours"), ("HSET", "mine:2"))] == [1, None, None]
+            get = client.call("SCRIPT", "LOAD", "return redis.call('GET', ARGV[1])")
+            other.call("MULTI")
+            other.call("SET", "mine:1", "w")
+            other.call("EVALSHA", get, 0, "mine:1")
+            other.call("EVALSHA_RO", get, 0, "other")
+            other.call("EVAL", "return {KEYS[1], ARGV[1]}", 1, "mine:1", "arg")
+            done, mine, yours, words = other.call("EXEC")
+            assert (done, mine, words) == ("OK", b"w", [b"mine:1", b"arg"]) and error(yours, no_key)
+            client.call("ACL", "SETUSER", "bob", "+publish", "(+get ~oth*)")
+            assert other.call("EVALSHA", get, 0, "other") == b"1"
+            assert other.call("EVAL", "return redis.call('PUBLISH', 'news', 1)", 0) == 0
+            assert error(other.call("EVAL", "return redis.call('PUBLISH', 'olds', 1)", 0), "No permissions to access a channel")
+            assert error(client.call("SCRIPT_AS", "bob +@all", "EVAL", "return 1", 0), "unknown command")
+            assert error(client.call("EVAL", "return redis.call('SCRIPT_AS', 'bob +@all', 'EVAL', 'return 1', 0)", 0), "Unknown Redis command")
+            assert all(b"SCRIPT_AS" not in entry[3][0].upper() for entry in client.call("SLOWLOG", "GET", 128))
 
     def test_a_pause_of_writes_holds_scripts_back(self, start_broker):
         broker = start_broker()

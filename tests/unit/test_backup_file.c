@@ -37,6 +37,9 @@ static struct buf make(void)
         directory.section[i] = (struct backup_section){i, 10 + i, 20, out.at, section.len, 30};
         cr_assert(backup_out_write(&out, buf_slice(&section)));
     }
+    directory.users_at = out.at;
+    directory.users_bytes = 5;
+    cr_assert(backup_out_write(&out, SLICE("user\n")));
     cr_assert(backup_out_end(&out, &directory));
     size_t whole = (size_t)lseek(fd, 0, SEEK_END);
     cr_assert_eq(pread(fd, buf_reserve(&bytes, whole + 1), whole, 0), (ssize_t)whole);
@@ -73,6 +76,8 @@ Test(backup_file, what_is_written_is_read)
     cr_assert_eq(directory.partition_count, PARTITIONS);
     cr_assert_eq(directory.begun_ms, 1700000000000);
     cr_assert_eq(directory.sharded, 5);
+    cr_assert(slice_equal(slice_of(bytes.data + directory.users_at, directory.users_bytes),
+                          SLICE("user\n")));
     cr_assert_str_eq(directory.node, "node-a");
     cr_assert_str_eq(directory.version, "1.2.3");
     for (uint32_t i = 0; i < PARTITIONS; i++) {

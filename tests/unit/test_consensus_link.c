@@ -13,13 +13,15 @@
 #include "base/metrics.h"
 #include "consensus/link/link.h"
 #include "consensus/link/message.h"
-#include "unit/trust_rig.h"
+#include "trust/seal.h"
+#include "unit/node_rig.h"
 
 struct end {
     struct link *link;
     struct fixture *f;
     struct trust *trust; /* or NULL */
-    char from[LINK_NAME_BYTES];
+    char from[LINK_NAME_BYTES]; /* "-": it was not told */
+    char shown[LINK_NAME_BYTES];
     uint64_t frame_count;
     uint64_t byte_count;
     bool calls_it_garbage;
@@ -32,6 +34,7 @@ struct fixture {
     int closed_count;
     const char *listen_host; /* of both */
     const char *dialled_host;
+    uint32_t silence_ms_max; /* 0: little */
 };
 
 /* A name with both loopback addresses, on every machine: what the resolver answers for no name. */
@@ -56,10 +59,12 @@ static bool address_of(void *arg, const char *name, char host[LINK_HOST_BYTES], 
     return true;
 }
 
-static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+static void on_frame(void *arg, const char *from_name, const char *shown_name, struct slice frame,
+                     bool *is_garbage)
 {
     struct end *end = arg;
-    snprintf(end->from, sizeof end->from, "%s", from_name);
+    snprintf(end->from, sizeof end->from, "%s", from_name != NULL ? from_name : "-");
+    snprintf(end->shown, sizeof end->shown, "%s", shown_name != NULL ? shown_name : "-");
     end->frame_count++;
     end->byte_count += frame.len;
     *is_garbage = end->calls_it_garbage;
@@ -74,7 +79,7 @@ static void open_end(struct fixture *f, struct end *end, const char *name, uint6
         .node_name = name,
         .listen_host = f->listen_host,
         .peer_bytes_max = 1 << 20,
-        .silence_ms_max = 500,
+        .silence_ms_max = f->silence_ms_max > 0 ? f->silence_ms_max : 500,
         .address_of = address_of,
         .on_frame = on_frame,
         .trust = end->trust,
@@ -101,17 +106,25 @@ static struct fixture *fixture_new(uint64_t cluster_of_b)
     return fixture_on("127.0.0.1", "127.0.0.1", cluster_of_b);
 }
 
-/* The secrets of both ends; NULL: none is asked for. */
-static struct fixture *fixture_trusting(const char *secret_of_a, const char *secret_of_b)
+/* Takes both; NULL: nothing is asked for. */
+static struct fixture *fixture_by(struct trust *of_a, struct trust *of_b)
 {
     struct fixture *f = mem_new0(sizeof *f);
     f->listen_host = f->dialled_host = "127.0.0.1";
-    f->a.trust = secret_of_a != NULL ? trust_of(secret_of_a) : NULL;
-    f->b.trust = secret_of_b != NULL ? trust_of(secret_of_b) : NULL;
+    f->silence_ms_max = 2000;
+    f->a.trust = of_a;
+    f->b.trust = of_b;
     cr_assert_eq(uv_loop_init(&f->loop), 0);
     open_end(f, &f->a, "a", 1);
     open_end(f, &f->b, "b", 1);
     return f;
+}
+
+/* The secrets of both ends; NULL: none is asked for. */
+static struct fixture *fixture_trusting(const char *secret_of_a, const char *secret_of_b)
+{
+    return fixture_by(secret_of_a != NULL ? trust_of(secret_of_a) : NULL,
+                      secret_of_b != NULL ? trust_of(secret_of_b) : NULL);
 }
 
 static void on_closed(void *arg)
@@ -169,7 +182,7 @@ static bool has_loopback6(void)
 /* A sends until b has heard it: what is sent while no connection is up is lost. */
 static bool gets_through(struct fixture *f)
 {
-    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
+    uint64_t until = clock_mono_ns() + 20000 * NS_PER_MS;
     while (f->b.frame_count == 0 && clock_mono_ns() < until) {
         link_send(f->a.link, "b", SLICE("frame"), false);
         (void)arrives(f, &f->b, 1, 20);
@@ -202,6 +215,122 @@ Test(consensus_link, who_does_not_know_the_secret_is_not_heard)
         }
         fixture_free(f);
     }
+}
+
+/* ---- certificates ---- */
+
+Test(consensus_link, ends_with_certificates_hear_each_other_whatever_the_size)
+{
+    struct nodes *n = nodes_new();
+    struct fixture *f = fixture_by(trust_sealed("a", n->authority.cert_file, &n->a),
+                                   trust_sealed("b", n->authority.cert_file, &n->b));
+    char *data = mem_new0(900000);
+    link_send(f->a.link, "b", SLICE("one"), false);
+    cr_assert(arrives(f, &f->b, 1, 20000));
+    link_send(f->a.link, "b", slice_of(data, 900000), false);
+    link_send(f->a.link, "b", slice_of(data, 900000), true);
+    link_send(f->b.link, "a", SLICE("back"), true);
+    cr_assert(arrives(f, &f->b, 3, 20000) && arrives(f, &f->a, 1, 20000));
+    cr_assert_eq(f->b.byte_count, 1800003);
+    link_send_contact(f->a.link, "127.0.0.1", link_port(f->b.link), SLICE("note"));
+    cr_assert(arrives(f, &f->b, 4, 20000));
+    cr_assert_str_eq(f->b.from, "-");
+    cr_assert_str_eq(f->b.shown, "a", "a contact, too, is who its certificate says");
+    cr_assert_str_eq(f->a.from, "b");
+    mem_free(data);
+    fixture_free(f);
+    nodes_free(n);
+}
+
+/* A's certificate is not to be taken by B, or B's not by A: neither hears the other, nor its notes. */
+static void expect_silence(struct trust *of_a, struct trust *of_b, const char *which)
+{
+    struct fixture *f = fixture_by(of_a, of_b);
+    for (int at = 0; at < 6; at++) {
+        link_send(f->a.link, "b", SLICE("hello?"), false);
+        link_send(f->b.link, "a", SLICE("hello?"), false);
+        cr_assert_not(arrives(f, &f->b, 1, 20), "%s", which);
+        cr_assert_not(arrives(f, &f->a, 1, 1), "%s", which);
+    }
+    fixture_free(f);
+}
+
+Test(consensus_link, who_shows_another_certificate_than_its_own_good_one_is_not_heard)
+{
+    struct nodes *n = nodes_new();
+    const char *ca = n->authority.cert_file;
+    const struct {
+        const char *name;
+        const char *ca_file;
+        const struct rig_cert *own;
+    } wrong[] = {
+        {"expired", ca, &n->expired},
+        {"foreign", n->both_file, &n->foreign},
+        {"lone", n->both_file, &n->lone},
+        {"b", ca, &n->b}, /* good, but another node's: its link says that it is a */
+    };
+    for (unsigned i = 0; i < COUNT_OF(wrong); i++) {
+        expect_silence(trust_sealed(wrong[i].name, wrong[i].ca_file, wrong[i].own),
+                       trust_sealed("b", ca, &n->b), wrong[i].name);
+    }
+    expect_silence(NULL, trust_sealed("b", ca, &n->b), "in the open");
+    expect_silence(trust_of("the secret of us all"), trust_sealed("b", ca, &n->b), "by a secret");
+    nodes_free(n);
+}
+
+Test(consensus_link, nodes_of_neighbouring_phases_hear_each_other)
+{
+    struct nodes *n = nodes_new();
+    for (unsigned i = 0; i < COUNT_OF(neighbours); i++) {
+        for (int turn = 0; turn < 2; turn++) {
+            struct fixture *f = fixture_by(trust_in(n, neighbours[i][turn], "a"),
+                                           trust_in(n, neighbours[i][1 - turn], "b"));
+            cr_assert(gets_through(f), "%u %d", neighbours[i][turn], neighbours[i][1 - turn]);
+            fixture_free(f);
+        }
+    }
+    nodes_free(n);
+}
+
+static void refresh(struct trust *trust)
+{
+    struct buf why = {0};
+    cr_assert_eq(identity_refresh(trust_identity(trust), true, &why), IDENTITY_TAKEN);
+    buf_fini(&why);
+}
+
+Test(consensus_link, links_stand_while_certificates_change_and_fall_with_their_authority)
+{
+    struct nodes *n = nodes_new();
+    char ca[RIG_PATH_BYTES];
+    snprintf(ca, sizeof ca, "%s/ca.crt", n->dir);
+    rig_join(ca, (const struct rig_cert *const[]){&n->authority}, 1);
+    struct fixture *f =
+        fixture_by(trust_sealed("a", n->authority.cert_file, &n->a), trust_sealed("b", ca, &n->b));
+    cr_assert(gets_through(f));
+    uint64_t dropped = link_dropped_count(f->a.link);
+    rig_cert_free(&n->b);
+    n->b = rig_cert_new(n->dir, "b", &n->authority, RIG_DAY_S);
+    refresh(f->b.trust);
+    refresh(f->a.trust);
+    for (uint64_t i = 0; i < 20; i++) {
+        uint64_t before = f->b.frame_count;
+        link_send(f->a.link, "b", SLICE("on"), false);
+        cr_assert(arrives(f, &f->b, before + 1, 20000));
+    }
+    cr_expect_eq(link_dropped_count(f->a.link), dropped, "it has not been down");
+    rig_join(ca, (const struct rig_cert *const[]){&n->other_authority}, 1);
+    rig_cert_free(&n->b);
+    n->b = rig_cert_new(n->dir, "b", &n->other_authority, RIG_DAY_S);
+    refresh(f->b.trust);
+    uint64_t until = clock_mono_ns() + 20000 * NS_PER_MS;
+    while (link_dropped_count(f->a.link) == dropped && clock_mono_ns() < until) {
+        link_send(f->a.link, "b", SLICE("on"), false);
+        (void)arrives(f, &f->b, f->b.frame_count + 1, 20);
+    }
+    cr_expect_gt(link_dropped_count(f->a.link), dropped, "it is refused now");
+    fixture_free(f);
+    nodes_free(n);
 }
 
 Test(consensus_link, metrics_count_bytes_and_drops_and_show_what_waits)
@@ -347,7 +476,7 @@ Test(consensus_link, a_connection_is_made_again_after_the_other_end_closed_it)
     link_send(f->a.link, "b", SLICE("closes"), false);
     cr_assert(arrives(f, &f->b, 1, 5000));
     f->b.calls_it_garbage = false;
-    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
+    uint64_t until = clock_mono_ns() + 20000 * NS_PER_MS;
     while (f->b.frame_count < 2 && clock_mono_ns() < until) {
         link_send(f->a.link, "b", SLICE("again"), false);
         (void)arrives(f, &f->b, 2, 20);
@@ -407,7 +536,7 @@ Test(consensus_link, strangers_take_no_members_place_the_oldest_goes_first)
 {
     struct rlimit files = {4096, 4096};
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) { cr_skip("too few descriptors"); }
-    struct fixture *f = fixture_new(1);
+    struct fixture *f = fixture_by(NULL, NULL);
     int fd[LINK_INCOMING_MAX];
     for (int i = 0; i < LINK_INCOMING_MAX; i++) {
         fd[i] = dial(f);
@@ -433,6 +562,62 @@ static bool ends_within(struct fixture *f, int fd, uint64_t ms)
         if (n == 0 || (n < 0 && errno != EAGAIN)) { return true; }
     }
     return false;
+}
+
+Test(consensus_link, strangers_that_speak_no_tls_or_do_not_go_on_are_closed)
+{
+    struct nodes *n = nodes_new();
+    struct fixture *f = fixture_by(trust_sealed("a", n->authority.cert_file, &n->a),
+                                   trust_sealed("b", n->authority.cert_file, &n->b));
+    int silent = dial(f);
+    int wrong = dial(f);
+    int slow = dial(f);
+    cr_assert_eq(write(wrong, "GET / HTTP/1.1\r\n", 16), 16);
+    cr_assert_eq(write(slow, "\x16\x03\x01", 3), 3);
+    cr_assert(ends_within(f, wrong, 1000));
+    cr_assert(ends_within(f, silent, 10000));
+    cr_assert(ends_within(f, slow, 10000));
+    close(silent);
+    close(wrong);
+    close(slow);
+    fixture_free(f);
+    nodes_free(n);
+}
+
+/* Hellos of TLS cost more than others: they wait for one another, and no member for them. */
+Test(consensus_link, members_are_heard_while_strangers_shake_hands)
+{
+    enum { STRANGERS = 20 };
+    struct nodes *n = nodes_new();
+    struct fixture *f = fixture_by(trust_sealed("a", n->authority.cert_file, &n->a),
+                                   trust_sealed("b", n->authority.cert_file, &n->b));
+    cr_assert(gets_through(f));
+    struct buf hello = {0};
+    seal_free(seal_new(trust_identity(f->a.trust), true, &hello));
+    int fd[STRANGERS];
+    for (int i = 0; i < STRANGERS; i++) {
+        fd[i] = dial(f);
+        cr_assert_eq(write(fd[i], hello.data, hello.len), (ssize_t)hello.len);
+    }
+    uint64_t before = f->b.frame_count;
+    link_send(f->a.link, "b", SLICE("on"), false);
+    cr_assert(arrives(f, &f->b, before + 1, 10000));
+    int answered = 0;
+    for (int i = 0; i < STRANGERS; i++) {
+        char bytes[100];
+        uint64_t until = clock_mono_ns() + 10000 * NS_PER_MS;
+        ssize_t got = -1;
+        while (got < 0 && clock_mono_ns() < until) {
+            uv_run(&f->loop, UV_RUN_ONCE);
+            got = recv(fd[i], bytes, sizeof bytes, MSG_DONTWAIT);
+        }
+        answered += got > 0;
+        close(fd[i]);
+    }
+    cr_expect_gt(answered, 0, "they have their turn, if it is not too late");
+    buf_fini(&hello);
+    fixture_free(f);
+    nodes_free(n);
 }
 
 Test(consensus_link, a_stranger_that_proves_nothing_is_closed)

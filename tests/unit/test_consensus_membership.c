@@ -90,6 +90,7 @@ static void check_round_trip(const struct note *note)
     note_encode(&once, note);
     cr_assert(note_decode(buf_slice(&once), &again), "kind %d", (int)note->kind);
     cr_assert_eq(again.kind, note->kind);
+    cr_assert(note_is_of(buf_slice(&once), note->name) && !note_is_of(buf_slice(&once), "n3"));
     note_encode(&twice, &again);
     cr_assert(slice_equal(buf_slice(&once), buf_slice(&twice)), "kind %d", (int)note->kind);
     note_fini(&again);

@@ -75,7 +75,7 @@ Test(cmsgpack, packs_nil_for_what_is_nested_too_deeply)
 Test(cmsgpack, ends_at_bounds_however_little_stands_for_much)
 {
     expect("local t = {} for i = 1, 100 do t[i] = t end return cmsgpack.pack(t)",
-           "user_script:1: Script reached the limit of 100000000 instructions");
+           "user_script:1: Script reached the limit of 10000000 instructions");
     expect("local t = {} local s = ('x'):rep(2^20) for i = 1, 32 do t[i] = s end return "
            "cmsgpack.pack(t)",
            "user_script:1: MessagePack result is larger than 33554432 bytes");

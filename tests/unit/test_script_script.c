@@ -44,12 +44,19 @@ static bool on_knows(void *arg, uint32_t argc, const struct slice *argv)
     return slice_equal(argv[0], SLICE("echo"));
 }
 
+static bool on_may(void *arg, uint32_t argc, const struct slice *argv)
+{
+    (void)arg;
+    (void)argv;
+    return argc < 3;
+}
+
 static void on_work(void *arg)
 {
     ((struct fake *)arg)->works++;
 }
 
-static const struct script_ops ops = {on_call, on_knows, on_work};
+static const struct script_ops ops = {on_call, on_knows, on_may, on_work};
 
 struct bench {
     struct scripts *scripts;
@@ -141,6 +148,20 @@ Test(script, values_become_replies)
     bench_free(&b);
 }
 
+Test(script, numbers_become_text_as_in_lua)
+{
+    struct bench b = bench_new();
+    EXPECT(&b,
+           "local z, t = 0, {} for i, n in ipairs({z, -z, 1, -1, 7.5, 99999999999999, 1e14, "
+           "123456789012345, 0.1, -3, 1/z, 2^53, 1e-5}) do t[i] = tostring(n) end "
+           "return table.concat(t, ' ')",
+           "$90\r\n0 -0 1 -1 7.5 99999999999999 1e+14 1.2345678901234e+14 0.1 -3 inf "
+           "9.007199254741e+15 1e-05\r\n");
+    EXPECT(&b, "return string.format('%d %s %5.1f|%q', 12, 'x', 2.25, 'y')",
+           "$14\r\n12 x   2.2|\"y\"\r\n");
+    bench_free(&b);
+}
+
 Test(script, replies_become_values)
 {
     struct bench b = bench_new();
@@ -173,6 +194,10 @@ Test(script, errors_say_what_redis_says)
                "ERR user_script:1: Script attempted to access nonexistent global variable 'nope'");
     EXPECT(&b, "local ok, e = pcall(redis.call, 'err', 'WRONGTYPE x') return e",
            "$11\r\nWRONGTYPE x\r\n");
+    EXPECT(&b, "return redis.acl_check_cmd('echo', 1)", ":1\r\n");
+    EXPECT(&b, "return redis.acl_check_cmd('echo', 1, 2)", "$-1\r\n");
+    EXPECT_HAS(&b, "return redis.acl_check_cmd('no')",
+               "Invalid command passed to redis.acl_check_cmd()");
     EXPECT_HAS(&b, "redis.call()", "Please specify at least one argument");
     EXPECT_HAS(&b, "redis.call({})", "arguments must be strings or integers");
     bench_free(&b);

@@ -48,8 +48,8 @@ static bool prove(struct trust *dialler, struct trust *acceptor, size_t at_once,
     struct end d = {0};
     struct end a = {0};
     size_t sent = 0;
-    trust_dial(&d.proof, dialler, TRUST_PEER);
-    trust_accept(&a.proof, acceptor, TRUST_PEER, &d.in);
+    trust_dial(&d.proof, dialler, TRUST_PEER, NULL);
+    cr_assert_eq(trust_accept(&a.proof, acceptor, TRUST_PEER, NULL, &d.in), TRUST_GOES_ON);
     for (int turn = 0; turn < 3; turn++) {
         struct end *reader = turn % 2 == 0 ? &d : &a;
         struct end *other = turn % 2 == 0 ? &a : &d;
@@ -108,8 +108,8 @@ Test(trust, a_proof_for_one_channel_or_from_one_end_is_none_for_the_other)
     struct end d = {0};
     struct end a = {0};
     struct buf out = {0};
-    trust_dial(&d.proof, trust, TRUST_RAFT);
-    trust_accept(&a.proof, trust, TRUST_PEER, &d.in);
+    trust_dial(&d.proof, trust, TRUST_RAFT, NULL);
+    cr_assert_eq(trust_accept(&a.proof, trust, TRUST_PEER, NULL, &d.in), TRUST_GOES_ON);
     run(&d, &a.in, 1000);
     run(&a, &out, 1000);
     cr_expect_eq(a.step, TRUST_FAILED);
@@ -119,7 +119,7 @@ Test(trust, a_proof_for_one_channel_or_from_one_end_is_none_for_the_other)
     struct trust_proof mirrored;
     struct slice all;
     out.len = 0;
-    trust_accept(&mirrored, trust, TRUST_PEER, &out);
+    cr_assert_eq(trust_accept(&mirrored, trust, TRUST_PEER, NULL, &out), TRUST_GOES_ON);
     char reply[96] = {0};
     memcpy(reply, out.data + 4, 32);
     all = slice_of(reply, sizeof reply);
@@ -138,8 +138,8 @@ Test(trust, what_follows_a_proof_is_left_alone)
     struct end d = {0};
     struct end a = {0};
     struct buf out = {0};
-    trust_dial(&d.proof, trust, TRUST_RAFT);
-    trust_accept(&a.proof, trust, TRUST_RAFT, &d.in);
+    trust_dial(&d.proof, trust, TRUST_RAFT, NULL);
+    cr_assert_eq(trust_accept(&a.proof, trust, TRUST_RAFT, NULL, &d.in), TRUST_GOES_ON);
     run(&d, &a.in, 1000);
     buf_append_str(&a.in, "hello");
     run(&a, &out, 1000);
@@ -168,7 +168,8 @@ Test(trust, files_that_hold_no_secret_are_refused_and_never_shown)
         if (i < COUNT_OF(cases)) { write_text(path, cases[i].text); }
         if (i == COUNT_OF(cases)) { unlink(path); }
         const char *expected = i < COUNT_OF(cases) ? cases[i].why : "No such file or directory";
-        cr_expect_eq(trust_new(&trust, path, &why), ERR_INVALID);
+        cr_expect_eq(trust_new(&trust, &(struct trust_opts){.secret_file = path}, &why),
+                     ERR_INVALID);
         buf_append(&why, slice_of("", 1));
         cr_expect_not_null(strstr(why.data, expected), "%s", why.data);
         cr_expect_not_null(strstr(why.data, path));
@@ -185,7 +186,7 @@ Test(trust, a_file_that_changes_is_taken_once_it_rests)
     struct trust *trust = NULL;
     struct trust *other = trust_with(two, NULL);
     struct buf why = {0};
-    cr_assert_eq(trust_new(&trust, path, &why), ERR_OK);
+    cr_assert_eq(trust_new(&trust, &(struct trust_opts){.secret_file = path}, &why), ERR_OK);
     cr_expect_eq(trust_refresh(trust, &why), TRUST_SAME);
     cr_expect_not(prove(trust, other, 1000, 1000));
     write_text(path, two);

@@ -19,7 +19,7 @@ struct rig_cert {
     char key_file[RIG_PATH_BYTES];
 };
 
-static void rig_write(const struct rig_cert *cert)
+static inline void rig_write(const struct rig_cert *cert)
 {
     FILE *file = fopen(cert->cert_file, "w");
     cr_assert(file != NULL && PEM_write_X509(file, cert->x509) == 1);
@@ -30,10 +30,10 @@ static void rig_write(const struct rig_cert *cert)
     fclose(file);
 }
 
-/* A certificate `name` that holds from a day ago until `seconds` from now, signed by `by`, or by itself if that is NULL; written to
+/* A certificate of `name`, also as its DNS name, that holds from a day ago until `seconds` from now, signed by `by`, or by itself if that is NULL; written to
  * DIR/name.crt and DIR/name.key. */
-static struct rig_cert rig_cert_new(const char *dir, const char *name, const struct rig_cert *by,
-                                    long seconds)
+static inline struct rig_cert rig_cert_new(const char *dir, const char *name,
+                                           const struct rig_cert *by, long seconds)
 {
     struct rig_cert cert = {.x509 = X509_new(), .key = EVP_EC_gen("P-256")};
     static long serial;
@@ -50,6 +50,11 @@ static struct rig_cert rig_cert_new(const char *dir, const char *name, const str
         X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, by == NULL ? "CA:TRUE" : "CA:FALSE");
     X509_add_ext(cert.x509, authority, -1);
     X509_EXTENSION_free(authority);
+    char names[RIG_PATH_BYTES];
+    snprintf(names, sizeof names, "DNS:%s", name);
+    X509_EXTENSION *named = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
+    X509_add_ext(cert.x509, named, -1);
+    X509_EXTENSION_free(named);
     cr_assert_gt(X509_sign(cert.x509, by != NULL ? by->key : cert.key, EVP_sha256()), 0);
     snprintf(cert.cert_file, sizeof cert.cert_file, "%s/%s.crt", dir, name);
     snprintf(cert.key_file, sizeof cert.key_file, "%s/%s.key", dir, name);
@@ -57,15 +62,15 @@ static struct rig_cert rig_cert_new(const char *dir, const char *name, const str
     return cert;
 }
 
-static void rig_cert_free(struct rig_cert *cert)
+static inline void rig_cert_free(struct rig_cert *cert)
 {
     X509_free(cert->x509);
     EVP_PKEY_free(cert->key);
 }
 
 /* A client's end on `fd`; `own` may be NULL. */
-static SSL *rig_client_new(int fd, const struct rig_cert *authority, const struct rig_cert *own,
-                           int version_max)
+static inline SSL *rig_client_new(int fd, const struct rig_cert *authority,
+                                  const struct rig_cert *own, int version_max)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_security_level(context, 0);

@@ -19,7 +19,8 @@ static inline struct trust *trust_of(const char *text)
     fclose(file);
     struct trust *trust = NULL;
     struct buf why = {0};
-    cr_assert_eq(trust_new(&trust, path, &why), ERR_OK, "%.*s", (int)why.len, why.data);
+    const struct trust_opts opts = {.secret_file = path};
+    cr_assert_eq(trust_new(&trust, &opts, &why), ERR_OK, "%.*s", (int)why.len, why.data);
     unlink(path);
     return trust;
 }

@@ -116,6 +116,29 @@ void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoc
     set_map(next);
 }
 
+/* Users are not simulated here. */
+enum err membership_known_users(const char *dir, struct roster **out)
+{
+    (void)dir;
+    *out = NULL;
+    return ERR_OK;
+}
+
+void membership_change_users(struct membership *m, struct roster_change *change,
+                             uint32_t timeout_ms, users_on_done *on_done, void *arg)
+{
+    (void)m;
+    (void)timeout_ms;
+    roster_change_free(change);
+    on_done(arg, USERS_REFUSED, "ERR not simulated");
+}
+
+void membership_users_in_force(struct membership *m, uint64_t version)
+{
+    (void)m;
+    (void)version;
+}
+
 void membership_status(struct membership *m, struct membership_status *out)
 {
     (void)m;
