@@ -40,6 +40,7 @@ HEALTHY = {
     f'redis_errors_total{{{NODE},err="INDOUBT"}}': "1x80",
     f"redis_rejected_connections_total{{{NODE}}}": "4x80",
     f"fanfare_partitions_unled{{{NODE}}}": "0x80",
+    f"fanfare_partitions_lost{{{NODE}}}": "0x80",
     f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x80",
     f"fanfare_partition_rebuilds_total{{{NODE}}}": "1x80",
     f"fanfare_replicas_damaged{{{NODE}}}": "0x80",
@@ -139,6 +140,8 @@ CASES = {
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m", {"FanfareCertificateExpires": AT_A}),
     "a certificate has expired": (
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "0x80"}, "45s", "2m", {"FanfareCertificateExpired": AT_A}),
+    "the last replica of a partition is lost": (
+        {f"fanfare_partitions_lost{{{NODE}}}": "0x4 1x76"}, "45s", "2m", {"FanfarePartitionsLost": AT_A}),
     "a node's certificate holds for another week": (
         {f"fanfare_cluster_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m",
         {"FanfareClusterCertificateExpires": AT_A}),
