@@ -13,7 +13,6 @@ from lib.wait import SCALE, wait_until
 PATIENCE_S = 30 * SCALE
 WRONG = RespError("WRONGPASS invalid username-password pair or user is disabled.")
 NO_KEY = RespError("NOPERM No permissions to access a key")
-KEY_LEFT = "-@all"
 
 
 def closes(client):
@@ -63,8 +62,9 @@ def test_a_change_is_in_force_on_every_node_when_it_is_answered(start_cluster, l
             assert by.call("ACL", "SETUSER", "bo", "on", ">pw") == "OK"
             logins = [login(node, "bo") for node in cluster]
             assert asked[(number + 1) % 3].call("ACL", "DELUSER", "bo", "bo", "nobody") == 1
-            assert [client.call("AUTH", "bo", "pw") for client in asked] == [WRONG] * 3
+            assert [client.call("ACL", "GETUSER", "bo") for client in asked] == [None] * 3
             assert all(closes(client) for client in logins)
+        assert [client.call("AUTH", "bo", "pw") for client in asked] == [WRONG] * 3
         assert {info(node)["fanfare_users"] for node in cluster} == {"cluster"}
 
 
