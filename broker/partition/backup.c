@@ -42,22 +42,30 @@ struct backup {
     uint64_t file_bytes_max;
     uint64_t looked_ns;
 
-    struct condition condition;        /* guards the rest */
-    struct partition_request *request; /* a READ that waits; NULL: none */
-    uint64_t request_at;
-    uint32_t request_bytes;
-    uint64_t heard_ns; /* of it */
-    struct buf ready;  /* written and not read, from `ready_from` on */
+    struct buf ready; /* written and not read, from `ready_from` on */
     size_t ready_from;
-    uint64_t given;  /* bytes that were read: the offset of the next one */
     struct buf last; /* what was read last, in case its reader has to ask again */
     uint64_t last_at;
-    bool is_whole;   /* nothing is added to `ready` any more */
-    const char *why; /* it ends before its end */
-    bool is_cancelled;
+
+    /* The store thread looks at these, too. */
+    atomic_uint_fast64_t given;  /* bytes that were read: the offset of the next one */
+    atomic_uint_fast64_t walked; /* keys, once it is whole */
+    atomic_bool is_whole;        /* nothing is added to `ready` any more */
+    atomic_bool is_cancelled;
+    _Atomic(const char *) why; /* it ends before its end */
+
+    /* Held for a moment: the store thread would wait for whoever has less of the processors than others. */
+    struct condition condition;
+    struct asked { /* a READ that waits; request NULL: none */
+        struct partition_request *request;
+        uint64_t at;
+        uint32_t bytes;
+        uint64_t asked_ns;
+    } asked;
+    uint64_t heard_ns; /* of the last one */
 };
 
-/* ---- answers; the condition is held, or nobody else knows of it yet ---- */
+/* ---- answers ---- */
 
 static struct reply reply_to(struct partition_request *request)
 {
@@ -71,26 +79,21 @@ static void refuse(struct partition_request *request, const char *why)
     request_answer(request, ERR_OK);
 }
 
-static void refuse_waiting(struct backup *b, const char *why)
-{
-    if (b->request != NULL) { refuse(b->request, why); }
-    b->request = NULL;
-}
-
 static size_t ready_bytes(const struct backup *b)
 {
     return b->ready.len - b->ready_from;
 }
 
 /* The bytes that are asked for, out of `ready`, or once more. */
-static bool take_ready(struct backup *b)
+static bool take_ready(struct backup *b, const struct asked *asked)
 {
-    if (b->request_at != b->given) { return b->request_at == b->last_at && b->last.len > 0; }
-    size_t bytes = ready_bytes(b) < b->request_bytes ? ready_bytes(b) : b->request_bytes;
+    uint64_t given = atomic_load(&b->given);
+    if (asked->at != given) { return asked->at == b->last_at && b->last.len > 0; }
+    size_t bytes = ready_bytes(b) < asked->bytes ? ready_bytes(b) : asked->bytes;
     b->last.len = 0;
     if (bytes > 0) { buf_append(&b->last, slice_of(b->ready.data + b->ready_from, bytes)); }
-    b->last_at = b->given;
-    b->given += bytes;
+    b->last_at = given;
+    atomic_store(&b->given, given + bytes);
     b->ready_from += bytes;
     if (b->ready_from == b->ready.len) { b->ready.len = b->ready_from = 0; }
     if (b->ready_from > BACKUP_READY_BYTES) {
@@ -100,69 +103,88 @@ static bool take_ready(struct backup *b)
     return true;
 }
 
-/* Answer who waits, if there is enough, or if the wait has been long. */
+/* Is there somebody to be answered now: is there enough, or has the wait been long? */
+static bool next_asked(struct backup *b, struct asked *out)
+{
+    condition_take(&b->condition);
+    *out = b->asked;
+    bool is_due =
+        out->request != NULL &&
+        (out->at != atomic_load(&b->given) || atomic_load(&b->is_whole) ||
+         ready_bytes(b) >= out->bytes || clock_mono_ns() - out->asked_ns >= PULSE_MS * NS_PER_MS);
+    if (is_due) { b->asked.request = NULL; }
+    condition_release(&b->condition);
+    return is_due;
+}
+
 static void serve(struct backup *b)
 {
-    if (b->request == NULL) { return; }
-    bool is_again = b->request_at != b->given;
-    bool is_late = clock_mono_ns() - b->heard_ns >= PULSE_MS * NS_PER_MS;
-    if (!is_again && !is_late && !b->is_whole && ready_bytes(b) < b->request_bytes) { return; }
-    if (!take_ready(b)) {
-        refuse_waiting(b, "the offset is none that can be read next");
+    struct asked asked;
+    if (!next_asked(b, &asked)) { return; }
+    if (!take_ready(b, &asked)) {
+        refuse(asked.request, "the offset is none that can be read next");
         return;
     }
-    struct reply reply = reply_to(b->request);
+    struct reply reply = reply_to(asked.request);
     reply_array(&reply, 3);
-    reply_int(&reply, b->is_whole && ready_bytes(b) == 0);
+    reply_int(&reply, atomic_load(&b->is_whole) && ready_bytes(b) == 0);
     reply_int(&reply, crc32c(0, b->last.data, b->last.len));
     reply_bulk(&reply, buf_slice(&b->last));
-    request_answer(b->request, ERR_OK);
-    b->request = NULL;
+    request_answer(asked.request, ERR_OK);
+}
+
+/* Until somebody asks, or it is time to look. */
+static void wait_for_asked(struct backup *b)
+{
+    condition_take(&b->condition);
+    bool has_asked =
+        b->asked.request != NULL && (atomic_load(&b->is_whole) || ready_bytes(b) >= b->asked.bytes);
+    if (!has_asked && !atomic_load(&b->is_cancelled)) { condition_wait(&b->condition, LOOK_MS); }
+    condition_release(&b->condition);
+    serve(b);
 }
 
 /* ---- the walk ---- */
 
-/* Has it to end? The condition is held. */
+/* Has it to end? */
 static bool is_over(struct backup *b)
 {
     uint64_t now_ns = clock_mono_ns();
-    if (b->is_cancelled || b->why != NULL) { return true; }
-    if (now_ns - b->heard_ns > b->partition->all->opts.backup_idle_ms * NS_PER_MS) {
-        b->why = "nobody has read it for too long";
-    }
-    if (b->reader == NULL || now_ns - b->looked_ns < LOOK_MS * NS_PER_MS) { return b->why != NULL; }
+    if (atomic_load(&b->is_cancelled) || atomic_load(&b->why) != NULL) { return true; }
+    if (now_ns - b->looked_ns < LOOK_MS * NS_PER_MS) { return false; }
     b->looked_ns = now_ns;
-    if (store_txn_size(b->reader).file_bytes > b->file_bytes_max) {
-        b->why = "the partition's file has grown too much while it was read: read it faster";
+    condition_take(&b->condition);
+    uint64_t heard_ns = b->heard_ns;
+    condition_release(&b->condition);
+    if (now_ns > heard_ns &&
+        now_ns - heard_ns > b->partition->all->opts.backup_idle_ms * NS_PER_MS) {
+        atomic_store(&b->why, "nobody has read it for too long");
     }
-    return b->why != NULL;
+    if (b->reader != NULL && store_txn_size(b->reader).file_bytes > b->file_bytes_max) {
+        atomic_store(&b->why,
+                     "the partition's file has grown too much while it was read: read it faster");
+    }
+    return atomic_load(&b->why) != NULL;
 }
 
 static bool on_go_on(void *arg)
 {
     struct backup *b = arg;
-    condition_take(&b->condition);
     serve(b);
-    bool goes_on = !is_over(b);
-    condition_release(&b->condition);
-    return goes_on;
+    return !is_over(b);
 }
 
 /* What is written becomes ready; then wait until less is. */
 static bool on_take(void *arg, struct buf *out)
 {
     struct backup *b = arg;
-    condition_take(&b->condition);
     buf_append(&b->ready, buf_slice(out));
     out->len = 0;
     serve(b);
     while (!is_over(b) && ready_bytes(b) >= BACKUP_READY_BYTES) {
-        condition_wait(&b->condition, LOOK_MS);
-        serve(b);
+        wait_for_asked(b);
     }
-    bool goes_on = b->why == NULL && !b->is_cancelled;
-    condition_release(&b->condition);
-    return goes_on;
+    return !is_over(b);
 }
 
 static void note_number(struct backup *b, const char *name, uint64_t v)
@@ -214,17 +236,34 @@ static bool walk(struct backup *b)
 }
 
 /* The transaction ends, and what was walked is there to be read. */
-static void walk_end(struct backup *b, bool is_whole)
+static void walk_end(struct backup *b, bool is_through)
 {
     enum err err = store_txn_err(b->reader);
     store_reader_end(b->reader);
-    condition_take(&b->condition);
     store_reader_free(b->reader);
     b->reader = NULL;
-    if (err != ERR_OK && b->why == NULL) { b->why = "the partition cannot be read"; }
-    b->is_whole = is_whole && b->why == NULL;
-    if (b->is_whole) { buf_append(&b->ready, buf_slice(&b->out)); }
+    if (err != ERR_OK) { atomic_store(&b->why, "the partition cannot be read"); }
+    if (!is_through || err != ERR_OK) { return; }
+    buf_append(&b->ready, buf_slice(&b->out));
+    atomic_store(&b->walked, b->keys);
+    atomic_store(&b->is_whole, true);
+}
+
+static const char *end_reason(struct backup *b)
+{
+    const char *why = atomic_load(&b->why);
+    return why != NULL ? why : "the backup has ended";
+}
+
+/* Nobody is answered here from now on. */
+static void refuse_from_now(struct backup *b)
+{
+    condition_take(&b->condition);
+    struct partition_request *request = b->asked.request;
+    b->asked.request = NULL;
+    if (atomic_load(&b->why) == NULL) { atomic_store(&b->is_cancelled, true); }
     condition_release(&b->condition);
+    if (request != NULL) { refuse(request, end_reason(b)); }
 }
 
 static void on_ended(struct task *task);
@@ -234,13 +273,11 @@ static void main_of(void *arg)
     struct backup *b = arg;
     thread_yield_to_others();
     walk_end(b, walk(b));
-    condition_take(&b->condition);
-    while (b->is_whole && !is_over(b)) {
+    while (atomic_load(&b->is_whole) && !is_over(b)) {
         serve(b);
-        condition_wait(&b->condition, LOOK_MS);
+        wait_for_asked(b);
     }
-    refuse_waiting(b, b->why != NULL ? b->why : "the backup has ended");
-    condition_release(&b->condition);
+    refuse_from_now(b);
     store_file_unref(b->file);
     b->ended_task.run = on_ended;
     mailbox_post(&b->partition->thread->mailbox, &b->ended_task);
@@ -289,13 +326,12 @@ static void on_ended(struct task *task)
 static void cancel(struct backup *b, enum err err)
 {
     condition_take(&b->condition);
-    b->is_cancelled = true;
-    if (b->request != NULL && err != ERR_OK) {
-        request_answer(b->request, err);
-        b->request = NULL;
-    }
+    struct partition_request *request = b->asked.request;
+    b->asked.request = NULL;
+    atomic_store(&b->is_cancelled, true);
     condition_tell(&b->condition);
     condition_release(&b->condition);
+    if (request != NULL) { request_answer(request, err); }
 }
 
 void backups_cancel(struct partition *p)
@@ -325,31 +361,26 @@ static struct backup *find(struct partition *p, struct slice text)
     return NULL;
 }
 
-static void read_next(struct backup *b, struct partition_request *request, uint64_t at,
-                      uint32_t bytes)
+static void read_next(struct backup *b, const struct asked *asked)
 {
     condition_take(&b->condition);
-    refuse_waiting(b, "it is asked for again");
-    if (b->why != NULL || b->is_cancelled) {
-        refuse(request, b->why != NULL ? b->why : "the backup has ended");
-    } else {
-        b->request = request;
-        b->request_at = at;
-        b->request_bytes = bytes;
-        b->heard_ns = clock_mono_ns();
-        condition_tell(&b->condition);
-    }
+    struct partition_request *before = b->asked.request;
+    bool is_ended = atomic_load(&b->why) != NULL || atomic_load(&b->is_cancelled);
+    b->heard_ns = asked->asked_ns;
+    b->asked = *asked;
+    if (is_ended) { b->asked.request = NULL; }
+    condition_tell(&b->condition);
     condition_release(&b->condition);
+    if (before != NULL) { refuse(before, "it is asked for again"); }
+    if (is_ended) { refuse(asked->request, end_reason(b)); }
 }
 
 static void end(struct partition *p, struct backup *b, struct partition_request *request)
 {
     struct reply reply = reply_to(request);
-    condition_take(&b->condition);
     reply_array(&reply, 2);
-    reply_int(&reply, (int64_t)(b->is_whole ? b->keys : 0));
-    reply_int(&reply, (int64_t)b->given);
-    condition_release(&b->condition);
+    reply_int(&reply, (int64_t)atomic_load(&b->walked));
+    reply_int(&reply, (int64_t)atomic_load(&b->given));
     cancel(b, ERR_NOT_LEADER);
     store_thread_answer(p, request, ERR_OK);
 }
@@ -388,7 +419,7 @@ bool backup_go_on(struct partition *p, struct partition_request *request)
     } else if (is_word(request, "read") && call->argc == 6 && slice_to_int64(call->argv[4], &at) &&
                at >= 0 && slice_to_int64(call->argv[5], &bytes) && bytes > 0 &&
                bytes <= BACKUP_READ_BYTES_MAX) {
-        read_next(b, request, (uint64_t)at, (uint32_t)bytes);
+        read_next(b, &(struct asked){request, (uint64_t)at, (uint32_t)bytes, clock_mono_ns()});
     } else {
         answer_error(p, request, "syntax error");
     }
