@@ -27,6 +27,7 @@ HEALTHY = {
     f"fanfare_cluster_partitions_unowned{{{OTHER}}}": "0x80",
     f"fanfare_cluster_partitions_warming{{{NODE}}}": "0x80",
     f"fanfare_partitions_unserved{{{NODE}}}": "0x80",
+    f"fanfare_partitions_lost{{{NODE}}}": "0x80",
     f"fanfare_raft_has_leader{{{NODE}}}": "1x80",
     f"fanfare_raft_has_leader{{{OTHER}}}": "1x80",
     f"fanfare_raft_term{{{NODE}}}": "3x80",
@@ -85,6 +86,8 @@ CASES = {
         {f"fanfare_cluster_partitions_warming{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsWarming": AT_A}),
     "a node cannot use a partition": (
         {f"fanfare_partitions_unserved{{{NODE}}}": "1x80"}, "15s", "2m", {"FanfarePartitionsUnserved": AT_A}),
+    "a partition whose keys nobody has": (
+        {f"fanfare_partitions_lost{{{NODE}}}": "0x3 1x80"}, "15s", "2m", {"FanfarePartitionsLost": AT_A}),
     "a node is not ready": (
         {f"fanfare_ready{{{NODE}}}": "0x80"}, "1m", "3m", {"FanfareNotReady": AT_A}),
     "no link between two members that are up": (

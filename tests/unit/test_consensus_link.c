@@ -19,7 +19,7 @@
 struct end {
     struct link *link;
     struct fixture *f;
-    struct trust *trust; /* or NULL */
+    struct trust *trust;        /* or NULL */
     char from[LINK_NAME_BYTES]; /* "-": it was not told */
     char shown[LINK_NAME_BYTES];
     uint64_t frame_count;
