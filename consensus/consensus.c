@@ -47,18 +47,28 @@ static void on_fatal(void *arg, const char *what)
     _Exit(70); /* no clean-up: nothing more may be written */
 }
 
+struct contact {
+    struct consensus *consensus;
+    const char *shown_name;
+};
+
 static void on_contact_note(void *arg, struct slice note)
 {
-    struct consensus *c = arg;
-    if (c->opts.on_note != NULL) { c->opts.on_note(c->opts.arg, NULL, note); }
+    struct contact *contact = arg;
+    const struct consensus_opts *opts = &contact->consensus->opts;
+    if (opts->on_contact_note != NULL) {
+        opts->on_contact_note(opts->arg, contact->shown_name, note);
+    }
 }
 
-static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+static void on_frame(void *arg, const char *from_name, const char *shown_name, struct slice frame,
+                     bool *is_garbage)
 {
-    static const struct message_handler contact = {NULL, NULL, on_contact_note};
+    static const struct message_handler handler = {NULL, NULL, on_contact_note};
     struct consensus *c = arg;
+    struct contact contact = {c, shown_name};
     enum err err = from_name != NULL ? engine_receive(c->loop.engine, from_name, frame)
-                                     : message_decode(frame, &contact, c);
+                                     : message_decode(frame, &handler, &contact);
     *is_garbage = err != ERR_OK;
 }
 

@@ -19,9 +19,10 @@ struct consensus_opts {
     struct trust *trust; /* as link_opts.trust */
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
                        uint16_t *port); /* NULL: of a node alone */
-    /* A note came: what is not Raft's between two nodes. `from_name` NULL: from a contact, who may
-     * be of any cluster. May be NULL: notes are dropped. Thread: the raft thread. */
+    /* A note came: what is not Raft's between two nodes. From a contact, who may be of any cluster: `shown_name` as that of
+     * link_opts.on_frame. May be NULL: notes are dropped. Thread: the raft thread. */
     void (*on_note)(void *arg, const char *from_name, struct slice note);
+    void (*on_contact_note)(void *arg, const char *shown_name, struct slice note);
     void *arg;
 };
 

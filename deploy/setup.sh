@@ -36,7 +36,7 @@ packages_of() {
         echo 'python3-celery python3-socketio python3-aiohttp python3-rq ruby-sidekiq' # applications
         echo 'python3-channels-redis python3-django-redis'
         echo 'nodejs=node npm=npm ca-certificates redis-server redis-tools iproute2 nftables'
-        echo 'haproxy prometheus kubernetes-client=kubectl python3-kubernetes' # what deploy/ is checked with
+        echo 'haproxy strace prometheus kubernetes-client=kubectl python3-kubernetes' # what deploy/ is checked with
         ;;
     bench)
         echo 'redis-server nats-server'

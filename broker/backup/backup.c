@@ -18,8 +18,9 @@
 
 enum {
     READ_BYTES = 1 << 20,
-    SILENCE_S = 60,  /* an answer does not come: the connection is lost */
-    ATTEMPTS_S = 60, /* so long a partition is begun anew and anew without a byte of it */
+    SILENCE_S = 60,    /* an answer does not come: the connection is lost */
+    ATTEMPTS_S = 60,   /* so long a partition is begun anew and anew without a byte of it */
+    ATTEMPTS_MAX = 10, /* of a partition of which some of the bytes came */
     AGAIN_MS = 500,
     PATH_BYTES = 4096,
     ID_BYTES = 64,
@@ -40,7 +41,6 @@ struct backup {
     bool is_out_bad; /* it cannot be written to: errno */
     uint64_t asked_ns;
     uint64_t began_ns;
-    uint64_t begun_anew; /* partitions */
 };
 
 static int complain(const char *what, const char *why, int exit)
@@ -55,7 +55,9 @@ static bool on_idle(void *arg, bool is_readable)
     struct backup *backup = arg;
     (void)is_readable;
     progress_transfer(&backup->progress, backup->out.at);
-    if (backup_signals_have_come(backup->stop_fd)) { backup->is_stopped = true; }
+    if (backup->stop_fd >= 0 && backup_signals_have_come(backup->stop_fd)) {
+        backup->is_stopped = true;
+    }
     return !backup->is_stopped && clock_mono_ns() - backup->asked_ns < SILENCE_S * NS_PER_S;
 }
 
@@ -250,19 +252,20 @@ static bool take_partition(struct backup *backup, uint32_t partition)
 {
     struct backup_section *section = &backup->directory.section[partition];
     uint64_t tried_ns = clock_mono_ns();
+    uint32_t attempts = 0;
     *section = (struct backup_section){.partition = partition};
     while (!take(backup, section)) {
         struct pollfd wait = {.fd = backup->stop_fd, .events = POLLIN};
         if (backup->is_stopped || backup->is_out_bad) { return false; }
         if (section->bytes > 0) {
-            backup->begun_anew++;
+            if (++attempts == ATTEMPTS_MAX) { return false; }
             tried_ns = clock_mono_ns();
             fprintf(stderr, "fanfare backup: partition %u is begun anew: %s\n", partition,
                     backup->source.why.data);
         }
         if (clock_mono_ns() - tried_ns > ATTEMPTS_S * NS_PER_S) { return false; }
         (void)poll(&wait, 1, AGAIN_MS);
-        backup->is_stopped = backup->is_stopped || backup_signals_have_come(backup->stop_fd);
+        (void)on_idle(backup, false);
     }
     return true;
 }
@@ -373,7 +376,8 @@ int backup_main(int argc, char **argv)
                                     : backup.options.file,
                         is_terminal ? "" : strerror(errno), BACKUP_FAILED);
     }
-    backup.stop_fd = backup_signals_take();
+    /* Who waits for a pipe to be read just ends; a file that is not whole is removed first. */
+    if (backup.options.file != NULL) { backup.stop_fd = backup_signals_take(); }
     backup.idle = (struct import_idle){.fd = -1, .run = on_idle, .arg = &backup};
     backup.asked_ns = backup.began_ns = clock_mono_ns();
     target_init(&backup.source, &backup.options.server, &backup.idle);
@@ -381,7 +385,7 @@ int backup_main(int argc, char **argv)
     int exit = run(&backup);
     if (exit != BACKUP_DONE && backup.part[0] != 0) { (void)unlink(backup.part); }
     close(backup.out.fd);
-    close(backup.stop_fd);
+    if (backup.stop_fd >= 0) { close(backup.stop_fd); }
     target_fini(&backup.source);
     backup_out_fini(&backup.out);
     backup_directory_fini(&backup.directory);

@@ -25,7 +25,9 @@ static bool xread_timeout(const struct call *call, uint64_t *timeout_ms)
         if (slice_equal_nocase(call->argv[i], SLICE("streams"))) { return false; }
         if (slice_equal_nocase(call->argv[i], SLICE("group"))) {
             i += 2;
-        } else if (slice_equal_nocase(call->argv[i], SLICE("count"))) {
+        } else if (slice_equal_nocase(call->argv[i], SLICE("count")) ||
+                   slice_equal_nocase(call->argv[i], SLICE("maxcount")) ||
+                   slice_equal_nocase(call->argv[i], SLICE("maxsize"))) {
             i++;
         } else if (slice_equal_nocase(call->argv[i], SLICE("block"))) {
             bool is_good = slice_to_int64(call->argv[i + 1], &ms) && ms >= 0;

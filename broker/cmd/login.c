@@ -40,9 +40,16 @@ static void finish(void *question, struct call *call)
     say_wrong(call);
 }
 
+/* Who goes meanwhile is not kept. */
+static void interrupt(void *question, enum wait_end why)
+{
+    struct delay *delay = question;
+    if (why != WAIT_REVIEWED) { wait_over(delay->session); }
+}
+
 static void say_later(struct call *call, uint32_t delay_ms)
 {
-    static const struct wait_ops ops = {.finish = finish, .forget = forget};
+    static const struct wait_ops ops = {.finish = finish, .forget = forget, .interrupt = interrupt};
     struct delay *delay = mem_new0(sizeof *delay);
     delay->session = call->caller->session;
     metric_add(METRIC_auth_delays_total, 1);

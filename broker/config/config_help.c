@@ -23,6 +23,7 @@ void help_print(struct buf *out)
     buf_append_str(out, "Usage: fanfare [--option value | --option=value ...] [config-file]\n"
                         "       fanfare wal-check DIR\n"
                         "       fanfare recover --force-new-cluster DIR\n"
+                        "       fanfare import | backup | restore ... (each tells what it wants)\n"
                         "A message broker that speaks the Redis protocol.\n\n"
                         "Every option can also be a line `name value` of the config file (# begins "
                         "a comment line) or an\n"

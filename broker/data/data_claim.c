@@ -49,9 +49,21 @@ static void idle_collect(const struct claim_idle *claim, uint64_t before_ms, str
     if (list->count > 0) { qsort(list->pending, list->count, sizeof *list->pending, by_delivery); }
 }
 
-/* Delivered to the consumer once more. False: the stream has it no more. */
-static bool claim_one(const struct claim_idle *claim, struct store_pending pending)
+/* Does what has been appended since fit? Else it is taken back. */
+static bool fits(struct claim_idle *claim, size_t begin, size_t before, bool is_first)
 {
+    struct buf *out = claim->out->out;
+    claim->is_full = claim->bytes_max > 0 && !(is_first && claim->takes_one) &&
+                     out->len - begin > claim->bytes_max;
+    if (claim->is_full) { out->len = before; }
+    return !claim->is_full;
+}
+
+/* Delivered to the consumer once more. False: the stream has it no more. */
+static bool claim_one(struct claim_idle *claim, struct store_pending pending, size_t begin,
+                      bool is_first)
+{
+    size_t before = claim->out->out->len;
     struct data_group *group = claim->group;
     struct store_txn *txn = group->key.call->txn;
     uint64_t now_ms = store_txn_now_ms(txn);
@@ -66,6 +78,7 @@ static bool claim_one(const struct claim_idle *claim, struct store_pending pendi
         reply_int(claim->out, (int64_t)pending.count);
     }
     store_entries_end(&entries);
+    if (is_there && !fits(claim, begin, before, is_first)) { return false; }
     if (!is_there) {
         (void)store_pending_delete(txn, &group->key.object, &group->group, pending.id);
         if (pending.cid == claim->consumer->cid) { claim->consumer->pending--; }
@@ -78,7 +91,7 @@ static bool claim_one(const struct claim_idle *claim, struct store_pending pendi
     return true;
 }
 
-size_t claim_idle(const struct claim_idle *claim)
+size_t claim_idle(struct claim_idle *claim)
 {
     struct store_group *group = &claim->group->group;
     uint64_t now_ms = store_txn_now_ms(claim->group->key.call->txn);
@@ -87,9 +100,11 @@ size_t claim_idle(const struct claim_idle *claim)
     size_t claimed = 0;
     if (group->pending == 0 || group->oldest_ms > before_ms) { return 0; }
     idle_collect(claim, before_ms, &list);
+    size_t begin = claim->out->out->len;
     size_t at = 0;
     for (; at < list.count && (claim->count == 0 || claimed < claim->count); at++) {
-        claimed += claim_one(claim, list.pending[at]);
+        claimed += claim_one(claim, list.pending[at], begin, claimed == 0);
+        if (claim->is_full) { break; }
     }
     uint64_t oldest_ms = list.oldest_ms < now_ms ? list.oldest_ms : now_ms;
     group->oldest_ms = at < list.count ? list.pending[at].delivered_ms : oldest_ms;

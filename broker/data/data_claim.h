@@ -12,8 +12,11 @@ struct claim_idle {
     struct store_consumer *consumer;
     uint64_t min_idle_ms;
     uint64_t count;
+    size_t bytes_max; /* of what is appended; 0: any */
+    bool takes_one;   /* the first one may be longer */
+    bool is_full;     /* out: there was one that does not fit */
     struct reply *out;
 };
-size_t claim_idle(const struct claim_idle *claim);
+size_t claim_idle(struct claim_idle *claim);
 
 #endif

@@ -367,10 +367,25 @@ static const struct data_command *command_of(struct slice name)
     return command != NULL && command->handler != data_script_as ? command : NULL;
 }
 
+/* Scripts call the same one in a loop. */
+static const struct data_command *command_again(struct script_caller *caller, struct slice name)
+{
+    if (name.len == caller->last_len && name.len > 0 &&
+        memcmp(name.data, caller->last_name, name.len) == 0) {
+        return caller->last;
+    }
+    const struct data_command *command = command_of(name);
+    if (command == NULL || name.len > DATA_NAME_BYTES_MAX) { return command; }
+    memcpy(caller->last_name, name.data, name.len);
+    caller->last_len = name.len;
+    caller->last = command;
+    return command;
+}
+
 static void on_call(void *arg, uint32_t argc, const struct slice *argv, struct reply *reply)
 {
     struct script_caller *caller = arg;
-    const struct data_command *command = command_of(argv[0]);
+    const struct data_command *command = command_again(caller, argv[0]);
     if (LIKELY(command != NULL)) {
         run_data(caller, command, argc, argv, reply);
     } else {

@@ -5,6 +5,8 @@
 #include "data/data_script.h"
 #include "script/script.h"
 
+enum { DATA_NAME_BYTES_MAX = 24 };
+
 struct script_caller {
     struct data_call *call; /* EVAL or its kin */
     uint16_t db;            /* SELECT changes it for what follows in the script */
@@ -14,6 +16,9 @@ struct script_caller {
     bool has_written;
     bool has_place; /* of the call, looked up when first needed */
     struct data_script_place place;
+    const struct data_command *last; /* that it called; NULL: none */
+    char last_name[DATA_NAME_BYTES_MAX];
+    size_t last_len; /* as it wrote it */
 };
 
 /* Of a struct script_caller. */

@@ -9,7 +9,12 @@ struct xread {
     bool is_noack;
     bool is_claim;
     uint64_t min_idle_ms;
-    uint64_t count; /* 0: all */
+    uint64_t count;     /* 0: all, of a stream */
+    uint64_t max_count; /* of all streams together; 0: all */
+    uint64_t max_bytes; /* of the reply, but for one entry; 0: any */
+    uint64_t taken;
+    uint64_t bytes; /* of the reply so far */
+    bool is_full;   /* an entry did not fit: nothing is read any more */
     struct slice group;
     struct slice consumer;
     uint32_t keys_at;
@@ -39,6 +44,16 @@ static bool xread_option(struct xread *read, uint32_t *i)
     } else if (arg_is_with_value(call, *i, "COUNT")) {
         if (!arg_int(call, ++*i, &v)) { return false; }
         read->count = v > 0 ? (uint64_t)v : 0;
+    } else if (arg_is_with_value(call, *i, "MAXCOUNT")) {
+        if (!arg_int_in(call, ++*i, 1, INT64_MAX, "ERR MAXCOUNT must be a positive integer", &v)) {
+            return false;
+        }
+        read->max_count = (uint64_t)v;
+    } else if (arg_is_with_value(call, *i, "MAXSIZE")) {
+        if (!arg_int_in(call, ++*i, 1, INT64_MAX, "ERR MAXSIZE must be a positive integer", &v)) {
+            return false;
+        }
+        read->max_bytes = (uint64_t)v;
     } else if (read->is_group && arg_is(call, *i, "GROUP") && *i + 2 < call->argc) {
         read->group = call->argv[++*i];
         read->consumer = call->argv[++*i];
@@ -86,18 +101,71 @@ static bool xread_options(struct xread *read)
         reply_error(call->reply, "ERR Missing GROUP option for XREADGROUP");
         return false;
     }
+    if (read->max_count > 0 && read->max_count < read->count) {
+        reply_error(call->reply, "ERR MAXCOUNT must be greater than or equal to COUNT");
+        return false;
+    }
     read->keys_at = i + 1;
     read->stream_count = words / 2;
     return true;
 }
 
+/* ---- how much ---- */
+
+/* How many entries the next stream may give; 0: all. False: none. */
+static bool may_read(const struct xread *read, uint64_t *wanted)
+{
+    uint64_t left = read->max_count - read->taken;
+    *wanted = read->count;
+    if (read->is_full || (read->max_count > 0 && left == 0)) { return false; }
+    if (read->max_count > 0 && (*wanted == 0 || *wanted > left)) { *wanted = left; }
+    return true;
+}
+
+/* One more entry, written from `before` on. False: it does not fit, and is taken back. */
+static bool take_entry(struct xread *read, size_t before)
+{
+    struct buf *entries = read->entries_out.out;
+    uint64_t bytes = entries->len - before;
+    if (read->max_bytes > 0 && read->taken > 0 && read->bytes + bytes > read->max_bytes) {
+        entries->len = before;
+        read->is_full = true;
+        return false;
+    }
+    read->taken++;
+    read->bytes += bytes;
+    return true;
+}
+
+/* Entries from an id on: encoded, and their ids noted, since nothing may be written meanwhile. NULL: they are not wanted. */
+static size_t take_entries(struct xread *read, const struct store_object *stream,
+                           struct store_id from, uint64_t wanted, struct buf *ids)
+{
+    struct store_entries entries;
+    size_t count = 0;
+    bool any = store_entries_begin(&entries, read->call->txn, stream, from, STORE_UP);
+    for (; any && (wanted == 0 || count < wanted); any = store_entries_next(&entries)) {
+        size_t before = read->entries_out.out->len;
+        entry_reply(&read->entries_out, &entries);
+        if (!take_entry(read, before)) { break; }
+        if (ids != NULL) { buf_append(ids, slice_of(&entries.id, sizeof entries.id)); }
+        count++;
+    }
+    store_entries_end(&entries);
+    return count;
+}
+
+/* ---- what is found ---- */
+
 /* A stream's entries are found: its head goes before them. */
 static void found_stream(struct xread *read, uint32_t s, size_t count, const struct buf *entries)
 {
     struct data_call *call = read->call;
+    size_t before = read->found.len;
     if (call->reply->version < 3) { reply_array(&read->out, 2); }
     reply_bulk(&read->out, call->argv[read->keys_at + s]);
     reply_array(&read->out, count);
+    read->bytes += read->found.len - before;
     buf_append(&read->found, buf_slice(entries));
     read->found_count++;
 }
@@ -143,15 +211,16 @@ static bool xread_id(struct xread *read, uint32_t s, const struct data_key *key,
 static bool xread_stream(struct xread *read, uint32_t s)
 {
     struct data_key key;
-    struct entry_range range = {.to = STORE_ID_MAX, .count = read->count};
+    struct store_id from;
+    uint64_t wanted;
     if (!key_open(read->call, read->call->argv[read->keys_at + s], STORE_STREAM, &key)) {
         return false;
     }
-    if (!xread_id(read, s, &key, &range.from)) { return false; }
-    if (!key.is_there || !id_next(&range.from)) { return true; }
+    if (!xread_id(read, s, &key, &from)) { return false; }
+    if (!key.is_there || !id_next(&from) || !may_read(read, &wanted)) { return true; }
     struct buf entries = {0};
-    struct reply out = {.out = &entries, .version = read->call->reply->version};
-    size_t count = entries_collect(&key, &range, &out);
+    read->entries_out = (struct reply){.out = &entries, .version = read->call->reply->version};
+    size_t count = take_entries(read, &key.object, from, wanted, NULL);
     if (count > 0) { found_stream(read, s, count, &entries); }
     buf_fini(&entries);
     return true;
@@ -174,36 +243,37 @@ void data_xread(struct data_call *call)
 
 /* ---- XREADGROUP ---- */
 
-/* Entries above the group's last one: encoded, and their ids noted, since nothing may be written meanwhile. */
-static size_t new_entries(struct xread *read, struct data_group *group, uint64_t wanted,
-                          struct buf *ids)
+/* Of what others, or nobody, had for too long. */
+static size_t claim_entries(struct xread *read, struct data_group *group,
+                            struct store_consumer *consumer, uint64_t wanted)
 {
-    struct reply *out = &read->entries_out;
-    struct store_id from = group->group.last;
-    struct store_entries entries;
-    size_t count = 0;
-    if (!id_next(&from)) { return 0; }
-    bool any = store_entries_begin(&entries, read->call->txn, &group->key.object, from, STORE_UP);
-    for (; any; any = store_entries_next(&entries)) {
-        entry_reply(out, &entries);
-        buf_append(ids, slice_of(&entries.id, sizeof entries.id));
-        count++;
-        if (wanted > 0 && count == wanted) { break; }
-    }
-    store_entries_end(&entries);
-    return count;
+    const struct buf *out = read->entries_out.out;
+    size_t before = out->len;
+    uint64_t left = read->max_bytes > read->bytes ? read->max_bytes - read->bytes : 1;
+    struct claim_idle claim = {.group = group,
+                               .consumer = consumer,
+                               .min_idle_ms = read->min_idle_ms,
+                               .count = wanted,
+                               .bytes_max = read->max_bytes > 0 ? left : 0,
+                               .takes_one = read->taken == 0,
+                               .out = &read->entries_out};
+    size_t claimed = claim_idle(&claim);
+    read->taken += claimed;
+    read->bytes += out->len - before;
+    read->is_full = claim.is_full;
+    return claimed;
 }
 
 /* What others, or nobody, had for too long, then what nobody has had. */
 static size_t next_entries(struct xread *read, struct data_group *group,
-                           struct store_consumer *consumer, struct buf *ids)
+                           struct store_consumer *consumer, uint64_t wanted, struct buf *ids)
 {
-    const struct claim_idle claim = {group, consumer, read->min_idle_ms, read->count,
-                                     &read->entries_out};
-    size_t claimed = read->is_claim ? claim_idle(&claim) : 0;
-    if (read->count > 0 && claimed == read->count) { return claimed; }
-    uint64_t wanted = read->count > 0 ? read->count - claimed : 0;
-    return claimed + new_entries(read, group, wanted, ids);
+    size_t claimed = read->is_claim ? claim_entries(read, group, consumer, wanted) : 0;
+    struct store_id from = group->group.last;
+    bool is_enough = read->is_full || (wanted > 0 && claimed == wanted);
+    if (is_enough || !id_next(&from)) { return claimed; }
+    uint64_t left = wanted > 0 ? wanted - claimed : 0;
+    return claimed + take_entries(read, &group->key.object, from, left, ids);
 }
 
 /* The group has seen one more entry. */
@@ -236,7 +306,7 @@ static void deliver(struct xread *read, struct data_group *group, struct store_c
 /* What is pending for the consumer above an id, as it stands: entries that are gone with no fields. */
 static size_t old_entries(struct xread *read, struct data_group *group,
                           const struct store_consumer *consumer, struct store_id after,
-                          struct buf *ids)
+                          uint64_t wanted, struct buf *ids)
 {
     struct reply *out = &read->entries_out;
     struct store_txn *txn = read->call->txn;
@@ -245,23 +315,24 @@ static size_t old_entries(struct xread *read, struct data_group *group,
     if (!id_next(&after)) { return 0; }
     bool any =
         store_pending_walk(&walk, txn, &group->key.object, &group->group, consumer->cid, after);
-    for (; any; any = store_walk_next(&walk)) {
+    for (; any && (wanted == 0 || count < wanted); any = store_walk_next(&walk)) {
         struct store_pending pending = store_pending_of(&walk, &group->key.object, &group->group);
         struct store_entries entries;
+        size_t before = out->out->len;
         bool is_there =
             store_entries_begin(&entries, txn, &group->key.object, pending.id, STORE_UP) &&
             store_id_compare(entries.id, pending.id) == 0;
         if (is_there) {
             entry_reply(out, &entries);
-            buf_append(ids, slice_of(&pending, sizeof pending));
         } else {
             reply_array(out, 2);
             reply_id(out, pending.id);
             reply_null_array(out);
         }
         store_entries_end(&entries);
+        if (!take_entry(read, before)) { break; }
+        if (is_there) { buf_append(ids, slice_of(&pending, sizeof pending)); }
         count++;
-        if (read->count > 0 && count == read->count) { break; }
     }
     store_walk_end(&walk);
     return count;
@@ -304,6 +375,8 @@ static void xreadgroup_stream(struct xread *read, uint32_t s)
     struct slice key = call->argv[read->keys_at + s];
     bool is_new;
     struct store_id after = {0, 0};
+    uint64_t wanted;
+    if (!may_read(read, &wanted)) { return; }
     bool is_there = group_find(call, key, read->group, &group) == GROUP_FOUND;
     CHECK(is_there); /* xreadgroup_check has seen it */
     bool has_id = xreadgroup_id(read, s, &is_new, &after);
@@ -312,8 +385,8 @@ static void xreadgroup_stream(struct xread *read, uint32_t s)
     struct buf ids = {0};
     read->entries_out = (struct reply){.out = &entries, .version = call->reply->version};
     struct store_consumer consumer = group_consumer(&group, read->consumer, NULL);
-    size_t count = is_new ? next_entries(read, &group, &consumer, &ids)
-                          : old_entries(read, &group, &consumer, after, &ids);
+    size_t count = is_new ? next_entries(read, &group, &consumer, wanted, &ids)
+                          : old_entries(read, &group, &consumer, after, wanted, &ids);
     if (is_new) {
         deliver(read, &group, &consumer, &ids);
     } else {

@@ -60,6 +60,23 @@ static bool has_words(const struct partition_request *request)
     return true;
 }
 
+/* What was not in it from the beginning, every replica must know. */
+static bool has_new_words(const struct partition_request *request)
+{
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        const struct partition_call *call = &request->call[i];
+        if (LIKELY(!slice_equal_nocase(call->argv[0], SLICE("xreadgroup")))) { continue; }
+        for (uint32_t word = 4; word < call->argc; word++) {
+            if (slice_equal_nocase(call->argv[word], SLICE("streams"))) { break; }
+            if (slice_equal_nocase(call->argv[word], SLICE("maxcount")) ||
+                slice_equal_nocase(call->argv[word], SLICE("maxsize"))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* What executes a script must know how. */
 static void note_scripts(const struct partition *p, struct partition_request *request)
 {
@@ -341,7 +358,9 @@ static void put_serve(struct proposed *e, struct waiter *waiter)
     entry_add(e, ENTRY_SERVE)->waiter = waiter;
     const struct partition_request *request = waiter_request(waiter);
     entry_add_request(&e->data, ENTRY_SERVE, request, entry_request_bytes(request));
-    if (request->is_lent) { entry_raise_level(&e->data, ENTRY_LEVEL_LENT); }
+    if (request->is_lent || has_new_words(request)) {
+        entry_raise_level(&e->data, ENTRY_LEVEL_LENT);
+    }
 }
 
 static void put_serves(struct partition *p, struct proposed *e)
@@ -378,6 +397,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         batch->bytes = request->need;
         entry_add_request(&e->data, ENTRY_WRITE, request, request->need);
         if (request->level > 0) { entry_raise_level(&e->data, request->level); }
+        if (has_new_words(request)) { entry_raise_level(&e->data, ENTRY_LEVEL_LENT); }
         put_serves_for(p, e, request);
     }
 }

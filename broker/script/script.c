@@ -52,6 +52,8 @@ static struct script_state *state_new(bool is_alone)
     if (is_alone) { /* it takes its memory back sooner than one that is kept: see the header */
         (void)lua_gc(state->lua, LUA_GCSETPAUSE, 120);
         (void)lua_gc(state->lua, LUA_GCSETSTEPMUL, 400);
+    } else { /* there is room for four times what is in use, as long as that is little */
+        (void)lua_gc(state->lua, LUA_GCSETPAUSE, 400);
     }
     return state;
 }

@@ -2,8 +2,8 @@
  * instruction by what they are given. The count is the same on all replicas.
  *
  * Two instructions have no bound of their own: `..` makes a text of any length, and `<` reads two. Lua makes all text in one
- * function, luaS_newlstr, and compares it with strcoll; the linker puts ours in their places (CMakeLists.txt), which charge
- * what is long. */
+ * function, luaS_newlstr, and compares it with strcoll; ours are put in their places (CMakeLists.txt), which charge what is
+ * long. */
 #include "script/script_int.h"
 
 enum { HOOK_COUNT = 1000 };
@@ -59,7 +59,7 @@ static void note_text(lua_State *lua, struct script_state *state, size_t len)
 struct TString; /* Lua's */
 struct TString *__real_luaS_newlstr(lua_State *lua, const char *text, size_t len);
 struct TString *__wrap_luaS_newlstr(lua_State *lua, const char *text, size_t len);
-int __wrap_strcoll(const char *a, const char *b);
+int script_strcoll(const char *a, const char *b);
 
 struct TString *__wrap_luaS_newlstr(lua_State *lua, const char *text, size_t len)
 {
@@ -68,7 +68,7 @@ struct TString *__wrap_luaS_newlstr(lua_State *lua, const char *text, size_t len
 }
 
 /* As in the C locale, which is the broker's. */
-int __wrap_strcoll(const char *a, const char *b)
+int script_strcoll(const char *a, const char *b)
 {
     int order;
     while ((order = strncmp(a, b, LONG_BYTES)) == 0 && strnlen(a, LONG_BYTES) == LONG_BYTES) {

@@ -41,8 +41,10 @@ struct link_opts {
      * address. */
     bool (*address_of)(void *arg, const char *node_name, char host[LINK_HOST_BYTES],
                        uint16_t *port);
-    /* `from_name` NULL: from a contact, who may be of any cluster, or of none. */
-    void (*on_frame)(void *arg, const char *from_name, struct slice frame, bool *is_garbage);
+    /* `from_name` NULL: from a contact, who may be of any cluster, or of none; then `shown_name` is the node whose certificate it has
+     * shown, NULL where none was asked for. */
+    void (*on_frame)(void *arg, const char *from_name, const char *shown_name, struct slice frame,
+                     bool *is_garbage);
     void *arg;
 };
 

@@ -228,7 +228,8 @@ static bool take_frame(struct incoming *incoming, struct slice frame)
     }
     bool is_garbage = false;
     const char *from_name = incoming->standing == STANDING_CONTACT ? NULL : incoming->name;
-    if (frame.len > 0) { opts->on_frame(opts->arg, from_name, frame, &is_garbage); }
+    const char *shown_name = incoming->seal != NULL ? incoming->name : NULL;
+    if (frame.len > 0) { opts->on_frame(opts->arg, from_name, shown_name, frame, &is_garbage); }
     return !is_garbage;
 }
 

@@ -310,6 +310,17 @@ static void on_note(void *arg, const char *from_name, struct slice note)
     if (m->core != NULL && !m->is_stopping) { core_note(m->core, from_name, note); }
 }
 
+/* Who shows a certificate speaks for its node, and for no other one. */
+static void on_contact_note(void *arg, const char *shown_name, struct slice note)
+{
+    if (shown_name == NULL || note_is_of(note, shown_name)) {
+        on_note(arg, NULL, note);
+    } else {
+        LOG_LIMITED(LOG_LEVEL_WARN, "a note was refused: the certificate is another node's",
+                    LOG_STR("certificate_of", shown_name));
+    }
+}
+
 static bool address_of(void *arg, const char *node_name, char host[LINK_HOST_BYTES], uint16_t *port)
 {
     const struct membership *m = arg;
@@ -474,6 +485,7 @@ static enum err open_log(struct membership *m, uint64_t cluster_id)
     opts.trust = m->opts.trust;
     opts.address_of = address_of;
     opts.on_note = on_note;
+    opts.on_contact_note = on_contact_note;
     opts.arg = m;
     opts.engine.node_name = m->name;
     opts.engine.node_id = m->opts.node_id;

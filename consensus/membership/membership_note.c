@@ -446,6 +446,14 @@ bool note_decode(struct slice bytes, struct note *out)
     return ok;
 }
 
+bool note_is_of(struct slice bytes, const char *node_name)
+{
+    struct note note;
+    bool is_its = note_decode(bytes, &note) && strcmp(note.name, node_name) == 0;
+    note_fini(&note);
+    return is_its;
+}
+
 void note_fini(struct note *note)
 {
     if (note->kind != NOTE_CHANGE_USERS) { return; }

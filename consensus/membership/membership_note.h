@@ -142,6 +142,8 @@ struct note {
 void note_encode(struct buf *out, const struct note *note);
 /* False: malformed, or beyond a limit. What was read may have memory of its own: note_fini, also after false. */
 MUST_USE bool note_decode(struct slice bytes, struct note *out);
+/* Is it well formed, and from that node, as it says? */
+MUST_USE bool note_is_of(struct slice bytes, const char *node_name);
 void note_fini(struct note *note);
 
 #endif

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 
 import pytest
+import redis
 
 from lib.broker import HOST
 from lib.certificates import Authority
@@ -46,3 +47,29 @@ def test_the_checks_of_the_client_hold_over_tls(program, tmp_path, start_broker)
     start_broker({"tls-cert-file": pair.cert, "tls-key-file": pair.key, "tls-auth-clients": "no"},
                  listen=[f"{HOST}:PORT", f"tls://{HOST}:{port}"])
     run(program, port, {"CHECK_TLS_CA": str(authority.cert)})
+
+
+@pytest.mark.fanfare_only
+def test_users_by_password_and_by_certificate_over_tls(tmp_path, start_broker):
+    authority, port = Authority(tmp_path), free_port()
+    pair, own = authority.sign("server"), authority.sign("app")
+    (tmp_path / "users").write_text("user default off\nuser app on >app-password ~app:* &app:* +@all -@dangerous\n")
+    start_broker({"tls-cert-file": pair.cert, "tls-key-file": pair.key, "tls-ca-cert-file": authority.cert,
+                  "tls-auth-clients": "optional", "tls-auth-clients-user": "CN", "aclfile": tmp_path / "users"},
+                 listen=[f"{HOST}:PORT", f"tls://{HOST}:{port}"])
+    run("users", port, {"CHECK_TLS_CA": str(authority.cert), "CHECK_USER_CERT": str(own.cert),
+                        "CHECK_USER_KEY": str(own.key)})
+    encrypted = {"host": "localhost", "port": port, "ssl": True, "ssl_ca_certs": str(authority.cert)}
+    for login in ({"username": "app", "password": "app-password"},
+                  {"ssl_certfile": str(own.cert), "ssl_keyfile": str(own.key)}):
+        client = redis.Redis(**encrypted, **login)
+        assert client.acl_whoami() == "app" and client.set("app:k", "v")
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.get("other")
+    with pytest.raises(redis.exceptions.RedisError, match="WRONGPASS"):
+        redis.Redis(**encrypted, username="app", password="no").ping()
+    shown = ["--tls", "--cacert", authority.cert, "-h", HOST, "-p", str(port)]
+    for login in (["--user", "app", "--pass", "app-password"], ["--cert", own.cert, "--key", own.key]):
+        said = subprocess.run(["redis-cli", *shown, *login, "--no-auth-warning", "ACL", "WHOAMI"], capture_output=True,
+                              text=True, timeout=60 * SCALE, check=False).stdout
+        assert said == "app\n", said

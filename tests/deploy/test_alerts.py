@@ -27,6 +27,7 @@ HEALTHY = {
     f"fanfare_cluster_partitions_unowned{{{OTHER}}}": "0x80",
     f"fanfare_cluster_partitions_warming{{{NODE}}}": "0x80",
     f"fanfare_partitions_unserved{{{NODE}}}": "0x80",
+    f"fanfare_partitions_lost{{{NODE}}}": "0x80",
     f"fanfare_raft_has_leader{{{NODE}}}": "1x80",
     f"fanfare_raft_has_leader{{{OTHER}}}": "1x80",
     f"fanfare_raft_term{{{NODE}}}": "3x80",
@@ -39,6 +40,7 @@ HEALTHY = {
     f'redis_errors_total{{{NODE},err="INDOUBT"}}': "1x80",
     f"redis_rejected_connections_total{{{NODE}}}": "4x80",
     f"fanfare_partitions_unled{{{NODE}}}": "0x80",
+    f"fanfare_partitions_lost{{{NODE}}}": "0x80",
     f"fanfare_partition_digest_mismatches_total{{{NODE}}}": "0x80",
     f"fanfare_partition_rebuilds_total{{{NODE}}}": "1x80",
     f"fanfare_replicas_damaged{{{NODE}}}": "0x80",
@@ -84,6 +86,8 @@ CASES = {
         {f"fanfare_cluster_partitions_warming{{{NODE}}}": "2x80"}, "45s", "2m", {"FanfarePartitionsWarming": AT_A}),
     "a node cannot use a partition": (
         {f"fanfare_partitions_unserved{{{NODE}}}": "1x80"}, "15s", "2m", {"FanfarePartitionsUnserved": AT_A}),
+    "a partition whose keys nobody has": (
+        {f"fanfare_partitions_lost{{{NODE}}}": "0x3 1x80"}, "15s", "2m", {"FanfarePartitionsLost": AT_A}),
     "a node is not ready": (
         {f"fanfare_ready{{{NODE}}}": "0x80"}, "1m", "3m", {"FanfareNotReady": AT_A}),
     "no link between two members that are up": (
@@ -136,6 +140,8 @@ CASES = {
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m", {"FanfareCertificateExpires": AT_A}),
     "a certificate has expired": (
         {f"fanfare_tls_certificate_expiry_seconds{{{NODE}}}": "0x80"}, "45s", "2m", {"FanfareCertificateExpired": AT_A}),
+    "the last replica of a partition is lost": (
+        {f"fanfare_partitions_lost{{{NODE}}}": "0x4 1x76"}, "45s", "2m", {"FanfarePartitionsLost": AT_A}),
     "a node's certificate holds for another week": (
         {f"fanfare_cluster_certificate_expiry_seconds{{{NODE}}}": "600000-15x80"}, "9m", "11m",
         {"FanfareClusterCertificateExpires": AT_A}),

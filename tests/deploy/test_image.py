@@ -218,6 +218,13 @@ def test_compose_takes_its_file():
     assert run.returncode == 0, run.stderr
 
 
+def test_composed_nodes_gain_no_privileges_on_a_read_only_root(services):
+    for name, service in services.items():
+        if name != "haproxy":
+            assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+            assert service["security_opt"] == ["no-new-privileges:true"]  # seccomp is the engine's own, as by default
+
+
 def test_a_node_that_ends_has_time_to_drain(services, tmp_path):
     text = (DEPLOY / "systemd" / "fanfare.service").read_text()
     stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1))

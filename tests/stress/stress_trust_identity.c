@@ -10,7 +10,7 @@
 #include "base/thread.h"
 #include "trust/seal.h"
 
-enum { THREADS = 3, CHANGES = 20, HANDSHAKES_MIN = 20, RUN_TIMEOUT_S = 240, PATH_BYTES = 64 };
+enum { THREADS = 3, CHANGES = 10, HANDSHAKES_MIN = 20, RUN_TIMEOUT_S = 240, PATH_BYTES = 64 };
 
 struct shared {
     struct identity *identity;

@@ -19,8 +19,9 @@
 struct end {
     struct link *link;
     struct fixture *f;
-    struct trust *trust; /* or NULL */
-    char from[LINK_NAME_BYTES];
+    struct trust *trust;        /* or NULL */
+    char from[LINK_NAME_BYTES]; /* "-": it was not told */
+    char shown[LINK_NAME_BYTES];
     uint64_t frame_count;
     uint64_t byte_count;
     bool calls_it_garbage;
@@ -58,10 +59,12 @@ static bool address_of(void *arg, const char *name, char host[LINK_HOST_BYTES], 
     return true;
 }
 
-static void on_frame(void *arg, const char *from_name, struct slice frame, bool *is_garbage)
+static void on_frame(void *arg, const char *from_name, const char *shown_name, struct slice frame,
+                     bool *is_garbage)
 {
     struct end *end = arg;
-    snprintf(end->from, sizeof end->from, "%s", from_name);
+    snprintf(end->from, sizeof end->from, "%s", from_name != NULL ? from_name : "-");
+    snprintf(end->shown, sizeof end->shown, "%s", shown_name != NULL ? shown_name : "-");
     end->frame_count++;
     end->byte_count += frame.len;
     *is_garbage = end->calls_it_garbage;
@@ -229,6 +232,10 @@ Test(consensus_link, ends_with_certificates_hear_each_other_whatever_the_size)
     link_send(f->b.link, "a", SLICE("back"), true);
     cr_assert(arrives(f, &f->b, 3, 20000) && arrives(f, &f->a, 1, 20000));
     cr_assert_eq(f->b.byte_count, 1800003);
+    link_send_contact(f->a.link, "127.0.0.1", link_port(f->b.link), SLICE("note"));
+    cr_assert(arrives(f, &f->b, 4, 20000));
+    cr_assert_str_eq(f->b.from, "-");
+    cr_assert_str_eq(f->b.shown, "a", "a contact, too, is who its certificate says");
     cr_assert_str_eq(f->a.from, "b");
     mem_free(data);
     fixture_free(f);

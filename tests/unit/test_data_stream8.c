@@ -100,6 +100,56 @@ Test(data_stream8, trimming_takes_references_along_or_leaves_what_is_wanted)
     rig_fini(&rig);
 }
 
+Test(data_stream8, what_is_read_of_several_streams_together_is_bounded)
+{
+    struct rig rig;
+    rig_init(&rig);
+    three_entries(&rig);
+    EXPECT(&rig, "XADD y 1-0 b 1", "\"1-0\"");
+    EXPECT(&rig, "XADD y 2-0 b 2", "\"2-0\"");
+    EXPECT(&rig, "XREAD MAXCOUNT 4 STREAMS x y 0 0",
+           "[[\"x\" [[\"1-0\" [\"a\" \"1\"]] [\"2-0\" [\"a\" \"2\"]] [\"3-0\" [\"a\" \"3\"]]]] "
+           "[\"y\" [[\"1-0\" [\"b\" \"1\"]]]]]");
+    EXPECT(&rig, "XREAD COUNT 1 MAXCOUNT 1 STREAMS x y 0 0", "[[\"x\" [[\"1-0\" [\"a\" \"1\"]]]]]");
+    EXPECT(&rig, "XREAD MAXCOUNT 1 STREAMS x y 3 0", "[[\"y\" [[\"1-0\" [\"b\" \"1\"]]]]]");
+    EXPECT(&rig, "XREAD MAXSIZE 1 STREAMS x y 0 0", "[[\"x\" [[\"1-0\" [\"a\" \"1\"]]]]]");
+    /* An entry takes 31 bytes, a stream's head 15. */
+    EXPECT(&rig, "XREAD MAXSIZE 108 STREAMS x y 1 0",
+           "[[\"x\" [[\"2-0\" [\"a\" \"2\"]] [\"3-0\" [\"a\" \"3\"]]]] [\"y\" [[\"1-0\" [\"b\" "
+           "\"1\"]]]]]");
+    EXPECT(&rig, "XREAD MAXSIZE 107 STREAMS x y 1 0",
+           "[[\"x\" [[\"2-0\" [\"a\" \"2\"]] [\"3-0\" [\"a\" \"3\"]]]]]");
+    EXPECT(&rig, "XREAD MAXCOUNT 0 STREAMS x 0", "ERR MAXCOUNT must be a positive integer");
+    EXPECT(&rig, "XREAD MAXSIZE -1 STREAMS x 0", "ERR MAXSIZE must be a positive integer");
+    EXPECT(&rig, "XREAD MAXSIZE x STREAMS x 0", "ERR MAXSIZE must be a positive integer");
+    EXPECT(&rig, "XREAD COUNT 2 MAXCOUNT 1 STREAMS x 0",
+           "ERR MAXCOUNT must be greater than or equal to COUNT");
+    EXPECT(&rig, "XREAD MAXCOUNT 3 STREAMS x 3", "(nil)");
+    rig_fini(&rig);
+}
+
+Test(data_stream8, a_group_keeps_what_did_not_fit_for_the_next_one)
+{
+    struct rig rig;
+    rig_init(&rig);
+    three_entries(&rig);
+    EXPECT(&rig, "XGROUP CREATE x g 0", "OK");
+    EXPECT(&rig, "XADD y 1-0 b 1", "\"1-0\"");
+    EXPECT(&rig, "XGROUP CREATE y g 0", "OK");
+    EXPECT(&rig, "XREADGROUP GROUP g one MAXCOUNT 2 STREAMS x y > >",
+           "[[\"x\" [[\"1-0\" [\"a\" \"1\"]] [\"2-0\" [\"a\" \"2\"]]]]]");
+    EXPECT(&rig, "XPENDING x g", "[2 \"1-0\" \"2-0\" [[\"one\" \"2\"]]]");
+    EXPECT(&rig, "XREADGROUP GROUP g one MAXSIZE 1 STREAMS x y 0 >",
+           "[[\"x\" [[\"1-0\" [\"a\" \"1\"]]]]]");
+    EXPECT(&rig, "XPENDING y g", "[0 (nil) (nil) (nil)]");
+    EXPECT(&rig, "XPENDING x g - + 2", "[[\"1-0\" \"one\" 0 2] [\"2-0\" \"one\" 0 1]]");
+    EXPECT(&rig, "XREADGROUP GROUP g two MAXSIZE 1 CLAIM 0 STREAMS x y > >",
+           "[[\"x\" [[\"1-0\" [\"a\" \"1\"] 0 2]]]]");
+    EXPECT(&rig, "XREADGROUP GROUP g two MAXCOUNT 3 STREAMS x y > >",
+           "[[\"x\" [[\"3-0\" [\"a\" \"3\"]]]] [\"y\" [[\"1-0\" [\"b\" \"1\"]]]]]");
+    rig_fini(&rig);
+}
+
 Test(data_stream8, claim_brings_what_was_idle_longest_before_what_is_new)
 {
     struct rig rig;

@@ -148,6 +148,20 @@ Test(script, values_become_replies)
     bench_free(&b);
 }
 
+Test(script, numbers_become_text_as_in_lua)
+{
+    struct bench b = bench_new();
+    EXPECT(&b,
+           "local z, t = 0, {} for i, n in ipairs({z, -z, 1, -1, 7.5, 99999999999999, 1e14, "
+           "123456789012345, 0.1, -3, 1/z, 2^53, 1e-5}) do t[i] = tostring(n) end "
+           "return table.concat(t, ' ')",
+           "$90\r\n0 -0 1 -1 7.5 99999999999999 1e+14 1.2345678901234e+14 0.1 -3 inf "
+           "9.007199254741e+15 1e-05\r\n");
+    EXPECT(&b, "return string.format('%d %s %5.1f|%q', 12, 'x', 2.25, 'y')",
+           "$14\r\n12 x   2.2|\"y\"\r\n");
+    bench_free(&b);
+}
+
 Test(script, replies_become_values)
 {
     struct bench b = bench_new();

@@ -311,6 +311,24 @@ Test(identity, a_symlink_that_is_swapped_is_a_change)
     nodes_free(n);
 }
 
+Test(identity, only_a_node_that_asks_for_nothing_takes_anybody)
+{
+    static const bool takes_anybody[PHASES] = {
+        [PLAIN] = true, [SECRET_SOON] = true, [TLS_SOON] = true};
+    struct nodes *n = nodes_new();
+    for (enum phase phase = PLAIN; phase < PHASES; phase++) {
+        struct trust *trust = trust_in(n, phase, "a");
+        bool may_be_open = false;
+        for (unsigned attempt = 0; attempt < 3; attempt++) {
+            may_be_open = may_be_open || trust_dial_way(trust, attempt) == TRUST_OPEN;
+        }
+        cr_expect_eq(trust_takes_anybody(trust), takes_anybody[phase], "%d", (int)phase);
+        cr_expect_eq(may_be_open, takes_anybody[phase], "%d", (int)phase);
+        trust_free(trust);
+    }
+    nodes_free(n);
+}
+
 /* What a node knows of the secret, for the matrix. */
 static const struct knows {
     const char *secret;
