@@ -53,7 +53,7 @@ def test_a_change_is_in_force_on_every_node_when_it_is_answered(start_cluster, l
         asked = [opened.enter_context(node.client()) for node in cluster]
         assert cluster[0].ask("ACL", "SETUSER", "al", "on", ">pw", "+@all", "~*", "&*") == "OK"
         users = [login(node, "al") for node in cluster]
-        for number in range(60):
+        for number in range(12):
             by = asked[number % 3]
             assert by.call("ACL", "SETUSER", "al", "resetkeys", f"~k{number}") == "OK"
             for user in users:
