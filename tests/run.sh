@@ -3,7 +3,8 @@
 #
 #   build-asan   gcc, AddressSanitizer and UndefinedBehaviorSanitizer: all tests
 #   build-tsan   gcc, ThreadSanitizer: the stress programs, the process and cluster tests
-#   build        gcc, Release, what people install: unit tests, simulation, clusters, benchmark self-test, the deploy scripts
+#   build        gcc, Release, what people install: unit tests, simulation, clusters, commands beside redis-server, benchmark
+#                self-test, the deploy scripts
 #   build-fuzz   clang, libFuzzer: each entry searches for a while, from its corpus
 #   build-mutations   with --mutations: copies of the sources, each with a fault that the simulator or a unit test must find
 #
@@ -37,7 +38,7 @@ ctest_options=(--test-dir "$check" --output-on-failure -j "$jobs" --no-tests=err
 declare -A selected=(
     [asan]='^(lint|unit|stress|fuzz|process|compat|sim|cluster|deploy|bench)[._]'
     [tsan]='^(stress|process)[._]|^cluster[.]((data_)?storm[.]three|pubsub|consensus|membership)'
-    [release]='^(unit|bench|deploy|sim)[._]|^cluster[.](storm|data_storm[.]three|power_cut|consensus)'
+    [release]='^(unit|bench|deploy|sim|differential)[._]|^cluster[.](storm|data_storm[.]three|power_cut|consensus)'
     [clang]='^fuzz[._]'
 )
 
