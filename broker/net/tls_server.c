@@ -7,28 +7,21 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <time.h>
 
+#include "base/file_watch.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
-/* What tells one state of the files from another. */
+/* What is read again when it changes. */
 enum { WATCHED = 4 };
 static const enum tls_text watched[WATCHED] = {TLS_CERT_FILE, TLS_KEY_FILE, TLS_CA_CERT_FILE,
                                                TLS_CA_CERT_DIR};
-struct file_look {
-    dev_t device;
-    ino_t inode;
-    off_t bytes;
-    struct timespec changed;
-};
 
 struct tls_server {
     pthread_mutex_t loading; /* held for a whole load */
     struct tls_opts opts;    /* owns the texts */
-    struct file_look loaded[WATCHED];
-    struct file_look looked[WATCHED];
+    struct file_watch watch;
     pthread_mutex_t lock;
     SSL_CTX *present; /* guarded by `lock`; written with `loading` held, too */
     atomic_int_fast64_t expiry_s;
@@ -240,16 +233,10 @@ static int64_t expiry_of(SSL_CTX *context)
 
 /* ---- the present one ---- */
 
-static void look(const struct tls_opts *opts, struct file_look *out)
+static void watched_files(const struct tls_opts *opts, const char *path[WATCHED])
 {
-    memset(out, 0, WATCHED * sizeof *out); /* compared as bytes, gaps included */
     for (unsigned i = 0; i < WATCHED; i++) {
-        struct stat st;
-        if (!is_given(opts, watched[i]) || stat(opts->text[watched[i]], &st) != 0) { continue; }
-        out[i].device = st.st_dev;
-        out[i].inode = st.st_ino;
-        out[i].bytes = st.st_size;
-        out[i].changed = st.st_ctim;
+        path[i] = is_given(opts, watched[i]) ? opts->text[watched[i]] : NULL;
     }
 }
 
@@ -276,15 +263,16 @@ static enum err load(struct tls_server *server, const struct tls_opts *opts, str
 enum err tls_server_load(struct tls_server *server, const struct tls_opts *opts, struct buf *why)
 {
     pthread_mutex_lock(&server->loading);
-    struct file_look before[WATCHED];
-    look(opts, before);
+    const char *path[WATCHED];
+    struct file_watch watch;
+    watched_files(opts, path);
+    file_watch_begin(&watch, path, WATCHED);
     enum err err = load(server, opts, why);
     if (err == ERR_OK) {
         struct tls_opts copy = opts_copy(opts); /* they may be the server's own */
         opts_fini(&server->opts);
         server->opts = copy;
-        memcpy(server->loaded, before, sizeof before);
-        memcpy(server->looked, before, sizeof before);
+        memcpy(&server->watch, &watch, sizeof watch); /* compared as bytes */
         atomic_store(&server->handshake_ms_max,
                      opts->handshake_ms_max > 0 ? opts->handshake_ms_max : TLS_HANDSHAKE_MS);
     }
@@ -296,13 +284,9 @@ enum tls_refresh tls_server_refresh(struct tls_server *server, struct buf *why)
 {
     enum tls_refresh result = TLS_SAME;
     pthread_mutex_lock(&server->loading);
-    struct file_look now[WATCHED];
-    look(&server->opts, now);
-    bool is_at_rest = memcmp(now, server->looked, sizeof now) == 0;
-    bool is_new = memcmp(now, server->loaded, sizeof now) != 0;
-    memcpy(server->looked, now, sizeof now);
-    if (is_new && is_at_rest) {
-        memcpy(server->loaded, now, sizeof now);
+    const char *path[WATCHED];
+    watched_files(&server->opts, path);
+    if (file_watch_is_due(&server->watch, path, WATCHED)) {
         result = load(server, &server->opts, why) == ERR_OK ? TLS_TAKEN : TLS_REFUSED;
     }
     pthread_mutex_unlock(&server->loading);

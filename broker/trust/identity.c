@@ -6,10 +6,10 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/file_watch.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
@@ -24,14 +24,6 @@ enum identity_file { FILE_CA, FILE_CERT, FILE_KEY, FILES };
 static const char *const option_of[FILES] = {"cluster-ca-file", "cluster-cert-file",
                                              "cluster-key-file"};
 
-/* What tells one state of a file from another; compared as bytes. */
-struct look {
-    dev_t device;
-    ino_t inode;
-    off_t bytes;
-    struct timespec changed;
-};
-
 /* A node, and the number of the last set by which it was let in. */
 struct known {
     char name[IDENTITY_NAME_BYTES];
@@ -43,8 +35,7 @@ struct identity {
     uint32_t grace_ms;
     char *file[FILES];
     pthread_mutex_t loading; /* held for a whole load */
-    struct look loaded[FILES];
-    struct look looked[FILES];
+    struct file_watch watch;
     pthread_mutex_t lock;
     SSL_CTX *present; /* guarded by `lock`, as the next three; written with `loading` held, too */
     uint64_t taken_ns;
@@ -209,19 +200,6 @@ static int64_t expiry_of(SSL_CTX *context)
 
 /* ---- the present one ---- */
 
-static void look(const struct identity *identity, struct look *out)
-{
-    memset(out, 0, FILES * sizeof *out); /* the gaps, too */
-    for (unsigned i = 0; i < FILES; i++) {
-        struct stat st;
-        if (stat(identity->file[i], &st) != 0) { continue; }
-        out[i].device = st.st_dev;
-        out[i].inode = st.st_ino;
-        out[i].bytes = st.st_size;
-        out[i].changed = st.st_ctim;
-    }
-}
-
 static bool load(struct identity *identity, struct buf *why)
 {
     SSL_CTX *context = context_new(identity, why);
@@ -255,8 +233,7 @@ enum err identity_new(struct identity **out, const struct identity_opts *opts, s
     for (unsigned i = 0; i < FILES; i++) {
         identity->file[i] = mem_copy(file[i], strlen(file[i]) + 1);
     }
-    look(identity, identity->loaded);
-    memcpy(identity->looked, identity->loaded, sizeof identity->looked);
+    file_watch_begin(&identity->watch, (const char *const *)identity->file, FILES);
     if (!load(identity, why)) {
         identity_free(identity);
         return ERR_INVALID;
@@ -281,14 +258,10 @@ void identity_free(struct identity *identity)
 enum identity_refresh identity_refresh(struct identity *identity, bool is_asked, struct buf *why)
 {
     enum identity_refresh result = IDENTITY_SAME;
-    struct look now[FILES];
+    const char *const *file = (const char *const *)identity->file;
     pthread_mutex_lock(&identity->loading);
-    look(identity, now);
-    bool is_at_rest = memcmp(now, identity->looked, sizeof now) == 0;
-    bool is_new = memcmp(now, identity->loaded, sizeof now) != 0;
-    memcpy(identity->looked, now, sizeof now);
-    if (is_asked || (is_new && is_at_rest)) {
-        memcpy(identity->loaded, now, sizeof now);
+    if (is_asked) { file_watch_begin(&identity->watch, file, FILES); }
+    if (is_asked || file_watch_is_due(&identity->watch, file, FILES)) {
         result = load(identity, why) ? IDENTITY_TAKEN : IDENTITY_REFUSED;
     }
     pthread_mutex_unlock(&identity->loading);

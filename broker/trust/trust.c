@@ -8,9 +8,9 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_watch.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "trust/identity.h"
@@ -39,9 +39,8 @@ struct trust {
     struct identity *identity; /* NULL: none */
     pthread_mutex_t lock;
     struct secret secret[TRUST_SECRETS_MAX];
-    char *path;         /* NULL: no secret */
-    struct stat loaded; /* of the file as it was read, and as it was seen last */
-    struct stat looked;
+    char *path; /* NULL: no secret */
+    struct file_watch watch;
 };
 
 /* ---- the file ---- */
@@ -100,24 +99,12 @@ static bool read_secrets(const char *path, struct secret *secret, struct buf *wh
     return is_good;
 }
 
-static void look(const char *path, struct stat *out)
-{
-    if (stat(path, out) != 0) { memset(out, 0, sizeof *out); }
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 static bool open_secret(struct trust *trust, const char *path, struct buf *why)
 {
     if (path == NULL) { return true; }
     trust->has_secret = true;
     trust->path = mem_copy(path, strlen(path) + 1);
-    look(path, &trust->loaded);
-    trust->looked = trust->loaded;
+    file_watch_begin(&trust->watch, &path, 1);
     return read_secrets(path, trust->secret, why);
 }
 
@@ -155,14 +142,9 @@ struct identity *trust_identity(const struct trust *trust)
 enum trust_refresh trust_refresh(struct trust *trust, struct buf *why)
 {
     struct secret fresh[TRUST_SECRETS_MAX];
-    struct stat now;
-    if (trust->path == NULL) { return TRUST_SAME; }
-    look(trust->path, &now);
-    bool is_due = is_same(&now, &trust->looked) && !is_same(&now, &trust->loaded);
-    trust->looked = now;
-    if (!is_due) { return TRUST_SAME; }
-    trust->loaded = now;
-    if (!read_secrets(trust->path, fresh, why)) { return TRUST_REFUSED; }
+    const char *path = trust->path;
+    if (path == NULL || !file_watch_is_due(&trust->watch, &path, 1)) { return TRUST_SAME; }
+    if (!read_secrets(path, fresh, why)) { return TRUST_REFUSED; }
     pthread_mutex_lock(&trust->lock);
     memcpy(trust->secret, fresh, sizeof fresh);
     pthread_mutex_unlock(&trust->lock);
