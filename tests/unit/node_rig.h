@@ -140,6 +140,14 @@ static inline struct trust *trust_in(const struct nodes *n, enum phase phase, co
     return trust_by(identity, of[phase].tls, of[phase].secret, of[phase].is_optional);
 }
 
+/* Its files have changed. */
+static inline void rig_read_again(struct trust *trust)
+{
+    struct buf why = {0};
+    cr_assert_eq(identity_refresh(trust_identity(trust), true, &why), IDENTITY_TAKEN);
+    buf_fini(&why);
+}
+
 /* Phases of two nodes that have to hear each other. */
 static const enum phase neighbours[][2] = {
     {PLAIN, SECRET_SOON},

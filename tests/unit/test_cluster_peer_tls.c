@@ -68,13 +68,6 @@ Test(peer_tls, nodes_of_neighbouring_phases_come_together)
     nodes_free(n);
 }
 
-static void refresh(struct trust *trust)
-{
-    struct buf why = {0};
-    cr_assert_eq(identity_refresh(trust_identity(trust), true, &why), IDENTITY_TAKEN);
-    buf_fini(&why);
-}
-
 Test(peer_tls, links_stand_while_certificates_change_and_fall_with_their_authority)
 {
     struct nodes *n = nodes_new();
@@ -88,15 +81,15 @@ Test(peer_tls, links_stand_while_certificates_change_and_fall_with_their_authori
     WAIT_UNTIL(atomic_load(&f->hello_count) == 1);
     rig_cert_free(&n->b);
     n->b = rig_cert_new(n->dir, "b", &n->authority, RIG_DAY_S);
-    refresh(f->accept_trust);
-    refresh(f->dial_trust);
+    rig_read_again(f->accept_trust);
+    rig_read_again(f->dial_trust);
     run_on(f, f->dialling, send_publishes);
     WAIT_UNTIL(atomic_load(&f->answer_count) == 1000);
     cr_assert_eq(atomic_load(&f->down_count), 0);
     rig_join(ca, (const struct rig_cert *const[]){&n->other_authority}, 1);
     rig_cert_free(&n->b);
     n->b = rig_cert_new(n->dir, "b", &n->other_authority, RIG_DAY_S);
-    refresh(f->accept_trust);
+    rig_read_again(f->accept_trust);
     WAIT_UNTIL(atomic_load(&f->down_count) >= 1);
     run_on(f, f->dialling, free_out_abruptly);
     tear_down(f);

@@ -292,13 +292,6 @@ Test(consensus_link, nodes_of_neighbouring_phases_hear_each_other)
     nodes_free(n);
 }
 
-static void refresh(struct trust *trust)
-{
-    struct buf why = {0};
-    cr_assert_eq(identity_refresh(trust_identity(trust), true, &why), IDENTITY_TAKEN);
-    buf_fini(&why);
-}
-
 Test(consensus_link, links_stand_while_certificates_change_and_fall_with_their_authority)
 {
     struct nodes *n = nodes_new();
@@ -311,8 +304,8 @@ Test(consensus_link, links_stand_while_certificates_change_and_fall_with_their_a
     uint64_t dropped = link_dropped_count(f->a.link);
     rig_cert_free(&n->b);
     n->b = rig_cert_new(n->dir, "b", &n->authority, RIG_DAY_S);
-    refresh(f->b.trust);
-    refresh(f->a.trust);
+    rig_read_again(f->b.trust);
+    rig_read_again(f->a.trust);
     for (uint64_t i = 0; i < 20; i++) {
         uint64_t before = f->b.frame_count;
         link_send(f->a.link, "b", SLICE("on"), false);
@@ -322,7 +315,7 @@ Test(consensus_link, links_stand_while_certificates_change_and_fall_with_their_a
     rig_join(ca, (const struct rig_cert *const[]){&n->other_authority}, 1);
     rig_cert_free(&n->b);
     n->b = rig_cert_new(n->dir, "b", &n->other_authority, RIG_DAY_S);
-    refresh(f->b.trust);
+    rig_read_again(f->b.trust);
     uint64_t until = clock_mono_ns() + 20000 * NS_PER_MS;
     while (link_dropped_count(f->a.link) == dropped && clock_mono_ns() < until) {
         link_send(f->a.link, "b", SLICE("on"), false);
