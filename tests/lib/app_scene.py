@@ -160,11 +160,15 @@ class AppScene:
             raise AssertionError(f"{exc}\n{self.journal.tail()}") from exc
 
     def leader(self):
-        """Who leads the keys of database 0."""
+        """Who leads the keys of database 0, once somebody does."""
         cluster = self.target.cluster
-        row = next(line for line in cluster.running()[0].ask("CLUSTER", "PARTITIONS").decode().splitlines()
-                   if line.startswith("partition 0 "))
-        return cluster.nodes[row.split(" leader=", 1)[1].split()[0]]
+
+        def led_by():
+            row = next(line for line in cluster.running()[0].ask("CLUSTER", "PARTITIONS").decode().splitlines()
+                       if line.startswith("partition 0 "))
+            return cluster.nodes.get(row.split(" leader=", 1)[1].split()[0])
+
+        return wait_until(led_by, PROGRESS_S, "the keys of database 0 are led")
 
     def trouble(self, word="done", share=SHARE):
         """The leader is killed and comes back, the next one is drained and comes back, and the application goes on."""

@@ -64,13 +64,15 @@ struct asked {
     uint64_t number;
 };
 
-/* It is answered: so whoever may order, and was there when it was asked for, has it in force, and who came since was told of it. */
+/* It is answered: so whoever is a member and may order, and was there when it was asked for, has it in force, and who came since
+ * was told of it. Who was forgotten in its drain hears of nothing any more, and ends within its lease. */
 static void check_everywhere(const struct asked *asked)
 {
     struct msim *sim = asked->sim;
     for (int i = 1; i <= sim->node_count; i++) {
         const struct mnode *node = &sim->nodes[i];
         if (node->engine == NULL || node->lease_until_ms <= mnode_clock_ms(node)) { continue; }
+        if (pmap_find_id(sim->newest, node->id) == PMAP_NOBODY) { continue; }
         bool was_there = node->life_ms < asked->asked_ms;
         const struct roster *roster = was_there ? node->roster : node->roster_told;
         if (number_in(roster, asked->user) < asked->number) {
