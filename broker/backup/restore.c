@@ -176,12 +176,8 @@ static int check_target(struct restore *restore)
     if (!target_connect(&restore->target) || !target_keys(&restore->target, &keys)) {
         return complain("the target", restore->target.why.data, BACKUP_FAILED);
     }
-    if (keys == 0 || restore->options.replaces) { return BACKUP_DONE; }
-    fprintf(stderr,
-            "fanfare restore: the target has %lu keys; --replace goes on, and replaces those of "
-            "the same name\n",
-            keys);
-    return BACKUP_FAILED;
+    bool is_free = target_is_free("restore", keys, restore->options.replaces);
+    return is_free ? BACKUP_DONE : BACKUP_FAILED;
 }
 
 /* ---- writing ---- */

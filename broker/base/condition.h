@@ -4,21 +4,20 @@
 #define FANFARE_BASE_CONDITION_H
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
-#include "base/check.h"
+#include "base/lock.h"
 
 struct condition {
-    pthread_mutex_t mutex;
+    struct lock lock;
     pthread_cond_t changed;
 };
 
 static inline void condition_init(struct condition *condition)
 {
     pthread_condattr_t attr;
-    CHECK(pthread_mutex_init(&condition->mutex, NULL) == 0);
+    lock_init(&condition->lock);
     CHECK(pthread_condattr_init(&attr) == 0);
     CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
     CHECK(pthread_cond_init(&condition->changed, &attr) == 0);
@@ -28,17 +27,17 @@ static inline void condition_init(struct condition *condition)
 static inline void condition_fini(struct condition *condition)
 {
     CHECK(pthread_cond_destroy(&condition->changed) == 0);
-    CHECK(pthread_mutex_destroy(&condition->mutex) == 0);
+    lock_fini(&condition->lock);
 }
 
 static inline void condition_take(struct condition *condition)
 {
-    CHECK(pthread_mutex_lock(&condition->mutex) == 0);
+    lock_take(&condition->lock);
 }
 
 static inline void condition_release(struct condition *condition)
 {
-    CHECK(pthread_mutex_unlock(&condition->mutex) == 0);
+    lock_release(&condition->lock);
 }
 
 /* What it guards has changed: the one that waits looks again. It is held. */
@@ -58,7 +57,7 @@ static inline void condition_wait(struct condition *condition, uint64_t ms_max)
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
-    int rc = pthread_cond_timedwait(&condition->changed, &condition->mutex, &until);
+    int rc = pthread_cond_timedwait(&condition->changed, &condition->lock.mutex, &until);
     CHECK(rc == 0 || rc == ETIMEDOUT);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "cluster/accepted.h"
+#include "cluster/ask_members.h"
 #include "cluster/ask_owners.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
@@ -120,6 +121,17 @@ static void *on_hello(void *arg, struct peer_in *in, const struct wire_hello *he
 
 /* ---- frames ---- */
 
+static bool on_query(struct accepted_peer *accepted, const struct wire_query *query)
+{
+    switch (query->what) {
+    case WIRE_QUERY_NAMES:
+    case WIRE_QUERY_COUNTS: return ask_owners_on_query(accepted, query);
+    case WIRE_QUERY_REFUSALS:
+    case WIRE_QUERY_FORGET_REFUSALS: ask_members_on_query(accepted, query); return true;
+    }
+    return false;
+}
+
 static bool on_request_frame(struct accepted_peer *accepted, const struct wire_frame *frame)
 {
     switch (frame->type) {
@@ -128,7 +140,7 @@ static bool on_request_frame(struct accepted_peer *accepted, const struct wire_f
     case WIRE_SYNC:
         return frame->sync.is_patterns ? interest_on_patterns(accepted, &frame->sync)
                                        : handovers_on_sync(accepted, &frame->sync);
-    case WIRE_QUERY: return ask_owners_on_query(accepted, &frame->query);
+    case WIRE_QUERY: return on_query(accepted, &frame->query);
     case WIRE_ASK_END: return handovers_on_ask_end(accepted, &frame->ask_end);
     case WIRE_COMMAND: return guests_on_command(accepted, &frame->command);
     case WIRE_UNPARK: return guests_on_unpark(accepted, &frame->unpark);

@@ -5,23 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/unconst.h"
 #include "cluster/accepted.h"
+#include "cluster/asking.h"
 #include "cluster/cluster_int.h"
 #include "cluster/dialled.h"
 
 enum { TEXTS = 4, NUMBERS = 5, PART_REFUSALS = 128 };
 
 struct member_asking {
-    struct list link; /* in cluster_worker.member_askings */
-    struct cluster_worker *cw;
+    struct asking base;
     struct cluster_log_ask *asked;
-    uint64_t since_ns;
-    uint64_t id[PMAP_NODES_MAX]; /* outstanding at a node; 0: not, or answered */
-    uint32_t left;
-    bool is_begun;
 };
 
 /* ---- what was found ---- */
@@ -78,35 +73,28 @@ static bool all_can_answer(const struct cluster_worker *cw)
     return true;
 }
 
+static struct member_asking *member_asking_at(struct asking *q)
+{
+    return CONTAINER_OF(q, struct member_asking, base);
+}
+
 static void take_own(void *arg, const struct cluster_refusal *refusal)
 {
     struct member_asking *q = arg;
-    add_found(q->asked, refusal, q->cw->map->node[q->cw->self].name);
+    const struct cluster_worker *cw = q->base.cw;
+    add_found(q->asked, refusal, cw->map->node[cw->self].name);
 }
 
-static void send_query(struct member_asking *q, uint32_t node)
+static void begin(struct asking *base)
 {
-    struct cluster_worker *cw = q->cw;
-    q->id[node] = ++cw->next_id;
-    q->left++;
-    const struct wire_frame frame = {
-        .type = WIRE_QUERY,
-        .query = {.id = q->id[node],
-                  .what = q->asked->forgets ? WIRE_QUERY_FORGET_REFUSALS : WIRE_QUERY_REFUSALS,
-                  .kind = TOPIC_CHANNEL,
-                  .limit = q->asked->limit},
-    };
-    dialled_send(cw->dialled[node], cw->dialled[node]->request, &frame);
-}
-
-static void begin(struct member_asking *q)
-{
-    struct cluster_worker *cw = q->cw;
+    struct member_asking *q = member_asking_at(base);
+    const struct cluster_worker *cw = base->cw;
     const struct cluster_refusals_ops *ops = &cw->cluster->opts.refusals;
-    q->is_begun = all_can_answer(cw);
-    if (!q->is_begun) { return; }
-    q->left = 0;
-    memset(q->id, 0, sizeof q->id);
+    struct wire_query query = {
+        .what = q->asked->forgets ? WIRE_QUERY_FORGET_REFUSALS : WIRE_QUERY_REFUSALS,
+        .kind = TOPIC_CHANNEL,
+        .limit = q->asked->limit,
+    };
     cluster_log_ask_fini(q->asked);
     if (q->asked->forgets) {
         ops->forget(ops->arg);
@@ -114,45 +102,13 @@ static void begin(struct member_asking *q)
         ops->tell(ops->arg, q->asked->limit, take_own, q);
     }
     for (uint32_t i = 0; i < cw->map->node_count; i++) {
-        if (must_ask(cw, i)) { send_query(q, i); }
+        if (must_ask(cw, i)) { asking_send(base, i, &query); }
     }
 }
 
-static void finish(struct member_asking *q, enum err err)
+static bool take(struct asking *base, uint32_t node, const struct wire_query_answer *answer)
 {
-    struct cluster_log_ask *asked = q->asked;
-    list_remove(&q->link);
-    mem_free(q);
-    asked->err = err;
-    asked->on_done(asked);
-}
-
-void cluster_ask_log(struct cluster *c, uint32_t worker, struct cluster_log_ask *asked)
-{
-    struct cluster_worker *cw = c->worker[worker];
-    struct member_asking *q = mem_new0(sizeof *q);
-    q->cw = cw;
-    q->asked = asked;
-    q->since_ns = clock_mono_ns();
-    list_push_back(&cw->member_askings, &q->link);
-    begin(q);
-    cluster_worker_look(cw);
-}
-
-static struct member_asking *find(struct cluster_worker *cw, uint32_t node, uint64_t id)
-{
-    LIST_EACH (at, &cw->member_askings) {
-        struct member_asking *q = CONTAINER_OF(at, struct member_asking, link);
-        if (q->is_begun && q->id[node] == id) { return q; }
-    }
-    return NULL;
-}
-
-bool ask_members_on_answer(struct dialled_peer *dialled, const struct wire_query_answer *answer)
-{
-    struct cluster_worker *cw = dialled->cw;
-    struct member_asking *q = find(cw, dialled->node, answer->id);
-    if (q == NULL) { return false; }
+    struct member_asking *q = member_asking_at(base);
     size_t count = answer->name_count / TEXTS;
     bool is_good = answer->name_count == count * TEXTS && answer->count_count == count * NUMBERS;
     for (size_t i = 0; is_good && i < count; i++) {
@@ -169,34 +125,13 @@ bool ask_members_on_answer(struct dialled_peer *dialled, const struct wire_query
             .created_ms = number[3],
             .updated_ms = number[4],
         };
-        add_found(q->asked, &refusal, cw->map->node[dialled->node].name);
+        add_found(q->asked, &refusal, base->cw->map->node[node].name);
     }
-    if (answer->is_last) {
-        q->id[dialled->node] = 0;
-        q->left--;
-    }
-    cluster_worker_look(cw);
     return true;
 }
 
-void ask_members_on_down(struct cluster_worker *cw)
-{
-    LIST_EACH (at, &cw->member_askings) {
-        struct member_asking *q = CONTAINER_OF(at, struct member_asking, link);
-        if (q->left > 0) { q->is_begun = false; }
-    }
-}
-
-void ask_members_turn(struct cluster_worker *cw)
-{
-    LIST_EACH (at, &cw->member_askings) {
-        struct member_asking *q = CONTAINER_OF(at, struct member_asking, link);
-        if (q->is_begun && q->left == 0) { finish(q, ERR_OK); }
-    }
-}
-
 /* Is one asked that is up no more? Its answer will not come. */
-static bool has_gone(const struct member_asking *q)
+static bool has_gone(const struct asking *q)
 {
     for (uint32_t i = 0; i < PMAP_NODES_MAX; i++) {
         if (q->id[i] != 0 && !node_is_up(q->cw->map, i)) { return true; }
@@ -204,24 +139,25 @@ static bool has_gone(const struct member_asking *q)
     return false;
 }
 
-void ask_members_tick(struct cluster_worker *cw)
+static void end(struct asking *base, enum err err)
 {
-    uint64_t since_ns = clock_mono_ns() - (uint64_t)cw->cluster->opts.timeout_ms * NS_PER_MS;
-    LIST_EACH (at, &cw->member_askings) {
-        struct member_asking *q = CONTAINER_OF(at, struct member_asking, link);
-        if (q->since_ns <= since_ns || atomic_load(&cw->cluster->is_stopping)) {
-            finish(q, ERR_CLUSTER_DOWN);
-        } else if (!q->is_begun || has_gone(q)) {
-            begin(q);
-        }
-    }
+    struct member_asking *q = member_asking_at(base);
+    struct cluster_log_ask *asked = q->asked;
+    mem_free(q);
+    asked->err = err;
+    asked->on_done(asked);
 }
 
-void ask_members_stop(struct cluster_worker *cw)
+void cluster_ask_log(struct cluster *c, uint32_t worker, struct cluster_log_ask *asked)
 {
-    LIST_EACH (at, &cw->member_askings) {
-        finish(CONTAINER_OF(at, struct member_asking, link), ERR_CLUSTER_DOWN);
-    }
+    static const struct asking_ops ops = {.can_begin = all_can_answer,
+                                          .begin = begin,
+                                          .take = take,
+                                          .is_stale = has_gone,
+                                          .end = end};
+    struct member_asking *q = mem_new0(sizeof *q);
+    q->asked = asked;
+    asking_start(&q->base, c->worker[worker], &ops);
 }
 
 /* ---- answering ---- */

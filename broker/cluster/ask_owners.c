@@ -1,23 +1,17 @@
 /* ask_owners: PUBSUB's questions to all owners, and the answers to others'. */
 #include "cluster/ask_owners.h"
 
-#include "base/clock.h"
 #include "base/glob.h"
 #include "base/mem.h"
 #include "cluster/accepted.h"
-#include "cluster/ask_members.h"
+#include "cluster/asking.h"
 #include "cluster/cluster_int.h"
 #include "cluster/dialled.h"
 
-struct asking {
-    struct list link; /* in cluster_worker.askings */
-    struct cluster_worker *cw;
+struct owner_asking {
+    struct asking base;
     struct cluster_ask *asked;
     uint64_t map_version;
-    uint64_t since_ns;
-    uint64_t id[PMAP_NODES_MAX]; /* outstanding at a node; 0: not, or answered */
-    uint32_t left;
-    bool is_begun;
 };
 
 /* ---- this node's own part ---- */
@@ -85,50 +79,39 @@ static bool all_can_answer(const struct cluster_worker *cw)
     return true;
 }
 
-static void send_query(struct asking *q, uint32_t node)
+static struct owner_asking *owner_asking_at(struct asking *q)
 {
-    struct cluster_worker *cw = q->cw;
+    return CONTAINER_OF(q, struct owner_asking, base);
+}
+
+static void send_query(struct owner_asking *q, uint32_t node)
+{
     const struct cluster_ask *asked = q->asked;
     struct slice *names = mem_new((asked->name_count + 1) * sizeof *names);
     size_t count = 0;
     for (uint32_t i = 0; i < asked->name_count; i++) {
-        if (owner_of(cw, asked->name[i]) == node) { names[count++] = asked->name[i]; }
+        if (owner_of(q->base.cw, asked->name[i]) == node) { names[count++] = asked->name[i]; }
     }
     if (asked->wants_names || count > 0) {
-        q->id[node] = ++cw->next_id;
-        q->left++;
-        const struct wire_frame frame = {
-            .type = WIRE_QUERY,
-            .query = {.id = q->id[node],
-                      .what = asked->wants_names ? WIRE_QUERY_NAMES : WIRE_QUERY_COUNTS,
-                      .kind = asked->kind,
-                      .has_pattern = asked->has_pattern,
-                      .pattern = asked->pattern,
-                      .name = names,
-                      .name_count = count},
+        struct wire_query query = {
+            .what = asked->wants_names ? WIRE_QUERY_NAMES : WIRE_QUERY_COUNTS,
+            .kind = asked->kind,
+            .has_pattern = asked->has_pattern,
+            .pattern = asked->pattern,
+            .name = names,
+            .name_count = count,
         };
-        dialled_send(cw->dialled[node], cw->dialled[node]->request, &frame);
+        asking_send(&q->base, node, &query);
     }
     mem_free(names);
 }
 
-static void finish(struct asking *q, enum err err)
+static void begin(struct asking *base)
 {
+    struct owner_asking *q = owner_asking_at(base);
+    struct cluster_worker *cw = base->cw;
     struct cluster_ask *asked = q->asked;
-    list_remove(&q->link);
-    mem_free(q);
-    asked->err = err;
-    asked->on_done(asked);
-}
-
-static void begin(struct asking *q)
-{
-    struct cluster_worker *cw = q->cw;
-    struct cluster_ask *asked = q->asked;
-    q->is_begun = all_can_answer(cw);
-    if (!q->is_begun) { return; }
     q->map_version = cw->map->version;
-    q->left = 0;
     asked->names.len = 0;
     asked->names_found = 0;
     for (uint32_t i = 0; !asked->wants_names && i < asked->name_count; i++) {
@@ -145,92 +128,48 @@ static void begin(struct asking *q)
     }
 }
 
-void cluster_ask_owners(struct cluster *c, uint32_t worker, struct cluster_ask *asked)
-{
-    struct cluster_worker *cw = c->worker[worker];
-    struct asking *q = mem_new0(sizeof *q);
-    q->cw = cw;
-    q->asked = asked;
-    q->since_ns = clock_mono_ns();
-    list_push_back(&cw->askings, &q->link);
-    begin(q);
-    cluster_worker_look(cw);
-}
-
-static struct asking *find(struct cluster_worker *cw, uint32_t node, uint64_t id)
-{
-    LIST_EACH (at, &cw->askings) {
-        struct asking *q = CONTAINER_OF(at, struct asking, link);
-        if (q->is_begun && q->id[node] == id) { return q; }
-    }
-    return NULL;
-}
-
-static void take_counts(struct asking *q, uint32_t node, const struct wire_query_answer *answer)
+static void take_counts(struct owner_asking *q, uint32_t node,
+                        const struct wire_query_answer *answer)
 {
     struct cluster_ask *asked = q->asked;
     size_t at = 0;
     for (uint32_t i = 0; i < asked->name_count && at < answer->count_count; i++) {
-        if (owner_of(q->cw, asked->name[i]) == node) { asked->count[i] = answer->count[at++]; }
+        if (owner_of(q->base.cw, asked->name[i]) == node) { asked->count[i] = answer->count[at++]; }
     }
 }
 
-void ask_owners_on_answer(struct dialled_peer *dialled, const struct wire_query_answer *answer)
+static bool take(struct asking *base, uint32_t node, const struct wire_query_answer *answer)
 {
-    struct asking *q = find(dialled->cw, dialled->node, answer->id);
-    if (q == NULL) { return; }
-    if (answer->status != WIRE_DONE || q->map_version != dialled->cw->map->version) {
-        q->is_begun = false; /* owners have changed: once more, at the next tick */
-        return;
-    }
+    struct owner_asking *q = owner_asking_at(base);
     struct cluster_ask *asked = q->asked;
+    if (answer->status != WIRE_DONE || q->map_version != base->cw->map->version) {
+        return false; /* owners have changed */
+    }
     for (size_t i = 0; asked->wants_names && i < answer->name_count; i++) {
         struct names_found g = {.names = &asked->names};
         add_found(&g, answer->name[i]);
         asked->names_found++;
     }
-    if (!asked->wants_names) { take_counts(q, dialled->node, answer); }
-    if (answer->is_last) {
-        q->id[dialled->node] = 0;
-        q->left--;
-    }
-    cluster_worker_look(dialled->cw);
+    if (!asked->wants_names) { take_counts(q, node, answer); }
+    return true;
 }
 
-void ask_owners_on_down(struct cluster_worker *cw)
+static void end(struct asking *base, enum err err)
 {
-    LIST_EACH (at, &cw->askings) {
-        struct asking *q = CONTAINER_OF(at, struct asking, link);
-        if (q->left > 0) { q->is_begun = false; }
-    }
+    struct owner_asking *q = owner_asking_at(base);
+    struct cluster_ask *asked = q->asked;
+    mem_free(q);
+    asked->err = err;
+    asked->on_done(asked);
 }
 
-void ask_owners_turn(struct cluster_worker *cw)
+void cluster_ask_owners(struct cluster *c, uint32_t worker, struct cluster_ask *asked)
 {
-    LIST_EACH (at, &cw->askings) {
-        struct asking *q = CONTAINER_OF(at, struct asking, link);
-        if (q->is_begun && q->left == 0) { finish(q, ERR_OK); }
-    }
-}
-
-void ask_owners_tick(struct cluster_worker *cw)
-{
-    uint64_t since_ns = clock_mono_ns() - (uint64_t)cw->cluster->opts.timeout_ms * NS_PER_MS;
-    LIST_EACH (at, &cw->askings) {
-        struct asking *q = CONTAINER_OF(at, struct asking, link);
-        if (q->since_ns <= since_ns || atomic_load(&cw->cluster->is_stopping)) {
-            finish(q, ERR_CLUSTER_DOWN);
-        } else if (!q->is_begun) {
-            begin(q);
-        }
-    }
-}
-
-void ask_owners_stop(struct cluster_worker *cw)
-{
-    LIST_EACH (at, &cw->askings) {
-        finish(CONTAINER_OF(at, struct asking, link), ERR_CLUSTER_DOWN);
-    }
+    static const struct asking_ops ops = {
+        .can_begin = all_can_answer, .begin = begin, .take = take, .end = end};
+    struct owner_asking *q = mem_new0(sizeof *q);
+    q->asked = asked;
+    asking_start(&q->base, c->worker[worker], &ops);
 }
 
 /* ---- answering ---- */
@@ -314,11 +253,10 @@ static void answer_counts(struct accepted_peer *accepted, const struct wire_quer
 bool ask_owners_on_query(struct accepted_peer *accepted, const struct wire_query *ask)
 {
     if (ask->kind == TOPIC_PATTERN) { return false; }
-    switch (ask->what) {
-    case WIRE_QUERY_NAMES: answer_names(accepted, ask); return true;
-    case WIRE_QUERY_COUNTS: answer_counts(accepted, ask); return true;
-    case WIRE_QUERY_REFUSALS:
-    case WIRE_QUERY_FORGET_REFUSALS: ask_members_on_query(accepted, ask); return true;
+    if (ask->what == WIRE_QUERY_NAMES) {
+        answer_names(accepted, ask);
+    } else {
+        answer_counts(accepted, ask);
     }
-    return false;
+    return true;
 }

@@ -61,11 +61,10 @@ struct cluster_worker {
     bool *is_due; /* partitions for which something waits that is to be looked at */
     bool any_due;
     uint64_t next_id;
-    uint64_t *lane_seq;         /* by partition: the last number put on the lanes */
-    uint64_t *lane_stable;      /* all up to here have been taken by the sockets */
-    bool lane_is_unstable;      /* lane_seq is ahead of lane_stable */
-    struct list askings;        /* struct asking */
-    struct list member_askings; /* struct member_asking */
+    uint64_t *lane_seq;    /* by partition: the last number put on the lanes */
+    uint64_t *lane_stable; /* all up to here have been taken by the sockets */
+    bool lane_is_unstable; /* lane_seq is ahead of lane_stable */
+    struct list askings;   /* struct asking */
     struct task map_task;
     atomic_bool map_is_posted;
     const struct pmap *map; /* a reference; NULL: none yet */

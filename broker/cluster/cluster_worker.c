@@ -3,8 +3,7 @@
 #include "base/mem.h"
 #include "cluster/accept.h"
 #include "cluster/accepted.h"
-#include "cluster/ask_members.h"
-#include "cluster/ask_owners.h"
+#include "cluster/asking.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
 #include "cluster/dial.h"
@@ -126,8 +125,7 @@ void cluster_turn(struct cluster *c, uint32_t worker)
     dialled_flush(cw);
     lanes_turn(cw);
     fanout_settle(cw->fanout);
-    ask_owners_turn(cw);
-    ask_members_turn(cw);
+    askings_turn(cw);
     accepted_turn(cw);
     if (UNLIKELY(cw->stopped != NULL)) { stop_if_done(cw); }
 }
@@ -137,8 +135,7 @@ void cluster_tick(struct cluster *c, uint32_t worker)
     struct cluster_worker *cw = c->worker[worker];
     publishes_tick(cw);
     interest_tick(cw);
-    ask_owners_tick(cw);
-    ask_members_tick(cw);
+    askings_tick(cw);
     accepted_tick(cw);
     if (worker == 0) {
         handovers_tick(c);
@@ -208,7 +205,6 @@ void cluster_attach(struct cluster *c, uint32_t index, struct worker *worker, st
     cw->look_task.run = on_look;
     list_init(&cw->accepted);
     list_init(&cw->askings);
-    list_init(&cw->member_askings);
     cw->jams =
         (struct jams){.on_ordered = publishes_unjammed, .on_refused = publishes_unjam, .arg = cw};
     jams_init(&cw->jams, c->worker_count);
@@ -232,8 +228,7 @@ void cluster_worker_on_stop(struct event *event)
     publishes_stop(cw);
     commands_end(cw);
     interest_stop(cw);
-    ask_owners_stop(cw);
-    ask_members_stop(cw);
+    askings_stop(cw);
     peer_hub_close_accepted(cw->hub, false);
     dial_close_all(cw, false);
     cw->stopped = event->pointer;

@@ -3,8 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cluster/ask_members.h"
-#include "cluster/ask_owners.h"
+#include "cluster/asking.h"
 #include "cluster/cluster_int.h"
 #include "cluster/commands_int.h"
 #include "cluster/dialled.h"
@@ -42,8 +41,7 @@ static void request_lost(struct dialled_peer *dialled, uint64_t unsent_from)
     atomic_fetch_sub(&cw->cluster->stat[dialled->node].requests_up, 1);
     requests_on_down(&cw->requests, &dialled->flights, unsent_from);
     commands_on_down(cw, dialled->node);
-    ask_members_on_down(cw);
-    ask_owners_on_down(cw);
+    askings_on_down(cw);
     if (atomic_load(&cw->cluster->is_stopping)) { return; }
     event_post(cluster_worker_0(cw->cluster),
                (struct event){.run = on_lost, .node = dialled->node});
@@ -71,11 +69,7 @@ static bool on_request_frame(void *arg, const struct wire_frame *frame)
     struct dialled_peer *dialled = arg;
     switch (frame->type) {
     case WIRE_PUBLISHED: publishes_on_answer(dialled, frame); return true;
-    case WIRE_QUERY_ANSWER:
-        if (!ask_members_on_answer(dialled, &frame->answer)) {
-            ask_owners_on_answer(dialled, &frame->answer);
-        }
-        return true;
+    case WIRE_QUERY_ANSWER: askings_on_answer(dialled, &frame->answer); return true;
     case WIRE_EXECUTED: return commands_on_executed(dialled, &frame->executed);
     case WIRE_LEADS: return commands_on_leads(dialled->cw->cluster, dialled->node, &frame->leads);
     case WIRE_HELLO:

@@ -181,12 +181,8 @@ static int check_target(struct import *import)
     if (!target_keys(&import->target, &keys)) {
         return complain("the target", import->target.why.data, IMPORT_FAILED);
     }
-    if (keys == 0 || import->options.replaces) { return IMPORT_DONE; }
-    fprintf(stderr,
-            "fanfare import: the target has %lu keys; --replace goes on, and replaces "
-            "those of the same name\n",
-            keys);
-    return IMPORT_FAILED;
+    bool is_free = target_is_free("import", keys, import->options.replaces);
+    return is_free ? IMPORT_DONE : IMPORT_FAILED;
 }
 
 /* ---- writing ---- */

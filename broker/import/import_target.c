@@ -337,3 +337,13 @@ bool target_keys(struct import_target *target, uint64_t *keys)
     buf_fini(&replies);
     return state == TARGET_GOOD && !is_refused;
 }
+
+bool target_is_free(const char *program, uint64_t keys, bool replaces)
+{
+    if (keys == 0 || replaces) { return true; }
+    fprintf(stderr,
+            "fanfare %s: the target has %lu keys; --replace goes on, and replaces those of the "
+            "same name\n",
+            program, keys);
+    return false;
+}

@@ -82,5 +82,7 @@ enum target_state target_ask(struct import_target *target, struct slice commands
 
 /* How many keys it has, in all databases. Nothing is in flight. False: `why`. */
 MUST_USE bool target_keys(struct import_target *target, uint64_t *keys);
+/* May it be written to, with so many? False: that program says why not. */
+MUST_USE bool target_is_free(const char *program, uint64_t keys, bool replaces);
 
 #endif

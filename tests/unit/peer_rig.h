@@ -18,8 +18,9 @@
 #include "net/listener.h"
 #include "pubsub/msg.h"
 #include "unit/node_rig.h"
+#include "unit/wait_until.h"
 
-enum { WAIT_MS = 20000, SILENCE_MS = 1000, PATIENCE_MS = 2 * WAIT_MS, NODE = 7 };
+enum { SILENCE_MS = 1000, PATIENCE_MS = 2 * WAIT_MS, NODE = 7 };
 
 struct fixture {
     struct worker *dialling;
@@ -143,15 +144,6 @@ static inline void on_call(struct task *task)
     call->run(call->f);
     atomic_store(&call->is_done, true);
 }
-
-#define WAIT_UNTIL(condition)                                         \
-    do {                                                              \
-        uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS; \
-        while (!(condition)) {                                        \
-            cr_assert_lt(clock_mono_ns(), deadline_ns, #condition);   \
-            poll(NULL, 0, 1);                                         \
-        }                                                             \
-    } while (0)
 
 static inline void run_on(struct fixture *f, struct worker *worker, void (*run)(struct fixture *f))
 {

@@ -14,8 +14,9 @@
 #include "cmd/user_file.h"
 #include "pubsub/directory.h"
 #include "session/answers.h"
+#include "unit/wait_until.h"
 
-enum { WORKERS = 3, WAIT_MS = 10000 };
+enum { WORKERS = 3 };
 
 static struct broker broker;
 
@@ -57,11 +58,7 @@ static uint32_t client_count(void)
 
 static void await_no_clients(void)
 {
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
-    while (client_count() > 0) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns, "%u clients are left", client_count());
-        poll(NULL, 0, 1);
-    }
+    WAIT_UNTIL(client_count() == 0);
     cr_assert_eq(atomic_load(&broker.client_count), 0);
 }
 
@@ -363,7 +360,6 @@ static void run_visit(struct task *task)
 
 static void visit_client(struct visit *visit, void (*look)(struct session *, struct visit *))
 {
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
     for (uint32_t i = 0; visit->service == NULL; i++) {
         CHECK(i < WORKERS);
         if (service_client_count(broker.service[i]) > 0) { visit->service = broker.service[i]; }
@@ -372,10 +368,7 @@ static void visit_client(struct visit *visit, void (*look)(struct session *, str
     visit->look = look;
     atomic_store(&visit->is_done, false);
     mailbox_post(worker_mailbox(visit->service->worker), &visit->task);
-    while (!atomic_load(&visit->is_done)) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns);
-        poll(NULL, 0, 1);
-    }
+    WAIT_UNTIL(atomic_load(&visit->is_done));
 }
 
 static void defer(struct session *session, struct visit *visit)
@@ -397,13 +390,10 @@ static void settle(struct session *session, struct visit *visit)
     session_settled(visit->ticket, visit->err, 7);
 }
 
-static void await_held(struct visit *visit)
+static bool is_held(struct visit *visit)
 {
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
-    for (visit->is_held = false; !visit->is_held;) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns);
-        visit_client(visit, look_whether_held);
-    }
+    visit_client(visit, look_whether_held);
+    return visit->is_held;
 }
 
 /* A client with `count` publishes that another node has not decided yet. */
@@ -428,7 +418,7 @@ Test(cmd_service, a_publish_that_is_decided_late_holds_up_the_answers_behind_it)
         int fd = connect_with_open_publishes(&visit, 2);
         send_text(fd, "PUBLISH a 1\r\nPUBLISH a 2\r\n");
         send_text(fd, next[i]);
-        await_held(&visit);
+        WAIT_UNTIL(is_held(&visit));
         visit_client(&visit, settle);
         expect(fd, ":7\r\n:7\r\n:0\r\n:0\r\n");
         expect(fd, answer[i]);
@@ -452,7 +442,7 @@ Test(cmd_service, a_publish_that_comes_to_nothing_is_answered_in_its_place)
         struct visit visit;
         int fd = connect_with_open_publishes(&visit, 1);
         send_text(fd, "PUBLISH a 1\r\nPING\r\n");
-        await_held(&visit);
+        WAIT_UNTIL(is_held(&visit));
         visit.err = fate[i].err;
         visit_client(&visit, settle);
         expect(fd, fate[i].answer);
@@ -468,7 +458,7 @@ Test(cmd_service, a_client_with_too_many_open_publishes_is_not_read)
     int fd = connect_with_open_publishes(&visit, ANSWERS_MAX);
     cr_assert(!visit.is_held);
     send_text(fd, "PUBLISH a 1\r\n");
-    await_held(&visit);
+    WAIT_UNTIL(is_held(&visit));
     visit_client(&visit, settle);
     char *answers = mem_new(4 * ANSWERS_MAX);
     cr_assert_eq(receive(fd, answers, 4 * ANSWERS_MAX), 4 * ANSWERS_MAX);

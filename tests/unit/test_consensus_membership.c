@@ -13,6 +13,7 @@
 #include "consensus/membership/membership.h"
 #include "consensus/membership/membership_file.h"
 #include "consensus/membership/membership_note.h"
+#include "unit/wait_until.h"
 
 static char *new_dir(void)
 {
@@ -207,17 +208,10 @@ static struct membership *start(const char *dir, struct seen *seen)
     return m;
 }
 
-static bool owns_all(struct membership *m, struct seen *seen, uint64_t ms)
+static bool owns_all(struct membership *m, struct seen *seen)
 {
-    uint64_t until = clock_mono_ns() + ms * NS_PER_MS;
-    while (clock_mono_ns() < until) {
-        if (atomic_load(&seen->owned) == 8 &&
-            membership_has_lease(m, atomic_load(&seen->incarnation))) {
-            return true;
-        }
-        usleep(2000);
-    }
-    return false;
+    return atomic_load(&seen->owned) == 8 &&
+           membership_has_lease(m, atomic_load(&seen->incarnation));
 }
 
 Test(membership, one_that_expects_nobody_else_founds_and_goes_on_with_its_cluster)
@@ -225,7 +219,7 @@ Test(membership, one_that_expects_nobody_else_founds_and_goes_on_with_its_cluste
     const char *dir = new_dir();
     struct seen seen = {0};
     struct membership *m = start(dir, &seen);
-    cr_assert(owns_all(m, &seen, 10000));
+    WAIT_UNTIL(owns_all(m, &seen));
     uint64_t cluster_id = atomic_load(&seen.cluster_id);
     uint64_t incarnation = atomic_load(&seen.incarnation);
     cr_assert_not(membership_has_lease(m, incarnation + 1), "the lease is of one life");
@@ -237,16 +231,12 @@ Test(membership, one_that_expects_nobody_else_founds_and_goes_on_with_its_cluste
 
     seen = (struct seen){0};
     m = start(dir, &seen);
-    cr_assert(owns_all(m, &seen, 10000));
+    WAIT_UNTIL(owns_all(m, &seen));
     cr_assert_eq(atomic_load(&seen.cluster_id), cluster_id);
     cr_assert_gt(atomic_load(&seen.incarnation), incarnation);
     membership_leave(m);
-    uint64_t until = clock_mono_ns() + 5000 * NS_PER_MS;
-    while (membership_has_lease(m, atomic_load(&seen.incarnation)) && clock_mono_ns() < until) {
-        usleep(1000);
-    }
-    cr_assert_not(membership_has_lease(m, atomic_load(&seen.incarnation)),
-                  "who leaves orders nothing more");
+    WAIT_UNTIL(
+        !membership_has_lease(m, atomic_load(&seen.incarnation))); /* and orders nothing more */
     membership_stop(m);
     remove_dir(dir);
 }
@@ -257,7 +247,7 @@ Test(membership, a_log_whose_cluster_file_is_gone_is_refused)
     char path[128];
     struct seen seen = {0};
     struct membership *m = start(dir, &seen);
-    cr_assert(owns_all(m, &seen, 10000));
+    WAIT_UNTIL(owns_all(m, &seen));
     membership_stop(m);
     snprintf(path, sizeof path, "%s/cluster", dir);
     cr_assert_eq(unlink(path), 0);
@@ -288,7 +278,7 @@ Test(membership, a_cluster_file_that_cannot_be_written_stops_the_process, .exit_
     struct seen seen = {0};
     block_saving(dir);
     struct membership *m = start(dir, &seen);
-    (void)owns_all(m, &seen, 10000);
+    WAIT_UNTIL(owns_all(m, &seen)); /* it never does */
 }
 
 Test(membership, a_cluster_file_is_written_anew_before_a_start_relies_on_it)
@@ -296,7 +286,7 @@ Test(membership, a_cluster_file_is_written_anew_before_a_start_relies_on_it)
     const char *dir = new_dir();
     struct seen seen = {0};
     struct membership *m = start(dir, &seen);
-    cr_assert(owns_all(m, &seen, 10000));
+    WAIT_UNTIL(owns_all(m, &seen));
     membership_stop(m);
     block_saving(dir);
     struct membership_opts opts = {.dir = dir,
@@ -319,7 +309,7 @@ Test(membership, a_disk_that_hangs_under_a_members_file_holds_nothing_else_up)
     char path[128];
     struct seen seen = {0};
     struct membership *m = start(dir, &seen);
-    cr_assert(owns_all(m, &seen, 10000));
+    WAIT_UNTIL(owns_all(m, &seen));
     membership_stop(m);
     struct cluster_file file;
     cr_assert_eq(cluster_file_load(dir, &file), ERR_OK);
@@ -330,7 +320,7 @@ Test(membership, a_disk_that_hangs_under_a_members_file_holds_nothing_else_up)
     m = start(dir, &again);
     snprintf(path, sizeof path, "%s/cluster.tmp", dir);
     cr_assert_eq(mkfifo(path, 0600), 0);
-    cr_assert(owns_all(m, &again, 10000));
+    WAIT_UNTIL(owns_all(m, &again));
     /* It cannot be stopped, and would miss a directory that goes before it does: rm takes the process's place. */
     execlp("rm", "rm", "-rf", dir, (char *)NULL);
     _Exit(1);

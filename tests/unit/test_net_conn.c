@@ -9,8 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/conn.h"
-
-enum { WAIT_MS = 5000 };
+#include "unit/wait_until.h"
 
 /* Echoes whole lines; "quit" closes after the echo, "wait" pauses until the test resumes it. */
 struct echo {
@@ -122,11 +121,7 @@ static void set_up(struct fixture *f)
 
 static void wait_for(const atomic_bool *flag)
 {
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
-    while (!atomic_load(flag)) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns);
-        poll(NULL, 0, 1);
-    }
+    WAIT_UNTIL(atomic_load(flag));
 }
 
 static void tear_down(struct fixture *f)

@@ -14,8 +14,7 @@
 #include "base/mem.h"
 #include "net/dial.h"
 #include "net/resolve.h"
-
-enum { WAIT_MS = 20000 };
+#include "unit/wait_until.h"
 
 struct fixture {
     struct worker *worker;
@@ -32,15 +31,6 @@ struct fixture {
     struct task task;
     void (*run)(struct fixture *f);
 };
-
-#define WAIT_UNTIL(condition)                                         \
-    do {                                                              \
-        uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS; \
-        while (!(condition)) {                                        \
-            cr_assert_lt(clock_mono_ns(), deadline_ns, #condition);   \
-            poll(NULL, 0, 1);                                         \
-        }                                                             \
-    } while (0)
 
 static void on_task(struct task *task)
 {

@@ -10,8 +10,9 @@
 #include "base/mem.h"
 #include "net/conn.h"
 #include "unit/tls_rig.h"
+#include "unit/wait_until.h"
 
-enum { WAIT_MS = 5000, LINE_BYTES = 3 << 20 };
+enum { LINE_BYTES = 3 << 20 };
 
 /* Echoes whole lines. */
 struct echo {
@@ -145,11 +146,7 @@ static void set_up(struct fixture *f)
 
 static void wait_for(const atomic_bool *flag)
 {
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
-    while (!atomic_load(flag)) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns);
-        poll(NULL, 0, 1);
-    }
+    WAIT_UNTIL(atomic_load(flag));
 }
 
 static void disconnect(struct fixture *f)

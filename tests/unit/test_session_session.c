@@ -14,8 +14,9 @@
 #include "session/output.h"
 #include "session/sessions.h"
 #include "session/wait.h"
+#include "unit/wait_until.h"
 
-enum { WAIT_MS = 10000, COMMAND_ASK = 7 };
+enum { COMMAND_ASK = 7 };
 
 /* One worker and its sessions. Words: ECHO text; ASK, answered when the test says so; LATER, which is not run
  * before the pause is over. */
@@ -119,12 +120,8 @@ static void run_visit(struct task *task)
 static void on_worker(void (*run)(struct visit *visit), int fd)
 {
     struct visit visit = {.task.run = run_visit, .run = run, .fd = fd};
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
     mailbox_post(worker_mailbox(world.worker), &visit.task);
-    while (!atomic_load(&visit.is_done)) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns);
-        poll(NULL, 0, 1);
-    }
+    WAIT_UNTIL(atomic_load(&visit.is_done));
 }
 
 static void open_session(struct visit *visit)
@@ -167,11 +164,7 @@ static void leave_all(struct visit *visit)
 
 static void await(atomic_uint *count, unsigned at_least)
 {
-    uint64_t deadline_ns = clock_mono_ns() + WAIT_MS * NS_PER_MS;
-    while (atomic_load(count) < at_least) {
-        cr_assert_lt(clock_mono_ns(), deadline_ns);
-        poll(NULL, 0, 1);
-    }
+    WAIT_UNTIL(atomic_load(count) >= at_least);
 }
 
 static const struct acl_catalogue catalogue; /* no commands */

@@ -4,6 +4,7 @@
 
 #include "trust/seal.h"
 #include "unit/node_rig.h"
+#include "unit/wait_until.h"
 
 static const char secret[] = "the secret of this cluster";
 static const char stray[] = "what another cluster calls its own";
@@ -299,9 +300,7 @@ Test(identity, a_symlink_that_is_swapped_is_a_change)
     cr_assert_eq(symlink(n->other_authority.cert_file, fresh_link), 0);
     cr_assert_eq(rename(fresh_link, link_path), 0);
     cr_expect_eq(refreshed(of_a, NULL), IDENTITY_TAKEN);
-    while (identity_judge(of_a, seal_ssl(pair.d.seal), "b") == IDENTITY_WAITS) {
-        poll(NULL, 0, 10);
-    }
+    WAIT_UNTIL(identity_judge(of_a, seal_ssl(pair.d.seal), "b") != IDENTITY_WAITS);
     cr_expect_eq(identity_judge(of_a, seal_ssl(pair.d.seal), "b"), IDENTITY_FALLS);
     identity_note(of_a, seal_ssl(pair.d.seal), identity_number(of_a)); /* as if it had come anew */
     cr_expect_eq(identity_judge(of_a, seal_ssl(pair.d.seal), "b"), IDENTITY_STANDS);
