@@ -15,8 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.ports import free_port, free_ports  # noqa: E402
-
-PATIENCE = 3  # so many times as long as it takes on a busy machine, and more
+from lib.wait import wait_and_tell  # noqa: E402
 
 
 class Node:
@@ -106,24 +105,6 @@ class Node:
         shutil.rmtree(self.dir)
 
 
-def wait_for(what, seconds, condition):
-    seconds *= PATIENCE
-    start = time.monotonic()
-    while True:
-        try:
-            if condition():
-                took = time.monotonic() - start
-                print("%-60s %5.2f s" % (what, took), flush=True)
-                return took
-        except (AssertionError, BrokenPipeError, ValueError) as error:
-            last = error
-        else:
-            last = "not yet"
-        if time.monotonic() - start > seconds:
-            raise AssertionError("%s: not in %d s (%s)" % (what, seconds, last))
-        time.sleep(0.02)
-
-
 def is_settled(nodes, names, balanced=True):
     """All of `nodes` are ready, agree that exactly `names` are up, and have leases."""
     clusters = set()
@@ -165,58 +146,58 @@ def run(program, root, seed):
         os.mkdir(folder)
         delays = [0, rng.choice([0, 0.05, 0.3]), rng.choice([0, 0.01, 0.5])]
         nodes = form(program, folder, rng, delays)
-        wait_for("three nodes are a cluster, balanced", 15, lambda: is_settled(nodes, ["n1", "n2", "n3"]))
+        wait_and_tell("three nodes are a cluster, balanced", 15, lambda: is_settled(nodes, ["n1", "n2", "n3"]))
         if attempt < 3:
             for node in rng.sample(nodes, 3):
                 node.kill()
             for node in rng.sample(nodes, 3):
                 node.start()
-            wait_for("all killed and started: the same cluster", 20, lambda: is_settled(nodes, ["n1", "n2", "n3"]))
+            wait_and_tell("all killed and started: the same cluster", 20, lambda: is_settled(nodes, ["n1", "n2", "n3"]))
             for node in nodes:
                 node.stop()
     names = ["n1", "n2", "n3"]
-    wait_for("three voters", 10, lambda: all(m[2] == "voter" for m in nodes[0].status()[1].values()))
+    wait_and_tell("three voters", 10, lambda: all(m[2] == "voter" for m in nodes[0].status()[1].values()))
 
     for _ in range(3):
         victim = leader_of(nodes)
         rest = [node for node in nodes if node is not victim]
         victim.kill()
-        wait_for("the leader is killed: its partitions have owners", 10,
+        wait_and_tell("the leader is killed: its partitions have owners", 10,
                  lambda: is_settled(rest, [node.name for node in rest], balanced=False))
         victim.start()
-        wait_for("it is back, balanced", 30, lambda: is_settled(nodes, names))
+        wait_and_tell("it is back, balanced", 30, lambda: is_settled(nodes, names))
 
     victim = next(node for node in nodes if node is not leader_of(nodes))
     rest = [node for node in nodes if node is not victim]
     victim.kill()
-    wait_for("a follower is killed: its partitions have owners", 10,
+    wait_and_tell("a follower is killed: its partitions have owners", 10,
              lambda: is_settled(rest, [node.name for node in rest], balanced=False))
     victim.start()
-    wait_for("it is back, balanced", 30, lambda: is_settled(nodes, names))
+    wait_and_tell("it is back, balanced", 30, lambda: is_settled(nodes, names))
     victim.kill()
     victim.start()
-    wait_for("killed and started at once, balanced", 30, lambda: is_settled(nodes, names))
+    wait_and_tell("killed and started at once, balanced", 30, lambda: is_settled(nodes, names))
     victim.kill()
     victim.wipe()
     victim.start()
-    wait_for("killed and started with an empty disk, balanced", 30, lambda: is_settled(nodes, names))
-    wait_for("and it votes again", 10, lambda: all(m[2] == "voter" for m in nodes[0].status()[1].values()))
+    wait_and_tell("killed and started with an empty disk, balanced", 30, lambda: is_settled(nodes, names))
+    wait_and_tell("and it votes again", 10, lambda: all(m[2] == "voter" for m in nodes[0].status()[1].values()))
 
     extra = Node(program, folder, "n4", free_port(), [nodes[0].port], 0)
     extra.start()
-    wait_for("a fourth node joins, balanced", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
+    wait_and_tell("a fourth node joins, balanced", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
     answer = nodes[1].forget("n4")
     assert answer.startswith("ERR"), answer
     extra.say("drain")
-    wait_for("it drains", 20, lambda: extra.status()[1]["n4"][4] == 0)
+    wait_and_tell("it drains", 20, lambda: extra.status()[1]["n4"][4] == 0)
     extra.say("leave")
-    wait_for("it leaves: down at once", 2, lambda: nodes[0].status()[1]["n4"][0] == "down")
+    wait_and_tell("it leaves: down at once", 2, lambda: nodes[0].status()[1]["n4"][0] == "down")
     extra.stop()
     answer = nodes[1].forget("n4")
     assert answer == "OK", answer
-    wait_for("it is forgotten", 5, lambda: "n4" not in nodes[2].status()[1])
+    wait_and_tell("it is forgotten", 5, lambda: "n4" not in nodes[2].status()[1])
     extra.start()
-    wait_for("a forgotten node with its old disk joins again, balanced", 30,
+    wait_and_tell("a forgotten node with its old disk joins again, balanced", 30,
              lambda: is_settled(nodes + [extra], names + ["n4"]))
     answer = nodes[1].forget("n9")
     assert answer.startswith("ERR Unknown"), answer
@@ -224,21 +205,21 @@ def run(program, root, seed):
     victim.kill()
     victim.port = free_port()
     victim.start()
-    wait_for("a node with another address is followed", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
+    wait_and_tell("a node with another address is followed", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
     for node in nodes:
         node.kill()
     nodes[0].port, nodes[2].port = free_ports(2)
     for node in nodes:
         node.join = [victim.port, nodes[0].port, nodes[1].port, nodes[2].port]
         node.start()
-    wait_for("all killed, two moved", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
+    wait_and_tell("all killed, two moved", 30, lambda: is_settled(nodes + [extra], names + ["n4"]))
 
     old = leader_of(nodes + [extra])
     old.say("drain")
-    wait_for("the leader drains and hands over", 30,
+    wait_and_tell("the leader drains and hands over", 30,
              lambda: old.status()[1][old.name][4] == 0 and old.status()[0]["leads"] == "0")
     rest = [node for node in nodes + [extra] if node is not old]
-    wait_for("there is a leader", 5, lambda: leader_of(rest) is not None)
+    wait_and_tell("there is a leader", 5, lambda: leader_of(rest) is not None)
     for node in nodes + [extra]:
         node.stop()
 

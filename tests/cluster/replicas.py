@@ -16,9 +16,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.ports import free_ports  # noqa: E402
+from lib.wait import wait_and_tell  # noqa: E402
 
 PARTITIONS = 8
-PATIENCE = 3  # so many times as long as it takes on a busy machine, and more
 BIG = ["-b", "4000", "-L", str(1 << 20)] if sys.argv[2:] == ["big"] else []
 REPLICAS = 3
 
@@ -156,21 +156,6 @@ class Writers:
         return sum(self.acked)
 
 
-def wait_for(what, seconds, condition):
-    seconds *= PATIENCE
-    start, last = time.monotonic(), "not yet"
-    while True:
-        try:
-            if condition():
-                print("%-60s %5.2f s" % (what, time.monotonic() - start), flush=True)
-                return
-        except AssertionError as error:
-            last = error
-        if time.monotonic() - start > seconds:
-            raise AssertionError("%s: not in %d s (%s)" % (what, seconds, last))
-        time.sleep(0.05)
-
-
 def has_replicas(keepers, names, wanted=REPLICAS):
     """All say that each partition is settled on `wanted` of exactly these nodes, evenly; and the owner leads it."""
     for keeper in keepers:
@@ -215,38 +200,38 @@ def run(program, root):
     one, two, three, four, five = keepers
     one.start("-A")
     writers = Writers(keepers)
-    wait_for("alone: 400 writes", 20, lambda: writers.total() >= 400)
+    wait_and_tell("alone: 400 writes", 20, lambda: writers.total() >= 400)
     one.stop()
     one.start("-e", "1")
-    wait_for("a cluster of one, with its data", 20, lambda: has_replicas([one], ["n1"], 1))
+    wait_and_tell("a cluster of one, with its data", 20, lambda: has_replicas([one], ["n1"], 1))
     before = writers.total()
-    wait_for("it writes on", 10, lambda: writers.total() > before + 100)
+    wait_and_tell("it writes on", 10, lambda: writers.total() > before + 100)
     two.start()
     three.start()
-    wait_for("three replicas of each", 60, lambda: has_replicas(keepers[:3], ["n1", "n2", "n3"]))
+    wait_and_tell("three replicas of each", 60, lambda: has_replicas(keepers[:3], ["n1", "n2", "n3"]))
     four.start()
     five.start()
     names = [keeper.name for keeper in keepers]
-    wait_for("five nodes, evenly", 90, lambda: has_replicas(keepers, names))
+    wait_and_tell("five nodes, evenly", 90, lambda: has_replicas(keepers, names))
     print("longest pause so far %.2f s, %d acknowledged" % (writers.longest_s, writers.total()), flush=True)
     three.kill()
     shutil.rmtree(three.dir)
     three.start()
-    wait_for("the disk that was lost is replaced", 60, lambda: has_replicas(keepers, names))
+    wait_and_tell("the disk that was lost is replaced", 60, lambda: has_replicas(keepers, names))
     one.kill()
     before = writers.total()
-    wait_for("writes go on without the first", 20, lambda: writers.total() > before + 300)
+    wait_and_tell("writes go on without the first", 20, lambda: writers.total() > before + 300)
     one.start()
-    wait_for("it is back", 60, lambda: has_replicas(keepers, names))
+    wait_and_tell("it is back", 60, lambda: has_replicas(keepers, names))
     two.say("drain")
-    wait_for("who drains leads nothing", 10, lambda: two.state()["handed_over"])
+    wait_and_tell("who drains leads nothing", 10, lambda: two.state()["handed_over"])
     two.say("leave")
     two.stop()
     two.start()
-    wait_for("and comes back", 60, lambda: has_replicas(keepers, names))
+    wait_and_tell("and comes back", 60, lambda: has_replicas(keepers, names))
     five.kill()
-    wait_for("the dead one is forgotten", 20, lambda: one.forget("n5") == "OK")
-    wait_for("its replicas are made elsewhere", 60, lambda: has_replicas(keepers[:4], names[:4]))
+    wait_and_tell("the dead one is forgotten", 20, lambda: one.forget("n5") == "OK")
+    wait_and_tell("its replicas are made elsewhere", 60, lambda: has_replicas(keepers[:4], names[:4]))
     writers.stop()
     print("longest pause %.2f s, %d acknowledged" % (writers.longest_s, writers.total()), flush=True)
     check_all(keepers[:4], writers)
@@ -254,7 +239,7 @@ def run(program, root):
         keeper.stop()
     for keeper in keepers[:4]:
         keeper.start()
-    wait_for("all were stopped", 60, lambda: has_replicas(keepers[:4], names[:4]))
+    wait_and_tell("all were stopped", 60, lambda: has_replicas(keepers[:4], names[:4]))
     check_all(keepers[:4], writers)
     for keeper in keepers[:4]:
         keeper.stop()

@@ -8,7 +8,6 @@ import pytest
 
 from lib import prometheus
 from lib.certificates import Authority
-from lib.cluster import PEER_PORT, RAFT_PORT
 from lib.cluster_scene import heard, listen, members, one_cluster, publish, under_load
 from lib.wait import DEADLINE_S, wait_until
 

@@ -1,12 +1,11 @@
 """Very many subscriptions: what they cost grows with their number and not with its square, and nobody else waits."""
 
 import os
-import threading
 import time
 
 import pytest
 
-from lib.cluster_scene import channels_of_all, publish
+from lib.cluster_scene import publish
 from lib.prometheus import parse
 from lib.resp import encode
 from lib.wait import SCALE, wait_until

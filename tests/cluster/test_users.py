@@ -15,15 +15,6 @@ WRONG = RespError("WRONGPASS invalid username-password pair or user is disabled.
 NO_KEY = RespError("NOPERM No permissions to access a key")
 
 
-def closes(client):
-    """Wait for the end of this connection."""
-    try:
-        client.read_to_end()
-        return True
-    except TimeoutError:
-        return False
-
-
 def users_of(node):
     """ACL LIST, or None if it is not told."""
     answer = node.ask("ACL", "LIST")
@@ -63,7 +54,7 @@ def test_a_change_is_in_force_on_every_node_when_it_is_answered(start_cluster, l
             logins = [login(node, "bo") for node in cluster]
             assert asked[(number + 1) % 3].call("ACL", "DELUSER", "bo", "bo", "nobody") == 1
             assert [client.call("ACL", "GETUSER", "bo") for client in asked] == [None] * 3
-            assert all(closes(client) for client in logins)
+            assert all(client.closes() for client in logins)
         assert [client.call("AUTH", "bo", "pw") for client in asked] == [WRONG] * 3
         assert {info(node)["fanfare_users"] for node in cluster} == {"cluster"}
 
@@ -82,12 +73,12 @@ def test_what_is_allowed_no_more_ends_on_every_node_at_once(start_cluster, login
     assert first.ask("PUBLISH", "news", "1") == 3
     assert first.ask("ACL", "SETUSER", "al", "resetchannels", "&other") == "OK"
     assert first.ask("PUBLISH", "news", "2") == 1, "nobody counts who may not listen"
-    assert closes(listener) and closes(by_pattern)
+    assert listener.closes() and by_pattern.closes()
     assert first.ask("ACL", "SETUSER", "bo", "resetkeys", "~p") == "OK"
     assert blocked.reply() == NO_KEY
     assert second.ask("RPUSH", "q", "x") == 1
     assert first.ask("ACL", "DELUSER", "bo") == 1
-    assert closes(keeps)
+    assert keeps.closes()
     assert third.ask("LRANGE", "q", 0, -1) == [b"x"]
 
 
@@ -196,7 +187,7 @@ def test_a_node_that_is_cut_off_keeps_what_it_knew_and_says_so(start_cluster, lo
     wait_until(lambda: others[0].ask("ACL", "DELUSER", "al") in (0, 1), PATIENCE_S)
     assert [row.split()[1] for row in users_of(others[0])][0] != b"al"
     left.resume()
-    assert closes(client), "it catches up, and closes what is allowed no more"
+    assert client.closes(), "it catches up, and closes what is allowed no more"
     assert login_fails(left)
 
 

@@ -8,13 +8,12 @@ system and user (test_image.py).
 import contextlib
 import os
 import signal
-import threading
 import time
 
 import yaml
 from lib.cluster import Cluster, Node
 from lib.netns import ETC, LINE_BYTES, Network
-from lib.wait import DEADLINE_S, wait_until
+from lib.wait import DEADLINE_S, meanwhile, wait_until
 from manifests import K8S, container, environment, find
 
 NAMESPACE = "there"
@@ -139,22 +138,15 @@ class StatefulSet(Cluster):
 @contextlib.contextmanager
 def watched(pods, kinds=("readiness", "liveness")):
     """Meanwhile these probes of these pods succeed every time, and they are asked all the time."""
-    failures, is_over = [], threading.Event()
+    failures = []
 
-    def watch():
-        while not is_over.is_set():
-            for pod in pods:
-                for kind in kinds:
-                    response = pod.page(probe(kind), timeout_s=DEADLINE_S)
-                    if response is None or response.status != 200:
-                        failures.append(f"{kind} of {pod.name}: {response and response.text.strip()}")
-            is_over.wait(0.02)
+    def look():
+        for pod in pods:
+            for kind in kinds:
+                response = pod.page(probe(kind), timeout_s=DEADLINE_S)
+                if response is None or response.status != 200:
+                    failures.append(f"{kind} of {pod.name}: {response and response.text.strip()}")
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(look, 0.02):
         yield
-    finally:
-        is_over.set()
-        thread.join()
     assert not failures, f"{len(failures)} times: {failures[:5]}"

@@ -19,7 +19,7 @@ import tempfile
 from . import scrape
 from .broker import STOP_DEADLINE_S, Broker, FanfareProgram
 from .resp import Client, Closed, RespError, open_socket
-from .wait import DEADLINE_S, SCALE, DeadlineError, wait_until
+from .wait import SCALE, DeadlineError, wait_until
 
 CLIENT_PORT, HTTP_PORT, PEER_PORT, RAFT_PORT = 6379, 9121, 16379, 16380
 SLOTS = 16384

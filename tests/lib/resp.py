@@ -303,6 +303,14 @@ class Client:
         """True when a PING is the very next thing answered: nothing else was on its way. Not in RESP2 subscribe mode."""
         return self.call("PING") == "PONG" and not self.pushes
 
+    def closes(self):
+        """Does the broker close the connection, in time?"""
+        try:
+            self.read_to_end()
+            return True
+        except TimeoutError:
+            return False
+
     def read_to_end(self, timeout_s=DEADLINE_S):
         """All raw bytes until the broker closes the connection. Raises TimeoutError if it does not."""
         end_s = time.monotonic() + timeout_s

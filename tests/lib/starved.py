@@ -5,11 +5,11 @@ a judge is told of it as of a pause (SIGSTOP): a Fault of its own kind, and only
 
 import contextlib
 import pathlib
-import threading
 
 from .broker import now_ns
 from .checker_history import Fault
 from .cluster import NODE_TIMEOUT_MS
+from .wait import meanwhile
 
 KIND = "starved"
 PAUSE_S = 0.05
@@ -64,19 +64,13 @@ def waits_of(pid):
 @contextlib.contextmanager
 def watch(cluster, faults):
     """Note it of all nodes meanwhile."""
-    starvation, is_over = Starvation(faults), threading.Event()
+    starvation = Starvation(faults)
 
-    def run():
-        while not is_over.wait(PAUSE_S):
-            for node in cluster.running():
-                process = node.process
-                if process is not None:
-                    starvation.take(node.name, now_ns(), {f"{process.pid}/{t}": w for t, w in waits_of(process.pid).items()})
+    def look():
+        for node in cluster.running():
+            process = node.process
+            if process is not None:
+                starvation.take(node.name, now_ns(), {f"{process.pid}/{t}": w for t, w in waits_of(process.pid).items()})
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(look, PAUSE_S):
         yield
-    finally:
-        is_over.set()
-        thread.join()

@@ -25,18 +25,15 @@ def lost_for(what):
                      f"This command is no longer allowed for the following reason: no permission to {what}")
 
 
+def write(path, text):
+    """Put this into the file."""
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(text)
+
+
 def as_dict(flat):
     """A RESP2 map."""
     return dict(zip(flat[::2], flat[1::2]))
-
-
-def closes(client):
-    """Wait for the end of this connection."""
-    try:
-        client.read_to_end()
-        return True
-    except TimeoutError:
-        return False
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +260,7 @@ class TestChanges:
         users = [login("al", "+@all") for _ in range(8)]
         other = login("bo", "+@all")
         assert client.call("ACL", "DELUSER", "al", "nobody") == 1
-        assert all(closes(user) for user in users)
+        assert all(user.closes() for user in users)
         assert other.call("PING") == "PONG"
 
     def test_who_deletes_itself_is_answered(self, login):
@@ -280,10 +277,10 @@ class TestChanges:
         keeps.call("SUBSCRIBE", "a")
         assert client.call("PUBLISH", "a", "1") == 2
         client.call("ACL", "SETUSER", "al", "resetchannels", "&a")
-        assert closes(listener)
+        assert listener.closes()
         client.call("ACL", "SETUSER", "bo", "resetchannels", "&a")
         assert client.call("PUBLISH", "a", "2") == 1, "counted no more when the change is answered"
-        assert closes(by_pattern)
+        assert by_pattern.closes()
         client.call("ACL", "SETUSER", "cy", "resetchannels", "&*")
         assert client.call("PUBLISH", "a", "3") == 1
 
@@ -299,7 +296,7 @@ class TestChanges:
         user.send("BLPOP", "q", 0)
         wait_until(lambda: b" cmd=blpop " in client.call("CLIENT", "LIST"))
         client.call("ACL", "DELUSER", "al")
-        assert closes(user)
+        assert user.closes()
         assert client.call("RPUSH", "q", "x") == 1
         assert client.call("LRANGE", "q", 0, -1) == [b"x"]
 
@@ -378,13 +375,8 @@ class TestFile:
         """Where the file is."""
         return str(tmp_path / "users.acl")
 
-    def write(self, path, text):
-        """Put this into the file."""
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(text)
-
     def test_users_come_from_the_file_and_go_back_to_it(self, start_broker, path):
-        self.write(path, "# people\n\nuser al on >pw ~a* +@all\r\nuser bo off\n")
+        write(path, "# people\n\nuser al on >pw ~a* +@all\r\nuser bo off\n")
         broker = start_broker({"aclfile": path})
         with broker.client() as client:
             assert client.call("ACL", "USERS") == [b"al", b"bo", b"default"]
@@ -398,24 +390,24 @@ class TestFile:
             assert client.call("ACL", "LIST") == before
 
     def test_a_wrong_file_changes_nothing_and_names_the_line(self, start_broker, path):
-        self.write(path, "user al on nopass +@all ~*\n")
+        write(path, "user al on nopass +@all ~*\n")
         broker = start_broker({"aclfile": path})
         with broker.client() as client:
             before = client.call("ACL", "LIST")
             for text in ("user al on\nuser bo +nope\n", "user al on\nuser al off\n", "user al on\nnonsense\n",
                          "user al on\nuser bo (+get\n"):
-                self.write(path, text)
+                write(path, text)
                 assert "line 2: " in str(client.call("ACL", "LOAD")), text
                 assert client.call("ACL", "LIST") == before
 
     def test_a_broker_does_not_start_with_a_wrong_file(self, path):
-        self.write(path, "user al +nope\n")
+        write(path, "user al +nope\n")
         result = run_cli("--aclfile", path, "--listen", "127.0.0.1:0", "--http-listen", "off", "--dir",
                          os.path.dirname(path) + "/data")
         assert result.returncode not in (0, None) and "line 1" in result.stderr + result.stdout
 
     def test_requirepass_holds_where_the_file_says_nothing(self, start_broker, path):
-        self.write(path, "user al on >pw +@all ~*\n")
+        write(path, "user al on >pw +@all ~*\n")
         broker = start_broker({"aclfile": path, "requirepass": "door"})
         with broker.client() as client:
             assert client.call("PING") == RespError("NOAUTH Authentication required.")
@@ -437,13 +429,8 @@ class TestLines:
         """Where the file is."""
         return str(tmp_path / "fanfare.conf")
 
-    def write(self, path, text):
-        """Put this into the file."""
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(text)
-
     def test_users_come_from_them_and_rewrite_puts_them_back(self, start_broker, path):
-        self.write(path, "# people\nuser al on >alpw ~a* +@all\nlog-level info\nuser bo off\n")
+        write(path, "# people\nuser al on >alpw ~a* +@all\nlog-level info\nuser bo off\n")
         broker = start_broker(extra_args=[path])
         with broker.client() as client:
             assert client.call("ACL", "USERS") == [b"al", b"bo", b"default"]
@@ -465,7 +452,7 @@ class TestLines:
         ("user al +nope\n", "line 1"), ("user al on\nuser al off\n", "Duplicate user"),
         ("aclfile /dev/null\nuser al on\n", "not both")])
     def test_a_broker_does_not_start_with_wrong_ones_or_beside_a_file(self, lines, words, path):
-        self.write(path, lines)
+        write(path, lines)
         result = run_cli(path, "--listen", "127.0.0.1:0", "--http-listen", "off", "--dir",
                          os.path.dirname(path) + "/data")
         assert result.returncode not in (0, None) and words in result.stderr + result.stdout

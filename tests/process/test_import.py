@@ -8,7 +8,6 @@ import shutil
 import signal
 import struct
 import tempfile
-import time
 
 import pytest
 
@@ -175,7 +174,8 @@ def test_a_source_under_writes_is_followed_until_cut_over(redis_server, start_br
             source.call("XREADGROUP", "GROUP", "g", "c", "COUNT", 3, "STREAMS", "x:1", ">")
             if turn % 5 == 0:
                 source.calls([["SELECT", 9], ["FLUSHDB"], ["SELECT", 0]])
-            time.sleep(0.02)  # between the writers' commands
+            seen = writing.commands
+            wait_until(lambda seen=seen: writing.commands > seen + 20, what="the writers go on meanwhile")
         wait_until(lambda: writing.commands > before + 2000, what="the writers go on")
         writing.stop()
         assert going.end() == DONE, going.complaint

@@ -453,4 +453,17 @@ static inline void send_much(struct fixture *f)
     CHECK(peer_out_sent(f->out) <= peer_out_queued(f->out));
 }
 
+/* All of it, by a link of its own, before the end that the dialling side makes of it. */
+static inline void much_arrives(struct fixture *f)
+{
+    run_on(f, f->dialling, dial);
+    WAIT_UNTIL(atomic_load(&f->up_count) == 1);
+    run_on(f, f->dialling, send_much);
+    run_on(f, f->dialling, free_out);
+    WAIT_UNTIL(atomic_load(&f->clean_count) + atomic_load(&f->unclean_count) > 0);
+    cr_assert_eq(atomic_load(&f->clean_count), 1);
+    cr_assert_eq(atomic_load(&f->frame_count), LARGE_FRAMES);
+    cr_assert_gt(atomic_load(&f->data_bytes), 100 << 20);
+}
+
 #endif

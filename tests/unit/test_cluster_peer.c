@@ -386,14 +386,7 @@ Test(peer, a_lane_that_takes_nothing_is_given_up)
 Test(peer, a_hundred_megabytes_arrive_whole_before_an_orderly_end)
 {
     struct fixture *f = set_up(true);
-    run_on(f, f->dialling, dial);
-    WAIT_UNTIL(atomic_load(&f->up_count) == 1);
-    run_on(f, f->dialling, send_much);
-    run_on(f, f->dialling, free_out);
-    WAIT_UNTIL(atomic_load(&f->clean_count) + atomic_load(&f->unclean_count) > 0);
-    cr_assert_eq(atomic_load(&f->clean_count), 1);
-    cr_assert_eq(atomic_load(&f->frame_count), LARGE_FRAMES);
-    cr_assert_gt(atomic_load(&f->data_bytes), 100 << 20);
+    much_arrives(f);
     cr_assert_eq(atomic_load(&f->down_count), 0, "no callback after free");
     tear_down(f);
 }

@@ -124,14 +124,7 @@ Test(peer_tls, a_hundred_megabytes_arrive_sealed_before_an_orderly_end)
     struct fixture *f =
         set_up_by(true, PATIENCE_MS, trust_sealed("a", n->authority.cert_file, &n->a),
                   trust_sealed("b", n->authority.cert_file, &n->b));
-    run_on(f, f->dialling, dial);
-    WAIT_UNTIL(atomic_load(&f->up_count) == 1);
-    run_on(f, f->dialling, send_much);
-    run_on(f, f->dialling, free_out);
-    WAIT_UNTIL(atomic_load(&f->clean_count) + atomic_load(&f->unclean_count) > 0);
-    cr_assert_eq(atomic_load(&f->clean_count), 1);
-    cr_assert_eq(atomic_load(&f->frame_count), LARGE_FRAMES);
-    cr_assert_gt(atomic_load(&f->data_bytes), 100 << 20);
+    much_arrives(f);
     tear_down(f);
     nodes_free(n);
 }
