@@ -194,9 +194,8 @@ static ssize_t receive_tls(struct conn *conn, char *at, size_t room)
 static bool hear_first(struct conn *conn)
 {
     unsigned char first;
-    if (recv(conn->fd, &first, 1, MSG_PEEK) != 1) {
-        return true;
-    } /* the read that follows tells why */
+    bool has_come = recv(conn->fd, &first, 1, MSG_PEEK) == 1;
+    if (!has_come) { return true; } /* the read that follows tells why */
     conn->is_unheard = false;
     conn->ops->on_first_byte(conn, first);
     return conn->state == CONN_OPEN;

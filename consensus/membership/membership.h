@@ -121,7 +121,7 @@ void membership_suspect(struct membership *m, uint64_t id, uint64_t incarnation)
  * node. To be said again while it is true. Thread: any. */
 void membership_unserved(struct membership *m, uint32_t partition, uint64_t epoch);
 
-/* Change the cluster's users. The outcome is USERS_STALE where `change` was made of users who are others by now, and those can
+/* Change the cluster's users. Some 64 at a time: USERS_REFUSED beyond. The outcome is USERS_STALE where `change` was made of users who are others by now, and those can
  * be seen here. Takes: change. Thread: any; on_done: the raft thread. */
 void membership_change_users(struct membership *m, struct roster_change *change,
                              uint32_t timeout_ms, users_on_done *on_done, void *arg);

@@ -63,7 +63,9 @@ struct asker {
     uint64_t number; /* JOIN: its boot; FORGET: its request; CHANGE_USERS: the change's id */
 };
 
-enum { USERS_AWAITING_MAX = 64 };
+/* Changes of users: that this node has been asked for, and that the leader has made and are not in force everywhere yet. Each
+ * may be as large as all of them. */
+enum { USERS_CHANGING_MAX = 64, USERS_AWAITING_MAX = 64 };
 
 /* The leader's; zero when this node does not lead. */
 struct lead {

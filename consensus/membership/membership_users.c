@@ -331,10 +331,23 @@ static void ask(struct core *core, struct changing *c)
     }
 }
 
+static uint32_t changing_count(const struct core *core)
+{
+    uint32_t count = 0;
+    LIST_EACH (at, &core->changings) {
+        count += at != NULL;
+    }
+    return count;
+}
+
 void core_change_users(struct core *core, const struct roster_change *change, uint64_t timeout_ms,
                        users_on_done *on_done, void *arg)
 {
     core_refresh(core);
+    if (changing_count(core) == USERS_CHANGING_MAX) {
+        on_done(arg, USERS_REFUSED, "ERR too many changes of users are under way on this node");
+        return;
+    }
     struct changing *c = mem_new0(sizeof *c);
     const struct control_command command = {.op = CONTROL_CHANGE_USERS, .users = unconst(change)};
     control_encode(&c->command, &command);

@@ -214,6 +214,35 @@ static bool owns_all(struct membership *m, struct seen *seen)
            membership_has_lease(m, atomic_load(&seen->incarnation));
 }
 
+struct outcomes {
+    atomic_uint of[8]; /* by enum users_outcome */
+};
+
+static void on_changed(void *arg, enum users_outcome outcome, const char *text)
+{
+    (void)text;
+    atomic_fetch_add(&((struct outcomes *)arg)->of[outcome], 1);
+}
+
+/* While nobody leads they wait; this one's cluster then has no users in common. */
+Test(membership, only_so_many_changes_of_users_wait_on_a_node)
+{
+    enum { WAIT_AT_MOST = 64, TOO_MANY = 3 };
+    const char *dir = new_dir();
+    struct seen seen = {0};
+    struct outcomes outcomes = {0};
+    struct membership *m = start(dir, &seen);
+    for (uint64_t id = 1; id <= WAIT_AT_MOST + TOO_MANY; id++) {
+        struct roster_change *change = roster_change_new(id);
+        roster_change_add(change, &(struct roster_edit){.name = SLICE("u"), .rules = SLICE("on")});
+        membership_change_users(m, change, WAIT_MS, on_changed, &outcomes);
+    }
+    WAIT_UNTIL(atomic_load(&outcomes.of[USERS_REFUSED]) == TOO_MANY);
+    WAIT_UNTIL(atomic_load(&outcomes.of[USERS_OWN]) == WAIT_AT_MOST);
+    membership_stop(m);
+    remove_dir(dir);
+}
+
 Test(membership, one_that_expects_nobody_else_founds_and_goes_on_with_its_cluster)
 {
     const char *dir = new_dir();
