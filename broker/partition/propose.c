@@ -60,37 +60,40 @@ static bool has_words(const struct partition_request *request)
     return true;
 }
 
-/* What was not in it from the beginning, every replica must know. */
-static bool has_new_words(const struct partition_request *request)
+static bool has_new_words(const struct partition_call *call)
 {
-    for (uint32_t i = 0; i < request->call_count; i++) {
-        const struct partition_call *call = &request->call[i];
-        if (LIKELY(!slice_equal_nocase(call->argv[0], SLICE("xreadgroup")))) { continue; }
-        for (uint32_t word = 4; word < call->argc; word++) {
-            if (slice_equal_nocase(call->argv[word], SLICE("streams"))) { break; }
-            if (slice_equal_nocase(call->argv[word], SLICE("maxcount")) ||
-                slice_equal_nocase(call->argv[word], SLICE("maxsize"))) {
-                return true;
-            }
+    if (LIKELY(!slice_equal_nocase(call->argv[0], SLICE("xreadgroup")))) { return false; }
+    for (uint32_t word = 4; word < call->argc; word++) {
+        if (slice_equal_nocase(call->argv[word], SLICE("streams"))) { return false; }
+        if (slice_equal_nocase(call->argv[word], SLICE("maxcount")) ||
+            slice_equal_nocase(call->argv[word], SLICE("maxsize"))) {
+            return true;
         }
     }
     return false;
 }
 
-/* What executes a script must know how. */
-static void note_scripts(const struct partition *p, struct partition_request *request)
+/* What was not in it from the beginning, every replica that executes it must know. 0: nothing. */
+static uint32_t level_of(const struct partition_request *request)
 {
-    request->level = 0;
-    request->script_instructions = 0;
+    uint32_t highest = request->is_lent ? (uint32_t)ENTRY_LEVEL_LENT : 0;
     for (uint32_t i = 0; i < request->call_count; i++) {
-        struct slice name = request->call[i].argv[0];
-        if (LIKELY(!data_is_script(name))) { continue; }
-        bool has_rights = data_is_script_as(name);
-        if (request->level < ENTRY_LEVEL_RIGHTS) {
-            request->level = has_rights ? ENTRY_LEVEL_RIGHTS : ENTRY_LEVEL_SCRIPTS;
+        const struct partition_call *call = &request->call[i];
+        uint32_t level = has_new_words(call) ? (uint32_t)ENTRY_LEVEL_LENT : 0;
+        if (UNLIKELY(data_is_script(call->argv[0]))) {
+            level = data_is_script_as(call->argv[0]) ? ENTRY_LEVEL_RIGHTS : ENTRY_LEVEL_SCRIPTS;
         }
-        request->script_instructions = p->all->opts.script_instructions;
+        if (level > highest) { highest = level; }
     }
+    return highest;
+}
+
+static bool has_script(const struct partition_request *request)
+{
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        if (UNLIKELY(data_is_script(request->call[i].argv[0]))) { return true; }
+    }
+    return false;
 }
 
 void propose_write(struct partition *p, struct partition_request *request)
@@ -99,7 +102,9 @@ void propose_write(struct partition *p, struct partition_request *request)
         store_thread_answer(p, request, ERR_INVALID);
         return;
     }
-    note_scripts(p, request);
+    request->level = level_of(request);
+    request->script_instructions =
+        request->level > 0 && has_script(request) ? p->all->opts.script_instructions : 0;
     size_t bytes = entry_request_bytes(request);
     uint64_t held = atomic_load_explicit(&p->proposed_bytes, memory_order_relaxed);
     if (bytes > PARTITION_REQUEST_BYTES_MAX) {
@@ -358,9 +363,7 @@ static void put_serve(struct proposed *e, struct waiter *waiter)
     entry_add(e, ENTRY_SERVE)->waiter = waiter;
     const struct partition_request *request = waiter_request(waiter);
     entry_add_request(&e->data, ENTRY_SERVE, request, entry_request_bytes(request));
-    if (request->is_lent || has_new_words(request)) {
-        entry_raise_level(&e->data, ENTRY_LEVEL_LENT);
-    }
+    entry_raise_level(&e->data, level_of(request));
 }
 
 static void put_serves(struct partition *p, struct proposed *e)
@@ -396,8 +399,7 @@ static void put_writes(struct partition *p, struct proposed *e)
         batch->request = request;
         batch->bytes = request->need;
         entry_add_request(&e->data, ENTRY_WRITE, request, request->need);
-        if (request->level > 0) { entry_raise_level(&e->data, request->level); }
-        if (has_new_words(request)) { entry_raise_level(&e->data, ENTRY_LEVEL_LENT); }
+        entry_raise_level(&e->data, request->level);
         put_serves_for(p, e, request);
     }
 }
